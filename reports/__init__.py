@@ -1,0 +1,1 @@
+"""What results mean: tables, comparisons and choices, made from results files without torch."""

@@ -1,0 +1,88 @@
+"""A case: one attention problem to measure, in plain values and with one readable id."""
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Mode = Literal["forward", "backward"]
+Layout = Literal["bhnd", "bnhd"]
+
+DTYPES: tuple[str, ...] = get_args(Dtype)
+MODES: tuple[str, ...] = get_args(Mode)
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attention problem.
+
+    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim]; queries are
+    aligned bottom-right. `backward` means forward and backward together. `layout` bnhd hands the
+    tensors over as transposed views, the way models hold them; `logit_scale` multiplies q, k and
+    v. The slopes are the standard rule's for `bias_max`, divided by sqrt(head_dim) where
+    `slope_scale` says so.
+
+    Raises ValueError for a problem that has no meaning.
+    """
+
+    heads: Count
+    head_dim: Count
+    q_len: Count
+    kv_len: Count
+    kv_heads: Count
+    dtype: Dtype
+    batch: Count = 1
+    mode: Mode = "forward"
+    causal: bool = True
+    bias_max: Positive = 8.0
+    slope_scale: Literal["1", "1/sqrt(d)"] = "1"
+    scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
+    layout: Layout = "bhnd"
+    logit_scale: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
+        if self.causal and self.q_len > self.kv_len:
+            raise ValueError(
+                f"q_len {self.q_len} is over kv_len {self.kv_len}: "
+                "the first causal queries would have no key"
+            )
+
+    @property
+    def id(self) -> str:
+        """Name the case; what is at its default is left out."""
+        length = f"n{self.kv_len}"
+        parts = [
+            length if self.q_len == self.kv_len else f"q{self.q_len}-{length}",
+            f"h{self.heads}" if self.kv_heads == self.heads else f"h{self.heads}kv{self.kv_heads}",
+            f"d{self.head_dim}",
+            self.dtype,
+        ]
+        parts += [self.mode] if self.mode != "forward" else []
+        parts += [f"b{self.batch}"] if self.batch != 1 else []
+        parts += ["full"] if not self.causal else []
+        parts += [f"max{self.bias_max:g}"] if self.bias_max != 8 else []
+        parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []
+        parts += ["scale_1_over_d"] if self.scale != "1/sqrt(d)" else []
+        parts += [self.layout] if self.layout != "bhnd" else []
+        parts += [f"x{self.logit_scale:g}"] if self.logit_scale != 1 else []
+        return "-".join(parts)
+
+    @property
+    def scale_value(self) -> float:
+        """The factor on q·k."""
+        return 1 / self.head_dim if self.scale == "1/d" else self.head_dim**-0.5
+
+    @property
+    def useful_flops(self) -> float:
+        """Floating-point operations that the answer needs, backward 2.5 times forward.
+
+        One convention for all variants, whatever they execute: two matrix products forward, five
+        backward, over the pairs that the causal triangle keeps (half a square at its ends).
+        """
+        kept = self.kv_len - self.q_len / 2 if self.causal else self.kv_len
+        forward = 4.0 * self.batch * self.heads * self.q_len * kept * self.head_dim
+        return forward * 3.5 if self.mode == "backward" else forward

@@ -1,0 +1,149 @@
+"""The parent's end of a lane: start it, ask it a step, tell what became of it, end it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from suite.machine import ROOT, Policy
+from suite.protocol import Answer, Ready, Refused, Step, receive, send
+from suite.record import Status
+from variants.catalog import Variant
+
+START_LIMIT_S = 120.0
+HANG_UP_LIMIT_S = 5.0
+_answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+_A = TypeVar("_A", bound=Answer)
+
+
+class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
+    """A step that gave no answer: the cell's status, the step's name and a reason."""
+
+    def __init__(self, status: Status, step: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.step = step
+        self.reason = reason
+
+
+class Handle:
+    """A lane seen from its parent. Use as a context manager: leaving it ends the process."""
+
+    def __init__(self, variant: Variant, policy: Policy, compile_cache: Path) -> None:
+        """Start the child process; it gets ready while the parent goes on."""
+        self.variant = variant
+        ours, theirs = socket.socketpair()
+        self._channel = ours
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
+        words = [theirs.fileno(), os.getpid(), variant.module, variant.answers, policy.threads]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "suite.lane", *map(str, words)],
+                cwd=ROOT,
+                env=_environment(policy, compile_cache),
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._ready = False
+        self.alive = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the lane has imported what it needs. Raises LaneFault."""
+        if not self._ready:
+            self._receive(Ready, "start", START_LIMIT_S)
+            self._ready = True
+
+    def ask(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+        """Tell the lane a step and return its answer.
+
+        Raises LaneFault when the variant refuses, and when the lane dies or overruns the limit;
+        after any refusal but `unsupported` the lane is ended, so that the next case meets a clean
+        process.
+        """
+        self.wait_until_ready()
+        name = type(step).__name__
+        try:
+            send(self._channel, step)
+        except OSError:
+            raise self._death(name) from None
+        return self._receive(expected, name, limit_s)
+
+    def end(self) -> None:
+        """Kill the lane and all that it started."""
+        if not self.alive:
+            return
+        self.alive = False
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._channel.close()
+        self._said.close()
+
+    def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
+        try:
+            answer = _answer_decoder.decode(receive(self._channel, limit_s))
+        except TimeoutError:
+            self.end()
+            reason = f"{step} took over {limit_s:g} s; raise --step-timeout if it may take longer"
+            raise LaneFault("timed_out", step, reason) from None
+        except (EOFError, OSError):
+            raise self._death(step) from None
+        if isinstance(answer, Refused):
+            if answer.status != "unsupported":
+                self.end()
+            raise LaneFault(answer.status, step, answer.reason)
+        assert isinstance(answer, expected), f"{answer} is no answer to {step}"
+        return answer
+
+    def _death(self, step: str) -> LaneFault:
+        try:
+            code = self._process.wait(HANG_UP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            reason = "hung up without ending"
+        else:
+            reason = (
+                f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            )
+        last_words = self._last_words()
+        self.end()
+        return LaneFault("crashed", step, f"{reason} during {step}{last_words}")
+
+    def _last_words(self) -> str:
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 2000))
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return f"; it last said: {lines[-1][:300]}" if lines else ""
+
+
+def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:
+    return (
+        dict(os.environ)
+        | policy.malloc
+        | {
+            "OMP_NUM_THREADS": str(policy.threads),
+            "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+    )

@@ -1,0 +1,105 @@
+"""The circumstances of a run: hardware, software, policy and code, read without importing torch."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from variants.hardware import Hardware, this_cpu
+
+ROOT = Path(__file__).resolve().parents[1]
+PROVIDERS = ("torch", "triton")
+
+# glibc moves both thresholds as buffers come and go, so a call's cost depends on what ran before.
+# Fixed at the most it would move to: larger buffers are mapped afresh, smaller ones are kept.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How a run measures; runs with different policies are not compared."""
+
+    threads: int
+    malloc: dict[str, str]
+    omp_wait_policy: str
+    clock: str
+
+
+class Circumstances(msgspec.Struct, frozen=True):
+    """What may explain a difference later, and forbids no comparison."""
+
+    python: str
+    kernel: str
+    container: bool
+    governor: str
+    load_1m: float
+    commit: str
+    uncommitted: bool
+
+
+def hardware() -> Hardware:
+    """Return the device that a run measures."""
+    return this_cpu()
+
+
+def software() -> dict[str, str]:
+    """Return the version of everything that computes."""
+    return {name: _version(name) for name in PROVIDERS}
+
+
+def policy(cores: int) -> Policy:
+    """Return the policy of a run on so many cores."""
+    return Policy(
+        threads=cores,
+        malloc=MALLOC,
+        omp_wait_policy=os.environ.get("OMP_WAIT_POLICY", "default"),
+        clock="cpu, hot caches",
+    )
+
+
+def circumstances() -> Circumstances:
+    """Return what surrounds a run."""
+    commit, uncommitted = _code()
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return Circumstances(
+        python=platform.python_version(),
+        kernel=platform.release(),
+        container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+        governor=governor.read_text().strip() if governor.exists() else "unknown",
+        load_1m=round(os.getloadavg()[0], 2),
+        commit=commit,
+        uncommitted=uncommitted,
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _code() -> tuple[str, bool]:
+    try:
+        commit = _git("rev-parse", "HEAD").strip()
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.CalledProcessError):
+        return f"tree-{_digest()}", False
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def _digest() -> str:
+    digest = hashlib.blake2b(digest_size=10)
+    for file in sorted(ROOT.glob("[sv]*/*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

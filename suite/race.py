@@ -1,0 +1,183 @@
+"""The race: all variants of one case, prepared and checked, then timed in turns in random order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from suite.case import Case
+from suite.handle import Handle, LaneFault
+from suite.protocol import (
+    Check,
+    Checked,
+    Done,
+    Drop,
+    FirstCall,
+    Named,
+    NameKernels,
+    Prepare,
+    Sampled,
+    Slice,
+)
+from suite.record import Agreement, CellRecord, Fault, Time
+from suite.stopping import reason_to_stop, thinned
+from suite.watch import Watch
+
+REJOIN_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What holds for a whole race; `cold` names the variants whose compile cache is still empty."""
+
+    case: Case
+    pass_number: int
+    seed: int
+    step_timeout_s: float
+    cold: frozenset[str]
+    watch: Watch
+
+
+@dataclass
+class Contender:
+    """A variant in the race: its lane, how it started, and its turns so far."""
+
+    lane: Handle
+    prepare_s: float
+    first_call_s: float
+    first_check: Checked
+    calls_per_sample: int = 0
+    turns: list[tuple[int, list[int]]] = field(default_factory=list)
+    stopped_by: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.lane.variant.name
+
+
+def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[list[CellRecord]]:
+    """Race `lanes` over one case and yield records as cells come to their end.
+
+    A lane that fails costs its own cell alone: its records come at once, the others race on.
+    """
+    contenders: list[Contender] = []
+    for lane in random.sample(lanes, len(lanes)):
+        entered = _enter(setting, lane)
+        if isinstance(entered, Contender):
+            contenders.append(entered)
+        else:
+            yield [entered]
+    for fault in _take_turns(setting, contenders, random):
+        yield [fault]
+    yield [record for contender in contenders for record in _leave(setting, contender)]
+
+
+def _enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
+    """Prepare, call and check a variant; return a contender, or the record that ends its cell."""
+    case, limit_s = setting.case, setting.step_timeout_s
+    setting.watch.step(case, lane.variant.name, "prepare")
+    try:
+        prepared = lane.ask(Prepare(case, setting.seed), Done, limit_s)
+        setting.watch.step(case, lane.variant.name, "first call")
+        called = lane.ask(FirstCall(), Done, limit_s)
+        checked = lane.ask(Check("before"), Checked, limit_s)
+        if not checked.agrees:
+            lane.ask(Drop(), Done, limit_s)
+            return _agreement(setting, lane, "before", checked)
+        return Contender(lane, prepared.seconds, called.seconds, checked)
+    except LaneFault as fault:
+        return _fault(setting, lane, fault)
+
+
+def _take_turns(
+    setting: Setting, contenders: list[Contender], random: Random
+) -> Iterator[CellRecord]:
+    """Visit contenders in rounds until each has samples enough; yield and remove those that fail.
+
+    Round 0 warms up and finds how many calls make a sample; it is not kept. A contender with
+    enough samples rejoins every fourth round, so that the others still have a pair.
+    """
+    number = 0
+    while any(contender.stopped_by is None for contender in contenders):
+        for contender in random.sample(contenders, len(contenders)):
+            if contender.stopped_by is not None and number % REJOIN_EVERY:
+                continue
+            setting.watch.step(setting.case, contender.name, f"round {number}")
+            try:
+                sampled = contender.lane.ask(
+                    Slice(contender.calls_per_sample), Sampled, setting.step_timeout_s
+                )
+            except LaneFault as fault:
+                contenders.remove(contender)
+                yield _fault(setting, contender.lane, fault)
+                continue
+            contender.calls_per_sample = sampled.calls_per_sample
+            if number > 0:
+                _keep(contender, number, sampled.samples_ns)
+        number += 1
+
+
+def _keep(contender: Contender, number: int, samples_ns: list[int]) -> None:
+    contender.turns.append((number, samples_ns))
+    if contender.stopped_by is None:
+        per_call = contender.calls_per_sample * 1e9
+        contender.stopped_by = reason_to_stop(
+            [[sample / per_call for sample in samples] for _, samples in contender.turns]
+        )
+
+
+def _leave(setting: Setting, contender: Contender) -> list[CellRecord]:
+    """Check once more, on fresh inputs, and return the cell's records."""
+    lane, limit_s = contender.lane, setting.step_timeout_s
+    setting.watch.step(setting.case, contender.name, "check again")
+    records: list[CellRecord] = [_agreement(setting, lane, "before", contender.first_check)]
+    kernels: list[str] = []
+    try:
+        kernels = lane.ask(NameKernels(), Named, limit_s).kernels
+        checked = lane.ask(Check("after"), Checked, limit_s)
+        lane.ask(Drop(), Done, limit_s)
+        records.append(_agreement(setting, lane, "after", checked))
+    except LaneFault as fault:
+        records.append(_fault(setting, lane, fault))
+    records.append(
+        Time(
+            case=setting.case,
+            variant=contender.name,
+            pass_number=setting.pass_number,
+            turns=thinned(contender.turns),
+            calls_per_sample=contender.calls_per_sample,
+            taken=sum(len(samples) for _, samples in contender.turns),
+            stopped_by=contender.stopped_by or "",
+            prepare_s=contender.prepare_s,
+            first_call_s=contender.first_call_s,
+            cold=contender.name in setting.cold,
+            kernels=tuple(kernels),
+        )
+    )
+    return records
+
+
+def _agreement(
+    setting: Setting, lane: Handle, stage: Literal["before", "after"], checked: Checked
+) -> Agreement:
+    return Agreement(
+        case=setting.case,
+        variant=lane.variant.name,
+        pass_number=setting.pass_number,
+        stage=stage,
+        agrees=checked.agrees,
+        error=checked.error,
+        budget=checked.budget,
+        where=checked.where,
+    )
+
+
+def _fault(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
+    return Fault(
+        case=setting.case,
+        variant=lane.variant.name,
+        pass_number=setting.pass_number,
+        status=fault.status,
+        step=fault.step,
+        reason=fault.reason,
+    )

@@ -1,0 +1,105 @@
+"""The lines of a results file: who measured, and what became of each cell in each pass."""
+
+from typing import Literal
+
+import msgspec
+
+from suite.case import Case
+from suite.machine import Circumstances, Policy
+from variants.hardware import Hardware
+
+SCHEMA = 1
+
+Status = Literal[
+    "measured",
+    "unsupported",
+    "disagrees",
+    "out_of_memory",
+    "skipped",
+    "timed_out",
+    "crashed",
+    "failed",
+]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a run sets out to measure: every case in every variant, so many times over."""
+
+    cases: tuple[Case, ...]
+    variants: tuple[str, ...]
+    passes: int
+    seed: int
+    step_timeout_s: float
+
+
+class Machine(msgspec.Struct, frozen=True, tag="machine", tag_field="record"):
+    """The first line of a run."""
+
+    schema: int
+    started: str
+    argv: tuple[str, ...]
+    hardware: Hardware
+    software: dict[str, str]
+    policy: Policy
+    circumstances: Circumstances
+    plan: Plan
+
+
+class Canary(msgspec.Struct, frozen=True, tag="canary", tag_field="record"):
+    """The time of a matrix product of fixed shape, once a pass: how fast the machine was then."""
+
+    pass_number: int
+    median_ms: float
+
+
+class Agreement(msgspec.Struct, frozen=True, tag="agreement", tag_field="record"):
+    """How far a variant was from the float64 oracle, before or after it was timed.
+
+    `error` and `budget` are relative L2 figures of the tensor and grouping (heads or rows) that
+    came closest to its budget, or went furthest over it; `where` names the spot.
+    """
+
+    case: Case
+    variant: str
+    pass_number: int
+    stage: Literal["before", "after"]
+    agrees: bool
+    error: float
+    budget: float
+    where: str
+
+
+class Time(msgspec.Struct, frozen=True, tag="time", tag_field="record"):
+    """One variant's samples in one race: `turns` holds (round, sample times in nanoseconds).
+
+    A sample is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps
+    at most 200, evenly spaced within each turn. `first_call_s` met an empty compile cache when
+    `cold` is true. `kernels` are the attention kernels that one profiled call ran.
+    """
+
+    case: Case
+    variant: str
+    pass_number: int
+    turns: tuple[tuple[int, tuple[int, ...]], ...]
+    calls_per_sample: int
+    taken: int
+    stopped_by: str
+    prepare_s: float
+    first_call_s: float
+    cold: bool
+    kernels: tuple[str, ...]
+
+
+class Fault(msgspec.Struct, frozen=True, tag="fault", tag_field="record"):
+    """Why a cell has no time: a status other than measured and a reason a person can act on."""
+
+    case: Case
+    variant: str
+    pass_number: int
+    status: Status
+    step: str
+    reason: str
+
+
+Record = Machine | Canary | Agreement | Time | Fault
+CellRecord = Agreement | Time | Fault

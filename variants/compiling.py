@@ -1,0 +1,52 @@
+"""The one way torch.compile is used here: whole graph, static shapes, no silent fall-back."""
+
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any, cast
+
+import torch
+
+from variants.problem import Attention, Unsupported
+
+
+def compiled(function: Callable[..., Any], device: torch.device) -> Attention:
+    """Return `function` compiled for one shape.
+
+    torch counts recompilations by code object and runs eager code, without a word, past its
+    limit. A code object of its own keeps each prepared variant's count apart, and fullgraph
+    turns the limit into an error.
+
+    Raises Unsupported where inductor has no compiler to call.
+    """
+    if device.type == "cpu":
+        _require_cpu_compiler()
+    return cast(Attention, torch.compile(_own_copy(function), fullgraph=True, dynamic=False))
+
+
+def _own_copy(function: Callable[..., Any]) -> FunctionType:
+    original = cast(FunctionType, function)
+    return FunctionType(
+        original.__code__.replace(),
+        original.__globals__,
+        original.__name__,
+        original.__defaults__,
+        original.__closure__,
+    )
+
+
+def _require_cpu_compiler() -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise Unsupported(
+            f"torch.compile needs a C++ compiler and {compiler} is not on the PATH: "
+            "apt-get install g++"
+        )
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        raise Unsupported(
+            "torch.compile needs Python's headers and Python.h is not installed: "
+            "apt-get install python3-dev"
+        )

@@ -1,0 +1,16 @@
+"""eager: the formula in plain torch, one operation at a time.
+
+Stores nothing beforehand; each call makes the [heads, q_len, kv_len] relative bias and the
+[batch, heads, q_len, kv_len] scores in float32, so its memory and traffic grow with the square of
+the length. Source: the definition in arXiv 2108.12409, written the way one writes it first.
+"""
+
+from functools import partial
+
+from variants.problem import Attention, Spec
+from variants.reference import attend
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return the reference formula, in q's dtype with float32 bias and softmax."""
+    return partial(attend, scale=spec.scale, causal=spec.causal)

@@ -1,0 +1,43 @@
+"""sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
+
+A softmax does not change when a row's scores all move by the same amount, so the key's share of
+the bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel.
+Rows far from the last key carry slope * distance in their float32 scores, which costs float32
+outputs digits that half-precision outputs never had. Source: BLOOM's and MPT's form of the bias.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from variants.problem import Attention, Spec, Unsupported
+from variants.slopes_cache import built_once
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return SDPA with is_causal and a key row together, which only torch's CPU kernel accepts."""
+    if spec.device.type != "cpu":
+        raise Unsupported("SDPA takes a mask together with is_causal on the CPU only")
+    if not spec.causal:
+        raise Unsupported("a key row equals the relative bias only when attention is causal")
+    if spec.q_len != spec.kv_len:
+        raise Unsupported("SDPA's is_causal aligns top-left, so it needs q_len equal to kv_len")
+    distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
+
+    @built_once
+    def key_row(slopes: Tensor) -> Tensor:
+        row = (slopes[:, None] * distance)[None, :, None, :]  # [1, heads, 1, kv_len]
+        return row.expand(spec.batch, spec.heads, spec.q_len, spec.kv_len)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        return scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=key_row(slopes),
+            is_causal=True,
+            scale=spec.scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+
+    return attention
