@@ -110,7 +110,8 @@ def compare(
 def _by_head(tensor: Tensor, truth: Tensor) -> Tensor:
     difference = tensor.double() - truth
     size: Tensor = vector_norm(truth, dim=(2, 3)).clamp(min=_TINY)  # [batch, heads]
-    return vector_norm(difference, dim=(2, 3)).div(size)
+    error: Tensor = vector_norm(difference, dim=(2, 3)) / size
+    return error
 
 
 def _by_row(name: str, tensor: Tensor, truth: Tensor) -> Tensor:
@@ -120,7 +121,8 @@ def _by_row(name: str, tensor: Tensor, truth: Tensor) -> Tensor:
         # A gradient row can cancel to nothing (the first query has one key and so no choice) while
         # its rounding does not: a row counts as no smaller than the largest near it.
         size = max_pool1d(size, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
-    return vector_norm(difference, dim=3).div(size.clamp(min=_TINY))
+    error: Tensor = vector_norm(difference, dim=3) / size.clamp(min=_TINY)
+    return error
 
 
 def _answers(

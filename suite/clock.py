@@ -8,36 +8,39 @@ from collections.abc import Callable
 SAMPLE_NS = 1_000_000
 SLICE_NS = 50_000_000
 MIN_SAMPLES = 2
-SETTLE_S = 0.003
+SETTLE_S = 0.005
 
 
-def calls_per_sample(call: Callable[[], object]) -> int:
-    """Return how many calls last a millisecond, judged by the faster of two after a warm one."""
-    call()
-    return max(1, math.ceil(SAMPLE_NS / min(_elapsed_ns(call, 1), _elapsed_ns(call, 1))))
+def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[int], int]:
+    """Return elapsed nanoseconds of each sample of one turn, and how many calls make a sample.
 
-
-def take_slice(call: Callable[[], object], calls: int) -> list[int]:
-    """Return elapsed nanoseconds of samples of `calls` calls, for one turn of about 50 ms.
-
-    The first call is discarded, because another lane has used the caches since; at least two
-    samples follow, so that a slow variant spends most of its turn being timed. Afterwards the
-    OpenMP threads are given the time to stop spinning, so that the next lane has its cores.
+    With `calls_per_sample` 0 it is chosen first, so that a sample lasts at least a millisecond.
+    The turn's first call is discarded, because another lane has used the caches since; at least
+    two samples follow, so that a slow variant too spends most of its turn being timed. Then the
+    OpenMP threads are left to stop spinning (2 to 4 ms here), so that the next lane has its cores.
     """
-    samples: list[int] = []
+    samples_ns: list[int] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
-        call()
-        spent = 0
-        while spent < SLICE_NS or len(samples) < MIN_SAMPLES:
-            samples.append(_elapsed_ns(call, calls))
-            spent += samples[-1]
+        discarded_ns = _elapsed_ns(call, 1)
+        calls = calls_per_sample or _calls_for_a_sample(call, discarded_ns)
+        spent_ns = 0
+        while spent_ns < SLICE_NS or len(samples_ns) < MIN_SAMPLES:
+            samples_ns.append(_elapsed_ns(call, calls))
+            spent_ns += samples_ns[-1]
     finally:
         if collecting:
             gc.enable()
     time.sleep(SETTLE_S)
-    return samples
+    return samples_ns, calls
+
+
+def _calls_for_a_sample(call: Callable[[], object], first_ns: int) -> int:
+    if first_ns >= 4 * SAMPLE_NS:
+        return 1
+    fastest_ns = min(_elapsed_ns(call, 1) for _ in range(3))
+    return max(1, math.ceil(SAMPLE_NS / max(1, fastest_ns)))
 
 
 def _elapsed_ns(call: Callable[[], object], calls: int) -> int:

@@ -123,8 +123,7 @@ def _take(step: Step, prepared: Prepared, *, biased: bool) -> Answer:
         case Check(stage):
             return _check(prepared, stage, biased=biased)
         case Slice(calls_per_sample):
-            calls = calls_per_sample or clock.calls_per_sample(prepared.call())
-            return Sampled(clock.take_slice(prepared.call(), calls), calls)
+            return Sampled(*clock.take_slice(prepared.call(), calls_per_sample))
         case NameKernels():
             return Named(kernels.of(prepared.call()))
     raise AssertionError(f"no such step: {step}")

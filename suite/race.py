@@ -6,6 +6,7 @@ from random import Random
 from typing import Literal
 
 from suite.case import Case
+from suite.clock import SLICE_NS
 from suite.handle import Handle, LaneFault
 from suite.protocol import (
     Check,
@@ -22,6 +23,7 @@ from suite.protocol import (
 from suite.record import Agreement, CellRecord, Fault, Time
 from suite.stopping import reason_to_stop, thinned
 from suite.watch import Watch
+from variants.catalog import BASELINE
 
 REJOIN_EVERY = 4
 
@@ -92,15 +94,12 @@ def _enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
 def _take_turns(
     setting: Setting, contenders: list[Contender], random: Random
 ) -> Iterator[CellRecord]:
-    """Visit contenders in rounds until each has samples enough; yield and remove those that fail.
-
-    Round 0 warms up and finds how many calls make a sample; it is not kept. A contender with
-    enough samples rejoins every fourth round, so that the others still have a pair.
-    """
+    """Visit contenders in rounds until all have samples enough; yield and remove what fails."""
     number = 0
     while any(contender.stopped_by is None for contender in contenders):
+        number += 1
         for contender in random.sample(contenders, len(contenders)):
-            if contender.stopped_by is not None and number % REJOIN_EVERY:
+            if not _joins(contender, number):
                 continue
             setting.watch.step(setting.case, contender.name, f"round {number}")
             try:
@@ -110,17 +109,27 @@ def _take_turns(
             except LaneFault as fault:
                 contenders.remove(contender)
                 yield _fault(setting, contender.lane, fault)
-                continue
-            contender.calls_per_sample = sampled.calls_per_sample
-            if number > 0:
-                _keep(contender, number, sampled.samples_ns)
-        number += 1
+            else:
+                _keep(contender, number, sampled)
 
 
-def _keep(contender: Contender, number: int, samples_ns: list[int]) -> None:
-    contender.turns.append((number, samples_ns))
+def _joins(contender: Contender, number: int) -> bool:
+    """Whether a contender takes a turn in this round.
+
+    With samples enough it goes on only to give the others a pair: the baseline in every round,
+    the rest in every fourth, and slow ones not at all, whose turns would take most of the race.
+    """
+    if contender.stopped_by is None or contender.name == BASELINE.name:
+        return True
+    last_turn_ns = sum(contender.turns[-1][1])
+    return number % REJOIN_EVERY == 0 and last_turn_ns < 2 * SLICE_NS
+
+
+def _keep(contender: Contender, number: int, sampled: Sampled) -> None:
+    contender.turns.append((number, sampled.samples_ns))
+    contender.calls_per_sample = sampled.calls_per_sample
     if contender.stopped_by is None:
-        per_call = contender.calls_per_sample * 1e9
+        per_call = sampled.calls_per_sample * 1e9
         contender.stopped_by = reason_to_stop(
             [[sample / per_call for sample in samples] for _, samples in contender.turns]
         )

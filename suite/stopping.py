@@ -9,8 +9,7 @@ MIN_ROUNDS = 5
 FEW_ROUNDS = 3
 MIN_SAMPLES = 20
 FEW_SAMPLES = 6
-SLOW_TOTAL_S = 1.0
-CAP_S = 2.0
+CAP_S = 1.0
 KEPT_SAMPLES = 200
 
 
@@ -45,9 +44,7 @@ def reason_to_stop(turns: Sequence[Sequence[float]]) -> str | None:
     if not samples:
         return None
     total_s = sum(samples)
-    needed = max(
-        FEW_SAMPLES, min(MIN_SAMPLES, math.ceil(SLOW_TOTAL_S / samples[len(samples) // 2]))
-    )
+    needed = max(FEW_SAMPLES, min(MIN_SAMPLES, math.ceil(CAP_S / samples[len(samples) // 2])))
     rounds = FEW_ROUNDS if needed < MIN_SAMPLES else MIN_ROUNDS
     if len(turns) < rounds or len(samples) < needed:
         return None

@@ -41,7 +41,7 @@ class Sweep(NamedTuple):
 SWEEPS = {
     "quick": Sweep(
         "the default on a CPU: inference at everyday lengths, under 3 minutes on 2 cores",
-        lengths=(512, 1024, 2048),
+        lengths=(512, 1024),
         dtypes=("float32", "bfloat16"),
         modes=("forward",),
     ),
@@ -50,6 +50,12 @@ SWEEPS = {
         lengths=(512, 1024, 2048),
         dtypes=("float32", "bfloat16", "float16"),
         modes=("backward",),
+    ),
+    "inference": Sweep(
+        "forward alone up to twice a usual training length, in the three dtypes",
+        lengths=(512, 1024, 2048, 4096),
+        dtypes=("float32", "bfloat16", "float16"),
+        modes=("forward",),
     ),
     "long": Sweep(
         "inference where the square of the length hurts",
