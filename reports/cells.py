@@ -150,15 +150,21 @@ def _ending(records: Sequence[CellRecord], times: Sequence[Time]) -> tuple[Statu
     for record in records:
         if isinstance(record, Agreement) and not record.agrees:
             late = " on fresh inputs, after timing" if record.stage == "after" else ""
-            return "disagrees", (
-                f"{record.where}: error {record.error:.1e}, {_excess(record):.3g} times its budget "
-                f"of {record.budget:.1e}{late}"
-            )
+            return "disagrees", f"{record.where}: {_finding(record)}{late}"
     return None if times else ("skipped", "not measured yet: run --resume completes the file")
 
 
+def _finding(check: Agreement) -> str:
+    if check.error is None:
+        return "no finite error"
+    times = f"{_excess(check):.3g} times its budget of {check.budget:.1e}"
+    return f"error {check.error:.1e}, {times}"
+
+
 def _excess(check: Agreement) -> float:
-    return math.inf if math.isnan(check.error) else check.error / max(check.budget, 1e-300)
+    if check.error is None:
+        return math.inf
+    return check.error / max(check.budget, 1e-300)
 
 
 def _times(passes: Passes) -> dict[tuple[int, int], Time]:

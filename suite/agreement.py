@@ -91,8 +91,9 @@ def compare(
     name: str, answer: Tensor, truth: Tensor, yardstick: Tensor, dtype: torch.dtype
 ) -> Iterator[Comparison]:
     """Yield the comparison by heads and by rows of [batch, heads, rows, head_dim] tensors."""
-    if answer.shape != truth.shape:
-        yield Comparison(math.inf, 0.0, f"{name} has shape {tuple(answer.shape)}")
+    if answer.shape != truth.shape or answer.dtype != dtype:
+        found = f"{name} is {answer.dtype} {list(answer.shape)}"
+        yield Comparison(math.inf, 0.0, f"{found} and not {dtype} {list(truth.shape)}")
         return
     floor = 2 * torch.finfo(dtype).eps
     by_head = (_by_head(answer, truth), _by_head(yardstick, truth), "head {1}")

@@ -1,5 +1,6 @@
 """The race: all variants of one case, prepared and checked, then timed in turns in random order."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -175,7 +176,7 @@ def _agreement(
         pass_number=setting.pass_number,
         stage=stage,
         agrees=checked.agrees,
-        error=checked.error,
+        error=checked.error if math.isfinite(checked.error) else None,
         budget=checked.budget,
         where=checked.where,
     )

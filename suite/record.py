@@ -56,7 +56,8 @@ class Agreement(msgspec.Struct, frozen=True, tag="agreement", tag_field="record"
     """How far a variant was from the float64 oracle, before or after it was timed.
 
     `error` and `budget` are relative L2 figures of the tensor and grouping (heads or rows) that
-    came closest to its budget, or went furthest over it; `where` names the spot.
+    came closest to its budget, or went furthest over it; `where` names the spot. An error of None
+    is no finite number: the answer had a NaN or an infinity in it.
     """
 
     case: Case
@@ -64,7 +65,7 @@ class Agreement(msgspec.Struct, frozen=True, tag="agreement", tag_field="record"
     pass_number: int
     stage: Literal["before", "after"]
     agrees: bool
-    error: float
+    error: float | None
     budget: float
     where: str
 

@@ -25,14 +25,13 @@ def median_interval(ordered: Sequence[float]) -> tuple[float, float] | None:
 
 @cache
 def _outer_rank(count: int) -> int:
-    tail, rank = 0.5**count, 0
-    if tail > 0.025:
-        return -1
-    while True:
-        tail += math.comb(count, rank + 1) * 0.5**count
-        if tail > 0.025:
-            return rank
+    """Return the highest rank below which at most 2.5% of fair coins fall, or -1; exactly."""
+    ways, tail, rank = 1, 1, -1
+    while 40 * tail <= 1 << count:
         rank += 1
+        ways = ways * (count - rank) // (rank + 1)
+        tail += ways
+    return rank
 
 
 def reason_to_stop(turns: Sequence[Sequence[float]]) -> str | None:

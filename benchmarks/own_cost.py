@@ -1,0 +1,154 @@
+"""What alibi-bench itself costs: its start, its tables, its race, and how well ratios repeat.
+
+    python benchmarks/own_cost.py
+
+Takes some five minutes; run it on a quiet machine. The figures are quoted in docs/method.md.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from reports.cells import Row, groups
+from suite.case import Case
+from suite.fingerprint import fingerprint
+from suite.record import Agreement, CellRecord, Plan, Time
+from suite.run import run
+from suite.store import Store, read
+from suite.sweeps import SWEEPS
+from variants.catalog import CATALOG
+
+ROOT = Path(__file__).resolve().parents[1]
+CELLS, SAMPLES, LENGTHS = 10_000, 50, 200
+RATIO_LENGTHS = (512, 1024)
+
+
+def main() -> None:
+    """Measure everything and print one table."""
+    with tempfile.TemporaryDirectory() as folder:
+        big = Path(folder, "big.jsonl")
+        invent(big)
+        first, timed = raced(Path(folder, "first.jsonl"))
+        second, _ = raced(Path(folder, "second.jsonl"))
+        apart = differences(first, second)
+        lines = [
+            ("--help, s", "< 0.4", f"{wall(['--help'], 11):.2f}"),
+            (f"table of {CELLS} cells, s", "< 3", f"{wall(['table', str(big)], 3):.2f}"),
+            ("timed share of the race", ">= 50%", f"{min(timed):.0%} to {max(timed):.0%}"),
+            (
+                f"ratios to no_bias, two runs, {len(apart)} cells",
+                "within 2%",
+                f"{sum(one <= 0.02 for one in apart)} within; median {statistics.median(apart):.1%}, "
+                f"worst {max(apart):.1%}",
+            ),
+        ]
+    print(tabulate(lines, ("figure", "aim", "measured"), disable_numparse=True))
+
+
+def wall(words: Sequence[str], times: int) -> float:
+    """Return the median wall time in seconds of a command line."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        command = [sys.executable, "run_bench.py", *words]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    return statistics.median(once() for _ in range(times))
+
+
+def invent(file: Path) -> None:
+    """Write a results file of 10,000 measured cells with 50 samples each."""
+    cases = [
+        Case(heads=heads, kv_heads=heads, head_dim=64, q_len=n, kv_len=n, dtype="bfloat16")
+        for heads in range(1, 1 + CELLS // len(CATALOG) // LENGTHS)
+        for n in range(1, 1 + LENGTHS)
+    ]
+    cases += [
+        Case(heads=99, kv_heads=99, head_dim=64, q_len=n, kv_len=n, dtype="bfloat16")
+        for n in range(1, 1 + -(-CELLS // len(CATALOG)) - len(cases))
+    ]
+    names = tuple(variant.name for variant in CATALOG)
+    plan = Plan(tuple(cases), names, 1, 0, 120.0)
+    store = Store(file)
+    store.append([fingerprint(plan, ["invented"])])
+    for case in cases:
+        store.append(record for name in names for record in _invented(case, name))
+    store.close()
+
+
+def _invented(case: Case, variant: str) -> tuple[CellRecord, ...]:
+    check = Agreement(case, variant, 1, "before", True, 1e-3, 2e-2, "out, batch 0 head 0")
+    turns = tuple((one, tuple(1_000_000 + 997 * (k % 7) for k in range(10))) for one in range(5))
+    stop = "median known within 2%"
+    return check, Time(case, variant, 1, turns, 1, SAMPLES, stop, 0.0, 0.1, True, ())
+
+
+class Stopwatch:
+    """Watches a run and notes when its races begin and end."""
+
+    def __init__(self) -> None:
+        self.races: dict[tuple[Case, int], list[float]] = {}
+        self._current: list[float] = []
+
+    def begin(self, cells: int) -> None:
+        """Nothing is timed yet."""
+
+    def step(self, case: Case, variant: str, doing: str) -> None:
+        """A race lasts from its first turn to the first check after it."""
+        if doing.startswith("round") and not self._current:
+            self._current = [time.perf_counter()]
+        elif doing == "check again" and len(self._current) == 1:
+            self._current.append(time.perf_counter())
+
+    def raced(
+        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
+    ) -> None:
+        """Keep the race's two instants."""
+        self.races[case, pass_number] = self._current
+        self._current = []
+
+
+def raced(file: Path) -> tuple[list[Row], list[float]]:
+    """Run every variant over two lengths; return the rows and each race's timed share."""
+    grid = SWEEPS["quick"]._replace(lengths=RATIO_LENGTHS, dtypes=("bfloat16",))
+    plan = Plan(tuple(grid.cases()), tuple(v.name for v in CATALOG), grid.passes, 0, 120.0)
+    machine = fingerprint(plan, sys.argv)
+    store, watch = Store(file), Stopwatch()
+    store.append([machine])
+    run(plan, CATALOG, machine.policy, store, watch)
+    store.close()
+    results = read(file)
+    times = [record for record in results.records if isinstance(record, Time)]
+    spent: Callable[[Case, int], float] = lambda case, number: sum(  # noqa: E731
+        timed_s(one) for one in times if (one.case, one.pass_number) == (case, number)
+    )
+    shares = [spent(*race) / (end - start) for race, (start, end) in watch.races.items()]
+    return groups([results])[0].rows, shares
+
+
+def timed_s(one: Time) -> float:
+    """Return the seconds that a cell's samples took, those not kept included."""
+    kept = [sample for _, turn in one.turns for sample in turn]
+    return statistics.fmean(kept) * one.taken / 1e9
+
+
+def differences(first: Sequence[Row], second: Sequence[Row]) -> list[float]:
+    """Return by how much each cell's ratio to the baseline differs between two runs."""
+    other = {(row.case, row.variant): row.vs_no_bias for row in second}
+    pairs = [
+        (row.vs_no_bias, other[row.case, row.variant])
+        for row in first
+        if row.vs_no_bias is not None and row.answers == "alibi"
+    ]
+    return [abs(one / two - 1) for one, two in pairs if two is not None]
+
+
+if __name__ == "__main__":
+    main()

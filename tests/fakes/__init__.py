@@ -1,0 +1,1 @@
+"""Variants that do wrong on demand, for tests of what surrounds them."""

@@ -1,0 +1,44 @@
+"""Run the fake variants over two tiny cases: `python -m tests.fakes.drive FILE`; resumes FILE."""
+
+import sys
+from pathlib import Path
+
+from reports.progress import PlainProgress
+from suite.case import Case
+from suite.fingerprint import fingerprint
+from suite.record import Plan
+from suite.run import run
+from suite.store import Store, read
+from variants.catalog import Variant
+
+VARIANTS = (
+    Variant("no_bias", "tests.fakes.baseline", answers="no_bias"),
+    Variant("first", "tests.fakes.first"),
+    Variant("second", "tests.fakes.second"),
+)
+LENGTHS = (16, 24)
+
+
+def plan(step_timeout_s: float, passes: int = 1) -> Plan:
+    """Return the plan of two tiny cases."""
+    cases = [
+        Case(heads=2, kv_heads=2, head_dim=8, q_len=length, kv_len=length, dtype="float32")
+        for length in LENGTHS
+    ]
+    return Plan(tuple(cases), tuple(v.name for v in VARIANTS), passes, 0, step_timeout_s)
+
+
+def drive(file: Path, step_timeout_s: float = 60.0, passes: int = 1) -> None:
+    """Measure what `file` lacks."""
+    finished = read(file).finished() if file.exists() else frozenset()
+    machine = fingerprint(plan(step_timeout_s, passes), sys.argv)
+    store = Store(file)
+    try:
+        store.append([machine])
+        run(machine.plan, VARIANTS, machine.policy, store, PlainProgress(), finished)
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]), passes=int(sys.argv[2]) if len(sys.argv) > 2 else 1)

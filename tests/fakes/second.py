@@ -1,0 +1,7 @@
+"""The fake variant second."""
+
+from functools import partial
+
+from tests.fakes.faulty import prepare_as
+
+prepare = partial(prepare_as, "second")
