@@ -44,8 +44,8 @@ def main() -> None:
             (
                 f"ratios to no_bias, two runs, {len(apart)} cells",
                 "within 2%",
-                f"{sum(one <= 0.02 for one in apart)} within; median {statistics.median(apart):.1%}, "
-                f"worst {max(apart):.1%}",
+                f"{sum(one <= 0.02 for one in apart)} within; "
+                f"median {statistics.median(apart):.1%}, worst {max(apart):.1%}",
             ),
         ]
     print(tabulate(lines, ("figure", "aim", "measured"), disable_numparse=True))

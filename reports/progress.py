@@ -32,9 +32,9 @@ class PlainProgress:
     ) -> None:
         """Say what became of a race and how long the rest may take."""
         self._done += cells
-        left = (time.monotonic() - self._start) / self._done * (self._cells - self._done)
+        left = _left(self._start, self._done, self._cells)
         _say(
-            f"[{self._done}/{self._cells} cells, {_duration(left)} left] "
+            f"[{self._done}/{self._cells} cells, {left} left] "
             f"pass {pass_number}, {case.id}: {outcome(records, cells)}"
         )
 
@@ -45,23 +45,24 @@ class LiveProgress:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Left
 
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("cells,"),
-            Left(compact=True, elapsed_when_finished=True),
-            TextColumn("left"),
+            TextColumn("cells{task.fields[left]}"),
             console=Console(file=sys.stderr),
-            speed_estimate_period=600,
             transient=True,
         )
-        self._task = self._progress.add_task("starting lanes", total=None)
+        self._task = self._progress.add_task("starting lanes", total=None, left="")
+        self._cells = 0
+        self._done = 0
+        self._start = time.monotonic()
 
     def begin(self, cells: int) -> None:
         """Show the bar."""
+        self._cells = cells
+        self._start = time.monotonic()
         self._progress.update(self._task, total=cells)
         self._progress.start()
 
@@ -73,7 +74,9 @@ class LiveProgress:
         self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
     ) -> None:
         """Move the bar, and keep a line for a race in which something went wrong."""
-        self._progress.advance(self._task, cells)
+        self._done += cells
+        left = _left(self._start, self._done, self._cells)
+        self._progress.update(self._task, advance=cells, left=f", {left} left")
         if any(isinstance(record, Fault | Agreement) and _bad(record) for record in records):
             self._progress.console.print(
                 f"pass {pass_number}, {case.id}: {outcome(records, cells)}", highlight=False
@@ -112,7 +115,9 @@ def _bad(record: Fault | Agreement) -> bool:
     return isinstance(record, Fault) or not record.agrees
 
 
-def _duration(seconds: float) -> str:
+def _left(start: float, done: int, cells: int) -> str:
+    """Return how long the remaining cells take at the pace so far."""
+    seconds = (time.monotonic() - start) / done * (cells - done)
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 

@@ -41,7 +41,7 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Hardware:
     marks = "-".join(feature.replace("avx512_", "") for feature in features)
     return Hardware(
         key=f"cpu-{vendor}-{family}.{model}.{stepping}-{marks}-{cores}cores",
-        name=f"{field('model name')}, {cores} cores",
+        name=f"{field('model name')} ({family}.{model}.{stepping}), {cores} cores",
         vendor=vendor,
         family=family,
         model=model,

@@ -9,6 +9,7 @@ import resource
 import signal
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,6 +65,6 @@ def go_wrong(kind: str) -> Any:
         case "unsupported":
             raise Unsupported("this variant declines on demand")
         case "memory":
-            in_use = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
+            in_use = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
             resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), resource.RLIM_INFINITY))
             torch.empty(1 << 30)

@@ -1,7 +1,6 @@
 """Runs under fault: the guilty cell carries the blame, the rest is measured, nothing is left."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -151,7 +150,7 @@ def test_a_parent_that_is_stopped_leaves_a_file_that_resumes(
     parent = subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.drive", str(file)], cwd=ROOT, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: file.exists() and len(read(file).finished()) == len(VARIANTS) or hung(parent))
+    wait_for(lambda: hung(parent))
     parent.send_signal(end)
     parent.wait(timeout=20)
     kept = {key for key, records in cells(file).items() if measured(records)}
@@ -221,4 +220,3 @@ def test_every_lane_is_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> N
     finally:
         parent.kill()
         parent.wait(timeout=20)
-    assert os.path.exists(file)

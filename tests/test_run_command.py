@@ -1,0 +1,143 @@
+"""`run` from the command line, with real variants: its table, its exits, its interruption."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from suite.record import Time
+from suite.store import read
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
+
+
+def command(*words: str) -> list[str]:
+    """Return a command line of run_bench.py."""
+    return [sys.executable, "run_bench.py", *words]
+
+
+def bench(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def ran(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+    """Run three variants over two tiny cases once, for the tests that only look."""
+    file = tmp_path_factory.mktemp("run") / "small.jsonl"
+    return file, bench("run", *SMALL, "--passes", "1", "--out", str(file))
+
+
+def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(
+    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> None:
+    file, done = ran
+    assert done.returncode == 0, done.stderr
+    assert "baseline" in done.stdout
+    assert "fastest that agrees" in done.stdout
+    assert done.stdout.strip().endswith(f"Results: {file}")
+
+
+def test_progress_goes_to_stderr_in_plain_lines_when_nobody_watches(
+    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> None:
+    _, done = ran
+    assert "6 cells to measure" in done.stderr
+    assert "[6/6 cells, 0s left] pass 1, n32-h8-d64" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_the_file_gives_the_same_table_again(
+    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> None:
+    file, done = ran
+    again = bench("table", str(file))
+    assert again.returncode == 0
+    assert done.stdout.startswith(again.stdout.rstrip())
+
+
+def test_sdpa_names_the_kernel_that_ran(
+    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> None:
+    file, _ = ran
+    rows = json.loads(bench("table", str(file), "--format", "json").stdout)
+    kernels = {row["variant"]: row["kernels"] for row in rows if row["dtype"] == "bfloat16"}
+    assert kernels["sdpa_key"] == ["scaled_dot_product_flash_attention_for_cpu"]
+    assert kernels["eager"] == []
+
+
+def test_resuming_a_finished_run_measures_nothing(
+    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
+) -> None:
+    file, _ = ran
+    before = [record for record in read(file).records if isinstance(record, Time)]
+    done = bench("run", "--resume", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "0 cells to measure" in done.stderr
+    assert [record for record in read(file).records if isinstance(record, Time)] == before
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_resumes_without_measuring_twice(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "interrupted.jsonl"
+    running = subprocess.Popen(
+        command("run", *SMALL, "--passes", "2", "--out", str(file)),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (file.exists() and read(file).finished()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 3
+    assert out == ""
+    assert err.splitlines()[-1] == f"Error: interrupted; run --resume {file} measures the rest"
+    assert "Traceback" not in err
+    assert len(read(file).finished()) < 12
+
+    done = bench("run", "--resume", str(file))
+    assert done.returncode == 0, done.stderr
+    times = [record for record in read(file).records if isinstance(record, Time)]
+    counted = Counter((time.case.id, time.variant, time.pass_number) for time in times)
+    assert set(counted.values()) == {1}
+    assert len(counted) == 12
+
+
+def test_strict_exits_1_when_a_variant_disagrees(tmp_path: Path) -> None:
+    words = ["--variants", "sdpa_key", "--lengths", "600", "--dtypes", "float32", "--passes", "1"]
+    done = bench("run", *words, "--strict", "--out", str(tmp_path / "strict.jsonl"))
+    assert "disagrees" in done.stdout
+    assert done.returncode == 1
+
+
+def test_without_a_compiler_compile_and_flex_name_the_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    words = [
+        "--variants",
+        "compile,flex",
+        "--lengths",
+        "16",
+        "--dtypes",
+        "float32",
+        "--passes",
+        "1",
+    ]
+    done = bench("run", *words, "--out", str(tmp_path / "bare.jsonl"))
+    assert done.returncode == 0
+    assert done.stdout.count("unsupported") >= 4
+    assert "apt-get install g++" in done.stdout

@@ -1,0 +1,132 @@
+"""The reference formula is ALiBi, element by element, and its gradients are autograd's."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from variants.problem import alibi_slopes
+from variants.reference import attend, gradients
+
+SHAPES = {
+    "square": (4, 4, 7, 7),
+    "fewer queries than keys": (4, 4, 3, 9),
+    "one query": (2, 2, 1, 8),
+    "grouped heads": (6, 2, 5, 8),
+    "one kv head": (3, 1, 6, 6),
+}
+SCALE = 0.3
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *, causal: bool) -> Tensor:
+    """Apply the definition of ALiBi attention to one element after the other."""
+    batch, heads, q_len, head_dim = q.shape
+    kv_heads, kv_len = k.shape[1], k.shape[2]
+    out = torch.zeros_like(q)
+    for b in range(batch):
+        for h in range(heads):
+            keys, values = k[b, h * kv_heads // heads], v[b, h * kv_heads // heads]
+            for row in range(q_len):
+                i = row + kv_len - q_len
+                seen = range(i + 1) if causal else range(kv_len)
+                terms = [
+                    math.exp(
+                        SCALE * sum(float(q[b, h, row, d] * keys[j, d]) for d in range(head_dim))
+                        - float(slopes[h]) * abs(i - j)
+                    )
+                    for j in seen
+                ]
+                for j, term in zip(seen, terms, strict=True):
+                    out[b, h, row] += term / sum(terms) * values[j]
+    return out
+
+
+def drawn(
+    heads: int, kv_heads: int, q_len: int, kv_len: int, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Draw q, k, v, the slopes and dout."""
+    generator = torch.Generator().manual_seed(heads * 1000 + q_len)
+
+    def normal(some_heads: int, length: int) -> Tensor:
+        return torch.randn(2, some_heads, length, 4, generator=generator, dtype=dtype)
+
+    q, k, v = normal(heads, q_len), normal(kv_heads, kv_len), normal(kv_heads, kv_len)
+    return q, k, v, alibi_slopes(heads), normal(heads, q_len)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_attend_is_the_definition_element_by_element(
+    shape: tuple[int, int, int, int], causal: bool
+) -> None:
+    q, k, v, slopes, _ = drawn(*shape)
+    out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
+    torch.testing.assert_close(
+        out, by_hand(q, k, v, slopes, causal=causal), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_fewer_queries_than_keys_are_the_last_rows_of_the_whole() -> None:
+    _, k, v, slopes, whole_q = drawn(4, 4, 9, 9)
+    whole = attend(whole_q, k, v, slopes, scale=SCALE, causal=True)
+    last = attend(whole_q[:, :, -3:], k, v, slopes, scale=SCALE, causal=True)
+    torch.testing.assert_close(last, whole[:, :, -3:], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+def test_positions_pick_rows_of_the_whole(causal: bool) -> None:
+    q, k, v, slopes, dout = drawn(4, 2, 9, 9)
+    rows = torch.tensor([0, 4, 5, 8])
+    whole = attend(q, k, v, slopes, scale=SCALE, causal=causal)
+    picked = attend(q[:, :, rows], k, v, slopes, scale=SCALE, causal=causal, positions=rows)
+    torch.testing.assert_close(picked, whole[:, :, rows], rtol=1e-12, atol=1e-12)
+    _, whole_dq, _, _ = gradients(q, k, v, slopes, dout, scale=SCALE, causal=causal)
+    _, dq, _, _ = gradients(
+        q[:, :, rows], k, v, slopes, dout[:, :, rows], scale=SCALE, causal=causal, positions=rows
+    )
+    torch.testing.assert_close(dq, whole_dq[:, :, rows], rtol=1e-12, atol=1e-12)
+
+
+def test_the_first_causal_query_answers_with_the_first_value() -> None:
+    q, k, v, slopes, _ = drawn(4, 4, 7, 7)
+    out = attend(q, k, v, slopes, scale=SCALE, causal=True)
+    torch.testing.assert_close(out[:, :, 0], v[:, :, 0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_causal_bias_by_key_alone_gives_the_same_answer() -> None:
+    q, k, v, slopes, _ = drawn(4, 4, 7, 7)
+    bias = slopes.double()[:, None, None] * torch.arange(7)
+    future = torch.ones(7, 7, dtype=torch.bool).triu(1)
+    scores = (q @ k.mT * SCALE + bias).masked_fill(future, -math.inf)
+    by_key = torch.softmax(scores, dim=-1) @ v
+    out = attend(q, k, v, slopes, scale=SCALE, causal=True)
+    torch.testing.assert_close(out, by_key, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_gradients_are_those_of_autograd_through_attend(
+    shape: tuple[int, int, int, int], causal: bool
+) -> None:
+    q, k, v, slopes, dout = drawn(*shape)
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
+    expected = (out, *torch.autograd.grad(out, leaves, dout))
+    found = gradients(
+        q.detach(), k.detach(), v.detach(), slopes, dout, scale=SCALE, causal=causal
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other.detach(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_keeps_its_softmax_and_its_sums_in_float32(dtype: torch.dtype) -> None:
+    q, k, v, slopes, dout = drawn(4, 2, 64, 64, dtype)
+    out, dq, dk, dv = gradients(q, k, v, slopes, dout, scale=SCALE, causal=True)
+    assert (out.dtype, dq.dtype, dk.dtype, dv.dtype) == (dtype, dtype, torch.float32, torch.float32)
+    wide = gradients(
+        q.double(), k.double(), v.double(), slopes, dout.double(), scale=SCALE, causal=True
+    )
+    for one, other in zip((out, dq, dk, dv), wide, strict=True):
+        assert (one.double() - other).norm() / other.norm() < 2 * torch.finfo(dtype).eps

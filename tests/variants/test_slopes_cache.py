@@ -1,0 +1,89 @@
+"""What is built from slopes is kept for exactly as long as the slopes are the same."""
+
+import gc
+import weakref
+
+import torch
+from torch import Tensor
+
+from variants.slopes_cache import built_once
+
+
+def test_the_same_slopes_are_built_from_once() -> None:
+    seen: list[Tensor] = []
+
+    @built_once
+    def doubled(slopes: Tensor) -> Tensor:
+        seen.append(slopes)
+        return slopes * 2
+
+    slopes = torch.tensor([0.5, 0.25])
+    first = doubled(slopes)
+    assert doubled(slopes) is first
+    assert len(seen) == 1
+
+
+def test_another_tensor_is_built_from_anew() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    one, other = torch.tensor([0.5, 0.25]), torch.tensor([0.25, 0.5])
+    assert doubled(one).tolist() == [1.0, 0.5]
+    assert doubled(other).tolist() == [0.5, 1.0]
+    assert doubled(one).tolist() == [1.0, 0.5]
+
+
+def test_an_equal_tensor_is_still_another_one() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    one, other = torch.tensor([0.5]), torch.tensor([0.5])
+    assert doubled(one) is not doubled(other)
+
+
+def test_slopes_written_to_in_place_are_built_from_anew() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    slopes = torch.tensor([0.5, 0.25])
+    doubled(slopes)
+    slopes.mul_(2)
+    assert doubled(slopes).tolist() == [2.0, 1.0]
+    slopes[0] = 3.0
+    assert doubled(slopes).tolist() == [6.0, 1.0]
+    slopes.view(-1)[1] = 4.0
+    assert doubled(slopes).tolist() == [6.0, 8.0]
+
+
+def test_new_slopes_at_a_recycled_address_are_built_from_anew() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    addresses: set[int] = set()
+    recycled = 0
+    for number in range(1, 65):
+        slopes = torch.tensor([float(number)])
+        recycled += id(slopes) in addresses
+        addresses.add(id(slopes))
+        assert doubled(slopes).tolist() == [2.0 * number]
+        del slopes
+    assert recycled > 0, "no address came back, so the test showed nothing"
+
+
+def test_slopes_that_want_a_gradient_get_one_at_every_call() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    slopes = torch.tensor([0.5, 0.25], requires_grad=True)
+    for _ in range(2):
+        (gradient,) = torch.autograd.grad(doubled(slopes).sum(), slopes)
+        assert gradient.tolist() == [2.0, 2.0]
+    assert doubled(slopes) is not doubled(slopes)
+
+
+def test_slopes_that_begin_to_want_a_gradient_are_built_from_anew() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    slopes = torch.tensor([0.5])
+    assert not doubled(slopes).requires_grad
+    slopes.requires_grad_()
+    assert doubled(slopes).requires_grad
+
+
+def test_the_callers_slopes_are_not_kept_alive() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    slopes = torch.tensor([0.5])
+    doubled(slopes)
+    alive = weakref.ref(slopes)
+    del slopes
+    gc.collect()
+    assert alive() is None
