@@ -16,11 +16,11 @@ from variants.slopes_cache import built_once
 
 def prepare(spec: Spec) -> Attention:
     """Return SDPA with a dense mask; torch picks the backend that takes it."""
-    keys = torch.arange(spec.kv_len, device=spec.device)
-    distance = keys[None, :] - keys[spec.kv_len - spec.q_len :, None]  # [q_len, kv_len]
 
     @built_once
     def mask(slopes: Tensor) -> Tensor:
+        keys = torch.arange(spec.kv_len, device=spec.device)
+        distance = keys[None, :] - keys[spec.kv_len - spec.q_len :, None]  # [q_len, kv_len]
         bias = slopes[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
         if spec.causal:
             bias = bias.masked_fill(distance > 0, float("-inf"))
