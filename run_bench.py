@@ -17,6 +17,7 @@ from suite.run import Cells
 from suite.sweeps import DEFAULT_SWEEP
 
 FORMATS = ("simple", "github", "csv", "json")
+METRICS = ("time", "memory", "error", "start")
 KINDS = ("variants", "sweeps")
 
 
@@ -98,27 +99,69 @@ def list_(kind: str) -> None:
     """
     from reports import listing
 
-    click.echo(listing.variants() if kind == "variants" else listing.sweeps())
+    _show(listing.variants() if kind == "variants" else listing.sweeps())
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what this machine has, which variants run here, and what spoils measurements.
+
+    Every variant is tried once on a tiny case, which takes half a minute. Exits 0 when at least
+    one ALiBi variant runs.
+
+    \b
+    Example:
+      python run_bench.py doctor
+    """
+    from reports import doctor as report
+    from suite import health, machine, nvml, probe
+    from variants.catalog import BASELINE, CATALOG
+
+    hardware = machine.hardware()
+    with nvml.opened(0) as gpu:
+        seen = gpu if isinstance(gpu, nvml.Absent) else gpu.circumstances()
+    troubles = health.of_machine(hardware, os.environ)
+    if not isinstance(seen, nvml.Absent):
+        troubles += health.of_gpu(seen)
+    _show(report.machine(hardware, machine.software(), machine.circumstances(), seen))
+    _show(f"\n{report.troubles(troubles)}\n")
+    findings = probe.probe(CATALOG, machine.policy(hardware.cores))
+    _show(report.variants(findings))
+    if not any(one.status == "measured" and one.variant != BASELINE.name for one in findings):
+        raise SystemExit(3)
 
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--format", "layout", type=click.Choice(FORMATS), default="simple", show_default=True)
-def table(files: Sequence[Path], layout: Any) -> None:
+@click.option("--metric", type=click.Choice(METRICS), default="time", show_default=True)
+def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
     """Show results files as one table, or as csv or json with every figure.
+
+    --metric memory, error or start shows other columns: bytes, errors beside their budgets, or
+    what preparing and the first call cost and after how many calls that has paid for itself.
 
     \b
     Example:
-      python run_bench.py table results/FILE.jsonl --format github
+      python run_bench.py table results/FILE.jsonl --metric memory --format github
     """
     from reports.cells import groups
     from reports.table import render
     from suite.store import read
 
-    read_files = [read(file) for file in dict.fromkeys(files)]
+    read_files = [read(file) for file in {file.resolve(): file for file in files}.values()]
     for file in read_files:
         _warn(file.warnings)
-    click.echo(render(groups(read_files), layout))
+    _show(render(groups(read_files), layout, metric))
+
+
+def _show(text: str) -> None:
+    """Print to stdout; a reader who has seen enough (`| head`) is no error."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _warn(warnings: Sequence[str]) -> None:
@@ -150,7 +193,7 @@ def _conclude(path: Path, *, strict: bool) -> None:
     from suite.store import read
 
     measured = groups([read(path)])
-    click.echo(f"{render(measured, 'simple')}\n\nResults: {path}")
+    _show(f"{render(measured, 'simple')}\n\nResults: {path}")
     statuses = {row.status for group in measured for row in group.rows} - {"measured"}
     if strict and statuses:
         raise SystemExit(1 if "disagrees" in statuses else 3)
@@ -189,6 +232,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
+    from suite.handle import LaneFault
     from suite.plan import BadRequest
     from suite.run import RunFailed
     from suite.store import StoreError
@@ -196,13 +240,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli.main(standalone_mode=False)
-        sys.stdout.flush()
     except (click.UsageError, BadRequest, StoreError) as error:
         _end(2, error)
-    except (RunFailed, Stopped, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0) from None
+    except (RunFailed, LaneFault, Stopped, OSError) as error:
         _end(3, error)
     except (click.Abort, KeyboardInterrupt):
         _end(3, Stopped("interrupted"))

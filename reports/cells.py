@@ -1,6 +1,7 @@
 """From records to rows: one row a cell, every cell of the plan, whatever became of it."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import msgspec
 
 from reports.estimates import log_median_ms, log_ratio, over_passes
 from suite.case import Case
-from suite.record import Agreement, Canary, CellRecord, Fault, Machine, Status, Time
+from suite.record import Agreement, Canary, CellRecord, Fault, Machine, Memory, Status, Time
 from suite.store import Results
 from variants.catalog import BASELINE, CATALOG
 
@@ -23,7 +24,9 @@ class Row(msgspec.Struct, kw_only=True):
 
     `rank` counts the agreeing ALiBi variants of a case from the fastest; `tied` means that the
     interval of the paired ratio to the fastest includes 1. `first_call_s` is the first call with
-    an empty compile cache.
+    an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
+    After `break_even_calls` calls the variant has cost less in all than the one that starts
+    fastest; None where it never does.
     """
 
     case: str
@@ -36,6 +39,11 @@ class Row(msgspec.Struct, kw_only=True):
     dtype: str
     mode: str
     causal: bool
+    layout: str
+    logit_scale: float
+    bias_max: float
+    slope_scale: str
+    scale: str
     variant: str
     answers: str
     status: Status
@@ -49,9 +57,13 @@ class Row(msgspec.Struct, kw_only=True):
     rank: int | None = None
     tied: bool = False
     tflops: float | None = None
+    prepare_s: float | None = None
     first_call_s: float | None = None
+    warm_first_call_s: float | None = None
+    break_even_calls: int | None = None
     peak_bytes: int | None = None
     persistent_bytes: int | None = None
+    resident_bytes: int | None = None
     nvml_bytes: int | None = None
     error: float | None = None
     error_budget: float | None = None
@@ -100,7 +112,7 @@ def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
                 planned = by_variant.setdefault(name, {})
                 planned.update({(number, one): [] for one in range(1, plan.passes + 1)})
         for record in file.records:
-            if isinstance(record, Agreement | Time | Fault):
+            if isinstance(record, CellRecord):
                 by_variant = cells.setdefault(record.case, {})
                 passes = by_variant.setdefault(record.variant, {})
                 passes.setdefault((number, record.pass_number), []).append(record)
@@ -119,6 +131,11 @@ def _row(case: Case, variant: str, passes: Passes) -> Row:
         dtype=case.dtype,
         mode=case.mode,
         causal=case.causal,
+        layout=case.layout,
+        logit_scale=case.logit_scale,
+        bias_max=case.bias_max,
+        slope_scale=case.slope_scale,
+        scale=case.scale,
         variant=variant,
         answers=_ANSWERS.get(variant, "alibi"),
         status="measured",
@@ -129,6 +146,12 @@ def _row(case: Case, variant: str, passes: Passes) -> Row:
         worst = max(checks, key=_excess)
         row.error, row.error_budget = worst.error, worst.budget
     times = list(_times(passes).values())
+    weighed = [record for record in records if isinstance(record, Memory)]
+    if weighed:
+        row.peak_bytes = max(one.peak_bytes for one in weighed)
+        row.persistent_bytes = max(one.persistent_bytes for one in weighed)
+        row.resident_bytes = weighed[0].resident_bytes
+        row.nvml_bytes = weighed[0].nvml_bytes
     ended_badly = _ending(records, times)
     if ended_badly is not None:
         row.status, row.reason = ended_badly
@@ -137,7 +160,10 @@ def _row(case: Case, variant: str, passes: Passes) -> Row:
     row.time_ms, row.time_ci_ms = estimate
     row.passes, row.samples = len(times), sum(time.taken for time in times)
     row.tflops = case.useful_flops / (estimate.value * 1e9)
+    row.prepare_s = min(time.prepare_s for time in times)
     row.first_call_s = next((time.first_call_s for time in times if time.cold), None)
+    warm = [time.first_call_s for time in times if not time.cold]
+    row.warm_first_call_s = statistics.median(warm) if warm else None
     row.kernels = times[0].kernels
     return row
 
@@ -190,7 +216,27 @@ def _ranked(rows: list[Row], variants: Mapping[str, Passes]) -> list[Row]:
         logs = _shared_log_ratios(times[row.variant], times[contenders[0].variant])
         interval = over_passes(logs).interval if logs and rank > 1 else None
         row.tied = interval is not None and interval[0] <= 1
+    _count_break_even(contenders)
     return rows
+
+
+def _count_break_even(contenders: Sequence[Row]) -> None:
+    starts = {
+        row.variant: row.prepare_s + row.first_call_s
+        for row in contenders
+        if row.prepare_s is not None and row.first_call_s is not None
+    }
+    started = [row for row in contenders if row.variant in starts]
+    if not started:
+        return
+    soonest = min(started, key=lambda row: starts[row.variant])
+    for row in started:
+        gain_s = ((soonest.time_ms or 0.0) - (row.time_ms or 0.0)) / 1000
+        later_s = starts[row.variant] - starts[soonest.variant]
+        if row is soonest:
+            row.break_even_calls = 0
+        elif gain_s > 0:
+            row.break_even_calls = math.ceil(later_s / gain_s)
 
 
 def _shared_log_ratios(

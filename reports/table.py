@@ -9,34 +9,24 @@ import msgspec
 from tabulate import tabulate
 
 from reports.cells import Group, Row
-from variants.catalog import BASELINE
+from reports.columns import COLUMNS, Metric, length_of
 
 _Key = TypeVar("_Key")
 
 Format = Literal["simple", "github", "csv", "json"]
 
-_COLUMNS = {
-    "length": "right",
-    "dtype": "left",
-    "mode": "left",
-    "variant": "left",
-    "ms": "right",
-    "± %": "right",
-    f"vs {BASELINE.name}": "right",
-    "TFLOP/s": "right",
-    "error": "right",
-    "rank": "left",
-}
 
+def render(groups: Sequence[Group], layout: Format, metric: Metric = "time") -> str:
+    """Return all groups in one of the formats; json and csv have every row and every field.
 
-def render(groups: Sequence[Group], layout: Format) -> str:
-    """Return all groups in one of the formats; json and csv have every row and every field."""
+    `metric` chooses the columns of the other formats.
+    """
     rows = [row for group in groups for row in group.rows]
     if layout == "json":
         return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
     if layout == "csv":
         return _csv(rows)
-    return "\n\n".join(_for_people(group, layout) for group in groups)
+    return "\n\n".join(_for_people(group, layout, metric) for group in groups)
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -47,16 +37,21 @@ def _csv(rows: Sequence[Row]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _for_people(group: Group, layout: str) -> str:
+def _for_people(group: Group, layout: str, metric: Metric) -> str:
+    columns = COLUMNS[metric]
+    headers = [column.header for column in columns]
+    alignment = ["right" if column.figure else "left" for column in columns]
     parts = [_conditions(group)]
     for shape, rows in _by(_shape, group.rows).items():
+        lines = [
+            [column.shows(row) for column in columns]
+            for own in _by(_case, rows).values()
+            for row in _in_order(own)
+        ]
         parts.append(shape)
-        lines = [_line(row) for own in _by(_case, rows).values() for row in _in_order(own)]
-        alignment = tuple(_COLUMNS.values())
-        parts.append(
-            tabulate(lines, list(_COLUMNS), layout, colalign=alignment, disable_numparse=True)
-        )
-        parts.append(_fastest(rows, layout))
+        parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
+        if metric == "time":
+            parts.append(_fastest(rows, layout))
     parts.append(_reasons(group.rows))
     return "\n\n".join(part for part in parts if part)
 
@@ -66,48 +61,11 @@ def _conditions(group: Group) -> str:
     software = ", ".join(f"{name} {v}" for name, v in machine.software.items() if v != "absent")
     passes = max((row.passes for row in group.rows), default=0)
     canaries = ", ".join(f"{canary:.1f}" for canary in group.canaries_ms)
+    canary = f"; canary (1024 x 1024 float32 product) {canaries} ms" if canaries else ""
     return (
         f"{machine.hardware.name}; {software}; {machine.policy.threads} threads; "
-        f"median of {passes} pass{'' if passes == 1 else 'es'}; "
-        f"canary (1024 x 1024 float32 product) {canaries} ms"
+        f"mean of {passes} pass{'' if passes == 1 else 'es'}{canary}"
     )
-
-
-def _line(row: Row) -> tuple[str, ...]:
-    return (
-        str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}",
-        row.dtype,
-        row.mode,
-        row.variant,
-        _figure(row.time_ms),
-        _half_width(row),
-        "" if row.vs_no_bias is None else f"{row.vs_no_bias:.2f}x",
-        _figure(row.tflops),
-        "" if row.error is None else f"{row.error:.0e}",
-        _place(row),
-    )
-
-
-def _figure(value: float | None) -> str:
-    """Return three significant digits, without an exponent."""
-    if value is None:
-        return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
-
-
-def _half_width(row: Row) -> str:
-    if row.time_ci_ms is None or row.time_ms is None:
-        return ""
-    low, high = row.time_ci_ms
-    return f"{100 * (high - low) / (2 * row.time_ms):.0f}"
-
-
-def _place(row: Row) -> str:
-    if row.status != "measured":
-        return row.status
-    if row.rank is None:
-        return "baseline"
-    return f"{row.rank} (tied with 1)" if row.tied else str(row.rank)
 
 
 def _in_order(rows: Sequence[Row]) -> list[Row]:
@@ -121,20 +79,22 @@ def _fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
     dtypes = list(_by(lambda row: row.dtype, rows))
     lines = []
-    for (length, mode), own in _by(lambda row: (row.kv_len, row.mode), rows).items():
-        winners = {row.dtype: row for row in own if row.rank == 1}
-        tied = _by(lambda row: row.dtype, [row for row in own if row.tied])
-        cells = [_winner(winners.get(dtype), tied.get(dtype, [])) for dtype in dtypes]
-        lines.append([str(length), mode, *cells])
+    for (length, mode), own in _by(lambda row: (length_of(row), row.mode), rows).items():
+        of_dtype = _by(lambda row: row.dtype, own)
+        lines.append([length, mode, *(_winner(of_dtype.get(dtype, [])) for dtype in dtypes)])
     headers = ["fastest that agrees: length", "mode", *dtypes]
     return tabulate(lines, headers, layout, disable_numparse=True)
 
 
-def _winner(winner: Row | None, tied: Sequence[Row]) -> str:
-    if winner is None:
+def _winner(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    winners = [row for row in rows if row.rank == 1]
+    if not winners:
         return "none"
-    ratio = "" if winner.vs_no_bias is None else f" {winner.vs_no_bias:.2f}x"
-    return winner.variant + ratio + "".join(f" = {row.variant}" for row in tied)
+    ratio = winners[0].vs_no_bias
+    said = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
+    return said + "".join(f" = {row.variant}" for row in rows if row.tied)
 
 
 def _reasons(rows: Sequence[Row]) -> str:
@@ -153,7 +113,13 @@ def _shape(row: Row) -> str:
     heads = f"{row.heads} heads of {row.head_dim}"
     if row.kv_heads != row.heads:
         heads += f" sharing {row.kv_heads} kv heads"
-    return f"Batch {row.batch}, {heads}, {'causal' if row.causal else 'bidirectional'}"
+    parts = [f"Batch {row.batch}", heads, "causal" if row.causal else "bidirectional"]
+    parts += [f"logit scale {row.logit_scale:g}"] if row.logit_scale != 1 else []
+    parts += [f"bias max {row.bias_max:g}"] if row.bias_max != 8 else []
+    parts += ["slopes over sqrt(d)"] if row.slope_scale != "1" else []
+    parts += [f"scale {row.scale}"] if row.scale != "1/sqrt(d)" else []
+    parts += [f"layout {row.layout}"] if row.layout != "bhnd" else []
+    return ", ".join(parts)
 
 
 def _case(row: Row) -> str:

@@ -45,7 +45,9 @@ class Comparison:
     @property
     def excess(self) -> float:
         """The error as a multiple of its budget; infinite when it is no number."""
-        return math.inf if math.isnan(self.error) else self.error / self.budget
+        if math.isnan(self.error) or self.budget == 0:
+            return math.inf
+        return self.error / self.budget
 
 
 def check(
@@ -62,14 +64,22 @@ def check(
     if inputs.dout is not None:
         dout = torch.zeros_like(inputs.dout)
         dout[:, :, rows] = inputs.dout[:, :, rows]
-    answers = _answers(attention, inputs, dout, rows)
+    answers = _answers(attention, inputs, dout)
+    for name, answer in answers.items():
+        asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[name]
+        if answer.shape != asked.shape or answer.dtype != asked.dtype:
+            found, wanted = list(answer.shape), list(asked.shape)
+            where = f"{name} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
+            return Comparison(math.inf, 0.0, where)
     truths = _formula(inputs, slopes, spec, dout, rows, torch.float64)
     yardsticks = _formula(inputs, slopes, spec, dout, rows, spec.dtype)
-    comparisons = [
-        comparison
-        for name, answer in answers.items()
-        for comparison in compare(name, answer, truths[name], yardsticks[name], spec.dtype)
-    ]
+    keys = torch.arange(spec.kv_len, device=rows.device)
+    comparisons: list[Comparison] = []
+    for name, answer in answers.items():
+        places = rows if name in {"out", "dq"} else keys
+        least = _least_size(name, inputs, spec.scale)
+        found_here = _Judge(name, truths[name], yardsticks[name], places, least, spec.dtype)
+        comparisons += found_here.of(answer[:, :, places])
     return max(comparisons, key=lambda comparison: comparison.excess)
 
 
@@ -87,55 +97,73 @@ def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
     return torch.cat([chosen, others[: SAMPLED_ROWS - len(chosen)]]).sort().values.to(device)
 
 
-def compare(
-    name: str, answer: Tensor, truth: Tensor, yardstick: Tensor, dtype: torch.dtype
-) -> Iterator[Comparison]:
-    """Yield the comparison by heads and by rows of [batch, heads, rows, head_dim] tensors."""
-    if answer.shape != truth.shape or answer.dtype != dtype:
-        found = f"{name} is {answer.dtype} {list(answer.shape)}"
-        yield Comparison(math.inf, 0.0, f"{found} and not {dtype} {list(truth.shape)}")
-        return
-    floor = 2 * torch.finfo(dtype).eps
-    by_head = (_by_head(answer, truth), _by_head(yardstick, truth), "head {1}")
-    by_row = (_by_row(name, answer, truth), _by_row(name, yardstick, truth), "head {1} row {2}")
-    for error, own, spot in (by_head, by_row):
-        worst = int(error.nan_to_num(nan=math.inf).argmax())
-        indices = [int(index) for index in torch.unravel_index(torch.tensor(worst), error.shape)]
-        yield Comparison(
-            error=error.flatten()[worst].item(),
-            budget=max(floor, ALLOWANCE[name] * own.max().item()),
-            where=f"{name}, batch {{0}} {spot}".format(*indices),
-        )
+@dataclass(frozen=True)
+class _Judge:
+    """What one tensor's answer is held against; all [batch, heads, rows, head_dim]."""
 
+    name: str
+    truth: Tensor
+    yardstick: Tensor
+    places: Tensor
+    least_size: float
+    dtype: torch.dtype
 
-def _by_head(tensor: Tensor, truth: Tensor) -> Tensor:
-    difference = tensor.double() - truth
-    size: Tensor = vector_norm(truth, dim=(2, 3)).clamp(min=_TINY)  # [batch, heads]
-    error: Tensor = vector_norm(difference, dim=(2, 3)) / size
-    return error
+    def of(self, answer: Tensor) -> Iterator[Comparison]:
+        """Yield the comparison by heads and the one by rows."""
+        floor = 2 * torch.finfo(self.dtype).eps
+        for sizes, dims in ((self._head_sizes(), (2, 3)), (self._row_sizes(), (3,))):
+            error = vector_norm(answer.double() - self.truth, dim=dims) / sizes
+            own = vector_norm(self.yardstick.double() - self.truth, dim=dims) / sizes
+            worst = int(error.nan_to_num(nan=math.inf).argmax())
+            batch, head, *row = torch.unravel_index(torch.tensor(worst), error.shape)
+            where = f"{self.name}, batch {int(batch)} head {int(head)}"
+            yield Comparison(
+                error=error.flatten()[worst].item(),
+                budget=max(floor, ALLOWANCE[self.name] * own.max().item()),
+                where=f"{where} row {int(self.places[row[0]])}" if row else where,
+            )
 
+    def _head_sizes(self) -> Tensor:
+        least = self.least_size * math.sqrt(self.truth.shape[2])
+        sizes: Tensor = vector_norm(self.truth, dim=(2, 3)).clamp(min=least)  # [batch, heads]
+        return sizes
 
-def _by_row(name: str, tensor: Tensor, truth: Tensor) -> Tensor:
-    difference = tensor.double() - truth
-    size: Tensor = vector_norm(truth, dim=3)  # [batch, heads, rows]
-    if name != "out":
+    def _row_sizes(self) -> Tensor:
+        sizes: Tensor = vector_norm(self.truth, dim=3).clamp(min=self.least_size)
+        if self.name == "out":
+            return sizes  # [batch, heads, rows]
         # A gradient row can cancel to nothing (the first query has one key and so no choice) while
         # its rounding does not: a row counts as no smaller than the largest near it.
-        size = max_pool1d(size, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
-    error: Tensor = vector_norm(difference, dim=3) / size.clamp(min=_TINY)
-    return error
+        return max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
 
 
-def _answers(
-    attention: Attention, inputs: Inputs, dout: Tensor | None, rows: Tensor
-) -> dict[str, Tensor]:
+def _least_size(name: str, inputs: Inputs, scale: float) -> float:
+    """Return the norm below which a row counts as zero: a thousandth of dq's or dk's terms.
+
+    With a single key dq and dk are zero throughout, so that all there is of them is rounding: it
+    is held against four times those terms.
+    """
+    if name in {"out", "dv"} or inputs.dout is None:
+        return _TINY
+    q, k, v, dout = (
+        float(vector_norm(tensor.double(), dim=3).square().mean().sqrt())
+        for tensor in (inputs.q.detach(), inputs.k.detach(), inputs.v.detach(), inputs.dout)
+    )
+    dweight = dout * v / math.sqrt(inputs.v.shape[3])
+    share = 4.0 if inputs.k.shape[2] == 1 else 1e-3
+    return max(_TINY, share * scale * dweight * (k if name == "dq" else q))
+
+
+def _answers(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[str, Tensor]:
     q, k, v = inputs.q, inputs.k, inputs.v
     if dout is None:
         with torch.no_grad():
-            return {"out": attention(q, k, v, inputs.slopes)[:, :, rows]}
+            return {"out": attention(q, k, v, inputs.slopes)}
     out = attention(q, k, v, inputs.slopes)
+    if out.shape != q.shape:
+        return {"out": out.detach()}
     dq, dk, dv = torch.autograd.grad(out, (q, k, v), dout)
-    return {"out": out.detach()[:, :, rows], "dq": dq[:, :, rows], "dk": dk, "dv": dv}
+    return {"out": out.detach(), "dq": dq, "dk": dk, "dv": dv}
 
 
 def _formula(

@@ -64,11 +64,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         parts += [self.mode] if self.mode != "forward" else []
         parts += [f"b{self.batch}"] if self.batch != 1 else []
         parts += ["full"] if not self.causal else []
-        parts += [f"max{self.bias_max:g}"] if self.bias_max != 8 else []
+        parts += [f"max{_short(self.bias_max)}"] if self.bias_max != 8 else []
         parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []
         parts += ["scale_1_over_d"] if self.scale != "1/sqrt(d)" else []
         parts += [self.layout] if self.layout != "bhnd" else []
-        parts += [f"x{self.logit_scale:g}"] if self.logit_scale != 1 else []
+        parts += [f"x{_short(self.logit_scale)}"] if self.logit_scale != 1 else []
         return "-".join(parts)
 
     @property
@@ -86,3 +86,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         kept = self.kv_len - self.q_len / 2 if self.causal else self.kv_len
         forward = 4.0 * self.batch * self.heads * self.q_len * kept * self.head_dim
         return forward * 3.5 if self.mode == "backward" else forward
+
+
+def _short(factor: float) -> str:
+    return repr(factor).removesuffix(".0")

@@ -1,6 +1,7 @@
 """The parent's end of a lane: start it, ask it a step, tell what became of it, end it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,6 +57,7 @@ class Handle:
                 start_new_session=True,
             )
         self._ready = False
+        self._kills_before = out_of_memory_kills()
         self.alive = True
 
     def __enter__(self) -> Self:
@@ -79,8 +81,8 @@ class Handle:
         """Tell the lane a step and return its answer.
 
         Raises LaneFault when the variant refuses, and when the lane dies or overruns the limit;
-        after any refusal but `unsupported` the lane is ended, so that the next case meets a clean
-        process.
+        after any refusal but `unsupported` or `skipped` the lane is ended, so that the next case
+        meets a clean process.
         """
         self.wait_until_ready()
         name = type(step).__name__
@@ -111,13 +113,14 @@ class Handle:
         except (EOFError, OSError):
             raise self._death(step) from None
         if isinstance(answer, Refused):
-            if answer.status != "unsupported":
+            if answer.status not in {"unsupported", "skipped"}:
                 self.end()
             raise LaneFault(answer.status, step, answer.reason)
         assert isinstance(answer, expected), f"{answer} is no answer to {step}"
         return answer
 
     def _death(self, step: str) -> LaneFault:
+        status: Status = "crashed"
         try:
             code = self._process.wait(HANG_UP_LIMIT_S)
         except subprocess.TimeoutExpired:
@@ -126,15 +129,23 @@ class Handle:
             reason = (
                 f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
             )
+            if code == -signal.SIGKILL and out_of_memory_kills() > self._kills_before:
+                status, reason = "out_of_memory", "killed by the kernel because memory ran out"
         last_words = self._last_words()
         self.end()
-        return LaneFault("crashed", step, f"{reason} during {step}{last_words}")
+        return LaneFault(status, step, f"{reason} during {step}{last_words}")
 
     def _last_words(self) -> str:
         self._said.seek(0, os.SEEK_END)
         self._said.seek(max(0, self._said.tell() - 2000))
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         return f"; it last said: {lines[-1][:300]}" if lines else ""
+
+
+def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """Return how often the kernel has killed a process for memory since it started."""
+    found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from suite import agreement, canary, clock, kernels
+from suite import agreement, canary, clock, kernels, memory, prediction
 from suite.case import Case
 from suite.inputs import Inputs, draw, spec_of
 from suite.protocol import (
@@ -40,6 +40,8 @@ from suite.protocol import (
     Sampled,
     Slice,
     Step,
+    Weigh,
+    Weighed,
     receive,
     send,
 )
@@ -104,7 +106,18 @@ def main(channel_number: str, parent: str, module: str, answers: str, threads: s
         send(channel, answer)
 
 
+class TooLarge(Exception):  # noqa: N818 - a prediction, nothing has gone wrong yet
+    """A case that can be told beforehand not to fit."""
+
+
 def _prepare(step: Prepare, module: str, device: torch.device) -> tuple[Prepared, Done]:
+    needed = prediction.predicted_bytes(step.case, module, device)
+    available = prediction.available_bytes(device)
+    if needed is not None and needed > available:
+        raise TooLarge(
+            f"needs about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are free: "
+            "shorten the length or reduce batch or heads"
+        )
     spec = spec_of(step.case, device)
     inputs = draw(step.case, step.seed, "before", device)
     prepare = importlib.import_module(module).prepare
@@ -124,6 +137,15 @@ def _take(step: Step, prepared: Prepared, *, biased: bool) -> Answer:
             return _check(prepared, stage, biased=biased)
         case Slice(calls_per_sample):
             return Sampled(*clock.take_slice(prepared.call(), calls_per_sample))
+        case Weigh():
+            inputs = prepared.inputs
+            weight = memory.weigh(
+                prepared.call(),
+                prepared.attention,
+                (inputs.q, inputs.k, inputs.v, inputs.slopes),
+                prepared.spec.device,
+            )
+            return Weighed(**vars(weight))
         case NameKernels():
             return Named(kernels.of(prepared.call()))
     raise AssertionError(f"no such step: {step}")
@@ -143,6 +165,8 @@ def _refusal(error: Exception) -> Refused:
     text = " ".join(str(error).split())[:500]
     if isinstance(error, Unsupported | NotImplementedError):
         return Refused("unsupported", text)
+    if isinstance(error, TooLarge):
+        return Refused("skipped", text)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
         return Refused("out_of_memory", text or "the allocator found no memory")
     return Refused("failed", f"{type(error).__name__}: {text}")

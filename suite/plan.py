@@ -10,6 +10,8 @@ from suite.record import Machine, Plan
 from suite.sweeps import SWEEPS
 from variants.catalog import BASELINE, CATALOG
 
+LARGEST = 1 << 24
+
 
 class BadRequest(Exception):  # noqa: N818 - the user's mistake, not the program's
     """Something asked for that can't be measured; the text names it, the limit and a way out."""
@@ -37,7 +39,8 @@ def plan(
     chosen = SWEEPS[pick("--sweep", sweep, SWEEPS)]
     changes: dict[str, object] = {}
     if lengths is not None:
-        changes["lengths"] = tuple(_length(word) for word in words("--lengths", lengths))
+        picked_lengths = (_length(word) for word in words("--lengths", lengths))
+        changes["lengths"] = tuple(dict.fromkeys(picked_lengths))
     if dtypes is not None:
         picked = [pick("--dtypes", word, DTYPES) for word in words("--dtypes", dtypes)]
         changes["dtypes"] = cast(tuple[Dtype, ...], tuple(picked))
@@ -51,7 +54,7 @@ def plan(
         ("passes", passes),
     ):
         if number is not None:
-            changes[option] = _at_least_one(option, number)
+            changes[option] = _in_range(option, number)
     if logit_scale is not None:
         if not 0 < logit_scale <= 1000:
             raise BadRequest(f"--logit-scale {logit_scale:g}: give a factor over 0, at most 1000")
@@ -61,7 +64,7 @@ def plan(
         cases=tuple(grid.cases()),
         variants=_variants(variants),
         passes=grid.passes,
-        seed=seed,
+        seed=_seed(seed),
         step_timeout_s=seconds("--step-timeout", step_timeout),
     )
 
@@ -113,13 +116,23 @@ def _length(word: str) -> int:
         raise BadRequest(f"--lengths {word}: a length is a whole number of tokens") from None
     if length < 1:
         raise BadRequest(f"--lengths {length}: a length is at least 1")
+    if length > LARGEST:
+        raise BadRequest(f"--lengths {length}: a length is at most {LARGEST}")
     return length
 
 
-def _at_least_one(field: str, number: int) -> int:
+def _in_range(field: str, number: int) -> int:
     option = f"--{field.replace('_', '-')}"
     if number < 1:
         raise BadRequest(f"{option} {number}: give at least 1")
+    if number > LARGEST:
+        raise BadRequest(f"{option} {number}: give at most {LARGEST}")
+    return number
+
+
+def _seed(number: int) -> int:
+    if not 0 <= number < 1 << 63:
+        raise BadRequest(f"--seed {number}: give a number from 0 to 2^63 - 1")
     return number
 
 

@@ -33,6 +33,10 @@ class Slice(msgspec.Struct, tag=True):
     calls_per_sample: int
 
 
+class Weigh(msgspec.Struct, tag=True):
+    """Find what one call allocates and what the variant keeps."""
+
+
 class NameKernels(msgspec.Struct, tag=True):
     """Profile one call and name the attention kernels in it."""
 
@@ -45,7 +49,7 @@ class RunCanary(msgspec.Struct, tag=True):
     """Time the matrix product of fixed shape."""
 
 
-Step = Prepare | FirstCall | Check | Slice | NameKernels | Drop | RunCanary
+Step = Prepare | FirstCall | Check | Slice | Weigh | NameKernels | Drop | RunCanary
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -74,6 +78,15 @@ class Sampled(msgspec.Struct, tag=True):
     calls_per_sample: int
 
 
+class Weighed(msgspec.Struct, tag=True):
+    """Bytes of a call, as suite.memory.Weight has them."""
+
+    peak_bytes: int
+    persistent_bytes: int
+    resident_bytes: int | None
+    reserved_bytes: int | None
+
+
 class Named(msgspec.Struct, tag=True):
     """The names of the kernels that ran."""
 
@@ -83,11 +96,11 @@ class Named(msgspec.Struct, tag=True):
 class Refused(msgspec.Struct, tag=True):
     """The variant declined or raised, and why."""
 
-    status: Literal["unsupported", "out_of_memory", "failed"]
+    status: Literal["unsupported", "skipped", "out_of_memory", "failed"]
     reason: str
 
 
-Answer = Ready | Done | Checked | Sampled | Named | Refused
+Answer = Ready | Done | Checked | Sampled | Weighed | Named | Refused
 
 _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()

@@ -9,6 +9,7 @@ from typing import Literal
 from suite.case import Case
 from suite.clock import SLICE_NS
 from suite.handle import Handle, LaneFault
+from suite.nvml import Absent, Gpu, MemoryLevel, rise
 from suite.protocol import (
     Check,
     Checked,
@@ -20,8 +21,10 @@ from suite.protocol import (
     Prepare,
     Sampled,
     Slice,
+    Weigh,
+    Weighed,
 )
-from suite.record import Agreement, CellRecord, Fault, Time
+from suite.record import Agreement, CellRecord, Fault, Memory, Time
 from suite.stopping import reason_to_stop, thinned
 from suite.watch import Watch
 from variants.catalog import BASELINE
@@ -39,6 +42,7 @@ class Setting:
     step_timeout_s: float
     cold: frozenset[str]
     watch: Watch
+    gpu: Gpu | Absent
 
 
 @dataclass
@@ -143,6 +147,10 @@ def _leave(setting: Setting, contender: Contender) -> list[CellRecord]:
     records: list[CellRecord] = [_agreement(setting, lane, "before", contender.first_check)]
     kernels: list[str] = []
     try:
+        if contender.name in setting.cold:
+            with rise(setting.gpu) as risen:
+                weighed = lane.ask(Weigh(), Weighed, limit_s)
+            records.append(_memory(setting, lane, weighed, risen()))
         kernels = lane.ask(NameKernels(), Named, limit_s).kernels
         checked = lane.ask(Check("after"), Checked, limit_s)
         lane.ask(Drop(), Done, limit_s)
@@ -179,6 +187,22 @@ def _agreement(
         error=checked.error if math.isfinite(checked.error) else None,
         budget=checked.budget,
         where=checked.where,
+    )
+
+
+def _memory(
+    setting: Setting, lane: Handle, weighed: Weighed, risen: MemoryLevel | Absent
+) -> Memory:
+    return Memory(
+        case=setting.case,
+        variant=lane.variant.name,
+        pass_number=setting.pass_number,
+        peak_bytes=weighed.peak_bytes,
+        persistent_bytes=weighed.persistent_bytes,
+        resident_bytes=weighed.resident_bytes,
+        reserved_bytes=weighed.reserved_bytes,
+        nvml_bytes=risen.bytes if isinstance(risen, MemoryLevel) else None,
+        nvml=risen.reason if isinstance(risen, Absent) else f"rise of the {risen.scope}",
     )
 
 

@@ -90,6 +90,32 @@ class Time(msgspec.Struct, frozen=True, tag="time", tag_field="record"):
     cold: bool
     kernels: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):
+            raise ValueError("a time needs turns, each with samples over 0 ns")
+        if self.calls_per_sample < 1:
+            raise ValueError("a sample is at least one call")
+
+
+class Memory(msgspec.Struct, frozen=True, tag="memory", tag_field="record"):
+    """What one untimed call took, in bytes.
+
+    `peak_bytes` is the most allocated at once over what was there before, `persistent_bytes` what
+    the variant keeps between calls. `resident_bytes` (CPU) is how far the resident set rose,
+    `reserved_bytes` (CUDA) what the allocator held. `nvml_bytes` is the rise that the driver saw,
+    of the process or of the whole device as `nvml` says; without it `nvml` says why.
+    """
+
+    case: Case
+    variant: str
+    pass_number: int
+    peak_bytes: int
+    persistent_bytes: int
+    resident_bytes: int | None
+    reserved_bytes: int | None
+    nvml_bytes: int | None
+    nvml: str
+
 
 class Fault(msgspec.Struct, frozen=True, tag="fault", tag_field="record"):
     """Why a cell has no time: a status other than measured and a reason a person can act on."""
@@ -102,5 +128,5 @@ class Fault(msgspec.Struct, frozen=True, tag="fault", tag_field="record"):
     reason: str
 
 
-Record = Machine | Canary | Agreement | Time | Fault
-CellRecord = Agreement | Time | Fault
+Record = Machine | Canary | Agreement | Time | Memory | Fault
+CellRecord = Agreement | Time | Memory | Fault

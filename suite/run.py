@@ -9,6 +9,7 @@ from suite.compile_cache import compile_cache
 from suite.crew import Crew
 from suite.handle import Handle, LaneFault
 from suite.machine import Policy
+from suite.nvml import Absent
 from suite.protocol import RunCanary, Sampled
 from suite.race import Setting, race
 from suite.record import Canary, CellRecord, Plan
@@ -73,6 +74,7 @@ def _run_pass(
             step_timeout_s=plan.step_timeout_s,
             cold=frozenset(name for name in names if (case, name) not in compiled),
             watch=watch,
+            gpu=Absent("the run uses no GPU"),
         )
         ended: list[CellRecord] = []
         for records in race(setting, crew.ready(names), random):

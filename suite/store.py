@@ -12,6 +12,7 @@ from suite.case import Case
 from suite.record import SCHEMA, Agreement, CellRecord, Fault, Machine, Record, Time
 
 _encoder = msgspec.json.Encoder()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
@@ -60,7 +61,7 @@ def read(path: Path) -> Results:
 def _first_line(path: Path, line: bytes) -> Machine:
     try:
         head = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         head = None
     if not isinstance(head, dict) or head.get("record") != "machine":
         raise StoreError(f"{path}: not a results file (its first line describes no machine)")
@@ -81,7 +82,7 @@ def _decode(path: Path, lines: list[bytes]) -> tuple[list[Record], list[str]]:
     for number, line in enumerate(lines, start=1):
         try:
             records.append(_decoder.decode(line))
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             reason = str(error)[:160]
             warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
     return records, warnings

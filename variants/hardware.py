@@ -29,14 +29,18 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Hardware:
     """
     text = cpuinfo.read_text()
 
-    def field(name: str) -> str:
-        found = re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE)
-        return found.group(1).strip() if found else "unknown"
+    def field(*names: str) -> str:
+        for name in names:
+            if found := re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE):
+                return found.group(1).strip()
+        return "unknown"
 
-    flags = set(f"{field('flags')} {field('Features')}".split())
+    flags = set(f"{field('flags', 'Features')}".split())
     features = tuple(feature for feature in _FEATURES if feature in flags)
-    vendor = field("vendor_id").removeprefix("Genuine").removeprefix("Authentic").lower()
-    family, model, stepping = field("cpu family"), field("model"), field("stepping")
+    vendor = field("vendor_id", "CPU implementer")
+    vendor = vendor.removeprefix("Genuine").removeprefix("Authentic").lower()
+    family = field("cpu family", "CPU architecture")
+    model, stepping = field("model", "CPU part"), field("stepping", "CPU revision")
     cores = usable_cores()
     marks = "-".join(feature.replace("avx512_", "") for feature in features)
     return Hardware(

@@ -62,9 +62,7 @@ def test_attend_is_the_definition_element_by_element(
 ) -> None:
     q, k, v, slopes, _ = drawn(*shape)
     out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
-    torch.testing.assert_close(
-        out, by_hand(q, k, v, slopes, causal=causal), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(out, by_hand(q, k, v, slopes, causal=causal), rtol=1e-12, atol=1e-12)
 
 
 def test_fewer_queries_than_keys_are_the_last_rows_of_the_whole() -> None:
@@ -113,9 +111,7 @@ def test_gradients_are_those_of_autograd_through_attend(
     leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
     out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
     expected = (out, *torch.autograd.grad(out, leaves, dout))
-    found = gradients(
-        q.detach(), k.detach(), v.detach(), slopes, dout, scale=SCALE, causal=causal
-    )
+    found = gradients(q.detach(), k.detach(), v.detach(), slopes, dout, scale=SCALE, causal=causal)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other.detach(), rtol=1e-11, atol=1e-12)
 

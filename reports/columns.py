@@ -1,0 +1,114 @@
+"""The columns of each table for people: what `--metric` shows of a row."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from reports.cells import Row
+from variants.catalog import BASELINE
+
+Metric = Literal["time", "memory", "error", "start"]
+
+
+class Column(NamedTuple):
+    """A column: its header, what it shows of a row, and whether that is a figure."""
+
+    header: str
+    shows: Callable[[Row], str]
+    figure: bool = True
+
+
+def length_of(row: Row) -> str:
+    """Return the length, or how many queries meet how many keys."""
+    return str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}"
+
+
+def significant(value: float | None) -> str:
+    """Return three significant digits without an exponent, or nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
+
+
+def _half_width(row: Row) -> str:
+    if row.time_ci_ms is None or row.time_ms is None:
+        return ""
+    low, high = row.time_ci_ms
+    return f"{100 * (high - low) / (2 * row.time_ms):.0f}"
+
+
+def _place(row: Row) -> str:
+    if row.status != "measured":
+        return row.status
+    if row.rank is None:
+        return "baseline"
+    return f"{row.rank} (tied with 1)" if row.tied else str(row.rank)
+
+
+def _mebibytes(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**20:.2f}"
+
+
+def _scientific(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _share_of_budget(row: Row) -> str:
+    if row.error is None or not row.error_budget:
+        return ""
+    return f"{100 * row.error / row.error_budget:.0f}"
+
+
+def _break_even(row: Row) -> str:
+    if row.break_even_calls is None:
+        return "" if row.rank is None else "never"
+    return str(row.break_even_calls)
+
+
+CELL = (
+    Column("length", length_of),
+    Column("dtype", lambda row: row.dtype, figure=False),
+    Column("mode", lambda row: row.mode, figure=False),
+    Column("variant", lambda row: row.variant, figure=False),
+)
+TIME = Column("ms", lambda row: significant(row.time_ms))
+RANK = Column("rank", _place, figure=False)
+
+COLUMNS: dict[Metric, tuple[Column, ...]] = {
+    "time": (
+        *CELL,
+        TIME,
+        Column("± %", _half_width),
+        Column(
+            f"vs {BASELINE.name}",
+            lambda row: "" if row.vs_no_bias is None else f"{row.vs_no_bias:.2f}x",
+        ),
+        Column("TFLOP/s", lambda row: significant(row.tflops)),
+        Column("error", lambda row: "" if row.error is None else f"{row.error:.0e}"),
+        RANK,
+    ),
+    "memory": (
+        *CELL,
+        Column("peak MiB", lambda row: _mebibytes(row.peak_bytes)),
+        Column("kept MiB", lambda row: _mebibytes(row.persistent_bytes)),
+        Column("resident MiB", lambda row: _mebibytes(row.resident_bytes)),
+        Column("NVML MiB", lambda row: _mebibytes(row.nvml_bytes)),
+        TIME,
+        RANK,
+    ),
+    "error": (
+        *CELL,
+        Column("error", lambda row: _scientific(row.error)),
+        Column("budget", lambda row: _scientific(row.error_budget)),
+        Column("% of budget", _share_of_budget),
+        RANK,
+    ),
+    "start": (
+        *CELL,
+        Column("prepare s", lambda row: significant(row.prepare_s)),
+        Column("first call, cold s", lambda row: significant(row.first_call_s)),
+        Column("first call, warm s", lambda row: significant(row.warm_first_call_s)),
+        TIME,
+        Column("pays after calls", _break_even),
+        RANK,
+    ),
+}

@@ -1,0 +1,60 @@
+"""The doctor's report: what this machine has, which variants run, and what spoils measurements."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from suite.health import Trouble
+from suite.machine import Circumstances
+from suite.nvml import Absent
+from suite.nvml import Circumstances as GpuCircumstances
+from suite.probe import Finding
+from variants.hardware import Hardware
+
+
+def machine(
+    hardware: Hardware,
+    software: dict[str, str],
+    circumstances: Circumstances,
+    gpu: GpuCircumstances | Absent,
+) -> str:
+    """Return what the machine has."""
+    lines = [
+        ("device", hardware.name),
+        ("hardware key", hardware.key),
+        ("features", ", ".join(hardware.features) or "none of those that matter"),
+        ("software", ", ".join(f"{name} {version}" for name, version in software.items())),
+        ("python", f"{circumstances.python} on Linux {circumstances.kernel}"),
+        ("container", "yes" if circumstances.container else "no"),
+        ("GPU", gpu.reason if isinstance(gpu, Absent) else _gpu(gpu)),
+    ]
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+
+
+def variants(findings: Sequence[Finding]) -> str:
+    """Return which variants run here, and the reasons of those that don't."""
+    lines = [
+        (one.variant, one.mode, "runs" if one.status == "measured" else one.status)
+        for one in findings
+    ]
+    reasons = [
+        f"{one.variant} {one.mode} {one.status}: {one.reason}"
+        for one in findings
+        if one.status != "measured"
+    ]
+    return "\n\n".join(filter(None, (tabulate(lines, ("variant", "mode", "")), "\n".join(reasons))))
+
+
+def troubles(found: Sequence[Trouble]) -> str:
+    """Return what spoils measurements, each with what to do."""
+    if not found:
+        return "Nothing here spoils measurements."
+    return "\n".join(f"! {one.what}\n  -> {one.help}" for one in found)
+
+
+def _gpu(gpu: GpuCircumstances) -> str:
+    said = [
+        f"{name} {'unknown' if isinstance(value, Absent) else value}"
+        for name, value in vars(gpu).items()
+    ]
+    return ", ".join(said)

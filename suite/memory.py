@@ -1,0 +1,144 @@
+"""Memory of a call, apart from its time: what it allocates at most, and what a variant keeps."""
+
+import ctypes
+import gc
+import types
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.profiler import profile
+
+_RESET_PEAK = "5"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Bytes of one call.
+
+    `peak_bytes` is the most that was allocated at once over what was there before the call,
+    `persistent_bytes` what the variant keeps between calls (masks, block masks, workspaces).
+    `resident_bytes` is the growth of the resident set on the CPU, `reserved_bytes` what CUDA's
+    allocator holds; each is None on the other device.
+    """
+
+    peak_bytes: int
+    persistent_bytes: int
+    resident_bytes: int | None
+    reserved_bytes: int | None
+
+
+def weigh(
+    call: Callable[[], object], kept_by: object, inputs: Sequence[Tensor], device: torch.device
+) -> Weight:
+    """Weigh one untimed call of a variant whose tensors hang on `kept_by`."""
+    if device.type == "cuda":
+        return _on_cuda(call, inputs)
+    return Weight(
+        peak_bytes=peak_of_events(_allocations(call)),
+        persistent_bytes=sum(storages(kept_by, inputs).values()),
+        resident_bytes=_resident_growth(call),
+        reserved_bytes=None,
+    )
+
+
+def peak_of_events(sizes: Iterable[int]) -> int:
+    """Return the highest running sum of allocations (positive) and frees (negative)."""
+    level = peak = 0
+    for size in sizes:
+        level += size
+        peak = max(peak, level)
+    return peak
+
+
+def storages(root: object, apart_from: Sequence[Tensor] = ()) -> dict[int, int]:
+    """Return the size by address of every tensor storage that a callable holds on to.
+
+    Follows closures, bound arguments, containers and attributes, and no module or global.
+    """
+    known = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting: list[Any] = [root]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            storage = item.untyped_storage()
+            if storage.data_ptr() not in known:
+                found[storage.data_ptr()] = storage.nbytes()
+        else:
+            waiting += _held_by(item)
+    return found
+
+
+def _held_by(item: Any) -> Iterable[Any]:
+    if isinstance(item, types.FunctionType):
+        cells = [cell.cell_contents for cell in item.__closure__ or () if _is_filled(cell)]
+        return [*cells, *(item.__defaults__ or ()), *vars(item).values()]
+    if isinstance(item, types.MethodType):
+        return [item.__self__, item.__func__]
+    if isinstance(item, type | types.ModuleType | str | bytes | int | float):
+        return []
+    if isinstance(item, dict):
+        return list(item.values())
+    if isinstance(item, list | tuple | set | frozenset):
+        return list(item)
+    bound = [getattr(item, name, None) for name in ("func", "args", "keywords")]
+    return [*bound, *getattr(item, "__dict__", {}).values()]
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _allocations(call: Callable[[], object]) -> list[int]:
+    gc.collect()
+    with profile(use_kineto=True, profile_memory=True) as seen:
+        result = call()
+    del result
+    events = seen.kineto_results.events()
+    return [event.nbytes() for event in events if event.name() == "[memory]"]
+
+
+def _resident_growth(call: Callable[[], object]) -> int:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    before = _status_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    call()
+    return max(0, _status_bytes("VmHWM") - before)
+
+
+def _status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    raise KeyError(f"/proc/self/status has no {field}")
+
+
+def _on_cuda(call: Callable[[], object], inputs: Sequence[Tensor]) -> Weight:
+    call()
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.synchronize()
+    base = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    result = call()
+    torch.cuda.synchronize()
+    del result
+    return Weight(
+        peak_bytes=torch.cuda.max_memory_allocated() - base,
+        persistent_bytes=base - sum(tensor.untyped_storage().nbytes() for tensor in inputs),
+        resident_bytes=None,
+        reserved_bytes=torch.cuda.memory_reserved(),
+    )

@@ -1,0 +1,170 @@
+"""What the driver says of a GPU, through NVML: its memory level, power, clocks and their limits.
+
+Read by the parent, which holds no CUDA context of its own. Whatever NVML lacks (no library, no
+permission, no such counter) is an Absent with its reason, and fails nothing.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pynvml
+
+POLL_S = 0.004
+_T = TypeVar("_T")
+
+_REASONS = {
+    "power cap": pynvml.nvmlClocksEventReasonSwPowerCap,
+    "thermal, hardware": pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
+    "thermal, driver": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+    "power brake": pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
+    "hardware slowdown": pynvml.nvmlClocksThrottleReasonHwSlowdown,
+    "application clocks": pynvml.nvmlClocksEventReasonApplicationsClocksSetting,
+}
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A figure that NVML does not give here, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class MemoryLevel:
+    """Bytes in use on a device; `scope` says whose: one process's or the whole device's."""
+
+    bytes: int
+    scope: str
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What decides how fast a GPU runs just now; an Absent where NVML does not say."""
+
+    name: str | Absent
+    driver: str | Absent
+    mig: bool | Absent
+    power_w: float | Absent
+    power_limit_w: float | Absent
+    power_limit_default_w: float | Absent
+    sm_clock_mhz: int | Absent
+    sm_clock_max_mhz: int | Absent
+    slowed_by: tuple[str, ...] | Absent
+    processes: int | Absent
+
+
+@contextmanager
+def opened(index: int) -> Iterator["Gpu | Absent"]:
+    """Open one GPU by its index, or say why it can't be."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        yield Absent(_words(error))
+        return
+    try:
+        try:
+            gpu: Gpu | Absent = Gpu(pynvml.nvmlDeviceGetHandleByIndex(index))
+        except pynvml.NVMLError as error:
+            gpu = Absent(_words(error))
+        yield gpu
+    finally:
+        pynvml.nvmlShutdown()
+
+
+class Gpu:
+    """One opened GPU."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def memory_level(self, process: int | None = None) -> MemoryLevel | Absent:
+        """Return what `process` uses, or the whole device where the driver keeps that to itself."""
+        if process is not None:
+            running = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+            if not isinstance(running, Absent):
+                for one in running:
+                    if one.pid == process and one.usedGpuMemory is not None:
+                        return MemoryLevel(int(one.usedGpuMemory), "process")
+        info = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._handle))
+        return info if isinstance(info, Absent) else MemoryLevel(int(info.used), "device")
+
+    def circumstances(self) -> Circumstances:
+        """Read everything that explains a clock."""
+        handle = self._handle
+        running = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        return Circumstances(
+            name=_asked(lambda: str(pynvml.nvmlDeviceGetName(handle))),
+            driver=_asked(lambda: str(pynvml.nvmlSystemGetDriverVersion())),
+            mig=_asked(lambda: bool(pynvml.nvmlDeviceGetMigMode(handle)[0])),
+            power_w=_asked(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
+            power_limit_w=_asked(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
+            power_limit_default_w=_asked(
+                lambda: pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000
+            ),
+            sm_clock_mhz=_asked(lambda: _clock(pynvml.nvmlDeviceGetClockInfo, handle)),
+            sm_clock_max_mhz=_asked(lambda: _clock(pynvml.nvmlDeviceGetMaxClockInfo, handle)),
+            slowed_by=_asked(
+                lambda: reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)))
+            ),
+            processes=running if isinstance(running, Absent) else len(running),
+        )
+
+    @contextmanager
+    def peak(self) -> Iterator[Callable[[], MemoryLevel | Absent]]:
+        """Poll the device's memory level while the block runs; the yielded call gives its rise."""
+        before = self.memory_level()
+        highest = before
+        stop = threading.Event()
+
+        def poll() -> None:
+            nonlocal highest
+            while not stop.wait(POLL_S):
+                level = self.memory_level()
+                if isinstance(level, MemoryLevel) and isinstance(highest, MemoryLevel):
+                    highest = max(highest, level, key=lambda one: one.bytes)
+
+        def rise() -> MemoryLevel | Absent:
+            if isinstance(before, Absent) or isinstance(highest, Absent):
+                return before
+            return MemoryLevel(highest.bytes - before.bytes, highest.scope)
+
+        poller = threading.Thread(target=poll, daemon=True)
+        poller.start()
+        try:
+            yield rise
+        finally:
+            stop.set()
+            poller.join()
+
+
+@contextmanager
+def rise(gpu: Gpu | Absent) -> Iterator[Callable[[], MemoryLevel | Absent]]:
+    """Poll a GPU's memory while the block runs; where there is none, its absence is the answer."""
+    if isinstance(gpu, Absent):
+        yield lambda: gpu
+    else:
+        with gpu.peak() as found:
+            yield found
+
+
+def reasons(bits: int) -> tuple[str, ...]:
+    """Return in words what holds the clocks down, from NVML's clock-event bits."""
+    return tuple(name for name, bit in _REASONS.items() if bits & bit)
+
+
+def _clock(read: Callable[[Any, int], int], handle: Any) -> int:
+    return read(handle, pynvml.NVML_CLOCK_SM)
+
+
+def _asked(read: Callable[[], _T]) -> _T | Absent:
+    try:
+        return read()
+    except pynvml.NVMLError as error:
+        return Absent(_words(error))
+
+
+def _words(error: Exception) -> str:
+    return f"NVML: {error}"

@@ -1,0 +1,83 @@
+"""What a variant would allocate, found by calling it with tensors that have no memory."""
+
+import importlib
+import weakref
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from suite.case import Case
+from suite.inputs import spec_of
+
+INPUT_COPIES = 4
+
+
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of living storages that operators make, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.level = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._enter(leaf.untyped_storage())
+        return result
+
+    def _enter(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.level += size
+        self.peak = max(self.peak, self.level)
+        weakref.finalize(storage, self._leave, key, size)
+
+    def _leave(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.level -= size
+
+
+def predicted_bytes(case: Case, module: str, device: torch.device) -> int | None:
+    """Return what inputs and one call would take, or None where only a real call can tell.
+
+    A compiled graph can't be told beforehand, nor can a variant that looks at its data.
+    """
+    spec = spec_of(case, device)
+    with FakeTensorMode(), _Ledger() as ledger:
+        shape_q = (case.batch, case.heads, case.q_len, case.head_dim)
+        shape_k = (case.batch, case.kv_heads, case.kv_len, case.head_dim)
+        q, k, v = (
+            torch.empty(shape, dtype=spec.dtype, device=device, requires_grad=spec.needs_grad)
+            for shape in (shape_q, shape_k, shape_k)
+        )
+        inputs = ledger.level
+        attention = importlib.import_module(module).prepare(spec)
+        if hasattr(attention, "_torchdynamo_orig_callable"):
+            return None
+        with torch.set_grad_enabled(spec.needs_grad):
+            out = attention(q, k, v, torch.empty(case.heads, device=device))
+            if spec.needs_grad:
+                torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
+    return int(ledger.peak + (INPUT_COPIES - 1) * inputs)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Return the memory that a device can still give."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,54 @@
+"""Which variants run here: each is prepared, called and checked once on a tiny case."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from suite.case import MODES, Case
+from suite.compile_cache import compile_cache
+from suite.crew import Crew
+from suite.handle import LaneFault
+from suite.machine import Policy
+from suite.protocol import Check, Checked, Done, FirstCall, Prepare
+from suite.record import Status
+from variants.catalog import Variant
+
+LENGTH = 64
+LIMIT_S = 120.0
+
+
+class Finding(NamedTuple):
+    """What became of a variant in one mode: its status, and a reason unless it ran."""
+
+    variant: str
+    mode: str
+    status: Status
+    reason: str
+
+
+def probe(variants: Sequence[Variant], policy: Policy) -> list[Finding]:
+    """Try every variant forward and backward, in bfloat16. Raises LaneFault if none can start."""
+    by_name = {variant.name: variant for variant in variants}
+    findings = []
+    with compile_cache() as cache, Crew(by_name, policy, cache) as crew:
+        for mode in MODES:
+            case = Case(
+                heads=4,
+                kv_heads=4,
+                head_dim=64,
+                q_len=LENGTH,
+                kv_len=LENGTH,
+                dtype="bfloat16",
+                mode="backward" if mode == "backward" else "forward",
+            )
+            for lane in crew.ready(by_name):
+                try:
+                    lane.ask(Prepare(case, 0), Done, LIMIT_S)
+                    lane.ask(FirstCall(), Done, LIMIT_S)
+                    checked = lane.ask(Check("before"), Checked, LIMIT_S)
+                except LaneFault as fault:
+                    found = Finding(lane.variant.name, mode, fault.status, fault.reason)
+                else:
+                    status: Status = "measured" if checked.agrees else "disagrees"
+                    found = Finding(lane.variant.name, mode, status, checked.where)
+                findings.append(found)
+    return findings

@@ -1,0 +1,198 @@
+"""Invented records and results files, for tests of whatever reads them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from suite.case import Case, Dtype, Mode
+from suite.machine import Circumstances, Policy
+from suite.record import (
+    SCHEMA,
+    Agreement,
+    Canary,
+    CellRecord,
+    Fault,
+    Machine,
+    Memory,
+    Plan,
+    Record,
+    Status,
+    Time,
+)
+from suite.store import Results, Store
+from variants.hardware import Hardware
+
+VARIANTS = ("no_bias", "eager", "flex")
+
+
+def a_case(length: int = 512, dtype: Dtype = "float32", mode: Mode = "forward") -> Case:
+    """Return a causal square case of 8 heads of 64."""
+    return Case(
+        heads=8, head_dim=64, q_len=length, kv_len=length, kv_heads=8, dtype=dtype, mode=mode
+    )
+
+
+def a_plan(*cases: Case, variants: Sequence[str] = VARIANTS, passes: int = 1) -> Plan:
+    """Return a plan; without cases, of the one case that `a_case` returns."""
+    return Plan(
+        cases=cases or (a_case(),),
+        variants=tuple(variants),
+        passes=passes,
+        seed=0,
+        step_timeout_s=60.0,
+    )
+
+
+def a_machine(
+    plan: Plan | None = None,
+    *,
+    key: str = "cpu-invented-2cores",
+    torch: str = "2.13.0",
+    threads: int = 2,
+) -> Machine:
+    """Return the first record of a run on a machine that nobody has."""
+    return Machine(
+        schema=SCHEMA,
+        started="2026-01-02T03:04:05+00:00",
+        argv=("run",),
+        hardware=Hardware(
+            key=key,
+            name="Invented CPU, 2 cores",
+            vendor="invented",
+            family="6",
+            model="1",
+            stepping="0",
+            features=("avx2",),
+            cores=2,
+        ),
+        software={"torch": torch, "triton": "absent"},
+        policy=Policy(threads=threads, malloc={}, omp_wait_policy="default", clock="cpu"),
+        circumstances=Circumstances(
+            python="3.11.7",
+            kernel="6.1",
+            container=False,
+            governor="unknown",
+            load_1m=0.1,
+            commit="0" * 40,
+            uncommitted=False,
+        ),
+        plan=plan or a_plan(),
+    )
+
+
+def a_canary(pass_number: int = 1, median_ms: float = 7.0) -> Canary:
+    """Return a pass's canary."""
+    return Canary(pass_number=pass_number, median_ms=median_ms)
+
+
+def a_time(
+    case: Case,
+    variant: str,
+    ms: float | Sequence[float] = 1.0,
+    pass_number: int = 1,
+    *,
+    rounds: Sequence[int] = (),
+    calls_per_sample: int = 1,
+    cold: bool = False,
+) -> Time:
+    """Return the time of a variant that takes so many milliseconds a call in each round."""
+    by_round = [ms] * 5 if isinstance(ms, float | int) else ms
+    numbers = rounds or range(1, len(by_round) + 1)
+    samples_ns = [round(each * 1e6 * calls_per_sample) for each in by_round]
+    return Time(
+        case=case,
+        variant=variant,
+        pass_number=pass_number,
+        turns=tuple(
+            (number, (sample, sample)) for number, sample in zip(numbers, samples_ns, strict=True)
+        ),
+        calls_per_sample=calls_per_sample,
+        taken=2 * len(samples_ns),
+        stopped_by="median known within 2%",
+        prepare_s=0.01,
+        first_call_s=0.5,
+        cold=cold,
+        kernels=(),
+    )
+
+
+def a_check(
+    case: Case,
+    variant: str,
+    pass_number: int = 1,
+    *,
+    stage: Literal["before", "after"] = "before",
+    error: float | None = 1e-7,
+    budget: float = 1e-6,
+) -> Agreement:
+    """Return a check, which agrees when its error is within its budget."""
+    return Agreement(
+        case=case,
+        variant=variant,
+        pass_number=pass_number,
+        stage=stage,
+        agrees=error is not None and error <= budget,
+        error=error,
+        budget=budget,
+        where="out, batch 0 head 3",
+    )
+
+
+def a_memory(
+    case: Case, variant: str, pass_number: int = 1, *, peak_bytes: int = 3 << 20
+) -> Memory:
+    """Return the weight of a variant that keeps a mebibyte; there is no GPU."""
+    return Memory(
+        case=case,
+        variant=variant,
+        pass_number=pass_number,
+        peak_bytes=peak_bytes,
+        persistent_bytes=1 << 20,
+        resident_bytes=4 << 20,
+        reserved_bytes=None,
+        nvml_bytes=None,
+        nvml="the run uses no GPU",
+    )
+
+
+def a_fault(
+    case: Case,
+    variant: str,
+    pass_number: int = 1,
+    *,
+    status: Status = "unsupported",
+    reason: str = "no kernel for this; try another",
+) -> Fault:
+    """Return a fault in the first call."""
+    return Fault(
+        case=case,
+        variant=variant,
+        pass_number=pass_number,
+        status=status,
+        step="FirstCall",
+        reason=reason,
+    )
+
+
+def measured(
+    case: Case, variant: str, ms: float | Sequence[float] = 1.0, pass_number: int = 1
+) -> list[CellRecord]:
+    """Return the records of a cell in which all went well."""
+    return [
+        a_check(case, variant, pass_number),
+        a_check(case, variant, pass_number, stage="after"),
+        a_time(case, variant, ms, pass_number, cold=pass_number == 1),
+    ]
+
+
+def results(machine: Machine, *records: Record) -> Results:
+    """Return what reading a whole results file gives."""
+    return Results(Path("invented.jsonl"), machine, [machine, *records], [])
+
+
+def write(path: Path, machine: Machine, *records: Record) -> Path:
+    """Write a results file and return its path."""
+    store = Store(path)
+    store.append([machine, *records])
+    store.close()
+    return path

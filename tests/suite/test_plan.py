@@ -1,0 +1,256 @@
+"""What is asked for becomes a plan, or one line that names it and says what to ask for instead."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from suite.plan import BadRequest, check_resumable, plan, seconds
+from suite.protocol import Prepare
+from suite.record import Machine, Plan
+from suite.sweeps import SWEEPS
+from tests.records import a_machine, a_plan
+from variants.catalog import BASELINE, CATALOG
+
+NOTHING: dict[str, Any] = {
+    "sweep": "smoke",
+    "lengths": None,
+    "dtypes": None,
+    "modes": None,
+    "variants": None,
+    "batch": None,
+    "heads": None,
+    "head_dim": None,
+    "logit_scale": None,
+    "passes": None,
+    "seed": 0,
+    "step_timeout": "60s",
+}
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+NAMES = [variant.name for variant in CATALOG]
+
+
+def asked(**options: Any) -> Plan:
+    """Return the plan of a command line that gives these options alone."""
+    return plan(**NOTHING | options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("lengths", "0", "--lengths 0: a length is at least 1"),
+        ("lengths", "512,-3", "--lengths -3: a length is at least 1"),
+        ("lengths", "abc", "--lengths abc: a length is a whole number of tokens"),
+        ("lengths", "1.5", "--lengths 1.5: a length is a whole number of tokens"),
+        ("lengths", "1k", "--lengths 1k: a length is a whole number of tokens"),
+        (
+            "lengths",
+            "512,,1024",
+            "--lengths '512,,1024': name at least one, separated by single commas",
+        ),
+        ("lengths", "", "--lengths '': name at least one, separated by single commas"),
+        ("variants", " ", "--variants ' ': name at least one, separated by single commas"),
+        ("variants", "flx", "--variants flx: no such name; did you mean flex?"),
+        (
+            "variants",
+            "eager,sdpamask",
+            "--variants sdpamask: no such name; did you mean sdpa_mask?",
+        ),
+        ("modes", "forwards", "--modes forwards: no such name; did you mean forward?"),
+        ("modes", "x", "--modes x: no such name; there are forward, backward"),
+        ("dtypes", "bf16", "--dtypes bf16: no such name; did you mean bfloat16?"),
+        ("dtypes", "int", "--dtypes int: no such name; there are float32, bfloat16, float16"),
+        ("sweep", "smok", "--sweep smok: no such name; did you mean smoke?"),
+        ("batch", 0, "--batch 0: give at least 1"),
+        ("heads", -1, "--heads -1: give at least 1"),
+        ("head_dim", 0, "--head-dim 0: give at least 1"),
+        ("passes", 0, "--passes 0: give at least 1"),
+        ("logit_scale", 0.0, "--logit-scale 0: give a factor over 0, at most 1000"),
+        ("logit_scale", 1001.0, "--logit-scale 1001: give a factor over 0, at most 1000"),
+        ("logit_scale", float("nan"), "--logit-scale nan: give a factor over 0, at most 1000"),
+        ("step_timeout", "5x", "--step-timeout 5x: give a duration such as 90s, 8m or 1h"),
+        ("step_timeout", "90", "--step-timeout 90: give a duration such as 90s, 8m or 1h"),
+        ("step_timeout", "0s", "--step-timeout 0s: give a duration such as 90s, 8m or 1h"),
+        ("step_timeout", "s", "--step-timeout s: give a duration such as 90s, 8m or 1h"),
+    ],
+)
+def test_a_mistake_is_named_with_a_way_out(option: str, value: object, line: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        asked(**{option: value})
+    assert str(refused.value) == line
+
+
+@pytest.mark.parametrize("option", ["sweep", "lengths", "dtypes", "modes", "variants"])
+def test_every_list_names_the_word_that_is_wrong(option: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        asked(**{option: "xyzzy"})
+    assert str(refused.value).startswith(f"--{option} xyzzy: ")
+
+
+def test_nothing_asked_for_is_the_sweep_in_every_variant() -> None:
+    made = asked(sweep="training")
+    assert made.cases == tuple(SWEEPS["training"].cases())
+    assert made.variants == tuple(NAMES)
+    assert made.passes == SWEEPS["training"].passes
+
+
+def test_what_is_asked_for_takes_the_place_of_the_sweeps_part() -> None:
+    made = asked(
+        lengths="640, 32",
+        dtypes="bfloat16",
+        modes="backward,forward",
+        variants="flex",
+        batch=2,
+        heads=4,
+        head_dim=16,
+        logit_scale=3.0,
+        passes=7,
+        seed=11,
+        step_timeout="8m",
+    )
+    assert [(case.mode, case.q_len, case.kv_len) for case in made.cases] == [
+        ("backward", 640, 640),
+        ("backward", 32, 32),
+        ("forward", 640, 640),
+        ("forward", 32, 32),
+    ]
+    parts = {(c.batch, c.heads, c.kv_heads, c.head_dim, c.dtype, c.logit_scale) for c in made.cases}
+    assert parts == {(2, 4, 4, 16, "bfloat16", 3.0)}
+    assert (made.passes, made.seed, made.step_timeout_s) == (7, 11, 480.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("lengths", "16,32,16"),
+        ("lengths", "16,016"),
+        ("dtypes", "float32,float16, float32"),
+        ("modes", "forward,forward"),
+        ("variants", "eager,flex,eager"),
+    ],
+)
+def test_what_is_named_twice_is_measured_once(option: str, value: str) -> None:
+    made = asked(**{option: value})
+    assert len(set(made.cases)) == len(made.cases)
+    assert len(set(made.variants)) == len(made.variants)
+
+
+@pytest.mark.parametrize("names", ["flex", "sdpa_key,eager", "no_bias", ",".join(NAMES[::-1])])
+def test_the_baseline_always_joins_in_the_order_of_the_catalog(names: str) -> None:
+    made = asked(variants=names)
+    wanted = {*names.split(","), BASELINE.name}
+    assert made.variants == tuple(name for name in NAMES if name in wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90s", 90), ("8m", 480), ("1h", 3600), ("0.5s", 0.5), ("1.5h", 5400)]
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, value: float) -> None:
+    assert seconds("--step-timeout", text) == value
+
+
+@pytest.mark.parametrize("text", ["", "m", "5", "5 parsecs", "-5s", "nans", "infh", "8d", "200h"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(BadRequest, match="90s, 8m or 1h"):
+        seconds("--step-timeout", text)
+
+
+def lists_of(*likely: str) -> st.SearchStrategy[str | None]:
+    """Text in which words that exist are frequent, among any others."""
+    words = st.lists(st.sampled_from(likely) | st.text(max_size=8), max_size=4)
+    return st.none() | words.map(",".join)
+
+
+integers = st.none() | st.integers(-2, 9) | st.integers()
+
+
+@calmly
+@given(
+    sweep=st.sampled_from(list(SWEEPS)) | st.text(),
+    lengths=lists_of("1", "512", " 512", "0512", "-1", "1_000", "99999999999999999999"),
+    dtypes=lists_of("float32", "bfloat16"),
+    modes=lists_of("forward", "backward"),
+    variants=lists_of(*NAMES),
+    batch=integers,
+    heads=integers,
+    head_dim=integers,
+    logit_scale=st.none() | st.floats(),
+    passes=integers,
+    seed=st.integers(),
+    step_timeout=st.sampled_from(["90s", "8m"]) | st.text(max_size=8),
+)
+def test_whatever_is_asked_for_is_planned_or_refused(**options: Any) -> None:
+    assert_planned_or_refused(options, "--")
+
+
+@pytest.mark.parametrize("option", ["lengths", "batch", "heads", "head_dim", "passes", "seed"])
+def test_a_number_beyond_all_measure_is_planned_or_refused(option: str) -> None:
+    number = 10**30
+    options = NOTHING | {option: str(number) if option == "lengths" else number}
+    assert_planned_or_refused(options, f"--{option.replace('_', '-')} {number}: ")
+
+
+def assert_planned_or_refused(options: dict[str, Any], opening: str) -> None:
+    """Say that a plan can be written down and told to a lane, or is refused by name."""
+    made: Plan | BadRequest
+    try:
+        made = plan(**options)
+    except BadRequest as refused:
+        made = refused
+    if isinstance(made, BadRequest):
+        assert str(made).startswith(opening)
+        return
+    assert made.cases
+    assert len(set(made.cases)) == len(made.cases)
+    assert made.passes >= 1
+    assert made.step_timeout_s > 0
+    assert BASELINE.name in made.variants
+    assert set(made.variants) <= set(NAMES)
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
+    for case in made.cases:
+        msgspec.msgpack.encode(Prepare(case, made.seed))
+
+
+def now() -> Machine:
+    """Return a machine whose plan names variants that exist."""
+    return a_machine(a_plan(variants=NAMES))
+
+
+def test_a_run_resumes_where_nothing_has_changed_but_its_surroundings() -> None:
+    before = now()
+    circumstances = msgspec.structs.replace(before.circumstances, load_1m=9.0, commit="1" * 40)
+    later = msgspec.structs.replace(before, circumstances=circumstances, started="later", argv=())
+    check_resumable(before, later)
+
+
+@pytest.mark.parametrize(
+    ("before", "fields"),
+    [
+        ({"key": "cpu-other"}, ["hardware key cpu-invented-2cores and not cpu-other"]),
+        ({"torch": "2.11.0"}, ["torch 2.13.0 and not 2.11.0"]),
+        ({"threads": 8}, ["threads 2 and not 8"]),
+        (
+            {"key": "cpu-other", "torch": "2.11.0", "threads": 8},
+            ["hardware key cpu-invented-2cores", "torch 2.13.0 and", "threads 2 and not 8"],
+        ),
+    ],
+    ids=["hardware", "torch", "threads", "all three"],
+)
+def test_a_run_under_other_conditions_does_not_resume_and_the_fields_are_named(
+    before: dict[str, Any], fields: list[str]
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        check_resumable(a_machine(a_plan(variants=NAMES), **before), now())
+    line = str(refused.value)
+    assert line.startswith("--resume")
+    assert "\n" not in line
+    assert all(field in line for field in fields)
+    assert line.count(" and not ") == len(fields)
+
+
+def test_a_run_of_a_variant_that_is_gone_does_not_resume() -> None:
+    before = a_machine(a_plan(variants=["no_bias", "flexx"]))
+    with pytest.raises(BadRequest, match="variant flexx: no such name; did you mean flex"):
+        check_resumable(before, now())

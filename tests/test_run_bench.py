@@ -1,0 +1,313 @@
+"""The command line, as far as nothing is measured: help, tables, and one line for each mistake."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from suite.fingerprint import fingerprint
+from suite.record import CellRecord, Machine, Plan, Record
+from tests.records import a_case, a_check, a_fault, a_machine, a_plan, measured, write
+
+ROOT = Path(__file__).parents[1]
+NAMES = ["no_bias", "eager", "flex"]
+CASE = a_case(64)
+Done = subprocess.CompletedProcess[str]
+
+
+def bench(*words: object) -> Done:
+    """Run a command line to its end."""
+    return subprocess.run(
+        [sys.executable, "run_bench.py", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_refused(done: Done) -> str:
+    """Say that a command ended with 2 and one line; return the line."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+def complete(plan: Plan) -> list[CellRecord]:
+    """Return the records of a run in which all went well."""
+    return [
+        record
+        for number in range(1, plan.passes + 1)
+        for case in plan.cases
+        for variant in plan.variants
+        for record in measured(case, variant, 2.0 + len(variant), number)
+    ]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the file of a finished run on an invented machine."""
+    plan = a_plan(CASE, variants=NAMES, passes=3)
+    return write(tmp_path / "run.jsonl", a_machine(plan), *complete(plan))
+
+
+def test_the_help_of_every_command_has_an_example() -> None:
+    whole = bench("--help").stdout
+    lines = whole.partition("Commands:\n")[2].splitlines()
+    commands = [line.split()[0] for line in lines if line[:3].strip() and line.startswith("  ")]
+    assert {"run", "list", "table"} <= set(commands)
+    for words in ([], *([command] for command in commands)):
+        done = bench(*words, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"Example:\n  {'  python run_bench.py ' + ' '.join(words)}".rstrip() in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["tabel"], ["tabel", "table"]),
+        (["run", "--lenghts", "512"], ["--lenghts", "--lengths"]),
+        (["run", "512"], ["512"]),
+        (["run", "--lengths"], ["--lengths"]),
+        (["run", "--lengths", "0"], ["--lengths 0: a length is at least 1"]),
+        (["run", "--lengths", "abc"], ["--lengths abc", "whole number"]),
+        (["run", "--lengths", "512,,1024"], ["--lengths", "512,,1024", "single commas"]),
+        (["run", "--lengths", "5\n12"], ["--lengths 5 12", "whole number"]),
+        (["run", "--dtypes", "float8"], ["--dtypes float8", "float32"]),
+        (["run", "--modes", "forwards"], ["--modes forwards", "did you mean forward?"]),
+        (["run", "--variants", "flx"], ["--variants flx", "did you mean flex?"]),
+        (["run", "--sweep", "quik"], ["--sweep quik", "did you mean quick?"]),
+        (["run", "--passes", "0"], ["--passes 0"]),
+        (["run", "--passes", "many"], ["--passes", "many"]),
+        (["run", "--heads", "0"], ["--heads 0"]),
+        (["run", "--logit-scale", "-1"], ["--logit-scale -1"]),
+        (["run", "--step-timeout", "5x"], ["--step-timeout 5x", "90s"]),
+        (["list"], ["variants", "sweeps"]),
+        (["list", "sweep"], ["sweep", "sweeps"]),
+        (["table"], ["FILES"]),
+        (["table", "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),
+        (["table", "suite"], ["suite", "Is a directory"]),
+        (["table", "pyproject.toml"], ["pyproject.toml", "not a results file"]),
+        (["table", "pyproject.toml", "--format", "html"], ["html", "github"]),
+        (["run", "--resume", "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),
+        (["run", "--resume", "pyproject.toml"], ["pyproject.toml", "not a results file"]),
+        (["run", "--out", "pyproject.toml/run.jsonl"], ["--out"]),
+    ],
+    ids=lambda value: (
+        repr(" ".join(value)) if value[0] in ("run", "list", "table", "tabel") else ""
+    ),
+)
+def test_a_mistake_is_one_line_that_names_it(words: list[str], parts: list[str]) -> None:
+    line = assert_refused(bench(*words))
+    assert all(part in line for part in parts)
+
+
+def test_a_mistake_leaves_no_file_behind(tmp_path: Path) -> None:
+    out = tmp_path / "run.jsonl"
+    assert_refused(bench("run", "--lengths", "0", "--out", out))
+    assert not out.exists()
+
+
+def test_an_existing_file_is_not_written_over(file: Path) -> None:
+    before = file.read_bytes()
+    line = assert_refused(bench("run", "--sweep", "smoke", "--out", file))
+    assert str(file) in line
+    assert "--resume" in line
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--lengths", "64"], ["--seed", "0"], ["--sweep", "smoke"], ["--out", "other.jsonl"]],
+    ids=lambda words: words[0],
+)
+def test_resume_takes_no_other_plan(words: list[str], file: Path) -> None:
+    before = file.read_bytes()
+    line = assert_refused(bench("run", "--resume", file, *words))
+    assert f"{words[0]} beside --resume" in line
+    assert file.read_bytes() == before
+
+
+def this_machine(plan: Plan) -> Machine:
+    """Return the first record of a run here and now."""
+    return fingerprint(plan, ["run"])
+
+
+def elsewhere(machine: Machine) -> Machine:
+    """Return the machine with another hardware key."""
+    hardware = dataclasses.replace(machine.hardware, key="cpu-elsewhere-64cores")
+    return msgspec.structs.replace(machine, hardware=hardware)
+
+
+def with_older_torch(machine: Machine) -> Machine:
+    """Return the machine with another torch."""
+    return msgspec.structs.replace(machine, software=machine.software | {"torch": "2.0.1"})
+
+
+def with_more_threads(machine: Machine) -> Machine:
+    """Return the machine with another policy."""
+    policy = msgspec.structs.replace(machine.policy, threads=640)
+    return msgspec.structs.replace(machine, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        (elsewhere, ["hardware key", "cpu-elsewhere-64cores"]),
+        (with_older_torch, ["torch", "2.0.1"]),
+        (with_more_threads, ["threads", "640"]),
+    ],
+)
+def test_a_run_of_other_conditions_does_not_resume_and_the_field_is_named(
+    changed: "object", parts: list[str], tmp_path: Path
+) -> None:
+    assert callable(changed)
+    before = write(tmp_path / "run.jsonl", changed(this_machine(a_plan(CASE))))
+    content = before.read_bytes()
+    line = assert_refused(bench("run", "--resume", before))
+    assert all(part in line for part in parts)
+    assert line.count(" and not ") == 1
+    assert before.read_bytes() == content
+
+
+def test_a_run_of_a_variant_that_is_gone_does_not_resume(tmp_path: Path) -> None:
+    plan = a_plan(CASE, variants=["no_bias", "flexx"])
+    before = write(tmp_path / "run.jsonl", this_machine(plan))
+    assert "did you mean flex?" in assert_refused(bench("run", "--resume", before))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "code", "strict_code"),
+    [
+        ([], 0, 0),
+        ([a_check(CASE, "eager", error=1.0)], 0, 1),
+        ([a_fault(CASE, "flex")], 0, 3),
+        ([a_check(CASE, "eager", error=1.0), a_fault(CASE, "flex")], 0, 1),
+    ],
+    ids=["all measured", "one disagrees", "one unsupported", "both"],
+)
+def test_a_finished_run_resumes_to_its_table_and_strict_judges_it(
+    spoilt: list[Record], code: int, strict_code: int, tmp_path: Path
+) -> None:
+    plan = a_plan(CASE, variants=NAMES)
+    before = write(tmp_path / "run.jsonl", this_machine(plan), *complete(plan), *spoilt)
+    for words, expected in (([], code), (["--strict"], strict_code)):
+        done = bench("run", "--resume", before, *words)
+        assert done.returncode == expected, done.stderr
+        assert "fastest that agrees" in done.stdout
+        assert f"Results: {before}" in done.stdout
+        assert "0 cells to measure" in done.stderr
+
+
+def test_a_torn_file_resumes_with_a_warning_and_is_whole_again(tmp_path: Path) -> None:
+    plan = a_plan(CASE, variants=NAMES)
+    before = write(tmp_path / "run.jsonl", this_machine(plan), *complete(plan))
+    with before.open("ab") as torn:
+        torn.write(b'{"record":"tim')
+    assert "unfinished" in bench("run", "--resume", before).stderr
+    assert "Warning" not in bench("table", before).stderr
+
+
+def test_a_table_of_a_damaged_file_warns_and_is_shown(file: Path) -> None:
+    lines = file.read_bytes().splitlines()
+    lines[4] = lines[4][:30]
+    file.write_bytes(b"\n".join(lines) + b"\n" + lines[5][:20])
+    done = bench("table", file)
+    assert done.returncode == 0
+    assert "eager" in done.stdout
+    damaged, torn = done.stderr.splitlines()
+    assert damaged.startswith(f"Warning: {file}: line 5 ")
+    assert torn.startswith(f"Warning: {file}: ")
+    assert "unfinished" in torn
+
+
+def test_a_table_of_two_files_adds_up_their_passes(file: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.jsonl", a_machine(a_plan(CASE)), *measured(CASE, "eager"))
+    rows = json.loads(bench("table", file, other, "--format", "json").stdout)
+    assert {row["variant"]: row["passes"] for row in rows} == {"no_bias": 3, "eager": 4, "flex": 3}
+
+
+def test_a_table_of_two_machines_has_a_part_for_each(file: Path, tmp_path: Path) -> None:
+    machine = a_machine(a_plan(CASE), torch="2.11.0")
+    other = write(tmp_path / "other.jsonl", machine, *measured(CASE, "eager"))
+    done = bench("table", file, other)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("fastest that agrees") == 2
+
+
+def test_a_file_named_twice_is_counted_once(file: Path) -> None:
+    rows = json.loads(bench("table", file, file, "--format", "json").stdout)
+    assert {row["passes"] for row in rows} == {3}
+
+
+def test_a_file_named_by_two_paths_is_counted_once(file: Path) -> None:
+    relative = os.path.relpath(file, ROOT)
+    rows = json.loads(bench("table", file, relative, "--format", "json").stdout)
+    assert {row["passes"] for row in rows} == {3}
+
+
+def test_one_file_that_can_not_be_read_stops_the_table(file: Path) -> None:
+    assert "nowhere" in assert_refused(bench("table", file, "nowhere.jsonl"))
+
+
+def test_json_and_csv_are_all_that_is_on_stdout(file: Path) -> None:
+    rows = json.loads(bench("table", "--format", "json", file).stdout)
+    read = list(csv.DictReader(io.StringIO(bench("table", "--format", "csv", file).stdout)))
+    assert [row["variant"] for row in rows] == NAMES
+    assert [row["variant"] for row in read] == NAMES
+
+
+@pytest.mark.parametrize("layout", ["simple", "github", "csv", "json"])
+def test_a_reader_that_stops_reading_causes_no_complaint(layout: str, file: Path) -> None:
+    words = [sys.executable, "run_bench.py", "table", str(file), "--format", layout]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        complaint = running.stderr.read()
+    assert (complaint, running.returncode) == ("", 0)
+
+
+def test_head_shows_the_first_line_alone(file: Path) -> None:
+    words = f"'{sys.executable}' run_bench.py table '{file}' | head -1"
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Invented CPU, 2 cores; ")
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_list_shows_variants_and_sweeps() -> None:
+    for kind, name in (("variants", "sdpa_key"), ("sweeps", "training")):
+        done = bench("list", kind)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["table", "FILE"], ["list", "variants"], ["run", "--lengths", "0"]]
+)
+def test_what_measures_nothing_imports_no_torch(words: list[str], file: Path) -> None:
+    given = [str(file) if word == "FILE" else word for word in words]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "run_bench.py", *given],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "click" in imported
+    assert "torch" not in imported

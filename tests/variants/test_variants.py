@@ -1,0 +1,192 @@
+"""Every variant of the catalog answers as the float64 oracle does, or declines where it may.
+
+A new line of the catalog is tested here without a word about it.
+"""
+
+import importlib
+
+import pytest
+import torch
+
+from suite.agreement import Comparison, check
+from suite.case import Case
+from suite.inputs import draw, spec_of
+from variants.catalog import CATALOG, Variant
+from variants.problem import Attention, Unsupported
+
+CPU = torch.device("cpu")
+BY_NAME = {variant.name: variant for variant in CATALOG}
+
+PLAIN = [
+    Case(heads=1, kv_heads=1, head_dim=64, q_len=1, kv_len=1, dtype="float32"),
+    Case(heads=3, kv_heads=3, head_dim=64, q_len=37, kv_len=37, dtype="bfloat16"),
+    Case(heads=3, kv_heads=3, head_dim=80, q_len=37, kv_len=37, dtype="float32", mode="backward"),
+    Case(heads=12, kv_heads=12, head_dim=64, q_len=130, kv_len=130, dtype="float16"),
+    Case(heads=8, kv_heads=2, head_dim=64, q_len=130, kv_len=130, dtype="float32", scale="1/d"),
+    Case(
+        heads=8,
+        kv_heads=8,
+        head_dim=64,
+        q_len=130,
+        kv_len=130,
+        dtype="bfloat16",
+        scale="1/d",
+        layout="bnhd",
+    ),
+    Case(
+        heads=12, kv_heads=12, head_dim=64, q_len=130, kv_len=130, dtype="bfloat16", mode="backward"
+    ),
+    Case(
+        heads=8,
+        kv_heads=2,
+        head_dim=64,
+        q_len=37,
+        kv_len=37,
+        dtype="float16",
+        mode="backward",
+        batch=2,
+        logit_scale=2.0,
+    ),
+]
+"""Causal, as many queries as keys: every variant answers, but for what DECLINES says."""
+
+BEYOND = [
+    Case(heads=8, kv_heads=2, head_dim=64, q_len=150, kv_len=400, dtype="bfloat16"),
+    Case(
+        heads=3,
+        kv_heads=3,
+        head_dim=64,
+        q_len=37,
+        kv_len=130,
+        dtype="float16",
+        causal=False,
+        scale="1/d",
+    ),
+]
+"""A variant may decline these, but those in GENERAL answer them."""
+
+GENERAL = {"eager", "compile", "flex", "sdpa_mask"}
+
+DECLINES = {
+    ("flex", "backward"): (NotImplementedError, "does not support backward on CPU"),
+    ("no_bias", "fewer queries than keys"): (Unsupported, "aligns top-left"),
+    ("sdpa_key", "fewer queries than keys"): (Unsupported, "aligns top-left"),
+    ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
+}
+"""All that the variants of the catalog decline on a CPU, and in what words."""
+
+ROUNDED = {("sdpa_key", "float32"): 1e-5}
+"""What gives up digits that the formula keeps, and the error that it may make instead."""
+
+SLOW_TO_COMPILE = {"compile", "flex"}
+WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)
+
+
+def traits_of(case: Case) -> set[str]:
+    """Name what may make a variant decline a case."""
+    traits = {
+        "backward": case.mode == "backward",
+        "bidirectional": not case.causal,
+        "fewer queries than keys": case.causal and case.q_len < case.kv_len,
+    }
+    return {name for name, holds in traits.items() if holds}
+
+
+def declined(variant: Variant, case: Case) -> bool:
+    """Say whether the table has the variant decline the case."""
+    return any((variant.name, trait) in DECLINES for trait in traits_of(case))
+
+
+def pairs(cases: list[Case]) -> list[object]:
+    """Pair every variant with the cases it is to answer."""
+    return [
+        pytest.param(variant, case, id=f"{variant.name}-{case.id}")
+        for variant in CATALOG
+        for case in cases
+        if not declined(variant, case)
+        and (variant.name not in SLOW_TO_COMPILE or case in WORTH_COMPILING)
+    ]
+
+
+def prepared(variant: Variant, case: Case) -> Attention:
+    """Prepare a variant for a case on the CPU."""
+    attention: Attention = importlib.import_module(variant.module).prepare(spec_of(case, CPU))
+    return attention
+
+
+def compared(variant: Variant, case: Case, attention: Attention, stage: str) -> Comparison:
+    """Compare one call with the oracle."""
+    inputs = draw(case, 0, stage, CPU)
+    biased = variant.answers == "alibi"
+    return check(attention, spec_of(case, CPU), inputs, biased=biased, seed=0)
+
+
+@pytest.mark.parametrize(("variant", "case"), pairs(PLAIN))
+def test_it_answers_as_the_oracle_does_and_does_so_again_for_other_slopes(
+    variant: Variant, case: Case
+) -> None:
+    attention = prepared(variant, case)
+    for stage in ("before", "after"):
+        found = compared(variant, case, attention, stage)
+        if (variant.name, case.dtype) in ROUNDED:
+            assert found.error < ROUNDED[variant.name, case.dtype], found
+        else:
+            assert found.agrees, found
+
+
+@pytest.mark.parametrize(("variant", "case"), pairs(BEYOND))
+def test_it_answers_other_problems_as_the_oracle_does_or_declines(
+    variant: Variant, case: Case
+) -> None:
+    try:
+        attention = prepared(variant, case)
+    except Unsupported as reason:
+        if variant.name in GENERAL or not str(reason):
+            raise
+        return
+    for stage in ("before", "after"):
+        found = compared(variant, case, attention, stage)
+        assert found.agrees, found
+
+
+@pytest.mark.parametrize(("name", "trait"), DECLINES.keys())
+def test_what_it_declines_it_declines_before_the_first_call_and_says_why(
+    name: str, trait: str
+) -> None:
+    kind, words = DECLINES[name, trait]
+    cases = [case for case in [*PLAIN, *BEYOND] if trait in traits_of(case)]
+    assert cases
+    for case in cases:
+        with pytest.raises(kind, match=words):
+            prepared(BY_NAME[name], case)
+
+
+def test_a_key_row_is_refused_where_torch_would_misread_it() -> None:
+    case = Case(heads=2, kv_heads=2, head_dim=64, q_len=8, kv_len=8, dtype="bfloat16")
+    spec = spec_of(case, torch.device("cuda"))
+    with pytest.raises(Unsupported, match="on the CPU only"):
+        importlib.import_module("variants.sdpa_key").prepare(spec)
+
+
+def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:
+    case = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="float32")
+    by_key, by_mask = (
+        compared(BY_NAME[name], case, prepared(BY_NAME[name], case), "before")
+        for name in ("sdpa_key", "sdpa_mask")
+    )
+    assert by_mask.agrees
+    assert not by_key.agrees
+    assert by_key.error < 1e-4
+    half = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="bfloat16")
+    assert compared(BY_NAME["sdpa_key"], half, prepared(BY_NAME["sdpa_key"], half), "before").agrees
+
+
+def test_bias_free_attention_is_not_taken_for_alibi() -> None:
+    case = Case(heads=8, kv_heads=8, head_dim=64, q_len=37, kv_len=37, dtype="bfloat16")
+    attention = prepared(BY_NAME["no_bias"], case)
+    found = check(attention, spec_of(case, CPU), draw(case, 0, "before", CPU), biased=True, seed=0)
+    assert found.excess > 4
