@@ -26,7 +26,9 @@ def significant(value: float | None) -> str:
     """Return three significant digits without an exponent, or nothing for None."""
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
 
 
 def _half_width(row: Row) -> str:

@@ -110,7 +110,7 @@ class _Judge:
 
     def of(self, answer: Tensor) -> Iterator[Comparison]:
         """Yield the comparison by heads and the one by rows."""
-        floor = 2 * torch.finfo(self.dtype).eps
+        floor = ALLOWANCE[self.name] * torch.finfo(self.dtype).eps
         for sizes, dims in ((self._head_sizes(), (2, 3)), (self._row_sizes(), (3,))):
             error = vector_norm(answer.double() - self.truth, dim=dims) / sizes
             own = vector_norm(self.yardstick.double() - self.truth, dim=dims) / sizes

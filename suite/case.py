@@ -43,6 +43,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logit_scale: Positive = 1.0
 
     def __post_init__(self) -> None:
+        if min(self.heads, self.kv_heads, self.q_len, self.kv_len, self.head_dim, self.batch) < 1:
+            raise ValueError("heads, lengths, head_dim and batch are at least 1")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if self.causal and self.q_len > self.kv_len:

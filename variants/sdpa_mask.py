@@ -20,7 +20,8 @@ def prepare(spec: Spec) -> Attention:
     @built_once
     def mask(slopes: Tensor) -> Tensor:
         keys = torch.arange(spec.kv_len, device=spec.device)
-        distance = keys[None, :] - keys[spec.kv_len - spec.q_len :, None]  # [q_len, kv_len]
+        queries = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=spec.device)
+        distance = keys[None, :] - queries[:, None]  # [q_len, kv_len]
         bias = slopes[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
         if spec.causal:
             bias = bias.masked_fill(distance > 0, float("-inf"))

@@ -87,3 +87,13 @@ def test_the_callers_slopes_are_not_kept_alive() -> None:
     del slopes
     gc.collect()
     assert alive() is None
+
+
+def test_nothing_made_in_inference_mode_is_kept_for_training() -> None:
+    build = built_once(lambda slopes: slopes * 2)
+    slopes = torch.ones(3)
+    with torch.inference_mode():
+        build(torch.ones(3))
+        inside = build(slopes)
+    assert inside.is_inference()
+    assert not build(slopes).is_inference()
