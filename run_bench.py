@@ -133,8 +133,21 @@ def doctor() -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "layout", type=click.Choice(FORMATS), default="simple", show_default=True)
-@click.option("--metric", type=click.Choice(METRICS), default="time", show_default=True)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(FORMATS),
+    default="simple",
+    show_default=True,
+    help="simple and github are for people, json and csv have every figure.",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(METRICS),
+    default="time",
+    show_default=True,
+    help="What the columns for people show.",
+)
 def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
     """Show results files as one table, or as csv or json with every figure.
 

@@ -20,3 +20,18 @@ class Watch(Protocol):
         self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
     ) -> None:
         """A case's race is over: its records, and how many cells came to their end with it."""
+
+
+class Silence:
+    """Watches and tells nobody."""
+
+    def begin(self, cells: int) -> None:
+        """Say nothing."""
+
+    def step(self, case: Case, variant: str, doing: str) -> None:
+        """Say nothing."""
+
+    def raced(
+        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
+    ) -> None:
+        """Say nothing."""

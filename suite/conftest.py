@@ -1,0 +1,35 @@
+"""How `pytest suite` is set up: its options, and the hardware in pytest-benchmark's records."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from suite.machine import hardware, software
+from suite.sweeps import DEFAULT_SWEEP, SWEEPS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what chooses the races."""
+    group = parser.getgroup("alibi", "ALiBi attention races")
+    group.addoption(
+        "--alibi-sweep",
+        choices=sorted(SWEEPS),
+        default=DEFAULT_SWEEP,
+        help="The sweep whose cases become items.",
+    )
+    group.addoption(
+        "--alibi-passes", type=int, default=1, help="Passes whose samples an item gets."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep saved runs apart by hardware, unless told where to keep them."""
+    if config.getoption("benchmark_storage", None) == "file://./.benchmarks":
+        config.option.benchmark_storage = f"file://./.benchmarks/{hardware().key}"
+
+
+def pytest_benchmark_update_machine_info(machine_info: Any) -> None:
+    """Say what was measured on, in the terms of a results file."""
+    machine_info["alibi_hardware"] = asdict(hardware())
+    machine_info["alibi_software"] = software()

@@ -1,0 +1,65 @@
+"""docs/cli.md is true: it names every command and option that there is, and no other."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from variants.catalog import CATALOG
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+
+
+def commands() -> dict[str, click.Command]:
+    """Return the command line's commands, read from the script itself."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("bench_under_test", ROOT / "run_bench.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    group = module.cli
+    assert isinstance(group, click.Group)
+    return dict(group.commands)
+
+
+def section(name: str) -> str:
+    """Return what the page says of a command."""
+    return re.split(r"^## ", PAGE.partition(f"\n## `{name}`\n")[2], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_has_a_section_with_an_example_of_it(name: str) -> None:
+    assert f"    python run_bench.py {name}" in section(name)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_is_documented_and_no_other(name: str) -> None:
+    options = {
+        spelling
+        for option in commands()[name].params
+        if isinstance(option, click.Option)
+        for spelling in option.opts
+    }
+    assert set(re.findall(r"`(--[a-z-]+)", section(name))) == options
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_help_has_an_example_and_says_what_each_option_is(name: str) -> None:
+    command = commands()[name]
+    assert "Example:" in (command.help or "")
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{name} {option.opts[0]} has no help"
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    assert set(re.findall(r"^## `(.+)`$", PAGE, re.MULTILINE)) == set(commands())
+
+
+def test_every_variant_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{variant.name}`" in readme for variant in CATALOG)

@@ -1,0 +1,44 @@
+"""The README shows the published table as it is, and published files are sound."""
+
+from pathlib import Path
+
+import pytest
+
+from reports.cells import groups
+from reports.listing import summary
+from reports.table import render
+from suite.store import read
+from variants.catalog import CATALOG
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = sorted((ROOT / "results" / "published").glob("*/*.jsonl"))
+
+
+def test_the_readmes_table_is_a_published_one() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tables = [render(groups([read(file)]), "github") for file in PUBLISHED]
+    assert any(table in readme for table in tables)
+
+
+def test_the_readme_describes_every_variant_in_its_own_words() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for variant in CATALOG:
+        words = summary(variant.module).partition(": ")[2].rstrip(".")
+        assert f"| `{variant.name}` | {words} |" in readme
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.name)
+def test_a_published_file_is_whole_and_stands_in_its_machines_folder(file: Path) -> None:
+    results = read(file)
+    assert results.warnings == []
+    assert file.parent.name == results.machine.hardware.key
+    assert file.stat().st_size < 16 << 20
+    assert not results.machine.circumstances.uncommitted
+    planned = results.machine.plan
+    cells = len(planned.cases) * len(planned.variants) * planned.passes
+    assert len(results.finished()) == cells
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.name)
+def test_the_table_beside_a_published_file_is_that_files(file: Path) -> None:
+    assert file.with_suffix(".md").read_text() == render(groups([read(file)]), "github") + "\n"

@@ -1,0 +1,113 @@
+"""`pytest suite`: races as pytest-benchmark sees them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite import conftest
+from suite.bench_alibi import Replay
+from variants.hardware import this_cpu
+
+ROOT = Path(__file__).parents[2]
+PICK = "n128-h8-d64-float32-sdpa_mask or n128-h8-d64-bfloat16-backward-flex"
+
+
+def pytest_suite(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run pytest over the smallest sweep."""
+    command = [sys.executable, "-m", "pytest", "suite", "--alibi-sweep", "smoke", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Path]:
+    """Race two cells once, saving into a storage and a JSON file."""
+    folder = tmp_path_factory.mktemp("bench")
+    done = pytest_suite(
+        "-k",
+        PICK,
+        f"--benchmark-json={folder / 'out.json'}",
+        "--benchmark-autosave",
+        f"--benchmark-storage=file://{folder / 'storage'}",
+        "-rs",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (folder / "out.json").read_text()
+    return json.loads(text, parse_constant=pytest.fail), done.stdout, folder
+
+
+def test_a_picked_item_is_measured_beside_the_baseline_and_has_its_samples(
+    saved: tuple[Any, str, Path],
+) -> None:
+    (item,) = saved[0]["benchmarks"]
+    assert item["fullname"] == "suite/bench_alibi.py::test_attention[n128-h8-d64-float32-sdpa_mask]"
+    assert item["group"] == "n128-h8-d64-float32"
+    assert len(item["stats"]["data"]) >= 20
+    assert item["options"]["timer"].endswith("alibi_race")
+
+
+def test_agreement_memory_and_status_are_extra_info(saved: tuple[Any, str, Path]) -> None:
+    info = saved[0]["benchmarks"][0]["extra_info"]
+    assert info["status"] == "measured"
+    assert 0 < info["error"] <= info["error_budget"]
+    assert info["persistent_bytes"] == 8 * 128 * 128 * 4
+    assert info["kernels"] == ["scaled_dot_product_flash_attention_for_cpu"]
+
+
+def test_the_hardware_is_in_machine_info(saved: tuple[Any, str, Path]) -> None:
+    assert saved[0]["machine_info"]["alibi_hardware"]["key"] == this_cpu().key
+    assert saved[0]["machine_info"]["alibi_software"]["torch"] != "absent"
+
+
+def test_a_cell_that_is_not_measured_is_skipped_with_its_reason(
+    saved: tuple[Any, str, Path],
+) -> None:
+    assert "1 passed, 1 skipped" in saved[1]
+    assert "FlexAttention does not support backward on CPU" in saved[1]
+
+
+def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
+    storage = f"file://{saved[2] / 'storage'}"
+    command = [sys.executable, "-m", "pytest_benchmark", "--storage", storage, "compare"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "n128-h8-d64-float32-sdpa_mask" in done.stdout
+
+
+def test_disabled_benchmarks_race_nothing() -> None:
+    done = pytest_suite("--benchmark-disable")
+    assert done.returncode == 0, done.stdout
+    assert "36 passed" in done.stdout
+    assert "lane" not in done.stdout + done.stderr
+
+
+def test_saved_runs_are_kept_apart_by_hardware(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
+    config.option.benchmark_storage = "file://./.benchmarks"
+    conftest.pytest_configure(config)
+    assert config.option.benchmark_storage == f"file://./.benchmarks/{this_cpu().key}"
+
+
+def test_a_storage_that_was_asked_for_is_left_alone() -> None:
+    config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
+    config.option.benchmark_storage = "file:///elsewhere"
+    conftest.pytest_configure(config)
+    assert config.option.benchmark_storage == "file:///elsewhere"
+
+
+@given(st.lists(st.floats(min_value=1e-9, max_value=1e3), min_size=1, max_size=300))
+def test_a_replayed_sample_is_the_recorded_one_to_the_last_bit(samples: list[float]) -> None:
+    timer = Replay(samples)
+    replayed = []
+    for _ in samples:
+        start = timer()
+        replayed.append(timer() - start)
+    assert replayed == samples
