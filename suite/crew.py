@@ -1,11 +1,11 @@
 """The lanes of one pass: one for each variant, started together, replaced when they die."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from suite.handle import Handle
+from suite.handle import LAUNCH, Handle
 from suite.machine import Policy
 from variants.catalog import Variant
 
@@ -13,8 +13,15 @@ from variants.catalog import Variant
 class Crew:
     """Lanes by variant name. Leaving the context ends them all."""
 
-    def __init__(self, variants: Mapping[str, Variant], policy: Policy, cache: Path) -> None:
+    def __init__(
+        self,
+        variants: Mapping[str, Variant],
+        policy: Policy,
+        cache: Path,
+        launch: Sequence[str] = LAUNCH,
+    ) -> None:
         """Take note of what lanes are made of; none is started yet."""
+        self._launch = launch
         self._variants = variants
         self._policy = policy
         self._cache = cache
@@ -40,7 +47,9 @@ class Crew:
         wanted = list(names)
         for name in wanted:
             if name not in self._lanes or not self._lanes[name].alive:
-                self._lanes[name] = Handle(self._variants[name], self._policy, self._cache)
+                self._lanes[name] = Handle(
+                    self._variants[name], self._policy, self._cache, self._launch
+                )
         for name in wanted:
             self._lanes[name].wait_until_ready()
         return [self._lanes[name] for name in wanted]

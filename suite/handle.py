@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from variants.catalog import Variant
 
 START_LIMIT_S = 120.0
 HANG_UP_LIMIT_S = 5.0
+LAUNCH = (sys.executable, "-m", "suite.lane")
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 _A = TypeVar("_A", bound=Answer)
 
@@ -38,7 +40,13 @@ class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
 class Handle:
     """A lane seen from its parent. Use as a context manager: leaving it ends the process."""
 
-    def __init__(self, variant: Variant, policy: Policy, compile_cache: Path) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        policy: Policy,
+        compile_cache: Path,
+        launch: Sequence[str] = LAUNCH,
+    ) -> None:
         """Start the child process; it gets ready while the parent goes on."""
         self.variant = variant
         ours, theirs = socket.socketpair()
@@ -47,7 +55,7 @@ class Handle:
         words = [theirs.fileno(), os.getpid(), variant.module, variant.answers, policy.threads]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "suite.lane", *map(str, words)],
+                [*launch, *map(str, words)],
                 cwd=ROOT,
                 env=_environment(policy, compile_cache),
                 stdin=subprocess.DEVNULL,
@@ -106,6 +114,11 @@ class Handle:
     def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
         try:
             answer = _answer_decoder.decode(receive(self._channel, limit_s))
+            if not isinstance(answer, expected | Refused):
+                raise msgspec.DecodeError(f"a {type(answer).__name__}")
+        except msgspec.DecodeError as error:
+            self.end()
+            raise LaneFault("crashed", step, f"no answer to {step}: {error}") from None
         except TimeoutError:
             self.end()
             reason = f"{step} took over {limit_s:g} s; raise --step-timeout if it may take longer"
@@ -116,7 +129,6 @@ class Handle:
             if answer.status not in {"unsupported", "skipped"}:
                 self.end()
             raise LaneFault(answer.status, step, answer.reason)
-        assert isinstance(answer, expected), f"{answer} is no answer to {step}"
         return answer
 
     def _death(self, step: str) -> LaneFault:

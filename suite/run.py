@@ -7,7 +7,7 @@ from random import Random
 from suite.case import Case
 from suite.compile_cache import compile_cache
 from suite.crew import Crew
-from suite.handle import Handle, LaneFault
+from suite.handle import LAUNCH, Handle, LaneFault
 from suite.machine import Policy
 from suite.nvml import Absent
 from suite.protocol import RunCanary, Sampled
@@ -32,10 +32,12 @@ def run(
     store: Store,
     watch: Watch,
     finished: Cells = frozenset(),
+    launch: Sequence[str] = LAUNCH,
 ) -> None:
     """Measure what of `plan` is not in `finished` and append its records to `store`.
 
-    A pass has a fresh lane for each variant and takes the cases in an order of its own.
+    A pass has a fresh lane for each variant, made by the command `launch`, and takes the cases in
+    an order of its own.
 
     Raises RunFailed when lanes can't be started, StoreError when the file can't be written.
     """
@@ -46,7 +48,7 @@ def run(
     with compile_cache() as cache:
         for number, missing in passes.items():
             if missing:
-                with Crew(by_name, policy, cache) as crew:
+                with Crew(by_name, policy, cache, launch) as crew:
                     try:
                         _run_pass(plan, number, missing, crew, store, watch, compiled)
                     except LaneFault as fault:
