@@ -75,6 +75,8 @@ def run(
         asked_plan, done = plan.plan(**asked), Cells()
         machine = fingerprint(asked_plan, sys.argv[1:])
         path = out or _default_path(machine.hardware.key)
+        if path.is_dir():
+            raise click.UsageError(f"--out {path}: a folder; name a file in it")
         if path.exists():
             raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
     else:
@@ -172,7 +174,8 @@ def _show(text: str) -> None:
     """Print to stdout; a reader who has seen enough (`| head`) is no error."""
     try:
         click.echo(text)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -248,11 +251,13 @@ def main() -> None:
     from suite.handle import LaneFault
     from suite.plan import BadRequest
     from suite.run import RunFailed
-    from suite.store import StoreError
+    from suite.store import NotWritten, StoreError
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli.main(standalone_mode=False)
+    except NotWritten as error:
+        _end(3, error)
     except (click.UsageError, BadRequest, StoreError) as error:
         _end(2, error)
     except (RunFailed, LaneFault, Stopped, OSError) as error:

@@ -29,6 +29,8 @@ class Row(msgspec.Struct, kw_only=True):
     fastest; None where it never does.
     """
 
+    hardware_key: str
+    software: str
     case: str
     batch: int
     heads: int
@@ -83,23 +85,23 @@ def groups(files: Sequence[Results]) -> list[Group]:
     alike: dict[bytes, list[Results]] = {}
     for file in files:
         machine = file.machine
-        key = msgspec.json.encode((machine.hardware.key, machine.software, machine.policy))
+        key = msgspec.json.encode(
+            (machine.hardware.key, sorted(machine.software.items()), machine.policy)
+        )
         alike.setdefault(key, []).append(file)
     return [_group(own) for own in alike.values()]
 
 
 def _group(files: Sequence[Results]) -> Group:
-    rows = [
-        row
-        for case, variants in _cells(files).items()
-        for row in _ranked(
-            [_row(case, name, passes) for name, passes in variants.items()], variants
-        )
-    ]
+    machine = files[0].machine
+    rows: list[Row] = []
+    for case, variants in _cells(files).items():
+        own = [_row(machine, case, name, passes) for name, passes in variants.items()]
+        rows += _ranked(own, variants)
     canaries = [
         record.median_ms for file in files for record in file.records if isinstance(record, Canary)
     ]
-    return Group(files[0].machine, canaries, rows)
+    return Group(machine, canaries, rows)
 
 
 def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
@@ -119,8 +121,10 @@ def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
     return cells
 
 
-def _row(case: Case, variant: str, passes: Passes) -> Row:
+def _row(machine: Machine, case: Case, variant: str, passes: Passes) -> Row:
     row = Row(
+        hardware_key=machine.hardware.key,
+        software=" ".join(f"{name}={v}" for name, v in sorted(machine.software.items())),
         case=case.id,
         batch=case.batch,
         heads=case.heads,

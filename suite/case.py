@@ -15,7 +15,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Case(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One attention problem.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim]; queries are

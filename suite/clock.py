@@ -37,7 +37,7 @@ def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[
 
 
 def _calls_for_a_sample(call: Callable[[], object], first_ns: int) -> int:
-    if first_ns >= 4 * SAMPLE_NS:
+    if first_ns >= 20 * SAMPLE_NS:
         return 1
     fastest_ns = min(_elapsed_ns(call, 1) for _ in range(3))
     return max(1, math.ceil(SAMPLE_NS / max(1, fastest_ns)))

@@ -73,7 +73,8 @@ def check_resumable(before: Machine, now: Machine) -> None:
     """Raise BadRequest unless a run begun by `before` can go on here and now."""
     differing = differences(now, before)
     if differing:
-        raise BadRequest(f"--resume: that run had other conditions: this is {'; '.join(differing)}")
+        differs = "; ".join(differing)
+        raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")
     for name in before.plan.variants:
         pick("--resume: variant", name, (variant.name for variant in CATALOG))
 

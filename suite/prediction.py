@@ -55,8 +55,16 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def predicted_bytes(case: Case, module: str, device: torch.device) -> int | None:
     """Return what inputs and one call would take, or None where only a real call can tell.
 
-    A compiled graph can't be told beforehand, nor can a variant that looks at its data.
+    A compiled graph can't be told beforehand, nor can a variant that looks at its data. One that
+    declines or raises is left to do so in earnest.
     """
+    try:
+        return _called_without_memory(case, module, device)
+    except Exception:  # noqa: BLE001 - whatever goes wrong here will tell itself in the real call
+        return None
+
+
+def _called_without_memory(case: Case, module: str, device: torch.device) -> int | None:
     spec = spec_of(case, device)
     with FakeTensorMode(), _Ledger() as ledger:
         shape_q = (case.batch, case.heads, case.q_len, case.head_dim)

@@ -136,7 +136,8 @@ def _keep(contender: Contender, number: int, sampled: Sampled) -> None:
     if contender.stopped_by is None:
         per_call = sampled.calls_per_sample * 1e9
         contender.stopped_by = reason_to_stop(
-            [[sample / per_call for sample in samples] for _, samples in contender.turns]
+            [[sample / per_call for sample in samples] for _, samples in contender.turns],
+            sampled.calls_per_sample,
         )
 
 

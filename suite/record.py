@@ -22,7 +22,7 @@ Status = Literal[
 ]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run sets out to measure: every case in every variant, so many times over."""
 
     cases: tuple[Case, ...]
@@ -32,7 +32,11 @@ class Plan(msgspec.Struct, frozen=True):
     step_timeout_s: float
 
 
-class Machine(msgspec.Struct, frozen=True, tag="machine", tag_field="record"):
+class _Line(msgspec.Struct, frozen=True, tag_field="record", forbid_unknown_fields=True):
+    """A line of a results file; its field `record` names its kind."""
+
+
+class Machine(_Line, frozen=True, tag="machine"):
     """The first line of a run."""
 
     schema: int
@@ -45,14 +49,14 @@ class Machine(msgspec.Struct, frozen=True, tag="machine", tag_field="record"):
     plan: Plan
 
 
-class Canary(msgspec.Struct, frozen=True, tag="canary", tag_field="record"):
+class Canary(_Line, frozen=True, tag="canary"):
     """The time of a matrix product of fixed shape, once a pass: how fast the machine was then."""
 
     pass_number: int
     median_ms: float
 
 
-class Agreement(msgspec.Struct, frozen=True, tag="agreement", tag_field="record"):
+class Agreement(_Line, frozen=True, tag="agreement"):
     """How far a variant was from the float64 oracle, before or after it was timed.
 
     `error` and `budget` are relative L2 figures of the tensor and grouping (heads or rows) that
@@ -70,7 +74,7 @@ class Agreement(msgspec.Struct, frozen=True, tag="agreement", tag_field="record"
     where: str
 
 
-class Time(msgspec.Struct, frozen=True, tag="time", tag_field="record"):
+class Time(_Line, frozen=True, tag="time"):
     """One variant's samples in one race: `turns` holds (round, sample times in nanoseconds).
 
     A sample is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps
@@ -97,7 +101,7 @@ class Time(msgspec.Struct, frozen=True, tag="time", tag_field="record"):
             raise ValueError("a sample is at least one call")
 
 
-class Memory(msgspec.Struct, frozen=True, tag="memory", tag_field="record"):
+class Memory(_Line, frozen=True, tag="memory"):
     """What one untimed call took, in bytes.
 
     `peak_bytes` is the most allocated at once over what was there before, `persistent_bytes` what
@@ -117,7 +121,7 @@ class Memory(msgspec.Struct, frozen=True, tag="memory", tag_field="record"):
     nvml: str
 
 
-class Fault(msgspec.Struct, frozen=True, tag="fault", tag_field="record"):
+class Fault(_Line, frozen=True, tag="fault"):
     """Why a cell has no time: a status other than measured and a reason a person can act on."""
 
     case: Case

@@ -34,7 +34,7 @@ def _outer_rank(count: int) -> int:
     return rank
 
 
-def reason_to_stop(turns: Sequence[Sequence[float]]) -> str | None:
+def reason_to_stop(turns: Sequence[Sequence[float]], calls_per_sample: int = 1) -> str | None:
     """Return the rule that says these sample times (seconds a call, by turn) are enough, or None.
 
     A fast call needs 20 samples in 5 rounds; a slow one a second's worth, at least 6 in 3.
@@ -42,7 +42,7 @@ def reason_to_stop(turns: Sequence[Sequence[float]]) -> str | None:
     samples = sorted(sample for turn in turns for sample in turn)
     if not samples:
         return None
-    total_s = sum(samples)
+    total_s = sum(samples) * calls_per_sample
     needed = max(FEW_SAMPLES, min(MIN_SAMPLES, math.ceil(CAP_S / samples[len(samples) // 2])))
     rounds = FEW_ROUNDS if needed < MIN_SAMPLES else MIN_ROUNDS
     if len(turns) < rounds or len(samples) < needed:

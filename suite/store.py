@@ -20,6 +20,10 @@ class StoreError(Exception):
     """A results file that can't be used; the text says which, why and what to do."""
 
 
+class NotWritten(StoreError):  # noqa: N818 - what became of it
+    """A results file that took no more: the disk is full or gone."""
+
+
 class Results(NamedTuple):
     """A results file: its runs' machines, all records in order, and what was wrong with it."""
 
@@ -45,6 +49,8 @@ def read(path: Path) -> Results:
 
     Raises StoreError when there is no such file, or when it is no results file of this schema.
     """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: not a regular file; name a results file")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -97,6 +103,8 @@ class Store:
         Raises StoreError when the file can't be written or another run is writing it.
         """
         self.path = path
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a regular file; name a results file")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -116,14 +124,15 @@ class Store:
     def append(self, records: Iterable[Machine | CellRecord | Record]) -> None:
         """Write records in one piece, so that a kill leaves all of them or a torn tail.
 
-        Raises StoreError when the disk is full or gone.
+        Raises NotWritten when the disk is full or gone.
         """
         lines = b"".join(_encoder.encode(record) + b"\n" for record in records)
         try:
             while lines:
                 lines = lines[os.write(self._file, lines) :]
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from None
+            reason = f"{self.path}: {error.strerror}; what is in it is kept"
+            raise NotWritten(reason) from None
 
     def close(self) -> None:
         """Close the file and let go of its lock."""

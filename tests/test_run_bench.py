@@ -95,7 +95,7 @@ def test_the_help_of_every_command_has_an_example() -> None:
         (["list", "sweep"], ["sweep", "sweeps"]),
         (["table"], ["FILES"]),
         (["table", "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),
-        (["table", "suite"], ["suite", "Is a directory"]),
+        (["table", "suite"], ["suite", "not a regular file"]),
         (["table", "pyproject.toml"], ["pyproject.toml", "not a results file"]),
         (["table", "pyproject.toml", "--format", "html"], ["html", "github"]),
         (["run", "--resume", "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),

@@ -142,7 +142,11 @@ def test_csv_has_the_rows_and_fields_of_json() -> None:
 
 @pytest.mark.parametrize("layout", ["json", "csv"])
 def test_programs_get_a_header_and_no_rows_of_no_files(layout: Format) -> None:
-    assert render([], layout).splitlines()[0].startswith("[" if layout == "json" else "case,batch")
+    assert (
+        render([], layout)
+        .splitlines()[0]
+        .startswith("[" if layout == "json" else "hardware_key,software,case,batch")
+    )
 
 
 @pytest.mark.parametrize("layout", ["simple", "github"])

@@ -151,3 +151,9 @@ def test_what_is_kept_is_spread_evenly_over_its_turn(taken: int) -> None:
     steps = {later - sooner for sooner, later in pairwise(own)}
     assert max(steps) - min(steps) <= 1
     assert taken - own[-1] <= max(steps) + 1
+
+
+def test_the_cap_counts_elapsed_seconds_and_not_calls() -> None:
+    noisy = [[1e-5, 1.3e-5] * 25] * 20
+    assert reason_to_stop(noisy, calls_per_sample=1) is None
+    assert reason_to_stop(noisy, calls_per_sample=100) == "cap of 1 s"

@@ -277,7 +277,7 @@ def with_schema(schema: object) -> bytes:
     ("make", "words"),
     [
         (nothing, "No such file"),
-        (a_directory, "Is a directory"),
+        (a_directory, "not a regular file"),
         (content(b""), "not a results file"),
         (content(b"\n"), "not a results file"),
         (content(b"length,ms\n512,3.1\n"), "not a results file"),
@@ -364,7 +364,7 @@ def test_a_file_that_is_being_written_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_place_to_write_to(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="choose another --out"):
+    with pytest.raises(StoreError, match="not a regular file"):
         Store(tmp_path)
 
 
@@ -413,7 +413,7 @@ def test_what_came_before_a_full_disk_is_kept_and_goes_on(tmp_path: Path) -> Non
         text=True,
         check=True,
     )
-    assert stopped.stdout == f"{file}: File too large\n"
+    assert stopped.stdout == f"{file}: File too large; what is in it is kept\n"
     assert file.stat().st_size == limit
     write(file, a_machine())
     found = read(file)
