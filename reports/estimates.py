@@ -34,6 +34,8 @@ def log_median_ms(time: Time) -> float:
 
 def log_ratio(time: Time, base: Time) -> float | None:
     """Return the median over shared rounds of log(time / base), or None where none is shared."""
+    if time.race != base.race:
+        return None
     of_base = dict(base.turns)
     calls = math.log(base.calls_per_sample / time.calls_per_sample)
     ratios = [

@@ -38,6 +38,7 @@ class Setting:
 
     case: Case
     pass_number: int
+    race: int
     seed: int
     step_timeout_s: float
     cold: frozenset[str]
@@ -76,7 +77,8 @@ def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[
             yield [entered]
     for fault in _take_turns(setting, contenders, random):
         yield [fault]
-    yield [record for contender in contenders for record in _leave(setting, contender)]
+    for contender in contenders:
+        yield _leave(setting, contender)
 
 
 def _enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
@@ -171,6 +173,7 @@ def _leave(setting: Setting, contender: Contender) -> list[CellRecord]:
             first_call_s=contender.first_call_s,
             cold=contender.name in setting.cold,
             kernels=tuple(kernels),
+            race=setting.race,
         )
     )
     return records

@@ -79,7 +79,8 @@ class Time(_Line, frozen=True, tag="time"):
 
     A sample is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps
     at most 200, evenly spaced within each turn. `first_call_s` met an empty compile cache when
-    `cold` is true. `kernels` are the attention kernels that one profiled call ran.
+    `cold` is true. `kernels` are the attention kernels that one profiled call ran. Rounds are
+    shared only with times of the same `race`.
     """
 
     case: Case
@@ -93,6 +94,7 @@ class Time(_Line, frozen=True, tag="time"):
     first_call_s: float
     cold: bool
     kernels: tuple[str, ...]
+    race: int = 0
 
     def __post_init__(self) -> None:
         if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):

@@ -1,6 +1,7 @@
 """A run: every case of a plan in every variant, pass by pass, each result written as it comes."""
 
 import statistics
+import time
 from collections.abc import Sequence
 from random import Random
 
@@ -72,6 +73,7 @@ def _run_pass(
         setting = Setting(
             case=case,
             pass_number=number,
+            race=time.time_ns(),
             seed=plan.seed,
             step_timeout_s=plan.step_timeout_s,
             cold=frozenset(name for name in names if (case, name) not in compiled),

@@ -3,6 +3,7 @@
 import math
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -106,3 +107,10 @@ def test_without_a_round_in_common_there_is_no_ratio() -> None:
     time = a_time(CASE, "eager", [1, 1], rounds=[2, 4])
     base = a_time(CASE, "no_bias", [1, 1], rounds=[1, 3])
     assert log_ratio(time, base) is None
+
+
+def test_rounds_of_two_races_are_never_paired() -> None:
+    case = a_case()
+    first, later = a_time(case, "flex"), a_time(case, "no_bias")
+    assert log_ratio(first, later) is not None
+    assert log_ratio(first, msgspec.structs.replace(later, race=2)) is None
