@@ -16,7 +16,7 @@ from variants.catalog import BASELINE, CATALOG
 _ANSWERS = {variant.name: variant.answers for variant in CATALOG}
 
 Passes = dict[tuple[int, int], list[CellRecord]]
-"""A cell's records by (file, pass); a planned pass without any is there, and empty."""
+"""A cell's records by (file, pass); a planned cell that nothing befell has none."""
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -111,8 +111,7 @@ def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
         for case in plan.cases:
             by_variant = cells.setdefault(case, {})
             for name in plan.variants:
-                planned = by_variant.setdefault(name, {})
-                planned.update({(number, one): [] for one in range(1, plan.passes + 1)})
+                by_variant.setdefault(name, {})
         for record in file.records:
             if isinstance(record, CellRecord):
                 by_variant = cells.setdefault(record.case, {})
