@@ -17,7 +17,7 @@ from suite.fingerprint import fingerprint
 from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
 from suite.run import run
 from suite.store import Store, read
-from suite.watch import Silence
+from suite.watch import Silence, Watch
 from tests.fakes.lane import KINDS
 from variants.catalog import Variant
 
@@ -91,7 +91,7 @@ def assert_told_right(records: list[CellRecord], fault: tuple[str, str] | None) 
     assert kinds[Memory] == (STEPS.index(step) > STEPS.index("Weigh"))
 
 
-def measure(file: Path) -> None:
+def measure(file: Path, watch: Watch | None = None) -> None:
     """Run the plan with lanes that start at once."""
     plan = Plan(
         cases=tuple(
@@ -108,7 +108,7 @@ def measure(file: Path) -> None:
     try:
         store.append([machine])
         launch = (sys.executable, "-S", "-m", "tests.fakes.lane")
-        run(plan, VARIANTS, machine.policy, store, Silence(), launch=launch)
+        run(plan, VARIANTS, machine.policy, store, watch or Silence(), launch=launch)
     finally:
         store.close()
 
@@ -124,3 +124,25 @@ def test_300_random_faults_lose_nothing_and_blame_nobody_else() -> None:
     check_faults()
     assert injected.total() >= 300
     assert set(injected) == set(KINDS)
+
+
+class Reader(Silence):
+    """Reads the results file whenever a variant is about to be checked again."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.times: list[int] = []
+
+    def step(self, case: Case, variant: str, doing: str) -> None:
+        """Count the times in the file."""
+        if doing == "check again":
+            self.times.append(sum(isinstance(record, Time) for record in read(self.file).records))
+
+
+def test_a_finished_cell_is_in_the_file_before_the_next_one_leaves_the_race(
+    tmp_path: Path,
+) -> None:
+    reader = Reader(tmp_path / "run.jsonl")
+    with mock.patch.dict(os.environ, _told({})):
+        measure(reader.file, reader)
+    assert reader.times == list(range(len(VARIANTS) * len(LENGTHS)))
