@@ -41,6 +41,7 @@ class Circumstances(msgspec.Struct, frozen=True):
     load_1m: float
     commit: str
     uncommitted: bool
+    affinity: tuple[int, ...] = ()
 
 
 def hardware() -> Hardware:
@@ -75,6 +76,7 @@ def circumstances() -> Circumstances:
         load_1m=round(os.getloadavg()[0], 2),
         commit=commit,
         uncommitted=uncommitted,
+        affinity=tuple(sorted(os.sched_getaffinity(0))),
     )
 
 

@@ -132,3 +132,7 @@ def test_the_parent_process_imports_no_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_the_cores_that_a_run_may_use_are_recorded() -> None:
+    assert set(machine.circumstances().affinity) == os.sched_getaffinity(0)
