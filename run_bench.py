@@ -106,9 +106,10 @@ def list_(kind: str) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Say what this machine has, which variants run here, and what spoils measurements.
+    """Say what this machine has and what spoils measurements.
 
-    Every variant is tried once on a tiny case, which takes half a minute. Exits 0 when at least
+    Which variants run here, and why the others don't, comes with it: every one is tried once on
+    a tiny case, which takes half a minute. Exits 0 when at least
     one ALiBi variant runs.
 
     \b
@@ -151,7 +152,7 @@ def doctor() -> None:
     help="What the columns for people show.",
 )
 def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
-    """Show results files as one table, or as csv or json with every figure.
+    """Show results files as a table, or every figure as csv or json.
 
     --metric memory, error or start shows other columns: bytes, errors beside their budgets, or
     what preparing and the first call cost and after how many calls that has paid for itself.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from reports.cells import Row
+from reports.row import Row
 from variants.catalog import BASELINE
 
 Metric = Literal["time", "memory", "error", "start"]
@@ -43,7 +43,13 @@ def _place(row: Row) -> str:
         return row.status
     if row.rank is None:
         return "baseline"
+    if row.too_noisy:
+        return f"{row.rank} (too noisy to tell from 1)"
     return f"{row.rank} (tied with 1)" if row.tied else str(row.rank)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds
 
 
 def _mebibytes(value: int | None) -> str:
@@ -106,11 +112,19 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
     ),
     "start": (
         *CELL,
-        Column("prepare s", lambda row: significant(row.prepare_s)),
+        Column("prepare ms", lambda row: significant(_milliseconds(row.prepare_s))),
         Column("first call, cold s", lambda row: significant(row.first_call_s)),
         Column("first call, warm s", lambda row: significant(row.warm_first_call_s)),
         TIME,
         Column("pays after calls", _break_even),
         RANK,
     ),
+}
+
+NOTES: dict[Metric, str] = {
+    "time": "",
+    "memory": "",
+    "error": "",
+    "start": "pays after calls: the calls after which a variant has cost less in all, its start "
+    "included, than the one that starts soonest; never, where it is no faster than that one.",
 }

@@ -8,12 +8,14 @@ from typing import Literal, TypeVar
 import msgspec
 from tabulate import tabulate
 
-from reports.cells import Group, Row
-from reports.columns import COLUMNS, Metric, length_of
+from reports.cells import Group
+from reports.columns import COLUMNS, NOTES, Metric, length_of
+from reports.row import Row
 
 _Key = TypeVar("_Key")
 
 Format = Literal["simple", "github", "csv", "json"]
+INTERVALS = ("time_ci_ms", "vs_no_bias_ci")
 
 
 def render(groups: Sequence[Group], layout: Format, metric: Metric = "time") -> str:
@@ -30,11 +32,26 @@ def render(groups: Sequence[Group], layout: Format, metric: Metric = "time") -> 
 
 
 def _csv(rows: Sequence[Row]) -> str:
+    headers = [header for name in Row.__struct_fields__ for header in _headers(name)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, Row.__struct_fields__, lineterminator="\n")
+    writer = csv.DictWriter(text, headers, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(msgspec.to_builtins(row) for row in rows)
+    writer.writerows(_flat(row) for row in rows)
     return text.getvalue().rstrip("\n")
+
+
+def _headers(name: str) -> tuple[str, ...]:
+    return (f"{name}_low", f"{name}_high") if name in INTERVALS else (name,)
+
+
+def _flat(row: Row) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in msgspec.structs.asdict(row).items():
+        if name in INTERVALS:
+            flat |= zip(_headers(name), value or (None, None), strict=True)
+        else:
+            flat[name] = " ".join(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def _for_people(group: Group, layout: str, metric: Metric) -> str:
@@ -52,7 +69,8 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
             parts.append(_fastest(rows, layout))
-    parts.append(_reasons(group.rows))
+    parts.append(NOTES[metric])
+    parts.append(_reasons(group.rows, layout))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -77,6 +95,8 @@ def _in_order(rows: Sequence[Row]) -> list[Row]:
 
 def _fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
+    if all(row.status == "skipped" for row in rows):
+        return ""
     dtypes = list(_by(lambda row: row.dtype, rows))
     lines = []
     for (length, mode), own in _by(lambda row: (length_of(row), row.mode), rows).items():
@@ -94,10 +114,12 @@ def _winner(rows: Sequence[Row]) -> str:
         return "none"
     ratio = winners[0].vs_no_bias
     said = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
-    return said + "".join(f" = {row.variant}" for row in rows if row.tied)
+    return said + "".join(
+        f" = {row.variant}{'?' if row.too_noisy else ''}" for row in rows if row.tied
+    )
 
 
-def _reasons(rows: Sequence[Row]) -> str:
+def _reasons(rows: Sequence[Row], layout: str) -> str:
     """Return a line for each way in which cells were not measured, with the cells it befell."""
     unmeasured = [row for row in rows if row.status != "measured"]
     lines = []
@@ -105,7 +127,8 @@ def _reasons(rows: Sequence[Row]) -> str:
         lambda row: (row.variant, row.status, row.reason), unmeasured
     ).items():
         cells = own[0].case if len(own) == 1 else f"{len(own)} cells, {own[0].case} first"
-        lines.append(f"{variant} {status} ({cells}): {reason}")
+        mark = "- " if layout == "github" else ""
+        lines.append(f"{mark}{variant} {status} ({cells}): {reason}")
     return "\n".join(lines)
 
 

@@ -2,9 +2,8 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import cast
 
-from suite.case import DTYPES, MODES, Dtype, Mode
+from suite.case import DTYPES, MODES
 from suite.fingerprint import differences
 from suite.record import Machine, Plan
 from suite.sweeps import SWEEPS
@@ -36,30 +35,18 @@ def plan(
 
     Raises BadRequest for a name that doesn't exist or a number out of range.
     """
-    chosen = SWEEPS[pick("--sweep", sweep, SWEEPS)]
-    changes: dict[str, object] = {}
-    if lengths is not None:
-        picked_lengths = (_length(word) for word in words("--lengths", lengths))
-        changes["lengths"] = tuple(dict.fromkeys(picked_lengths))
-    if dtypes is not None:
-        picked = [pick("--dtypes", word, DTYPES) for word in words("--dtypes", dtypes)]
-        changes["dtypes"] = cast(tuple[Dtype, ...], tuple(picked))
-    if modes is not None:
-        picked = [pick("--modes", word, MODES) for word in words("--modes", modes)]
-        changes["modes"] = cast(tuple[Mode, ...], tuple(picked))
-    for option, number in (
-        ("batch", batch),
-        ("heads", heads),
-        ("head_dim", head_dim),
-        ("passes", passes),
-    ):
-        if number is not None:
-            changes[option] = _in_range(option, number)
-    if logit_scale is not None:
-        if not 0 < logit_scale <= 1000:
-            raise BadRequest(f"--logit-scale {logit_scale:g}: give a factor over 0, at most 1000")
-        changes["logit_scale"] = logit_scale
-    grid = chosen._replace(**changes)  # type: ignore[arg-type]
+    asked: dict[str, object] = {
+        "lengths": _lengths(lengths),
+        "dtypes": _picked("--dtypes", dtypes, DTYPES),
+        "modes": _picked("--modes", modes, MODES),
+        "batch": _in_range("--batch", batch),
+        "heads": _in_range("--heads", heads),
+        "head_dim": _in_range("--head-dim", head_dim),
+        "passes": _in_range("--passes", passes),
+        "logit_scale": _factor("--logit-scale", logit_scale),
+    }
+    changes = {name: value for name, value in asked.items() if value is not None}
+    grid = SWEEPS[pick("--sweep", sweep, SWEEPS)]._replace(**changes)  # type: ignore[arg-type]
     return Plan(
         cases=tuple(grid.cases()),
         variants=_variants(variants),
@@ -93,8 +80,8 @@ def pick(option: str, word: str, known: Iterable[str]) -> str:
     if word in names:
         return word
     near = difflib.get_close_matches(word, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    raise BadRequest(f"{option} {word}: no such name; {hint}")
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    raise BadRequest(f"{option} {word}: no such name; {hint} {', '.join(names)}")
 
 
 def seconds(option: str, text: str) -> float:
@@ -110,6 +97,12 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
+def _lengths(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(_length(word) for word in words("--lengths", text)))
+
+
 def _length(word: str) -> int:
     try:
         length = int(word)
@@ -122,12 +115,23 @@ def _length(word: str) -> int:
     return length
 
 
-def _in_range(field: str, number: int) -> int:
-    option = f"--{field.replace('_', '-')}"
-    if number < 1:
+def _picked(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    return (
+        None if text is None else tuple(pick(option, word, known) for word in words(option, text))
+    )
+
+
+def _in_range(option: str, number: int | None) -> int | None:
+    if number is not None and number < 1:
         raise BadRequest(f"{option} {number}: give at least 1")
-    if number > LARGEST:
+    if number is not None and number > LARGEST:
         raise BadRequest(f"{option} {number}: give at most {LARGEST}")
+    return number
+
+
+def _factor(option: str, number: float | None) -> float | None:
+    if number is not None and not 0 < number <= 1000:
+        raise BadRequest(f"{option} {number:g}: give a factor over 0, at most 1000")
     return number
 
 

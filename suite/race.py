@@ -1,66 +1,15 @@
 """The race: all variants of one case, prepared and checked, then timed in turns in random order."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
 
-from suite.case import Case
 from suite.clock import SLICE_NS
-from suite.handle import Handle, LaneFault
-from suite.nvml import Absent, Gpu, MemoryLevel, rise
-from suite.protocol import (
-    Check,
-    Checked,
-    Done,
-    Drop,
-    FirstCall,
-    Named,
-    NameKernels,
-    Prepare,
-    Sampled,
-    Slice,
-    Weigh,
-    Weighed,
-)
-from suite.record import Agreement, CellRecord, Fault, Memory, Time
-from suite.stopping import reason_to_stop, thinned
-from suite.watch import Watch
+from suite.contender import Contender, Setting, enter, leave, take_turn
+from suite.handle import Handle
+from suite.record import CellRecord
 from variants.catalog import BASELINE
 
 REJOIN_EVERY = 4
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What holds for a whole race; `cold` names the variants whose compile cache is still empty."""
-
-    case: Case
-    pass_number: int
-    race: int
-    seed: int
-    step_timeout_s: float
-    cold: frozenset[str]
-    watch: Watch
-    gpu: Gpu | Absent
-
-
-@dataclass
-class Contender:
-    """A variant in the race: its lane, how it started, and its turns so far."""
-
-    lane: Handle
-    prepare_s: float
-    first_call_s: float
-    first_check: Checked
-    calls_per_sample: int = 0
-    turns: list[tuple[int, list[int]]] = field(default_factory=list)
-    stopped_by: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.lane.variant.name
 
 
 def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[list[CellRecord]]:
@@ -70,7 +19,7 @@ def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[
     """
     contenders: list[Contender] = []
     for lane in random.sample(lanes, len(lanes)):
-        entered = _enter(setting, lane)
+        entered = enter(setting, lane)
         if isinstance(entered, Contender):
             contenders.append(entered)
         else:
@@ -78,24 +27,7 @@ def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[
     for fault in _take_turns(setting, contenders, random):
         yield [fault]
     for contender in contenders:
-        yield _leave(setting, contender)
-
-
-def _enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
-    """Prepare, call and check a variant; return a contender, or the record that ends its cell."""
-    case, limit_s = setting.case, setting.step_timeout_s
-    setting.watch.step(case, lane.variant.name, "prepare")
-    try:
-        prepared = lane.ask(Prepare(case, setting.seed), Done, limit_s)
-        setting.watch.step(case, lane.variant.name, "first call")
-        called = lane.ask(FirstCall(), Done, limit_s)
-        checked = lane.ask(Check("before"), Checked, limit_s)
-        if not checked.agrees:
-            lane.ask(Drop(), Done, limit_s)
-            return _agreement(setting, lane, "before", checked)
-        return Contender(lane, prepared.seconds, called.seconds, checked)
-    except LaneFault as fault:
-        return _fault(setting, lane, fault)
+        yield leave(setting, contender)
 
 
 def _take_turns(
@@ -108,16 +40,10 @@ def _take_turns(
         for contender in random.sample(contenders, len(contenders)):
             if not _joins(contender, number):
                 continue
-            setting.watch.step(setting.case, contender.name, f"round {number}")
-            try:
-                sampled = contender.lane.ask(
-                    Slice(contender.calls_per_sample), Sampled, setting.step_timeout_s
-                )
-            except LaneFault as fault:
+            fault = take_turn(setting, contender, number)
+            if fault is not None:
                 contenders.remove(contender)
-                yield _fault(setting, contender.lane, fault)
-            else:
-                _keep(contender, number, sampled)
+                yield fault
 
 
 def _joins(contender: Contender, number: int) -> bool:
@@ -130,92 +56,3 @@ def _joins(contender: Contender, number: int) -> bool:
         return True
     last_turn_ns = sum(contender.turns[-1][1])
     return number % REJOIN_EVERY == 0 and last_turn_ns < 2 * SLICE_NS
-
-
-def _keep(contender: Contender, number: int, sampled: Sampled) -> None:
-    contender.turns.append((number, sampled.samples_ns))
-    contender.calls_per_sample = sampled.calls_per_sample
-    if contender.stopped_by is None:
-        per_call = sampled.calls_per_sample * 1e9
-        contender.stopped_by = reason_to_stop(
-            [[sample / per_call for sample in samples] for _, samples in contender.turns],
-            sampled.calls_per_sample,
-        )
-
-
-def _leave(setting: Setting, contender: Contender) -> list[CellRecord]:
-    """Check once more, on fresh inputs, and return the cell's records."""
-    lane, limit_s = contender.lane, setting.step_timeout_s
-    setting.watch.step(setting.case, contender.name, "check again")
-    records: list[CellRecord] = [_agreement(setting, lane, "before", contender.first_check)]
-    kernels: list[str] = []
-    try:
-        if contender.name in setting.cold:
-            with rise(setting.gpu) as risen:
-                weighed = lane.ask(Weigh(), Weighed, limit_s)
-            records.append(_memory(setting, lane, weighed, risen()))
-        kernels = lane.ask(NameKernels(), Named, limit_s).kernels
-        checked = lane.ask(Check("after"), Checked, limit_s)
-        lane.ask(Drop(), Done, limit_s)
-        records.append(_agreement(setting, lane, "after", checked))
-    except LaneFault as fault:
-        records.append(_fault(setting, lane, fault))
-    records.append(
-        Time(
-            case=setting.case,
-            variant=contender.name,
-            pass_number=setting.pass_number,
-            turns=thinned(contender.turns),
-            calls_per_sample=contender.calls_per_sample,
-            taken=sum(len(samples) for _, samples in contender.turns),
-            stopped_by=contender.stopped_by or "",
-            prepare_s=contender.prepare_s,
-            first_call_s=contender.first_call_s,
-            cold=contender.name in setting.cold,
-            kernels=tuple(kernels),
-            race=setting.race,
-        )
-    )
-    return records
-
-
-def _agreement(
-    setting: Setting, lane: Handle, stage: Literal["before", "after"], checked: Checked
-) -> Agreement:
-    return Agreement(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        stage=stage,
-        agrees=checked.agrees,
-        error=checked.error if math.isfinite(checked.error) else None,
-        budget=checked.budget,
-        where=checked.where,
-    )
-
-
-def _memory(
-    setting: Setting, lane: Handle, weighed: Weighed, risen: MemoryLevel | Absent
-) -> Memory:
-    return Memory(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        peak_bytes=weighed.peak_bytes,
-        persistent_bytes=weighed.persistent_bytes,
-        resident_bytes=weighed.resident_bytes,
-        reserved_bytes=weighed.reserved_bytes,
-        nvml_bytes=risen.bytes if isinstance(risen, MemoryLevel) else None,
-        nvml=risen.reason if isinstance(risen, Absent) else f"rise of the {risen.scope}",
-    )
-
-
-def _fault(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
-    return Fault(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        status=fault.status,
-        step=fault.step,
-        reason=fault.reason,
-    )

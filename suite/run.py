@@ -7,12 +7,13 @@ from random import Random
 
 from suite.case import Case
 from suite.compile_cache import compile_cache
+from suite.contender import Setting
 from suite.crew import Crew
 from suite.handle import LAUNCH, Handle, LaneFault
 from suite.machine import Policy
 from suite.nvml import Absent
 from suite.protocol import RunCanary, Sampled
-from suite.race import Setting, race
+from suite.race import race
 from suite.record import Canary, CellRecord, Plan
 from suite.store import Store
 from suite.watch import Watch

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reports.cells import Row, groups
+from reports.cells import groups
+from reports.row import Row
 from suite.case import Case
 from suite.record import CellRecord, Machine, Record, Status
 from suite.store import Results

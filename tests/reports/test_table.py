@@ -126,18 +126,18 @@ def test_json_keeps_every_digit() -> None:
     assert row["time_ms"] == groups([file])[0].rows[1].time_ms
 
 
-def test_csv_has_the_rows_and_fields_of_json() -> None:
+def test_csv_has_the_rows_and_fields_of_json_with_an_interval_in_two_columns() -> None:
     rows = strictly(table("json", of_all_kinds()))
     read = list(csv.DictReader(io.StringIO(table("csv", of_all_kinds()))))
     assert len(read) == len(rows)
+    assert any(row["time_ci_ms"] for row in rows)
     for written, row in zip(read, rows, strict=True):
+        for name in ("time_ci_ms", "vs_no_bias_ci"):
+            low, high = row.pop(name) or ("", "")
+            assert (written[f"{name}_low"], written[f"{name}_high"]) == (str(low), str(high))
+        assert written["kernels"] == " ".join(row.pop("kernels"))
         for name, value in row.items():
-            if isinstance(value, list):
-                assert all(str(each) in written[name] for each in value)
-            elif value is None:
-                assert written[name] == ""
-            else:
-                assert written[name].lower() == str(value).lower()
+            assert written[name].lower() == ("" if value is None else str(value).lower())
 
 
 @pytest.mark.parametrize("layout", ["json", "csv"])
@@ -258,6 +258,30 @@ def test_the_summary_names_all_that_are_tied() -> None:
     text = table("simple", results(a_machine(a_plan(case, passes=3)), *records))
     assert summary_of(text) == {("512", "forward"): "flex 2.00x = eager"}
     assert "2 (tied with 1)" in text
+
+
+def test_a_tie_that_reaches_far_is_said_to_be_noise() -> None:
+    case = a_case()
+    records: list[CellRecord] = []
+    for number, ms in enumerate((2.0, 3.0, 2.2), start=1):
+        records += measured(case, "no_bias", 1.0, number)
+        records += measured(case, "flex", 2.0, number)
+        records += measured(case, "eager", ms, number)
+    text = table("simple", results(a_machine(a_plan(case, passes=3)), *records))
+    assert summary_of(text) == {("512", "forward"): "flex 2.00x = eager?"}
+    assert "2 (too noisy to tell from 1)" in text
+
+
+def test_a_run_with_nothing_measured_yet_has_no_fastest() -> None:
+    text = table("simple", results(a_machine(a_plan(a_case()))))
+    assert "fastest" not in text
+    assert "not measured yet" in text
+
+
+def test_reasons_are_a_list_in_github_format() -> None:
+    file = results(a_machine(), a_fault(a_case(), "eager"))
+    assert "\n- eager unsupported" in table("github", file)
+    assert "\neager unsupported" in table("simple", file)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""A row of every table: one cell with all its figures, in the terms of `table --format json`."""
+
+import msgspec
+
+from suite.record import Status
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """One cell. A figure that doesn't exist is None.
+
+    `rank` counts the agreeing ALiBi variants of a case from the fastest; `tied` means that the
+    interval of the paired ratio to the fastest includes 1, `too_noisy` that it reaches so far above
+    1 that the tie says nothing. `first_call_s` is the first call with
+    an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
+    After `break_even_calls` calls the variant has cost less in all than the one that starts
+    fastest; None where it never does.
+    """
+
+    hardware_key: str
+    software: str
+    case: str
+    batch: int
+    heads: int
+    kv_heads: int
+    q_len: int
+    kv_len: int
+    head_dim: int
+    dtype: str
+    mode: str
+    causal: bool
+    layout: str
+    logit_scale: float
+    bias_max: float
+    slope_scale: str
+    scale: str
+    variant: str
+    answers: str
+    status: Status
+    reason: str | None = None
+    time_ms: float | None = None
+    time_ci_ms: tuple[float, float] | None = None
+    samples: int = 0
+    passes: int = 0
+    vs_no_bias: float | None = None
+    vs_no_bias_ci: tuple[float, float] | None = None
+    rank: int | None = None
+    tied: bool = False
+    too_noisy: bool = False
+    tflops: float | None = None
+    prepare_s: float | None = None
+    first_call_s: float | None = None
+    warm_first_call_s: float | None = None
+    break_even_calls: int | None = None
+    peak_bytes: int | None = None
+    persistent_bytes: int | None = None
+    resident_bytes: int | None = None
+    nvml_bytes: int | None = None
+    error: float | None = None
+    error_budget: float | None = None
+    kernels: tuple[str, ...] = ()
