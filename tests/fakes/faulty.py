@@ -19,7 +19,7 @@ from variants.problem import Attention, Spec, Unsupported
 from variants.reference import attend
 
 MOMENTS = ("prepare", "first call", "check", "turns", "after")
-KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "raise", "memory", "unsupported", "nan")
+KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "raise", "memory", "kernel", "unsupported", "nan")
 
 
 def prepare_as(name: str, spec: Spec) -> Attention:
@@ -68,3 +68,6 @@ def go_wrong(kind: str) -> Any:
             in_use = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
             resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), resource.RLIM_INFINITY))
             torch.empty(1 << 30)
+        case "kernel":
+            Path(os.environ["MEMORY_CGROUP"], "cgroup.procs").write_text(str(os.getpid()))
+            torch.ones(1 << 30)

@@ -1,6 +1,8 @@
 """Runs under fault: the guilty cell carries the blame, the rest is measured, nothing is left."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +109,33 @@ def test_a_fault_costs_the_guilty_cell_alone(
     assert isinstance(fault, Fault)
     assert fault.status == status
     assert words in fault.reason
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A memory cgroup of 256 MiB, where this machine lets tests make one."""
+    own = re.search(r"^\d+:memory:(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    folder = Path(f"/sys/fs/cgroup/memory{own[1] if own else ''}", f"alibi-{os.getpid()}")
+    try:
+        folder.mkdir()
+        Path(folder, "memory.limit_in_bytes").write_text("256M")
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield folder
+    folder.rmdir()
+
+
+def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(
+    small_cgroup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, "kernel", "turns")
+    monkeypatch.setenv("MEMORY_CGROUP", str(small_cgroup))
+    file = tmp_path / "run.jsonl"
+    drive(file, STEP_TIMEOUT_S)
+    (fault,) = assert_only_the_guilty_cell_suffers(file)
+    assert isinstance(fault, Fault)
+    assert fault.status == "out_of_memory"
+    assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")
 
 
 def test_a_wrong_answer_is_recorded_and_not_timed(
