@@ -53,8 +53,28 @@ def troubles(found: Sequence[Trouble]) -> str:
 
 
 def _gpu(gpu: GpuCircumstances) -> str:
-    said = [
-        f"{name} {'unknown' if isinstance(value, Absent) else value}"
-        for name, value in vars(gpu).items()
-    ]
+    power = f"{_told(gpu.power_w, 'W')} of {_told(gpu.power_limit_w, 'W')}"
+    said = (
+        _told(gpu.name),
+        f"driver {_told(gpu.driver)}",
+        f"MIG {_told(gpu.mig)}",
+        f"power {power} (default {_told(gpu.power_limit_default_w, 'W')})",
+        f"SM clock {_told(gpu.sm_clock_mhz, 'MHz')} of {_told(gpu.sm_clock_max_mhz, 'MHz')}",
+        f"other processes {_told(gpu.processes)}",
+        f"clocks held down by {_told(gpu.slowed_by)}",
+    )
     return ", ".join(said)
+
+
+def _told(value: str | float | tuple[str, ...] | Absent, unit: str = "") -> str:
+    match value:
+        case Absent():
+            return "unknown"
+        case bool():
+            return "on" if value else "off"
+        case tuple():
+            return " and ".join(value) or "nothing"
+        case str():
+            return value
+        case _:
+            return f"{value:.0f} {unit}".rstrip()

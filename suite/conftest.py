@@ -1,8 +1,8 @@
 """How `pytest suite` is set up: its options, and the hardware in pytest-benchmark's records."""
 
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import pytest
 
 from suite.machine import hardware, software
@@ -31,5 +31,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_benchmark_update_machine_info(machine_info: Any) -> None:
     """Say what was measured on, in the terms of a results file."""
-    machine_info["alibi_hardware"] = asdict(hardware())
+    machine_info["alibi_hardware"] = msgspec.json.decode(msgspec.json.encode(hardware()))
     machine_info["alibi_software"] = software()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_compare_machine_info(
+    benchmarksession: Any, machine_info: Any, compared_benchmark: Any
+) -> None:
+    """Warn of a comparison across hardware or software, and of nothing else.
+
+    pytest-benchmark's own check, which follows, warns of any difference, the clock of the moment
+    included; it is left none to find.
+    """
+    saved = compared_benchmark["machine_info"]
+    for name in ("alibi_hardware", "alibi_software"):
+        if saved.get(name) != machine_info[name]:
+            benchmarksession.logger.warning(
+                f"compared across {name.removeprefix('alibi_')}: "
+                f"saved {saved.get(name)}, now {machine_info[name]}"
+            )
+    compared_benchmark["machine_info"] = machine_info

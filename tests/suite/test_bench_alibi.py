@@ -1,6 +1,8 @@
 """`pytest suite`: races as pytest-benchmark sees them."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,8 @@ from suite.bench_alibi import Replay
 from variants.hardware import this_cpu
 
 ROOT = Path(__file__).parents[2]
-PICK = "n128-h8-d64-float32-sdpa_mask or n128-h8-d64-bfloat16-backward-flex"
+CHEAP = "n128-h8-d64-float32-sdpa_mask"
+PICK = f"{CHEAP} or n128-h8-d64-bfloat16-backward-flex"
 
 
 def pytest_suite(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -76,7 +79,46 @@ def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
     command = [sys.executable, "-m", "pytest_benchmark", "--storage", storage, "compare"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "n128-h8-d64-float32-sdpa_mask" in done.stdout
+    assert CHEAP in done.stdout
+
+
+def test_a_run_is_compared_with_the_saved_one_item_by_item(saved: tuple[Any, str, Path]) -> None:
+    storage = f"file://{saved[2] / 'storage'}"
+    done = pytest_suite("-k", CHEAP, f"--benchmark-storage={storage}", "--benchmark-compare")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "benchmark 'n128-h8-d64-float32': 2 tests" in done.stdout
+    rows = re.findall(r"^test_attention\[(\S+)\] \((NOW|0001)\S*\)", done.stdout, re.MULTILINE)
+    assert sorted(rows) == [(CHEAP, "0001"), (CHEAP, "NOW")]
+
+
+def test_a_run_fails_where_a_median_has_grown_by_more_than_is_allowed(
+    saved: tuple[Any, str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(saved[2] / "storage", tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.rglob("*.json")
+    faster = json.loads(file.read_text())
+    faster["benchmarks"][0]["stats"]["median"] = 1e-9
+    faster["machine_info"]["python_version"] = "3.0.0"
+    faster["machine_info"]["alibi_software"]["torch"] = "0.1"
+    file.write_text(json.dumps(faster))
+    done = pytest_suite(
+        "-k",
+        CHEAP,
+        f"--benchmark-storage=file://{tmp_path}",
+        "--benchmark-compare",
+        "--benchmark-compare-fail=mean:1000000%",
+        "--benchmark-compare-fail=median:1000%",
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Performance has regressed" in done.stderr
+    warned = done.stdout + done.stderr
+    assert "compared across software: saved {'torch': '0.1'" in warned
+    assert "compared across hardware" not in warned
+    assert "3.0.0" not in warned
+    regressed = re.findall(
+        r"^\ttest_attention\[(\S+)\] .* Field '(\w+)'", done.stderr, re.MULTILINE
+    )
+    assert regressed == [(CHEAP, "median")]
 
 
 def test_disabled_benchmarks_race_nothing() -> None:

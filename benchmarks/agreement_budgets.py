@@ -1,0 +1,99 @@
+"""How near torch's own kernels come to the agreement budget, and what a plainer rule would say.
+
+    python benchmarks/agreement_budgets.py
+
+An excess is an error as a multiple of its budget: over 1, a variant is not ranked. The figures are
+the largest over seeds and shapes, and are quoted in docs/method.md.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NamedTuple
+from unittest.mock import patch
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from suite import agreement
+from suite.case import Case, Dtype, Mode
+from suite.inputs import draw, spec_of
+from variants.catalog import CATALOG, Variant
+from variants.reference import attend
+
+SEEDS = range(12)
+SHAPES = ((65, 8, 64), (128, 12, 64), (129, 8, 128), (193, 12, 64), (512, 8, 64))
+VARIANTS = tuple(one for one in CATALOG if one.name in {"no_bias", "sdpa_mask", "sdpa_key"})
+DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "float16")
+CPU = torch.device("cpu")
+
+
+class Found(NamedTuple):
+    """One check's largest excess, and where it was."""
+
+    excess: float
+    where: str
+
+
+def main() -> None:
+    """Check every variant in every dtype and print one table."""
+    ours = patch.dict(agreement.ALLOWANCE, out=math.inf)
+    plain = patch.multiple(
+        agreement,
+        ALLOWANCE={"out": math.inf, "dq": 2.0, "dk": 2.0, "dv": 2.0},
+        NEIGHBOURS=0,
+        gradients=autograd_gradients,
+    )
+    lines = []
+    for variant, dtype in itertools.product(VARIANTS, DTYPES):
+        found = [max(checks(variant, dtype, "forward"))]
+        for rule in (ours, plain):
+            with rule:
+                found.append(max(checks(variant, dtype, "backward")))
+        cells = (f"{one.excess:.2f} ({one.where})" for one in found)
+        lines.append((variant.name, dtype, *cells))
+    columns = ("variant", "dtype", "output", "gradients", "gradients, plain rule")
+    print(tabulate(lines, columns, disable_numparse=True))
+
+
+def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Found]:
+    """Yield what a check finds, for every shape and seed."""
+    for length, heads, head_dim in SHAPES:
+        case = Case(
+            heads=heads,
+            kv_heads=heads,
+            head_dim=head_dim,
+            q_len=length,
+            kv_len=length,
+            dtype=dtype,
+            mode=mode,
+        )
+        spec = spec_of(case, CPU)
+        attention = import_module(variant.module).prepare(spec)
+        for seed in SEEDS:
+            inputs, biased = draw(case, seed, "before", CPU), variant.answers == "alibi"
+            one = agreement.check(attention, spec, inputs, biased=biased, seed=seed)
+            yield Found(one.excess, f"{one.where.replace('batch 0 ', '')}, n{length}")
+
+
+def autograd_gradients(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    dout: Tensor,
+    *,
+    scale: float,
+    causal: bool,
+    positions: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Return out, dq, dk and dv of the formula as autograd takes them."""
+    q, k, v = (tensor.detach().requires_grad_() for tensor in (q, k, v))
+    out = attend(q, k, v, slopes, scale=scale, causal=causal, positions=positions)
+    return out.detach(), *torch.autograd.grad(out, (q, k, v), dout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The doctor's report says in words what a machine has, what runs on it and what spoils it."""
+
+from dataclasses import replace
+
+import pytest
+
+from reports import doctor
+from suite.health import Trouble
+from suite.nvml import Absent, Circumstances
+from suite.probe import Finding
+from tests.records import a_machine
+
+GPU = Circumstances(
+    name="Invented GPU",
+    driver="580.12",
+    mig=False,
+    power_w=251.7,
+    power_limit_w=600.0,
+    power_limit_default_w=700.0,
+    sm_clock_mhz=1200,
+    sm_clock_max_mhz=1980,
+    slowed_by=(),
+    processes=0,
+)
+UNREAD = Absent("NVML: Not Supported")
+
+
+def lines_of(gpu: Circumstances | Absent = UNREAD) -> dict[str, str]:
+    """Return what is said of an invented machine, by what it is said of."""
+    record = a_machine()
+    text = doctor.machine(record.hardware, record.software, record.circumstances, gpu)
+    names = (
+        "device", "hardware key", "features", "software", "python", "container", "GPU",
+    )  # fmt: skip
+    return {
+        name: line.removeprefix(name).strip()
+        for name, line in zip(names, text.splitlines(), strict=True)
+    }
+
+
+def test_a_machine_is_told_with_everything_that_matters() -> None:
+    said = lines_of()
+    assert said["device"] == "Invented CPU, 2 cores"
+    assert said["hardware key"] == "cpu-invented-2cores"
+    assert said["features"] == "avx2"
+    assert said["software"] == "torch 2.13.0, triton absent"
+    assert said["python"] == "3.11.7 on Linux 6.1"
+    assert said["container"] == "no"
+
+
+def test_a_machine_without_features_says_so() -> None:
+    record = a_machine()
+    plain = replace(record.hardware, features=())
+    text = doctor.machine(plain, record.software, record.circumstances, UNREAD)
+    assert "none of those that matter" in text
+
+
+def test_without_a_gpu_the_reason_is_shown() -> None:
+    said = lines_of(Absent("NVML: NVML Shared Library Not Found"))
+    assert said["GPU"] == "NVML: NVML Shared Library Not Found"
+
+
+def test_a_gpu_is_told_in_words_and_units() -> None:
+    assert lines_of(GPU)["GPU"] == (
+        "Invented GPU, driver 580.12, MIG off, power 252 W of 600 W (default 700 W), "
+        "SM clock 1200 MHz of 1980 MHz, other processes 0, clocks held down by nothing"
+    )
+
+
+def test_what_troubles_a_gpu_is_told_beside_its_figures() -> None:
+    troubled = replace(GPU, mig=True, processes=2, slowed_by=("power cap", "hardware slowdown"))
+    said = lines_of(troubled)["GPU"]
+    assert "MIG on" in said
+    assert "other processes 2" in said
+    assert said.endswith("clocks held down by power cap and hardware slowdown")
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ("driver", "driver unknown"),
+        ("mig", "MIG unknown"),
+        ("power_w", "power unknown of 600 W"),
+        ("power_limit_default_w", "(default unknown)"),
+        ("sm_clock_mhz", "SM clock unknown of 1980 MHz"),
+        ("processes", "other processes unknown"),
+        ("slowed_by", "clocks held down by unknown"),
+    ],
+)
+def test_a_figure_that_a_gpu_keeps_to_itself_is_unknown_and_the_rest_is_told(
+    figure: str, words: str
+) -> None:
+    said = lines_of(replace(GPU, **{figure: UNREAD}))["GPU"]
+    assert words in said
+    assert said.startswith("Invented GPU, ")
+    assert said.count("unknown") == 1
+
+
+def test_every_variant_is_shown_with_what_became_of_it() -> None:
+    text = doctor.variants(
+        [
+            Finding("eager", "forward", "measured", "out, batch 0 head 3"),
+            Finding("flex", "backward", "unsupported", "no backward here; use eager"),
+            Finding("compile", "forward", "disagrees", "out, batch 0 head 1"),
+        ]
+    )
+    rows = [line.split() for line in text.splitlines()]
+    assert ["eager", "forward", "runs"] in rows
+    assert ["flex", "backward", "unsupported"] in rows
+    assert ["compile", "forward", "disagrees"] in rows
+
+
+def test_a_variant_that_does_not_run_keeps_its_reason_and_one_that_runs_needs_none() -> None:
+    text = doctor.variants(
+        [
+            Finding("eager", "forward", "measured", "out, batch 0 head 3"),
+            Finding("flex", "backward", "unsupported", "no backward here; use eager"),
+        ]
+    )
+    table, reasons = text.split("\n\n")
+    assert reasons == "flex backward unsupported: no backward here; use eager"
+    assert "out, batch 0 head 3" not in table
+
+
+def test_where_everything_runs_the_table_is_all() -> None:
+    text = doctor.variants([Finding("eager", "forward", "measured", "out")])
+    assert text.splitlines()[-1].split() == ["eager", "forward", "runs"]
+
+
+def test_without_troubles_one_sentence_says_so() -> None:
+    assert doctor.troubles([]) == "Nothing here spoils measurements."
+
+
+def test_each_trouble_comes_with_its_help() -> None:
+    found = [Trouble("the machine is busy", "stop what runs"), Trouble("MIG is on", "live with it")]
+    assert doctor.troubles(found).splitlines() == [
+        "! the machine is busy",
+        "  -> stop what runs",
+        "! MIG is on",
+        "  -> live with it",
+    ]
