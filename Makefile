@@ -2,7 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup bench test lint own-cost clean
+# For `make gpu`, on a machine that has torch already and perhaps no network.
+DEVICE ?= cuda
+MINUTES ?= 6
+OUT ?= results/gpu.jsonl
+MSGSPEC ?= msgspec
+
+.PHONY: setup bench test lint own-cost gpu clean
 
 setup: .venv/.complete
 
@@ -22,6 +28,15 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# The gpu tests, then the sweep within MINUTES; OUT, if it is there already, is completed.
+# Installs nothing but msgspec where it is missing (MSGSPEC may name a wheel).
+gpu:
+	@$(PYTHON) -c 'import msgspec' 2>/dev/null || $(PYTHON) -m pip install --quiet $(MSGSPEC)
+	@$(PYTHON) -m pytest -m gpu -rs tests; tested=$$?; \
+	if [ -e $(OUT) ]; then asked="--resume $(OUT)"; else asked="--device $(DEVICE) --out $(OUT)"; fi; \
+	$(PYTHON) run_bench.py run --budget $(MINUTES)m $$asked || exit 3; \
+	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
 own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py

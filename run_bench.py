@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
+from suite.devices import Device
 from suite.record import Machine
 from suite.run import Cells
-from suite.sweeps import DEFAULT_SWEEP
 
 FORMATS = ("simple", "github", "csv", "json")
-METRICS = ("time", "memory", "error", "start")
+METRICS = ("time", "memory", "error", "start", "clock")
 KINDS = ("variants", "sweeps")
 
 
@@ -39,7 +39,8 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@click.option("--sweep", default=DEFAULT_SWEEP, show_default=True, help="Name: `list sweeps`.")
+@click.option("--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one.")
+@click.option("--sweep", help="Name: `list sweeps`; without it the device's default.")
 @click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024.")
 @click.option("--dtypes", help="Any of float32,bfloat16,float16.")
 @click.option("--modes", help="Any of forward,backward (backward is both together).")
@@ -49,6 +50,7 @@ def cli(context: click.Context) -> None:
 @click.option("--head-dim", type=int, help="Size of a head.")
 @click.option("--logit-scale", type=float, help="Factor on the random q, k and v.")
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
+@click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
 @click.option("--step-timeout", default="120s", show_default=True, help="Limit of one step.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and orders.")
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
@@ -56,24 +58,33 @@ def cli(context: click.Context) -> None:
 @click.option("--resume", type=click.Path(path_type=Path), help="Results file to complete.")
 @click.pass_context
 def run(
-    context: click.Context, /, strict: bool, out: Path | None, resume: Path | None, **asked: Any
+    context: click.Context,
+    /,
+    device: str | None,
+    budget: str | None,
+    strict: bool,
+    out: Path | None,
+    resume: Path | None,
+    **asked: Any,
 ) -> None:
     """Check, race and tabulate variants.
 
     A sweep is a grid of cases; options take the place of its parts. Every result is written as it
-    comes, and --resume FILE completes a run that was cut short, measuring nothing twice.
+    comes, and --resume FILE completes a run that was cut short, measuring
+    nothing twice but the baseline.
 
     \b
     Example:
       python run_bench.py run --sweep training --variants sdpa_key,compile
       python run_bench.py run --resume results/FILE.jsonl
     """
-    from suite import plan, store
+    from suite import devices, plan, store
     from suite.fingerprint import fingerprint
 
+    budget_s = None if budget is None else plan.seconds("--budget", budget)
     if resume is None:
-        asked_plan, done = plan.plan(**asked), Cells()
-        machine = fingerprint(asked_plan, sys.argv[1:])
+        used, done = devices.chosen(device), Cells()
+        machine = fingerprint(plan.plan(device=used.name, **asked), sys.argv[1:], used)
         path = out or _default_path(machine.hardware.key)
         if path.is_dir():
             raise click.UsageError(f"--out {path}: a folder; name a file in it")
@@ -83,10 +94,10 @@ def run(
         _refuse_beside_resume(context)
         path, before = resume, store.read(resume)
         _warn(before.warnings)
-        asked_plan, done = before.machine.plan, before.finished()
-        machine = fingerprint(asked_plan, sys.argv[1:])
+        used, done = devices.chosen(before.machine.plan.device), before.finished()
+        machine = fingerprint(before.machine.plan, sys.argv[1:], used)
         plan.check_resumable(before.machine, machine)
-    _measure(path, machine, done)
+    _measure(path, machine, used, done, budget_s)
     _conclude(path, strict=strict)
 
 
@@ -105,7 +116,8 @@ def list_(kind: str) -> None:
 
 
 @cli.command()
-def doctor() -> None:
+@click.option("--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one.")
+def doctor(device: str | None) -> None:
     """Say what this machine has and what spoils measurements.
 
     Which variants run here, and why the others don't, comes with it: every one is tried once on
@@ -117,18 +129,19 @@ def doctor() -> None:
       python run_bench.py doctor
     """
     from reports import doctor as report
-    from suite import health, machine, nvml, probe
+    from suite import devices, health, machine, nvml, probe
     from variants.catalog import BASELINE, CATALOG
 
-    hardware = machine.hardware()
-    with nvml.opened(0) as gpu:
+    used = devices.chosen(device)
+    hardware = used.hardware
+    with nvml.opened(used.uuid) as gpu:
         seen = gpu if isinstance(gpu, nvml.Absent) else gpu.circumstances()
     troubles = health.of_machine(hardware, os.environ)
     if not isinstance(seen, nvml.Absent):
         troubles += health.of_gpu(seen)
-    _show(report.machine(hardware, machine.software(), machine.circumstances(), seen))
+    _show(report.machine(hardware, machine.software(), machine.circumstances({}), seen))
     _show(f"\n{report.troubles(troubles)}\n")
-    findings = probe.probe(CATALOG, machine.policy(hardware.cores))
+    findings = probe.probe(CATALOG, machine.policy(used.kind, hardware.cores), used.name)
     _show(report.variants(findings))
     if not any(one.status == "measured" and one.variant != BASELINE.name for one in findings):
         raise SystemExit(3)
@@ -154,8 +167,9 @@ def doctor() -> None:
 def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
     """Show results files as a table, or every figure as csv or json.
 
-    --metric memory, error or start shows other columns: bytes, errors beside their budgets, or
-    what preparing and the first call cost and after how many calls that has paid for itself.
+    --metric memory, error, start or clock shows other columns: bytes, errors beside their budgets,
+    what preparing and the first call cost and after how many calls that has paid for itself, or
+    the clock's other series.
 
     \b
     Example:
@@ -186,17 +200,21 @@ def _warn(warnings: Sequence[str]) -> None:
         click.echo(f"Warning: {warning}", err=True)
 
 
-def _measure(path: Path, machine: Machine, done: Cells) -> None:
+def _measure(
+    path: Path, machine: Machine, device: Device, done: Cells, budget_s: float | None
+) -> None:
     from reports.progress import progress
-    from suite.run import run as measure
+    from suite.nvml import opened
+    from suite.run import Run
     from suite.store import Store
     from variants.catalog import CATALOG
 
     results = Store(path)
     try:
         results.append([machine])
-        with progress() as watch:
-            measure(machine.plan, CATALOG, machine.policy, results, watch, done)
+        with opened(device.uuid) as gpu, progress() as watch:
+            run = Run(machine.plan, CATALOG, machine.policy, results, watch, gpu, budget_s)
+            run.measure(done)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None
     finally:
@@ -223,7 +241,9 @@ def _default_path(key: str) -> Path:
 
 def _refuse_beside_resume(context: click.Context) -> None:
     for name in context.params:
-        if name not in {"resume", "strict"} and context.get_parameter_source(name) not in {
+        if name not in {"resume", "strict", "budget"} and context.get_parameter_source(
+            name
+        ) not in {
             ParameterSource.DEFAULT,
             ParameterSource.DEFAULT_MAP,
         }:
@@ -249,6 +269,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
+    from suite.devices import NoDevice
     from suite.handle import LaneFault
     from suite.plan import BadRequest
     from suite.run import RunFailed
@@ -259,7 +280,7 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except NotWritten as error:
         _end(3, error)
-    except (click.UsageError, BadRequest, StoreError) as error:
+    except (click.UsageError, BadRequest, NoDevice, StoreError) as error:
         _end(2, error)
     except (RunFailed, LaneFault, Stopped, OSError) as error:
         _end(3, error)

@@ -19,12 +19,13 @@ from tabulate import tabulate
 from reports.cells import groups
 from reports.row import Row
 from suite.case import Case
+from suite.devices import chosen
 from suite.fingerprint import fingerprint
 from suite.record import Agreement, CellRecord, Plan, Time
-from suite.run import run
+from suite.run import Run
 from suite.store import Store, read
 from suite.sweeps import SWEEPS
-from variants.catalog import CATALOG
+from variants.catalog import CATALOG, on
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS, SAMPLES, LENGTHS = 10_000, 50, 200
@@ -82,7 +83,7 @@ def invent(file: Path) -> None:
     names = tuple(variant.name for variant in CATALOG)
     plan = Plan(tuple(cases), names, 1, 0, 120.0)
     store = Store(file)
-    store.append([fingerprint(plan, ["invented"])])
+    store.append([fingerprint(plan, ["invented"], chosen("cpu"))])
     for case in cases:
         store.append(record for name in names for record in _invented(case, name))
     store.close()
@@ -123,11 +124,11 @@ class Stopwatch:
 def raced(file: Path) -> tuple[list[Row], list[float]]:
     """Run every variant over two lengths; return the rows and each race's timed share."""
     grid = SWEEPS["quick"]._replace(lengths=RATIO_LENGTHS, dtypes=("bfloat16",))
-    plan = Plan(tuple(grid.cases()), tuple(v.name for v in CATALOG), grid.passes, 0, 120.0)
-    machine = fingerprint(plan, sys.argv)
+    plan = Plan(tuple(grid.cases()), tuple(v.name for v in on("cpu")), grid.passes, 0, 120.0)
+    machine = fingerprint(plan, sys.argv, chosen("cpu"))
     store, watch = Store(file), Stopwatch()
     store.append([machine])
-    run(plan, CATALOG, machine.policy, store, watch)
+    Run(plan, CATALOG, machine.policy, store, watch).measure()
     store.close()
     results = read(file)
     times = [record for record in results.records if isinstance(record, Time)]

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from reports.device import fill_in_series, hold_against_limits
 from reports.estimates import log_median_ms, over_passes
-from reports.rank import relate
-from reports.row import Row
+from reports.rank import Times, by_pass, relate
+from reports.row import NOT_YET, Row
 from suite.case import Case
-from suite.record import Agreement, Canary, CellRecord, Fault, Machine, Memory, Status, Time
+from suite.record import Agreement, Canary, CellRecord, Fault, Limit, Machine, Memory, Status, Time
 from suite.store import Results
 from variants.catalog import CATALOG
 
@@ -25,7 +26,7 @@ class Group(NamedTuple):
     """What may be compared: one hardware key, software and policy; rows in the order of plans."""
 
     machine: Machine
-    canaries_ms: list[float]
+    canaries: list[Canary]
     rows: list[Row]
 
 
@@ -48,10 +49,9 @@ def _group(files: Sequence[Results]) -> Group:
         own = [_row(machine, case, name, passes) for name, passes in variants.items()]
         relate(own, {name: _times(passes) for name, passes in variants.items()})
         rows += own
-    canaries = [
-        record.median_ms for file in files for record in file.records if isinstance(record, Canary)
-    ]
-    return Group(machine, canaries, rows)
+    records = [record for file in files for record in file.records]
+    hold_against_limits(rows, [record for record in records if isinstance(record, Limit)])
+    return Group(machine, [record for record in records if isinstance(record, Canary)], rows)
 
 
 def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
@@ -75,13 +75,14 @@ def _row(machine: Machine, case: Case, variant: str, passes: Passes) -> Row:
         hardware_key=machine.hardware.key,
         software=" ".join(f"{name}={v}" for name, v in sorted(machine.software.items())),
         case=case.id,
+        useful_bytes=case.useful_bytes,
         variant=variant,
         answers=_ANSWERS.get(variant, "alibi"),
         status="measured",
         **msgspec.structs.asdict(case),
     )
     records = [record for own in passes.values() for record in own]
-    times = list(_times(passes).values())
+    times = _times(passes)
     _fill_in_checks(row, [record for record in records if isinstance(record, Agreement)])
     _fill_in_memory(row, [record for record in records if isinstance(record, Memory)])
     ended_badly = _ending(records, times)
@@ -106,19 +107,22 @@ def _fill_in_memory(row: Row, weighed: Sequence[Memory]) -> None:
         row.nvml_bytes = weighed[0].nvml_bytes
 
 
-def _fill_in_times(row: Row, case: Case, times: Sequence[Time]) -> None:
-    estimate = over_passes([log_median_ms(time) for time in times])
+def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
+    times = [time for _, time in placed]
+    medians = by_pass((place, log_median_ms(time)) for place, time in placed)
+    estimate = over_passes(list(medians.values()))
     row.time_ms, row.time_ci_ms = estimate
-    row.passes, row.samples = len(times), sum(time.taken for time in times)
+    row.passes, row.samples = len(medians), sum(time.taken for time in times)
     row.tflops = case.useful_flops / (estimate.value * 1e9)
     row.prepare_s = min(time.prepare_s for time in times)
     row.first_call_s = next((time.first_call_s for time in times if time.cold), None)
     warm = [time.first_call_s for time in times if not time.cold]
     row.warm_first_call_s = statistics.median(warm) if warm else None
     row.kernels = times[0].kernels
+    fill_in_series(row, times)
 
 
-def _ending(records: Sequence[CellRecord], times: Sequence[Time]) -> tuple[Status, str] | None:
+def _ending(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] | None:
     """Return the status and reason of a cell that has no trustworthy time, else None."""
     for record in records:
         if isinstance(record, Fault):
@@ -127,7 +131,7 @@ def _ending(records: Sequence[CellRecord], times: Sequence[Time]) -> tuple[Statu
         if isinstance(record, Agreement) and not record.agrees:
             late = " on fresh inputs, after timing" if record.stage == "after" else ""
             return "disagrees", f"{record.where}: {_finding(record)}{late}"
-    return None if times else ("skipped", "not measured yet: run --resume completes the file")
+    return None if times else ("skipped", NOT_YET)
 
 
 def _finding(check: Agreement) -> str:
@@ -143,7 +147,10 @@ def _excess(check: Agreement) -> float:
     return check.error / max(check.budget, 1e-300)
 
 
-def _times(passes: Passes) -> dict[tuple[int, int], Time]:
-    return {
-        key: record for key, own in passes.items() for record in own if isinstance(record, Time)
-    }
+def _times(passes: Passes) -> Times:
+    return [
+        (place, record)
+        for place, own in passes.items()
+        for record in own
+        if isinstance(record, Time)
+    ]

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from reports.row import Row
 from variants.catalog import BASELINE
 
-Metric = Literal["time", "memory", "error", "start"]
+Metric = Literal["time", "memory", "error", "start", "clock"]
 
 
 class Column(NamedTuple):
@@ -60,6 +60,17 @@ def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
+
+
+def _clocks(row: Row) -> str:
+    if row.sm_clock_mhz is None:
+        return ""
+    low, high = row.sm_clock_mhz
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def _share_of_budget(row: Row) -> str:
     if row.error is None or not row.error_budget:
         return ""
@@ -91,6 +102,8 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
             lambda row: "" if row.vs_no_bias is None else f"{row.vs_no_bias:.2f}x",
         ),
         Column("TFLOP/s", lambda row: significant(row.tflops)),
+        Column("% GEMM", lambda row: _percent(row.gemm_share)),
+        Column("% copy", lambda row: _percent(row.copy_share)),
         Column("error", lambda row: "" if row.error is None else f"{row.error:.0e}"),
         RANK,
     ),
@@ -119,10 +132,27 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("pays after calls", _break_even),
         RANK,
     ),
+    "clock": (
+        *CELL,
+        TIME,
+        Column("is its", lambda row: row.cost or "", figure=False),
+        Column("device ms", lambda row: significant(row.device_ms)),
+        Column("hot L2 ms", lambda row: significant(row.device_hot_ms)),
+        Column("issue ms", lambda row: significant(row.issue_ms)),
+        Column("wall ms", lambda row: significant(row.wall_ms)),
+        Column("graph ms", lambda row: significant(row.graph_ms)),
+        Column("SM MHz", _clocks),
+        Column("throttled", lambda row: str(row.throttled) if row.status == "measured" else ""),
+        RANK,
+    ),
 }
 
 NOTES: dict[Metric, str] = {
-    "time": "",
+    "time": "% GEMM and % copy: useful FLOPs and bytes a second, as shares of a large matrix "
+    "product's and a large copy's on this device.",
+    "clock": "device: a call's time on the device with a cold L2 cache; issue: the host's time to "
+    "queue it; wall: a call that is waited for; graph: its replay. ms is the larger of device and "
+    "issue.",
     "memory": "",
     "error": "",
     "start": "pays after calls: the calls after which a variant has cost less in all, its start "

@@ -9,7 +9,7 @@ from suite.machine import Circumstances
 from suite.nvml import Absent
 from suite.nvml import Circumstances as GpuCircumstances
 from suite.probe import Finding
-from variants.hardware import Hardware
+from variants.hardware import Gpu, Hardware
 
 
 def machine(
@@ -22,7 +22,7 @@ def machine(
     lines = [
         ("device", hardware.name),
         ("hardware key", hardware.key),
-        ("features", ", ".join(hardware.features) or "none of those that matter"),
+        ("features", _features(hardware)),
         ("software", ", ".join(f"{name} {version}" for name, version in software.items())),
         ("python", f"{circumstances.python} on Linux {circumstances.kernel}"),
         ("container", "yes" if circumstances.container else "no"),
@@ -52,12 +52,20 @@ def troubles(found: Sequence[Trouble]) -> str:
     return "\n".join(f"! {one.what}\n  -> {one.help}" for one in found)
 
 
+def _features(hardware: Hardware) -> str:
+    if isinstance(hardware, Gpu):
+        l2_mib = hardware.l2_bytes / 2**20
+        return f"compute capability {hardware.capability}, L2 cache {l2_mib:.0f} MiB"
+    return ", ".join(hardware.features) or "none of those that matter"
+
+
 def _gpu(gpu: GpuCircumstances) -> str:
     power = f"{_told(gpu.power_w, 'W')} of {_told(gpu.power_limit_w, 'W')}"
     said = (
         _told(gpu.name),
         f"driver {_told(gpu.driver)}",
         f"MIG {_told(gpu.mig)}",
+        f"ECC {_told(gpu.ecc)}",
         f"power {power} (default {_told(gpu.power_limit_default_w, 'W')})",
         f"SM clock {_told(gpu.sm_clock_mhz, 'MHz')} of {_told(gpu.sm_clock_max_mhz, 'MHz')}",
         f"other processes {_told(gpu.processes)}",

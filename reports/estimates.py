@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from suite.record import Time
+from suite.series import SeriesName, Turns
 
 PASSES_FOR_INTERVAL = 3
 
@@ -27,9 +28,23 @@ def over_passes(logs: Sequence[float]) -> Estimate:
 
 
 def log_median_ms(time: Time) -> float:
-    """Return the logarithm of one pass's median time of a call in milliseconds."""
-    samples = [sample for _, turn in time.turns for sample in turn]
-    return math.log(statistics.median(samples) / time.calls_per_sample / 1e6)
+    """Return the logarithm of one race's median time of a call in milliseconds."""
+    return math.log(_median_ms(time.turns) / time.calls_per_sample)
+
+
+def series_ms(times: Sequence[Time], name: SeriesName) -> float | None:
+    """Return the geometric mean over races of a series' median in milliseconds, where it exists."""
+    medians = [
+        _median_ms(turns)
+        for time in times
+        for series, turns in ((time.cost, time.turns), *((o.name, o.turns) for o in time.others))
+        if series == name
+    ]
+    return statistics.geometric_mean(medians) if medians else None
+
+
+def _median_ms(turns: Turns) -> float:
+    return statistics.median(sample for _, samples in turns for sample in samples) / 1e6
 
 
 def log_ratio(time: Time, base: Time) -> float | None:

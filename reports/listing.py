@@ -6,28 +6,34 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from suite.sweeps import DEFAULT_SWEEP, SWEEPS
-from variants.catalog import CATALOG
+from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
+from variants.catalog import CATALOG, Variant
 
 
 def variants() -> str:
-    """Return the variants, what each answers, and the first line of its docstring."""
-    lines = [
-        (variant.name, variant.answers, summary(variant.module).partition(": ")[2])
-        for variant in CATALOG
-    ]
-    return tabulate(lines, ("variant", "answers", "what it is"))
+    """Return the variants, what each answers, whose default set it is in, and what it is."""
+    lines = [(variant.name, variant.answers, variant.device, words(variant)) for variant in CATALOG]
+    return tabulate(lines, ("variant", "answers", "runs on", "what it is"))
+
+
+def words(variant: Variant) -> str:
+    """Return what a variant is: its module's own words, then its options in brackets."""
+    own = summary(variant.module).partition(": ")[2].removesuffix(".")
+    options = ", ".join(f"{name} {value}" for name, value in variant.options.items())
+    return f"{own} ({options})" if options else own
 
 
 def sweeps() -> str:
     """Return the named sweeps with their grids."""
+    default_on = {name: device for device, name in DEFAULT_SWEEPS.items()}
     lines = [
         (
-            f"{name} (default)" if name == DEFAULT_SWEEP else name,
+            f"{name} (default on {default_on[name]})" if name in default_on else name,
             ",".join(map(str, sweep.lengths)),
             ",".join(sweep.dtypes),
             ",".join(sweep.modes),
-            f"{sweep.batch} x {sweep.heads} heads of {sweep.head_dim}",
+            f"{sweep.batch} x "
+            + " and ".join(f"{shape.heads} heads of {shape.head_dim}" for shape in sweep.shapes),
             sweep.passes,
             sweep.purpose,
         )

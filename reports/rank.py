@@ -1,7 +1,8 @@
 """What relates the rows of one case: ratios to the baseline, ranks, ties, and when a start pays."""
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 
 from reports.estimates import log_ratio, over_passes
 from reports.row import Row
@@ -10,8 +11,11 @@ from variants.catalog import BASELINE
 
 TIE_REACHES = 1.25
 
-Times = Mapping[tuple[int, int], Time]
-"""A variant's times of one case by (file, pass)."""
+Pass = tuple[int, int]
+"""The number of a file, and of a pass in it."""
+
+Times = Sequence[tuple[Pass, Time]]
+"""A variant's times of one case; a pass has one, or one a heat for the baseline."""
 
 
 def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
@@ -28,18 +32,47 @@ def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
 
 
 def _hold_against_baseline(row: Row, times: Mapping[str, Times]) -> None:
-    logs = _shared_log_ratios(times[row.variant], times[BASELINE.name])
+    logs = _log_ratios(times[row.variant], times[BASELINE.name])
     if logs:
-        row.vs_no_bias, row.vs_no_bias_ci = over_passes(logs)
+        row.vs_no_bias, row.vs_no_bias_ci = over_passes(list(logs.values()))
 
 
 def _rank(contenders: Sequence[Row], times: Mapping[str, Times]) -> None:
     for rank, row in enumerate(contenders, start=1):
         row.rank = rank
-        logs = _shared_log_ratios(times[row.variant], times[contenders[0].variant])
+        logs = _log_ratios_to_fastest(row.variant, contenders[0].variant, times)
         interval = over_passes(logs).interval if logs and rank > 1 else None
         row.tied = interval is not None and interval[0] <= 1
         row.too_noisy = row.tied and interval is not None and interval[1] > TIE_REACHES
+
+
+def _log_ratios_to_fastest(own: str, fastest: str, times: Mapping[str, Times]) -> list[float]:
+    """Return log(own / fastest) of each pass: paired by round, or each with its own baseline."""
+    direct = _log_ratios(times[own], times[fastest])
+    if direct or BASELINE.name not in times:
+        return list(direct.values())
+    mine = _log_ratios(times[own], times[BASELINE.name])
+    its = _log_ratios(times[fastest], times[BASELINE.name])
+    return [mine[one] - its[one] for one in mine if one in its]
+
+
+def _log_ratios(own: Times, base: Times) -> dict[Pass, float]:
+    """Return log(own / base) of each pass in which they raced each other."""
+    raced = {(place, time.race): time for place, time in base}
+    return by_pass(
+        (place, log_ratio(time, raced[place, time.race]))
+        for place, time in own
+        if (place, time.race) in raced
+    )
+
+
+def by_pass(figures: Iterable[tuple[Pass, float | None]]) -> dict[Pass, float]:
+    """Return the mean figure of each pass that has any."""
+    found: dict[Pass, list[float]] = {}
+    for place, figure in figures:
+        if figure is not None:
+            found.setdefault(place, []).append(figure)
+    return {place: statistics.fmean(own) for place, own in found.items()}
 
 
 def _count_break_even(contenders: Sequence[Row]) -> None:
@@ -59,8 +92,3 @@ def _count_break_even(contenders: Sequence[Row]) -> None:
             row.break_even_calls = 0
         elif gain_s > 0:
             row.break_even_calls = math.ceil(later_s / gain_s)
-
-
-def _shared_log_ratios(own: Times, base: Times) -> list[float]:
-    ratios = [log_ratio(time, base[key]) for key, time in own.items() if key in base]
-    return [ratio for ratio in ratios if ratio is not None]

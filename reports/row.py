@@ -4,6 +4,8 @@ import msgspec
 
 from suite.record import Status
 
+NOT_YET = "not measured yet: run --resume completes the file"
+
 
 class Row(msgspec.Struct, kw_only=True):
     """One cell. A figure that doesn't exist is None.
@@ -12,6 +14,10 @@ class Row(msgspec.Struct, kw_only=True):
     interval of the paired ratio to the fastest includes 1, `too_noisy` that it reaches so far above
     1 that the tie says nothing. `first_call_s` is the first call with
     an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
+    `gemm_share` and `copy_share` hold the useful FLOPs and bytes a second against a measured matrix
+    product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
+    fellows have figures of their own, `throttled` counts turns that were repeated, and
+    `sm_clock_mhz` is the least and the most that was seen.
     After `break_even_calls` calls the variant has cost less in all than the one that starts
     fastest; None where it never does.
     """
@@ -33,6 +39,7 @@ class Row(msgspec.Struct, kw_only=True):
     bias_max: float
     slope_scale: str
     scale: str
+    useful_bytes: int
     variant: str
     answers: str
     status: Status
@@ -47,6 +54,16 @@ class Row(msgspec.Struct, kw_only=True):
     tied: bool = False
     too_noisy: bool = False
     tflops: float | None = None
+    gemm_share: float | None = None
+    copy_share: float | None = None
+    cost: str | None = None
+    device_ms: float | None = None
+    device_hot_ms: float | None = None
+    issue_ms: float | None = None
+    wall_ms: float | None = None
+    graph_ms: float | None = None
+    throttled: int = 0
+    sm_clock_mhz: tuple[int, int] | None = None
     prepare_s: float | None = None
     first_call_s: float | None = None
     warm_first_call_s: float | None = None

@@ -10,12 +10,12 @@ from tabulate import tabulate
 
 from reports.cells import Group
 from reports.columns import COLUMNS, NOTES, Metric, length_of
-from reports.row import Row
+from reports.row import NOT_YET, Row
 
 _Key = TypeVar("_Key")
 
 Format = Literal["simple", "github", "csv", "json"]
-INTERVALS = ("time_ci_ms", "vs_no_bias_ci")
+INTERVALS = ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz")
 
 
 def render(groups: Sequence[Group], layout: Format, metric: Metric = "time") -> str:
@@ -59,7 +59,8 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
     headers = [column.header for column in columns]
     alignment = ["right" if column.figure else "left" for column in columns]
     parts = [_conditions(group)]
-    for shape, rows in _by(_shape, group.rows).items():
+    ended = [row for row in group.rows if row.reason != NOT_YET]
+    for shape, rows in _by(_shape, ended).items():
         lines = [
             [column.shows(row) for column in columns]
             for own in _by(_case, rows).values()
@@ -69,8 +70,9 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
             parts.append(_fastest(rows, layout))
-    parts.append(NOTES[metric])
-    parts.append(_reasons(group.rows, layout))
+    parts += [NOTES[metric], _reasons(ended, layout)]
+    if len(ended) < len(group.rows):
+        parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -78,8 +80,8 @@ def _conditions(group: Group) -> str:
     machine = group.machine
     software = ", ".join(f"{name} {v}" for name, v in machine.software.items() if v != "absent")
     passes = max((row.passes for row in group.rows), default=0)
-    canaries = ", ".join(f"{canary:.1f}" for canary in group.canaries_ms)
-    canary = f"; canary (1024 x 1024 float32 product) {canaries} ms" if canaries else ""
+    figures = ", ".join(f"{canary.median_ms:.1f}" for canary in group.canaries)
+    canary = f"; canary ({group.canaries[0].what}) {figures} ms" if group.canaries else ""
     return (
         f"{machine.hardware.name}; {software}; {machine.policy.threads} threads; "
         f"mean of {passes} pass{'' if passes == 1 else 'es'}{canary}"
@@ -95,8 +97,6 @@ def _in_order(rows: Sequence[Row]) -> list[Row]:
 
 def _fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
-    if all(row.status == "skipped" for row in rows):
-        return ""
     dtypes = list(_by(lambda row: row.dtype, rows))
     lines = []
     for (length, mode), own in _by(lambda row: (length_of(row), row.mode), rows).items():

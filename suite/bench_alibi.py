@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from suite import nvml
 from suite.case import Case
+from suite.devices import chosen
 from suite.fingerprint import fingerprint
 from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
-from suite.run import run
+from suite.run import Run
 from suite.store import Store, read
-from suite.sweeps import SWEEPS
+from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
 from suite.watch import Silence
-from variants.catalog import BASELINE, CATALOG
+from variants.catalog import BASELINE, CATALOG, on
 
 STEP_TIMEOUT_S = 120.0
 
@@ -53,7 +55,8 @@ Races = dict[tuple[str, str], list[CellRecord]]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each case and variant of the sweep, each with a timer of its own."""
-    sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep")]
+    device = chosen(metafunc.config.getoption("--alibi-device"))
+    sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep") or DEFAULT_SWEEPS[device.kind]]
     metafunc.parametrize(
         ("case", "variant", "timer"),
         [
@@ -65,7 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 marks=pytest.mark.benchmark(timer=timer, group=case.id),
             )
             for case in sweep.cases()
-            for variant in CATALOG
+            for variant in on(device.kind)
             for timer in (Replay(),)
         ],
     )
@@ -74,23 +77,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Races:
     """Race every selected item, with the baseline beside it, and return the records by item."""
-    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    chosen = [params for params in chosen if isinstance(params.get("timer"), Replay)]
-    cases = tuple(dict.fromkeys(params["case"] for params in chosen))
-    names = {params["variant"] for params in chosen} | {BASELINE.name}
+    items = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    items = [params for params in items if isinstance(params.get("timer"), Replay)]
+    cases = tuple(dict.fromkeys(params["case"] for params in items))
+    names = {params["variant"] for params in items} | {BASELINE.name}
+    used = chosen(request.config.getoption("--alibi-device"))
     plan = Plan(
         cases=cases,
         variants=tuple(variant.name for variant in CATALOG if variant.name in names),
         passes=request.config.getoption("--alibi-passes"),
         seed=0,
         step_timeout_s=STEP_TIMEOUT_S,
+        device=used.name,
     )
-    machine = fingerprint(plan, [str(word) for word in request.config.invocation_params.args])
+    machine = fingerprint(plan, [*map(str, request.config.invocation_params.args)], used)
     file = tmp_path_factory.mktemp("alibi") / "races.jsonl"
     store = Store(file)
     try:
         store.append([machine])
-        run(plan, CATALOG, machine.policy, store, Silence())
+        with nvml.opened(used.uuid) as gpu:
+            Run(plan, CATALOG, machine.policy, store, Silence(), gpu).measure()
     finally:
         store.close()
     found: Races = {}

@@ -2,19 +2,28 @@
 
 import torch
 
-from suite.clock import take_slice
+from suite.protocol import CanaryRan
+from suite.series import cost
+from suite.timer import Bench
 
-SIDE = 1024
-WARM_SLICES = 5
+WARM_TURNS = 5
 
 
-def run() -> list[int]:
-    """Return nanoseconds of float32 [1024, 1024] products, one a sample, for one slice.
+def run(bench: Bench) -> CanaryRan:
+    """Return nanoseconds of a product, one a sample, for one turn.
 
-    Slices go before it unrecorded: here the first 0.15 s of work ran up to 1.4 times slower.
+    Turns go before it unrecorded: on the CPU the first 0.15 s of work ran up to 1.4 times slower.
     """
+    side, dtype = (8192, torch.bfloat16) if bench.device.type == "cuda" else (1024, torch.float32)
     generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(SIDE, SIDE, generator=generator) for _ in range(2))
-    for _ in range(WARM_SLICES):
-        take_slice(lambda: left @ right, calls_per_sample=1)
-    return take_slice(lambda: left @ right, calls_per_sample=1)[0]
+    left, right = (
+        torch.randn(side, side, generator=generator).to(bench.device, dtype) for _ in range(2)
+    )
+    timer = bench.timer(lambda: left @ right)
+    for _ in range(WARM_TURNS):
+        timer.take()
+    sampled = timer.take()
+    series = {one.name: [(0, one.samples_ns)] for one in sampled.series}
+    ((_, samples_ns),) = series[cost(series)]
+    what = f"{side} x {side} {str(dtype).removeprefix('torch.')} product"
+    return CanaryRan(what, [sample // sampled.calls_per_sample for sample in samples_ns])

@@ -7,6 +7,7 @@ import msgspec
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward"]
 Layout = Literal["bhnd", "bnhd"]
+SlopeScale = Literal["1", "1/sqrt(d)"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 MODES: tuple[str, ...] = get_args(Mode)
@@ -39,7 +40,7 @@ class Case(
     mode: Mode = "forward"
     causal: bool = True
     bias_max: Positive = 8.0
-    slope_scale: Literal["1", "1/sqrt(d)"] = "1"
+    slope_scale: SlopeScale = "1"
     scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
     layout: Layout = "bhnd"
     logit_scale: Positive = 1.0
@@ -90,6 +91,20 @@ class Case(
         kept = self.kv_len - self.q_len / 2 if self.causal else self.kv_len
         forward = 4.0 * self.batch * self.heads * self.q_len * kept * self.head_dim
         return forward * 3.5 if self.mode == "backward" else forward
+
+    @property
+    def useful_bytes(self) -> int:
+        """Bytes that have to move: every input read once and every result written once.
+
+        Forward reads q, k and v and writes the output; backward also reads the output's gradient
+        and writes those of q, k and v.
+        """
+        of_q = self.batch * self.heads * self.q_len * self.head_dim
+        of_k = self.batch * self.kv_heads * self.kv_len * self.head_dim
+        numbers = 2 * of_q + 2 * of_k
+        if self.mode == "backward":
+            numbers += 2 * of_q + 2 * of_k
+        return numbers * (4 if self.dtype == "float32" else 2)
 
 
 def _short(factor: float) -> str:

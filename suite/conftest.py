@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite.machine import hardware, software
-from suite.sweeps import DEFAULT_SWEEP, SWEEPS
+from suite.devices import Device, chosen
+from suite.machine import software
+from suite.sweeps import SWEEPS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,8 +16,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--alibi-sweep",
         choices=sorted(SWEEPS),
-        default=DEFAULT_SWEEP,
-        help="The sweep whose cases become items.",
+        help="The sweep whose cases become items; without it the device's default.",
+    )
+    group.addoption(
+        "--alibi-device", help="cpu, cuda or cuda:1; without it a GPU where there is one."
     )
     group.addoption(
         "--alibi-passes", type=int, default=1, help="Passes whose samples an item gets."
@@ -26,12 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep saved runs apart by hardware, unless told where to keep them."""
     if config.getoption("benchmark_storage", None) == "file://./.benchmarks":
-        config.option.benchmark_storage = f"file://./.benchmarks/{hardware().key}"
+        config.option.benchmark_storage = f"file://./.benchmarks/{_device(config).hardware.key}"
 
 
-def pytest_benchmark_update_machine_info(machine_info: Any) -> None:
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
     """Say what was measured on, in the terms of a results file."""
-    machine_info["alibi_hardware"] = msgspec.json.decode(msgspec.json.encode(hardware()))
+    machine_info["alibi_hardware"] = msgspec.json.decode(
+        msgspec.json.encode(_device(config).hardware)
+    )
     machine_info["alibi_software"] = software()
 
 
@@ -52,3 +57,7 @@ def pytest_benchmark_compare_machine_info(
                 f"saved {saved.get(name)}, now {machine_info[name]}"
             )
     compared_benchmark["machine_info"] = machine_info
+
+
+def _device(config: pytest.Config) -> Device:
+    return chosen(config.getoption("alibi_device", None))

@@ -1,60 +1,89 @@
 """One variant in a race: how it enters, takes a turn, and leaves with its cell's records."""
 
-import math
+import statistics
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
 
-from suite.case import Case
 from suite.handle import Handle, LaneFault
-from suite.nvml import Absent, Gpu, MemoryLevel, rise
+from suite.nvml import rise
+from suite.outcome import agreement_record, fault_record, memory_record
 from suite.protocol import (
     Check,
     Checked,
     Done,
     Drop,
+    EmptyCaches,
     FirstCall,
     Named,
     NameKernels,
     Prepare,
+    Replay,
     Sampled,
     Slice,
     Weigh,
     Weighed,
 )
-from suite.record import Agreement, CellRecord, Fault, Memory, Time
+from suite.record import Agreement, CellRecord, Fault, Memory, Series, Time
+from suite.series import SeriesName, cost
+from suite.setting import Setting
 from suite.stopping import reason_to_stop, thinned
-from suite.watch import Watch
+from suite.throttling import Turn, steady_turn
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What holds for a whole race; `cold` names the variants whose compile cache is still empty."""
-
-    case: Case
-    pass_number: int
-    race: int
-    seed: int
-    step_timeout_s: float
-    cold: frozenset[str]
-    watch: Watch
-    gpu: Gpu | Absent
+GRAPH_BELOW_NS = 50_000
 
 
 @dataclass
 class Contender:
-    """A variant in the race: its lane, how it started, and its turns so far."""
+    """A variant in the race: its lane, how it started, and its turns so far by series."""
 
     lane: Handle
     prepare_s: float
     first_call_s: float
     first_check: Checked
     calls_per_sample: int = 0
-    turns: list[tuple[int, list[int]]] = field(default_factory=list)
+    series: dict[SeriesName, list[tuple[int, list[int]]]] = field(default_factory=dict)
+    retaken: int = 0
+    throttled: int = 0
+    clocks_mhz: list[int] = field(default_factory=list)
     stopped_by: str | None = None
 
     @property
     def name(self) -> str:
         return self.lane.variant.name
+
+    @property
+    def turns(self) -> list[tuple[int, list[int]]]:
+        """The turns of the series that is the call's cost."""
+        return self.series[cost(self.series)]
+
+    def time_record(self, setting: Setting, kernels: Sequence[str]) -> Time:
+        """Return the turns so far, thinned, and how they came about."""
+        chosen = cost(self.series)
+        clocks = self.clocks_mhz
+        return Time(
+            case=setting.case,
+            variant=self.name,
+            pass_number=setting.pass_number,
+            turns=thinned(self.turns),
+            calls_per_sample=self.calls_per_sample,
+            taken=sum(len(samples) for _, samples in self.turns),
+            stopped_by=self.stopped_by or "",
+            prepare_s=self.prepare_s,
+            first_call_s=self.first_call_s,
+            cold=self.name in setting.cold,
+            kernels=tuple(kernels),
+            race=setting.race,
+            cost=chosen,
+            others=tuple(
+                Series(name, thinned(turns))
+                for name, turns in self.series.items()
+                if name != chosen
+            ),
+            retaken=self.retaken,
+            throttled=self.throttled,
+            sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
+        )
 
 
 def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
@@ -68,108 +97,79 @@ def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
         checked = lane.ask(Check("before"), Checked, limit_s)
         if not checked.agrees:
             lane.ask(Drop(), Done, limit_s)
-            return _agreement(setting, lane, "before", checked)
+            return agreement_record(setting, lane.variant.name, "before", checked)
         return Contender(lane, prepared.seconds, called.seconds, checked)
     except LaneFault as fault:
-        return _fault(setting, lane, fault)
+        return fault_record(setting, lane.variant.name, fault)
 
 
 def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | None:
     """Give a contender one slice of time in round `number`; return what went wrong, if it did."""
     setting.watch.step(setting.case, contender.name, f"round {number}")
-    step = Slice(contender.calls_per_sample)
     try:
-        sampled = contender.lane.ask(step, Sampled, setting.step_timeout_s)
+        turn = steady_turn(
+            lambda: contender.lane.ask(Slice(), Sampled, setting.step_timeout_s), setting.gpu
+        )
     except LaneFault as fault:
-        return _fault(setting, contender.lane, fault)
-    _keep(contender, number, sampled)
+        return fault_record(setting, contender.name, fault)
+    _keep(contender, number, turn)
     return None
 
 
-def _keep(contender: Contender, number: int, sampled: Sampled) -> None:
-    contender.turns.append((number, sampled.samples_ns))
-    contender.calls_per_sample = sampled.calls_per_sample
+def _keep(contender: Contender, number: int, turn: Turn) -> None:
+    for one in turn.sampled.series:
+        contender.series.setdefault(one.name, []).append((number, one.samples_ns))
+    contender.calls_per_sample = turn.sampled.calls_per_sample
+    contender.retaken += turn.sampled.retaken
+    contender.throttled += turn.throttled
+    contender.clocks_mhz += turn.clocks_mhz
     if contender.stopped_by is None:
-        per_call = sampled.calls_per_sample * 1e9
+        per_call = contender.calls_per_sample * 1e9
         contender.stopped_by = reason_to_stop(
             [[sample / per_call for sample in samples] for _, samples in contender.turns],
-            sampled.calls_per_sample,
+            contender.calls_per_sample,
         )
 
 
 def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
-    """Check once more, on fresh inputs, and return the cell's records."""
+    """Weigh and check once more, on fresh inputs, and return the cell's records."""
     lane, limit_s = contender.lane, setting.step_timeout_s
     setting.watch.step(setting.case, contender.name, "check again")
-    records: list[CellRecord] = [_agreement(setting, lane, "before", contender.first_check)]
+    records: list[CellRecord] = [
+        agreement_record(setting, contender.name, "before", contender.first_check)
+    ]
     kernels: list[str] = []
     try:
         if contender.name in setting.cold:
-            with rise(setting.gpu) as risen:
-                weighed = lane.ask(Weigh(), Weighed, limit_s)
-            records.append(_memory(setting, lane, weighed, risen()))
+            records.append(_weighed(setting, lane))
         kernels = lane.ask(NameKernels(), Named, limit_s).kernels
         checked = lane.ask(Check("after"), Checked, limit_s)
-        lane.ask(Drop(), Done, limit_s)
-        records.append(_agreement(setting, lane, "after", checked))
+        records.append(agreement_record(setting, contender.name, "after", checked))
+        _replay(setting, contender)
+        if lane.alive:
+            lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
-        records.append(_fault(setting, lane, fault))
-    records.append(
-        Time(
-            case=setting.case,
-            variant=contender.name,
-            pass_number=setting.pass_number,
-            turns=thinned(contender.turns),
-            calls_per_sample=contender.calls_per_sample,
-            taken=sum(len(samples) for _, samples in contender.turns),
-            stopped_by=contender.stopped_by or "",
-            prepare_s=contender.prepare_s,
-            first_call_s=contender.first_call_s,
-            cold=contender.name in setting.cold,
-            kernels=tuple(kernels),
-            race=setting.race,
-        )
-    )
+        records.append(fault_record(setting, contender.name, fault))
+    records.append(contender.time_record(setting, kernels))
     return records
 
 
-def _agreement(
-    setting: Setting, lane: Handle, stage: Literal["before", "after"], checked: Checked
-) -> Agreement:
-    return Agreement(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        stage=stage,
-        agrees=checked.agrees,
-        error=checked.error if math.isfinite(checked.error) else None,
-        budget=checked.budget,
-        where=checked.where,
-    )
+def _weighed(setting: Setting, lane: Handle) -> Memory:
+    lane.ask(EmptyCaches(), Done, setting.step_timeout_s)
+    with rise(setting.gpu, lane.process_id) as risen:
+        weighed = lane.ask(Weigh(), Weighed, setting.step_timeout_s)
+    return memory_record(setting, lane.variant.name, weighed, risen())
 
 
-def _memory(
-    setting: Setting, lane: Handle, weighed: Weighed, risen: MemoryLevel | Absent
-) -> Memory:
-    return Memory(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        peak_bytes=weighed.peak_bytes,
-        persistent_bytes=weighed.persistent_bytes,
-        resident_bytes=weighed.resident_bytes,
-        reserved_bytes=weighed.reserved_bytes,
-        nvml_bytes=risen.bytes if isinstance(risen, MemoryLevel) else None,
-        nvml=risen.reason if isinstance(risen, Absent) else f"rise of the {risen.scope}",
-    )
+def _replay(setting: Setting, contender: Contender) -> None:
+    """Time replays of a CUDA graph of a short call; one that can't be captured has no such series.
 
-
-def _fault(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
-    return Fault(
-        case=setting.case,
-        variant=lane.variant.name,
-        pass_number=setting.pass_number,
-        status=fault.status,
-        step=fault.step,
-        reason=fault.reason,
-    )
+    It comes last, because a capture that fails leaves a process not to be used any further.
+    """
+    device = contender.series.get("device")
+    if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS:
+        return
+    with suppress(LaneFault):
+        sampled = contender.lane.ask(Replay(), Sampled, setting.step_timeout_s)
+        for one in sampled.series:
+            contender.series[one.name] = [(device[-1][0], one.samples_ns)]

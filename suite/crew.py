@@ -18,10 +18,12 @@ class Crew:
         variants: Mapping[str, Variant],
         policy: Policy,
         cache: Path,
+        device: str = "cpu",
         launch: Sequence[str] = LAUNCH,
     ) -> None:
         """Take note of what lanes are made of; none is started yet."""
         self._launch = launch
+        self._device = device
         self._variants = variants
         self._policy = policy
         self._cache = cache
@@ -48,7 +50,7 @@ class Crew:
         for name in wanted:
             if name not in self._lanes or not self._lanes[name].alive:
                 self._lanes[name] = Handle(
-                    self._variants[name], self._policy, self._cache, self._launch
+                    self._variants[name], self._policy, self._cache, self._device, self._launch
                 )
         for name in wanted:
             self._lanes[name].wait_until_ready()

@@ -3,26 +3,30 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from suite import machine
+from suite import machine, nvml
+from suite.devices import Device
 from suite.record import SCHEMA, Machine, Plan
 
 
-def fingerprint(plan: Plan, argv: Sequence[str]) -> Machine:
-    """Return the record of a run that starts now on this machine.
-
-    Raises OSError where the processor can't be read.
-    """
-    hardware = machine.hardware()
+def fingerprint(plan: Plan, argv: Sequence[str], device: Device) -> Machine:
+    """Return the record of a run that starts now on `device`."""
     return Machine(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(argv),
-        hardware=hardware,
+        hardware=device.hardware,
         software=machine.software(),
-        policy=machine.policy(hardware.cores),
-        circumstances=machine.circumstances(),
+        policy=machine.policy(device.kind, device.hardware.cores),
+        circumstances=machine.circumstances(_gpu_facts(device)),
         plan=plan,
     )
+
+
+def _gpu_facts(device: Device) -> dict[str, str]:
+    with nvml.opened(device.uuid) as gpu:
+        if isinstance(gpu, nvml.Absent):
+            return {}
+        return {name: nvml.told(value) for name, value in vars(gpu.circumstances()).items()}
 
 
 def differences(one: Machine, other: Machine) -> list[str]:

@@ -1,5 +1,6 @@
 """The parent's end of a lane: start it, ask it a step, tell what became of it, end it."""
 
+import json
 import os
 import re
 import signal
@@ -45,14 +46,18 @@ class Handle:
         variant: Variant,
         policy: Policy,
         compile_cache: Path,
+        device: str = "cpu",
         launch: Sequence[str] = LAUNCH,
     ) -> None:
-        """Start the child process; it gets ready while the parent goes on."""
+        """Start the child process on `device`; it gets ready while the parent goes on."""
         self.variant = variant
         ours, theirs = socket.socketpair()
         self._channel = ours
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
-        words = [theirs.fileno(), os.getpid(), variant.module, variant.answers, policy.threads]
+        words = [
+            *(theirs.fileno(), os.getpid(), variant.module),
+            *(json.dumps(dict(variant.options)), variant.answers, device, policy.threads),
+        ]
         with theirs:
             self._process = subprocess.Popen(
                 [*launch, *map(str, words)],
@@ -78,6 +83,11 @@ class Handle:
         traceback: TracebackType | None,
     ) -> None:
         self.end()
+
+    @property
+    def process_id(self) -> int:
+        """The child's process number."""
+        return self._process.pid
 
     def wait_until_ready(self) -> None:
         """Wait until the lane has imported what it needs. Raises LaneFault."""
@@ -167,6 +177,7 @@ def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:
         | {
             "OMP_NUM_THREADS": str(policy.threads),
             "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
+            "TRITON_CACHE_DIR": str(compile_cache / "triton"),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
         }
     )

@@ -1,15 +1,50 @@
 """Which attention kernels a call ran, read off the profiler outside of timing."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
+import torch
 from torch.autograd.profiler import profile
 
+CPU = torch.device("cpu")
+MOST_NAMES = 8
+LONGEST_NAME = 120
+_TELLING = re.compile(
+    r"\w*(?:fmha_|cudnn_|flash_(?:fwd|bwd)|attn|attention|triton_|gemm|gemv|nvjet|softmax)\w*"
+    r"(?!\w|::)",
+    re.IGNORECASE,
+)
+"""The word of a device kernel's name that says whose it is.
 
-def of(call: Callable[[], object]) -> list[str]:
-    """Return the names of torch's fused attention operators in one call, in order, each once.
+fmha_ is SDPA's efficient backend, cudnn_ its cuDNN and flash_ its flash backend, triton_ what
+inductor made (flex, compile); the math backend and eager are a matrix product (gemm, gemv, nvjet)
+and a softmax. A namespace is no such word.
+"""
 
-    Empty where the attention is no operator of torch's own (a compiled or a plain graph).
+
+def of(call: Callable[[], object], device: torch.device = CPU) -> list[str]:
+    """Return the names of the attention kernels in one call, in order, each once.
+
+    On a CPU they are torch's fused attention operators, and none where the attention is no
+    operator of torch's own (a compiled or a plain graph). On CUDA they are the device's kernels.
     """
+    if device.type == "cuda":
+        return telling(_device_kernels(call, device))
+    return _operators(call)
+
+
+def telling(names: Iterable[str]) -> list[str]:
+    """Return what tells attention kernels apart in the names of device kernels.
+
+    Template and call arguments, namespaces and kernels that only move or add are left out. In
+    order, each once, at most 8 names of at most 120 characters.
+    """
+    found = (_TELLING.search(name) for name in names)
+    words = dict.fromkeys(match.group()[:LONGEST_NAME] for match in found if match)
+    return list(words)[:MOST_NAMES]
+
+
+def _operators(call: Callable[[], object]) -> list[str]:
     with profile(use_kineto=False) as seen:
         call()
     names = dict.fromkeys(event.name for event in seen.function_events or [])
@@ -18,3 +53,12 @@ def of(call: Callable[[], object]) -> list[str]:
         for name in names
         if name.startswith(("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient"))
     ]
+
+
+def _device_kernels(call: Callable[[], object], device: torch.device) -> list[str]:
+    """Return the names of all that ran on the device, in order. Not seen on a GPU yet."""
+    torch.cuda.synchronize(device)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        call()
+        torch.cuda.synchronize(device)
+    return [event.name for event in seen.events() or [] if event.device_type.name == "CUDA"]

@@ -1,175 +1,170 @@
 """A lane: the child process that runs one variant, a step at a time, as its parent tells it.
 
-    python -m suite.lane CHANNEL PARENT MODULE ANSWERS THREADS
+    python -m suite.lane CHANNEL PARENT MODULE OPTIONS ANSWERS DEVICE THREADS
 
-CHANNEL is the number of an inherited socket, PARENT the process that the lane dies with. It also
-offers itself first when the machine runs out of memory.
+CHANNEL is the number of an inherited socket, PARENT the process that the lane dies with, OPTIONS
+are prepare's in JSON. It also offers itself first when the machine runs out of memory.
 """
 
 import ctypes
-import importlib
+import gc
 import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 
-from suite import agreement, canary, clock, kernels, memory, prediction
-from suite.case import Case
-from suite.inputs import Inputs, draw, spec_of
+from suite import canary, limits
+from suite.prepared import Prepared, Subject, TooLarge, foresee
 from suite.protocol import (
     Answer,
     Check,
-    Checked,
     Done,
     Drop,
+    EmptyCaches,
+    FindLimits,
     FirstCall,
-    Named,
+    Foresee,
+    LimitsFound,
     NameKernels,
     Prepare,
     Ready,
     Refused,
+    Replay,
     RunCanary,
-    Sampled,
     Slice,
     Step,
     Weigh,
-    Weighed,
     receive,
     send,
 )
-from variants.problem import Attention, Spec, Unsupported
+from suite.timer import Bench
+from variants.problem import Unsupported
 
 _PR_SET_PDEATHSIG = 1
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
 _step_decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A case made ready: what was drawn and what prepare returned."""
-
-    case: Case
-    seed: int
-    spec: Spec
-    inputs: Inputs
-    attention: Attention
-
-    def call(self) -> Callable[[], object]:
-        """Return the call that is timed, without arguments."""
-        attention, inputs = self.attention, self.inputs
-        q, k, v, slopes, dout = inputs.q, inputs.k, inputs.v, inputs.slopes, inputs.dout
-        if dout is None:
-            return lambda: attention(q, k, v, slopes)
-
-        def forward_and_backward() -> tuple[Tensor, ...]:
-            return torch.autograd.grad(attention(q, k, v, slopes), (q, k, v), dout)
-
-        return forward_and_backward
-
-
-def main(channel_number: str, parent: str, module: str, answers: str, threads: str) -> None:
+def main(
+    channel_number: str,
+    parent: str,
+    module: str,
+    options: str,
+    answers: str,
+    device: str,
+    threads: str,
+) -> None:
     """Serve steps until the parent hangs up."""
     _die_with(int(parent))
     _go_first_when_memory_runs_out()
     torch.set_num_threads(int(threads))
     torch.set_float32_matmul_precision("highest")
-    device = torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    subject = Subject(module, msgspec.json.decode(options), biased=answers == "alibi")
     channel = socket.socket(fileno=int(channel_number))
+    lane = Lane(subject, Bench(_opened(device)))
     send(channel, Ready())
-    prepared: Prepared | None = None
     while True:
         try:
             step = _step_decoder.decode(receive(channel, None))
         except (EOFError, OSError):
             return
-        answer: Answer
+        send(channel, lane.answer(step))
+
+
+class Lane:
+    """One variant, with the case that it is prepared for at the moment."""
+
+    def __init__(self, subject: Subject, bench: Bench) -> None:
+        self._subject = subject
+        self._bench = bench
+        self._prepared: Prepared | None = None
+
+    def answer(self, step: Step) -> Answer:
+        """Do a step and wait for the device, so that whatever goes wrong is this step's."""
         try:
-            if isinstance(step, Prepare):
-                prepared, answer = _prepare(step, module, device)
-            elif isinstance(step, Drop):
-                prepared, answer = None, Done(0.0)
-            elif isinstance(step, RunCanary):
-                answer = Sampled(canary.run(), 1)
-            else:
-                assert prepared is not None, f"{step} before Prepare"
-                with torch.set_grad_enabled(prepared.spec.needs_grad):
-                    answer = _take(step, prepared, biased=answers == "alibi")
+            answer = self._without_a_case(step) or self._with_the_case(step)
+            self._bench.wait()
         except Exception as error:  # noqa: BLE001 - whatever a variant raises is its answer
-            prepared, answer = None, _refusal(error)
-        send(channel, answer)
+            self._prepared = None
+            return self._refusal(error)
+        return answer
+
+    def _without_a_case(self, step: Step) -> Answer | None:
+        match step:
+            case Foresee(case):
+                return foresee(self._subject, case, self._bench.device)
+            case Prepare(case, seed):
+                self._prepared = Prepared(self._subject, case, seed, self._bench)
+                return Done(self._prepared.prepare_s)
+            case Drop() | EmptyCaches():
+                return self._emptied(dropping=isinstance(step, Drop))
+            case RunCanary():
+                return canary.run(self._bench)
+            case FindLimits(dtypes):
+                return LimitsFound(limits.find(self._bench, dtypes))
+        return None
+
+    def _with_the_case(self, step: Step) -> Answer:
+        prepared = self._prepared
+        assert prepared is not None, f"{step} before Prepare"
+        with torch.set_grad_enabled(prepared.spec.needs_grad):
+            match step:
+                case FirstCall():
+                    return prepared.first_call()
+                case Check(stage):
+                    return prepared.check(stage)
+                case Slice():
+                    return prepared.take_turn()
+                case Replay():
+                    return prepared.replay()
+                case Weigh():
+                    return prepared.weigh()
+                case NameKernels():
+                    return prepared.name_kernels()
+        raise AssertionError(f"no such step: {step}")
+
+    def _emptied(self, *, dropping: bool) -> Done:
+        if dropping:
+            self._prepared = None
+        if self._bench.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+        return Done(0.0)
+
+    def _refusal(self, error: Exception) -> Refused:
+        text = " ".join(str(error).split())[:500]
+        if isinstance(error, TooLarge):
+            return Refused("skipped", text)
+        if isinstance(error, Unsupported | NotImplementedError):
+            return self._unless_poisoned(Refused("unsupported", text))
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+            words in text for words in _OUT_OF_MEMORY_WORDS
+        ):
+            return Refused("out_of_memory", text or "the allocator found no memory")
+        return Refused("failed", f"{type(error).__name__}: {text}")
+
+    def _unless_poisoned(self, refused: Refused) -> Refused:
+        """Return `refused`, or what broke the device's context: such a lane must not go on."""
+        try:
+            self._bench.wait()
+        except RuntimeError as error:
+            return Refused("failed", f"{' '.join(str(error).split())[:300]} ({refused.reason})")
+        return refused
 
 
-class TooLarge(Exception):  # noqa: N818 - a prediction, nothing has gone wrong yet
-    """A case that can be told beforehand not to fit."""
-
-
-def _prepare(step: Prepare, module: str, device: torch.device) -> tuple[Prepared, Done]:
-    needed = prediction.predicted_bytes(step.case, module, device)
-    available = prediction.available_bytes(device)
-    if needed is not None and needed > available:
-        raise TooLarge(
-            f"needs about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are free: "
-            "shorten the length or reduce batch or heads"
-        )
-    spec = spec_of(step.case, device)
-    inputs = draw(step.case, step.seed, "before", device)
-    prepare = importlib.import_module(module).prepare
-    start = time.perf_counter()
-    attention = prepare(spec)
-    seconds = time.perf_counter() - start
-    return Prepared(step.case, step.seed, spec, inputs, attention), Done(seconds)
-
-
-def _take(step: Step, prepared: Prepared, *, biased: bool) -> Answer:
-    match step:
-        case FirstCall():
-            start = time.perf_counter()
-            prepared.call()()
-            return Done(time.perf_counter() - start)
-        case Check(stage):
-            return _check(prepared, stage, biased=biased)
-        case Slice(calls_per_sample):
-            return Sampled(*clock.take_slice(prepared.call(), calls_per_sample))
-        case Weigh():
-            inputs = prepared.inputs
-            weight = memory.weigh(
-                prepared.call(),
-                prepared.attention,
-                (inputs.q, inputs.k, inputs.v, inputs.slopes),
-                prepared.spec.device,
-            )
-            return Weighed(**vars(weight))
-        case NameKernels():
-            return Named(kernels.of(prepared.call()))
-    raise AssertionError(f"no such step: {step}")
-
-
-def _check(prepared: Prepared, stage: str, *, biased: bool) -> Checked:
-    inputs = prepared.inputs
-    if stage == "after":
-        inputs = draw(prepared.case, prepared.seed, stage, prepared.spec.device)
-    found = agreement.check(
-        prepared.attention, prepared.spec, inputs, biased=biased, seed=prepared.seed
-    )
-    return Checked(found.agrees, found.error, found.budget, found.where)
-
-
-def _refusal(error: Exception) -> Refused:
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, Unsupported | NotImplementedError):
-        return Refused("unsupported", text)
-    if isinstance(error, TooLarge):
-        return Refused("skipped", text)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
-        return Refused("out_of_memory", text or "the allocator found no memory")
-    return Refused("failed", f"{type(error).__name__}: {text}")
+def _opened(name: str) -> torch.device:
+    """Return the device by name, with its context made and cuBLAS's workspace taken."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        square = torch.ones(16, 16, device=device)
+        torch.mm(square, square)
+    return device
 
 
 def _die_with(parent: int) -> None:

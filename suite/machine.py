@@ -3,13 +3,13 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
-
-from variants.hardware import Hardware, this_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 PROVIDERS = ("torch", "triton")
@@ -42,30 +42,39 @@ class Circumstances(msgspec.Struct, frozen=True):
     commit: str
     uncommitted: bool
     affinity: tuple[int, ...] = ()
-
-
-def hardware() -> Hardware:
-    """Return the device that a run measures."""
-    return this_cpu()
+    gpu: dict[str, str] = {}
 
 
 def software() -> dict[str, str]:
     """Return the version of everything that computes."""
-    return {name: _version(name) for name in PROVIDERS}
+    versions = {name: _version(name) for name in PROVIDERS}
+    cuda = torch_cuda()
+    return versions if cuda is None else versions | {"cuda": cuda}
 
 
-def policy(cores: int) -> Policy:
-    """Return the policy of a run on so many cores."""
+def torch_cuda() -> str | None:
+    """Return the CUDA version that torch is built with, read off its files, or None."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    text = Path(found.origin).with_name("version.py").read_text()
+    version = re.search(r"^cuda\b.*= *'([^']+)'", text, re.MULTILINE)
+    return version[1] if version else None
+
+
+def policy(device: str, cores: int) -> Policy:
+    """Return the policy of a run on `device`, whose host has so many cores for it."""
+    on_cuda = device != "cpu"
     return Policy(
         threads=cores,
         malloc=MALLOC,
         omp_wait_policy=os.environ.get("OMP_WAIT_POLICY", "default"),
-        clock="cpu, hot caches",
+        clock="cuda, cold L2, the larger of device and issue" if on_cuda else "cpu, hot caches",
     )
 
 
-def circumstances() -> Circumstances:
-    """Return what surrounds a run."""
+def circumstances(gpu: dict[str, str]) -> Circumstances:
+    """Return what surrounds a run; `gpu` is what the driver says of one, by name."""
     commit, uncommitted = _code()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Circumstances(
@@ -77,6 +86,7 @@ def circumstances() -> Circumstances:
         commit=commit,
         uncommitted=uncommitted,
         affinity=tuple(sorted(os.sched_getaffinity(0))),
+        gpu=gpu,
     )
 
 

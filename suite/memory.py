@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import time
 import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.profiler import profile
 
+SEEN_FOR_S = 0.05
 _RESET_PEAK = "5"
 
 
@@ -31,18 +33,46 @@ class Weight:
     reserved_bytes: int | None
 
 
-def weigh(
-    call: Callable[[], object], kept_by: object, inputs: Sequence[Tensor], device: torch.device
-) -> Weight:
+def weigh_on_cpu(call: Callable[[], object], kept_by: object, inputs: Sequence[Tensor]) -> Weight:
     """Weigh one untimed call of a variant whose tensors hang on `kept_by`."""
-    if device.type == "cuda":
-        return _on_cuda(call, inputs)
     return Weight(
         peak_bytes=peak_of_events(_allocations(call)),
         persistent_bytes=sum(storages(kept_by, inputs).values()),
         resident_bytes=_resident_growth(call),
         reserved_bytes=None,
     )
+
+
+def weigh_on_cuda(call: Callable[[], object], bytes_before: int, device: torch.device) -> Weight:
+    """Weigh one untimed call, then repeat it for a while, so that NVML's readers can see it.
+
+    `bytes_before` was allocated before the variant prepared; what is more after a call it keeps.
+    """
+    call()
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.synchronize(device)
+    base = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    result = call()
+    torch.cuda.synchronize(device)
+    del result
+    weight = Weight(
+        peak_bytes=torch.cuda.max_memory_allocated(device) - base,
+        persistent_bytes=max(0, base - bytes_before),
+        resident_bytes=None,
+        reserved_bytes=torch.cuda.memory_reserved(device),
+    )
+    end = time.monotonic() + SEEN_FOR_S
+    while time.monotonic() < end:
+        call()
+        torch.cuda.synchronize(device)
+    return weight
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """Return what torch's allocator has given out on a GPU; 0 on the CPU, which has none."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def peak_of_events(sizes: Iterable[int]) -> int:
@@ -124,21 +154,3 @@ def _status_bytes(field: str) -> int:
         if name == field:
             return int(value.split()[0]) * 1024
     raise KeyError(f"/proc/self/status has no {field}")
-
-
-def _on_cuda(call: Callable[[], object], inputs: Sequence[Tensor]) -> Weight:
-    call()
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch.cuda.synchronize()
-    base = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    result = call()
-    torch.cuda.synchronize()
-    del result
-    return Weight(
-        peak_bytes=torch.cuda.max_memory_allocated() - base,
-        persistent_bytes=base - sum(tensor.untyped_storage().nbytes() for tensor in inputs),
-        resident_bytes=None,
-        reserved_bytes=torch.cuda.memory_reserved(),
-    )

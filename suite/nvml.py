@@ -24,6 +24,8 @@ _REASONS = {
     "application clocks": pynvml.nvmlClocksEventReasonApplicationsClocksSetting,
 }
 
+_THROTTLES = {"thermal, hardware", "thermal, driver", "power brake"}
+
 
 @dataclass(frozen=True)
 class Absent:
@@ -41,12 +43,26 @@ class MemoryLevel:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """The SM clock in MHz, and what holds it down."""
+
+    sm_mhz: int
+    slowed_by: tuple[str, ...]
+
+    @property
+    def throttled(self) -> bool:
+        """Whether heat or a power brake holds it down; the power cap is an everyday limit."""
+        return not _THROTTLES.isdisjoint(self.slowed_by)
+
+
+@dataclass(frozen=True)
 class Circumstances:
     """What decides how fast a GPU runs just now; an Absent where NVML does not say."""
 
     name: str | Absent
     driver: str | Absent
     mig: bool | Absent
+    ecc: bool | Absent
     power_w: float | Absent
     power_limit_w: float | Absent
     power_limit_default_w: float | Absent
@@ -57,8 +73,11 @@ class Circumstances:
 
 
 @contextmanager
-def opened(index: int) -> Iterator["Gpu | Absent"]:
-    """Open one GPU by its index, or say why it can't be."""
+def opened(uuid: str | None) -> Iterator["Gpu | Absent"]:
+    """Open one GPU by the UUID that CUDA gives it, or say why it can't be; None is no GPU."""
+    if uuid is None:
+        yield Absent("the run uses no GPU")
+        return
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -66,7 +85,7 @@ def opened(index: int) -> Iterator["Gpu | Absent"]:
         return
     try:
         try:
-            gpu: Gpu | Absent = Gpu(pynvml.nvmlDeviceGetHandleByIndex(index))
+            gpu: Gpu | Absent = _found(uuid)
         except pynvml.NVMLError as error:
             gpu = Absent(_words(error))
         yield gpu
@@ -74,22 +93,41 @@ def opened(index: int) -> Iterator["Gpu | Absent"]:
         pynvml.nvmlShutdown()
 
 
-class Gpu:
-    """One opened GPU."""
+def _found(uuid: str) -> "Gpu":
+    """Return a GPU, or a MIG slice, whose name in NVML is another than in CUDA."""
+    try:
+        return Gpu(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    except pynvml.NVMLError_NotFound:
+        part = pynvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1))
+        return Gpu(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part), part)
 
-    def __init__(self, handle: Any) -> None:
+
+class Gpu:
+    """One opened GPU, or a slice: it has memory of its own, and its GPU's clock and power."""
+
+    def __init__(self, handle: Any, part: Any = None) -> None:
         self._handle = handle
+        self._memory_of = handle if part is None else part
 
     def memory_level(self, process: int | None = None) -> MemoryLevel | Absent:
         """Return what `process` uses, or the whole device where the driver keeps that to itself."""
         if process is not None:
-            running = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+            running = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._memory_of))
             if not isinstance(running, Absent):
                 for one in running:
                     if one.pid == process and one.usedGpuMemory is not None:
                         return MemoryLevel(int(one.usedGpuMemory), "process")
-        info = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._handle))
+        info = _asked(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._memory_of))
         return info if isinstance(info, Absent) else MemoryLevel(int(info.used), "device")
+
+    def clock(self) -> Clock | Absent:
+        """Return the SM clock and what holds it down just now."""
+        return _asked(
+            lambda: Clock(
+                int(pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM)),
+                reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle))),
+            )
+        )
 
     def circumstances(self) -> Circumstances:
         """Read everything that explains a clock."""
@@ -99,6 +137,7 @@ class Gpu:
             name=_asked(lambda: str(pynvml.nvmlDeviceGetName(handle))),
             driver=_asked(lambda: str(pynvml.nvmlSystemGetDriverVersion())),
             mig=_asked(lambda: bool(pynvml.nvmlDeviceGetMigMode(handle)[0])),
+            ecc=_asked(lambda: bool(pynvml.nvmlDeviceGetEccMode(handle)[0])),
             power_w=_asked(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             power_limit_w=_asked(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
             power_limit_default_w=_asked(
@@ -113,17 +152,24 @@ class Gpu:
         )
 
     @contextmanager
-    def peak(self) -> Iterator[Callable[[], MemoryLevel | Absent]]:
-        """Poll the device's memory level while the block runs; the yielded call gives its rise."""
-        before = self.memory_level()
+    def peak(self, process: int | None) -> Iterator[Callable[[], MemoryLevel | Absent]]:
+        """Poll the memory level while the block runs; the yielded call gives its rise.
+
+        It is the level of `process` where the driver tells it, else the whole device's.
+        """
+        before = self.memory_level(process)
         highest = before
         stop = threading.Event()
 
         def poll() -> None:
             nonlocal highest
             while not stop.wait(POLL_S):
-                level = self.memory_level()
-                if isinstance(level, MemoryLevel) and isinstance(highest, MemoryLevel):
+                level = self.memory_level(process)
+                if (
+                    isinstance(level, MemoryLevel)
+                    and isinstance(highest, MemoryLevel)
+                    and level.scope == highest.scope
+                ):
                     highest = max(highest, level, key=lambda one: one.bytes)
 
         def rise() -> MemoryLevel | Absent:
@@ -141,13 +187,22 @@ class Gpu:
 
 
 @contextmanager
-def rise(gpu: Gpu | Absent) -> Iterator[Callable[[], MemoryLevel | Absent]]:
+def rise(
+    gpu: Gpu | Absent, process: int | None = None
+) -> Iterator[Callable[[], MemoryLevel | Absent]]:
     """Poll a GPU's memory while the block runs; where there is none, its absence is the answer."""
     if isinstance(gpu, Absent):
         yield lambda: gpu
     else:
-        with gpu.peak() as found:
+        with gpu.peak(process) as found:
             yield found
+
+
+def told(value: object) -> str:
+    """Return a figure of NVML's in words; what is absent is unknown."""
+    if isinstance(value, Absent):
+        return "unknown"
+    return " and ".join(value) or "nothing" if isinstance(value, tuple) else str(value)
 
 
 def reasons(bits: int) -> tuple[str, ...]:

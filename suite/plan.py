@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from suite.case import DTYPES, MODES
 from suite.fingerprint import differences
 from suite.record import Machine, Plan
-from suite.sweeps import SWEEPS
-from variants.catalog import BASELINE, CATALOG
+from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
+from variants.catalog import BASELINE, CATALOG, on
 
 LARGEST = 1 << 24
 
@@ -18,7 +18,8 @@ class BadRequest(Exception):  # noqa: N818 - the user's mistake, not the program
 
 def plan(
     *,
-    sweep: str,
+    device: str,
+    sweep: str | None,
     lengths: str | None,
     dtypes: str | None,
     modes: str | None,
@@ -33,6 +34,8 @@ def plan(
 ) -> Plan:
     """Return the sweep's plan with what was asked for in its place; None leaves it as it is.
 
+    `device` is torch's name of it; without a sweep its kind's default is taken.
+
     Raises BadRequest for a name that doesn't exist or a number out of range.
     """
     asked: dict[str, object] = {
@@ -40,19 +43,27 @@ def plan(
         "dtypes": _picked("--dtypes", dtypes, DTYPES),
         "modes": _picked("--modes", modes, MODES),
         "batch": _in_range("--batch", batch),
-        "heads": _in_range("--heads", heads),
-        "head_dim": _in_range("--head-dim", head_dim),
         "passes": _in_range("--passes", passes),
         "logit_scale": _factor("--logit-scale", logit_scale),
     }
     changes = {name: value for name, value in asked.items() if value is not None}
-    grid = SWEEPS[pick("--sweep", sweep, SWEEPS)]._replace(**changes)  # type: ignore[arg-type]
+    kind = device.partition(":")[0]
+    grid = SWEEPS[pick("--sweep", DEFAULT_SWEEPS[kind] if sweep is None else sweep, SWEEPS)]
+    grid = grid._replace(**changes)  # type: ignore[arg-type]
+    shapes = tuple(
+        shape._replace(
+            heads=_in_range("--heads", heads) or shape.heads,
+            head_dim=_in_range("--head-dim", head_dim) or shape.head_dim,
+        )
+        for shape in grid.shapes
+    )
     return Plan(
-        cases=tuple(grid.cases()),
-        variants=_variants(variants),
+        cases=tuple(grid._replace(shapes=shapes).cases()),
+        variants=_variants(variants, kind),
         passes=grid.passes,
         seed=_seed(seed),
         step_timeout_s=seconds("--step-timeout", step_timeout),
+        device=device,
     )
 
 
@@ -141,9 +152,9 @@ def _seed(number: int) -> int:
     return number
 
 
-def _variants(text: str | None) -> tuple[str, ...]:
-    names = [variant.name for variant in CATALOG]
+def _variants(text: str | None, kind: str) -> tuple[str, ...]:
     if text is None:
-        return tuple(names)
+        return tuple(variant.name for variant in on(kind))
+    names = [variant.name for variant in CATALOG]
     asked: Sequence[str] = [pick("--variants", word, names) for word in words("--variants", text)]
     return tuple(name for name in names if name in asked or name == BASELINE.name)

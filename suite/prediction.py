@@ -2,6 +2,7 @@
 
 import importlib
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -52,19 +53,23 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.level -= size
 
 
-def predicted_bytes(case: Case, module: str, device: torch.device) -> int | None:
+def predicted_bytes(
+    case: Case, module: str, options: Mapping[str, str], device: torch.device
+) -> int | None:
     """Return what inputs and one call would take, or None where only a real call can tell.
 
     A compiled graph can't be told beforehand, nor can a variant that looks at its data. One that
     declines or raises is left to do so in earnest.
     """
     try:
-        return _called_without_memory(case, module, device)
+        return _called_without_memory(case, module, options, device)
     except Exception:  # noqa: BLE001 - whatever goes wrong here will tell itself in the real call
         return None
 
 
-def _called_without_memory(case: Case, module: str, device: torch.device) -> int | None:
+def _called_without_memory(
+    case: Case, module: str, options: Mapping[str, str], device: torch.device
+) -> int | None:
     spec = spec_of(case, device)
     with FakeTensorMode(), _Ledger() as ledger:
         shape_q = (case.batch, case.heads, case.q_len, case.head_dim)
@@ -74,7 +79,7 @@ def _called_without_memory(case: Case, module: str, device: torch.device) -> int
             for shape in (shape_q, shape_k, shape_k)
         )
         inputs = ledger.level
-        attention = importlib.import_module(module).prepare(spec)
+        attention = importlib.import_module(module).prepare(spec, **options)
         if hasattr(attention, "_torchdynamo_orig_callable"):
             return None
         with torch.set_grad_enabled(spec.needs_grad):

@@ -25,11 +25,14 @@ class Finding(NamedTuple):
     reason: str
 
 
-def probe(variants: Sequence[Variant], policy: Policy) -> list[Finding]:
-    """Try every variant forward and backward, in bfloat16. Raises LaneFault if none can start."""
+def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[Finding]:
+    """Try every variant forward and backward on `device`, in bfloat16.
+
+    Raises LaneFault if none can start.
+    """
     by_name = {variant.name: variant for variant in variants}
     findings = []
-    with compile_cache() as cache, Crew(by_name, policy, cache) as crew:
+    with compile_cache() as cache, Crew(by_name, policy, cache, device) as crew:
         for mode in MODES:
             case = Case(
                 heads=4,

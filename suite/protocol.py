@@ -7,7 +7,14 @@ from typing import Literal
 
 import msgspec
 
-from suite.case import Case
+from suite.case import Case, Dtype
+from suite.series import Samples
+
+
+class Foresee(msgspec.Struct, tag=True):
+    """Tell how much memory a case would take, before any of it is taken."""
+
+    case: Case
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -28,9 +35,15 @@ class Check(msgspec.Struct, tag=True):
 
 
 class Slice(msgspec.Struct, tag=True):
-    """Take one turn's samples of so many calls each; with 0 find that number first."""
+    """Take one turn's samples."""
 
-    calls_per_sample: int
+
+class Replay(msgspec.Struct, tag=True):
+    """Capture the call in a CUDA graph and time its replays."""
+
+
+class EmptyCaches(msgspec.Struct, tag=True):
+    """Give back what the allocator holds and nobody uses."""
 
 
 class Weigh(msgspec.Struct, tag=True):
@@ -49,11 +62,37 @@ class RunCanary(msgspec.Struct, tag=True):
     """Time the matrix product of fixed shape."""
 
 
-Step = Prepare | FirstCall | Check | Slice | Weigh | NameKernels | Drop | RunCanary
+class FindLimits(msgspec.Struct, tag=True):
+    """Time a large matrix product in each dtype, and a large copy."""
+
+    dtypes: tuple[Dtype, ...]
+
+
+Step = (
+    Foresee
+    | Prepare
+    | FirstCall
+    | Check
+    | Slice
+    | Replay
+    | EmptyCaches
+    | Weigh
+    | NameKernels
+    | Drop
+    | RunCanary
+    | FindLimits
+)
 
 
 class Ready(msgspec.Struct, tag=True):
     """The lane has its libraries and waits for a step."""
+
+
+class Foreseen(msgspec.Struct, tag=True):
+    """Bytes that inputs and a call would take (None where only a real call can tell), and free."""
+
+    needed_bytes: int | None
+    free_bytes: int
 
 
 class Done(msgspec.Struct, tag=True):
@@ -72,10 +111,32 @@ class Checked(msgspec.Struct, tag=True):
 
 
 class Sampled(msgspec.Struct, tag=True):
-    """Elapsed nanoseconds of each sample of so many calls."""
+    """One turn's samples by series, each of so many calls, and how many had to be taken again."""
 
-    samples_ns: list[int]
+    series: list[Samples]
     calls_per_sample: int
+    retaken: int = 0
+
+
+class CanaryRan(msgspec.Struct, tag=True):
+    """What product it was, and its times."""
+
+    what: str
+    samples_ns: list[int]
+
+
+class Rate(msgspec.Struct):
+    """What this device does at most in a dtype."""
+
+    dtype: Dtype
+    flops_per_s: float
+    bytes_per_s: float
+
+
+class LimitsFound(msgspec.Struct, tag=True):
+    """The rates of each dtype asked for."""
+
+    rates: list[Rate]
 
 
 class Weighed(msgspec.Struct, tag=True):
@@ -100,7 +161,18 @@ class Refused(msgspec.Struct, tag=True):
     reason: str
 
 
-Answer = Ready | Done | Checked | Sampled | Weighed | Named | Refused
+Answer = (
+    Ready
+    | Foreseen
+    | Done
+    | Checked
+    | Sampled
+    | CanaryRan
+    | LimitsFound
+    | Weighed
+    | Named
+    | Refused
+)
 
 _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from suite.clock import SLICE_NS
-from suite.contender import Contender, Setting, enter, leave, take_turn
+from suite.contender import Contender, enter, leave, take_turn
 from suite.handle import Handle
 from suite.record import CellRecord
+from suite.setting import Setting
 from variants.catalog import BASELINE
 
 REJOIN_EVERY = 4

@@ -4,11 +4,12 @@ from typing import Literal
 
 import msgspec
 
-from suite.case import Case
+from suite.case import Case, Dtype
 from suite.machine import Circumstances, Policy
+from suite.series import SeriesName
 from variants.hardware import Hardware
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal[
     "measured",
@@ -30,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passes: int
     seed: int
     step_timeout_s: float
+    device: str = "cpu"
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="record", forbid_unknown_fields=True):
@@ -53,7 +55,20 @@ class Canary(_Line, frozen=True, tag="canary"):
     """The time of a matrix product of fixed shape, once a pass: how fast the machine was then."""
 
     pass_number: int
+    what: str
     median_ms: float
+
+
+class Limit(_Line, frozen=True, tag="limit"):
+    """What the device does at most in a dtype: a large matrix product's rate, and a large copy's.
+
+    The copy counts the bytes read and the bytes written.
+    """
+
+    pass_number: int
+    dtype: Dtype
+    flops_per_s: float
+    bytes_per_s: float
 
 
 class Agreement(_Line, frozen=True, tag="agreement"):
@@ -74,13 +89,23 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     where: str
 
 
+class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A series of samples beside the one that is a call's cost: (round, nanoseconds)."""
+
+    name: SeriesName
+    turns: tuple[tuple[int, tuple[int, ...]], ...]
+
+
 class Time(_Line, frozen=True, tag="time"):
     """One variant's samples in one race: `turns` holds (round, sample times in nanoseconds).
 
-    A sample is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps
-    at most 200, evenly spaced within each turn. `first_call_s` met an empty compile cache when
-    `cold` is true. `kernels` are the attention kernels that one profiled call ran. Rounds are
-    shared only with times of the same `race`.
+    `cost` names the series that `turns` is (suite.series), `others` are those beside it. A sample
+    is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps at most
+    200, evenly spaced within each turn. `first_call_s` met an empty compile cache when `cold` is
+    true. `kernels` are the attention kernels that one profiled call ran. Rounds are shared only
+    with times of the same `race`. On CUDA `retaken` counts host-bound samples, `throttled` turns
+    that were repeated because heat or a power brake held the clock down, and `sm_clock_mhz` is the
+    least and the most that the SM clock was between turns.
     """
 
     case: Case
@@ -95,6 +120,11 @@ class Time(_Line, frozen=True, tag="time"):
     cold: bool
     kernels: tuple[str, ...]
     race: int = 0
+    cost: SeriesName = "call"
+    others: tuple[Series, ...] = ()
+    retaken: int = 0
+    throttled: int = 0
+    sm_clock_mhz: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):
@@ -134,5 +164,5 @@ class Fault(_Line, frozen=True, tag="fault"):
     reason: str
 
 
-Record = Machine | Canary | Agreement | Time | Memory | Fault
+Record = Machine | Canary | Limit | Agreement | Time | Memory | Fault
 CellRecord = Agreement | Time | Memory | Fault

@@ -3,21 +3,24 @@
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from random import Random
 
 from suite.case import Case
 from suite.compile_cache import compile_cache
-from suite.contender import Setting
 from suite.crew import Crew
 from suite.handle import LAUNCH, Handle, LaneFault
+from suite.heats import heats
 from suite.machine import Policy
-from suite.nvml import Absent
-from suite.protocol import RunCanary, Sampled
-from suite.race import race
-from suite.record import Canary, CellRecord, Plan
+from suite.nvml import Absent, Gpu
+from suite.protocol import CanaryRan, Done, Drop, FindLimits, LimitsFound, RunCanary
+from suite.record import Canary, CellRecord, Limit, Plan, Time
+from suite.schedule import Schedule
+from suite.setting import Setting
 from suite.store import Store
 from suite.watch import Watch
-from variants.catalog import Variant
+from variants.catalog import BASELINE, Variant
 
 Cells = frozenset[tuple[Case, str, int]]
 Missing = dict[Case, list[str]]
@@ -27,76 +30,112 @@ class RunFailed(Exception):  # noqa: N818 - says what became of the run
     """Lanes can't work on this machine; the text says why."""
 
 
-def run(
-    plan: Plan,
-    variants: Sequence[Variant],
-    policy: Policy,
-    store: Store,
-    watch: Watch,
-    finished: Cells = frozenset(),
-    launch: Sequence[str] = LAUNCH,
-) -> None:
-    """Measure what of `plan` is not in `finished` and append its records to `store`.
+@dataclass(frozen=True)
+class Run:
+    """A plan and what it is measured with: lanes made by the command `launch`, and a GPU to watch.
 
-    A pass has a fresh lane for each variant, made by the command `launch`, and takes the cases in
-    an order of its own.
-
-    Raises RunFailed when lanes can't be started, StoreError when the file can't be written.
+    Results go to `store`, progress to `watch`. With `budget_s` no race begins that is not expected
+    to end within so many seconds, and the first pass takes the most telling cases first.
     """
-    passes = {number: _missing(plan, finished, number) for number in range(1, plan.passes + 1)}
-    watch.begin(sum(len(names) for missing in passes.values() for names in missing.values()))
-    by_name = {variant.name: variant for variant in variants}
-    compiled: set[tuple[Case, str]] = set()
-    with compile_cache() as cache:
-        for number, missing in passes.items():
-            if missing:
-                with Crew(by_name, policy, cache, launch) as crew:
+
+    plan: Plan
+    variants: Sequence[Variant]
+    policy: Policy
+    store: Store
+    watch: Watch
+    gpu: Gpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
+    budget_s: float | None = None
+    launch: Sequence[str] = LAUNCH
+
+    def measure(self, finished: Cells = frozenset()) -> None:
+        """Measure what of the plan is not `finished`; every pass has fresh lanes.
+
+        Raises RunFailed when lanes can't be started, StoreError when the file can't be written.
+        """
+        plan = self.plan
+        passes = {number: _missing(plan, finished, number) for number in range(1, plan.passes + 1)}
+        self.watch.begin(sum(len(names) for own in passes.values() for names in own.values()))
+        by_name = {variant.name: variant for variant in self.variants}
+        schedule = Schedule(plan, self.budget_s)
+        compiled: set[tuple[Case, str]] = set()
+        with compile_cache() as cache:
+            for number, missing in passes.items():
+                if not any(schedule.has_time_for(case, number) for case in missing):
+                    continue
+                with Crew(by_name, self.policy, cache, plan.device, self.launch) as crew:
                     try:
-                        _run_pass(plan, number, missing, crew, store, watch, compiled)
+                        self._pass(number, missing, crew, schedule, compiled)
                     except LaneFault as fault:
                         raise RunFailed(f"a lane can't start: {fault.reason}") from fault
 
+    def _pass(
+        self,
+        number: int,
+        missing: Missing,
+        crew: Crew,
+        schedule: Schedule,
+        compiled: set[tuple[Case, str]],
+    ) -> None:
+        began = time.monotonic()
+        lanes = crew.ready(dict.fromkeys(name for names in missing.values() for name in names))
+        self._look_at_machine(number, lanes[0])
+        schedule.started(time.monotonic() - began)
+        for case in schedule.order(number, list(missing)):
+            if not schedule.has_time_for(case, number):
+                continue
+            names = missing[case]
+            cold = frozenset(name for name in names if (case, name) not in compiled)
+            began = time.monotonic()
+            ended = self._race(case, number, names, cold, crew)
+            starting_s = sum(
+                one.prepare_s + one.first_call_s for one in ended if isinstance(one, Time)
+            )
+            schedule.raced(case, time.monotonic() - began, starting_s)
+            compiled.update((case, name) for name in names)
+            self.watch.raced(case, number, ended, len(names))
 
-def _run_pass(
-    plan: Plan,
-    number: int,
-    missing: Missing,
-    crew: Crew,
-    store: Store,
-    watch: Watch,
-    compiled: set[tuple[Case, str]],
-) -> None:
-    random = Random(f"{plan.seed} {number}")
-    lanes = crew.ready(dict.fromkeys(name for names in missing.values() for name in names))
-    store.append([_canary(number, lanes[0], plan.step_timeout_s)])
-    for case in random.sample(list(missing), len(missing)):
-        names = missing[case]
+    def _race(
+        self, case: Case, number: int, names: Sequence[str], cold: frozenset[str], crew: Crew
+    ) -> list[CellRecord]:
         setting = Setting(
             case=case,
             pass_number=number,
-            race=time.time_ns(),
-            seed=plan.seed,
-            step_timeout_s=plan.step_timeout_s,
-            cold=frozenset(name for name in names if (case, name) not in compiled),
-            watch=watch,
-            gpu=Absent("the run uses no GPU"),
+            race=0,
+            seed=self.plan.seed,
+            step_timeout_s=self.plan.step_timeout_s,
+            cold=cold,
+            watch=self.watch,
+            gpu=self.gpu,
         )
         ended: list[CellRecord] = []
-        for records in race(setting, crew.ready(names), random):
-            store.append(records)
+        order = Random(f"{self.plan.seed} {number} {case.id}")
+        for records in heats(setting, crew, names, order):
+            self.store.append(records)
             ended += records
-        compiled.update((case, name) for name in names)
-        watch.raced(case, number, ended, len(names))
+        return ended
+
+    def _look_at_machine(self, number: int, lane: Handle) -> None:
+        """Record how fast the machine is at the start of a pass, and what it does at most."""
+        limit_s = self.plan.step_timeout_s
+        ran = lane.ask(RunCanary(), CanaryRan, limit_s)
+        self.store.append([Canary(number, ran.what, statistics.median(ran.samples_ns) / 1e6)])
+        dtypes = tuple(dict.fromkeys(case.dtype for case in self.plan.cases))
+        with suppress(LaneFault):  # a device too small for them is measured without limits
+            found = lane.ask(FindLimits(dtypes), LimitsFound, limit_s)
+            lane.ask(Drop(), Done, limit_s)
+            self.store.append(
+                Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
+                for rate in found.rates
+            )
 
 
 def _missing(plan: Plan, finished: Cells, number: int) -> Missing:
-    by_case = {
-        case: [name for name in plan.variants if (case, name, number) not in finished]
-        for case in plan.cases
-    }
-    return {case: names for case, names in by_case.items() if names}
-
-
-def _canary(number: int, lane: Handle, limit_s: float) -> Canary:
-    samples_ns = lane.ask(RunCanary(), Sampled, limit_s).samples_ns
-    return Canary(pass_number=number, median_ms=statistics.median(samples_ns) / 1e6)
+    """Return what a pass lacks; where it lacks a variant, the baseline races beside it again."""
+    missing: Missing = {}
+    for case in plan.cases:
+        names = [name for name in plan.variants if (case, name, number) not in finished]
+        if names:
+            missing[case] = [
+                name for name in plan.variants if name in names or name == BASELINE.name
+            ]
+    return missing

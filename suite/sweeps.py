@@ -2,19 +2,30 @@
 
 from typing import NamedTuple
 
-from suite.case import Case, Dtype, Mode
+from suite.case import Case, Dtype, Mode, SlopeScale
+
+
+class Shape(NamedTuple):
+    """The heads of an attention, as a model has them."""
+
+    heads: int = 8
+    head_dim: int = 64
+    slope_scale: SlopeScale = "1"
+
+
+MPT_7B = Shape(heads=32, head_dim=128)
+FALCON_RW_1B = Shape(heads=32, head_dim=64, slope_scale="1/sqrt(d)")
 
 
 class Sweep(NamedTuple):
-    """A grid of cases: every length in every dtype and mode, with one shape."""
+    """A grid of cases: every length in every shape, dtype and mode."""
 
     purpose: str
     lengths: tuple[int, ...]
     dtypes: tuple[Dtype, ...]
     modes: tuple[Mode, ...]
+    shapes: tuple[Shape, ...] = (Shape(),)
     batch: int = 1
-    heads: int = 8
-    head_dim: int = 64
     logit_scale: float = 1.0
     passes: int = 3
 
@@ -23,15 +34,17 @@ class Sweep(NamedTuple):
         return [
             Case(
                 batch=self.batch,
-                heads=self.heads,
-                kv_heads=self.heads,
+                heads=shape.heads,
+                kv_heads=shape.heads,
                 q_len=length,
                 kv_len=length,
-                head_dim=self.head_dim,
+                head_dim=shape.head_dim,
+                slope_scale=shape.slope_scale,
                 dtype=dtype,
                 mode=mode,
                 logit_scale=self.logit_scale,
             )
+            for shape in dict.fromkeys(self.shapes)
             for mode in self.modes
             for dtype in self.dtypes
             for length in self.lengths
@@ -63,6 +76,13 @@ SWEEPS = {
         dtypes=("bfloat16",),
         modes=("forward",),
     ),
+    "gpu": Sweep(
+        "the default on a GPU: the shapes of mpt-7b and falcon-rw-1b, forward and backward",
+        lengths=(512, 1024, 2048, 4096, 8192, 16384, 32768),
+        dtypes=("bfloat16",),
+        modes=("forward", "backward"),
+        shapes=(MPT_7B, FALCON_RW_1B),
+    ),
     "smoke": Sweep(
         "does every variant run here? One pass over a tiny case; no figure to quote",
         lengths=(128,),
@@ -71,4 +91,4 @@ SWEEPS = {
         passes=1,
     ),
 }
-DEFAULT_SWEEP = "quick"
+DEFAULT_SWEEPS = {"cpu": "quick", "cuda": "gpu"}

@@ -12,6 +12,7 @@ from suite.record import (
     Canary,
     CellRecord,
     Fault,
+    Limit,
     Machine,
     Memory,
     Plan,
@@ -20,7 +21,7 @@ from suite.record import (
     Time,
 )
 from suite.store import Results, Store
-from variants.hardware import Hardware
+from variants.hardware import Cpu
 
 VARIANTS = ("no_bias", "eager", "flex")
 
@@ -55,7 +56,7 @@ def a_machine(
         schema=SCHEMA,
         started="2026-01-02T03:04:05+00:00",
         argv=("run",),
-        hardware=Hardware(
+        hardware=Cpu(
             key=key,
             name="Invented CPU, 2 cores",
             vendor="invented",
@@ -82,7 +83,12 @@ def a_machine(
 
 def a_canary(pass_number: int = 1, median_ms: float = 7.0) -> Canary:
     """Return a pass's canary."""
-    return Canary(pass_number=pass_number, median_ms=median_ms)
+    return Canary(pass_number=pass_number, what="1024 x 1024 float32 product", median_ms=median_ms)
+
+
+def a_limit(dtype: Dtype = "float32", pass_number: int = 1) -> Limit:
+    """Return the limit of a device of 2 TFLOP/s and 50 GB/s."""
+    return Limit(pass_number=pass_number, dtype=dtype, flops_per_s=2e12, bytes_per_s=5e10)
 
 
 def a_time(

@@ -1,7 +1,6 @@
 """The command line, as far as nothing is measured: help, tables, and one line for each mistake."""
 
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from suite.devices import chosen
 from suite.fingerprint import fingerprint
 from suite.record import CellRecord, Machine, Plan, Record
 from tests.records import a_case, a_check, a_fault, a_machine, a_plan, measured, write
@@ -91,6 +91,10 @@ def test_the_help_of_every_command_has_an_example() -> None:
         (["run", "--heads", "0"], ["--heads 0"]),
         (["run", "--logit-scale", "-1"], ["--logit-scale -1"]),
         (["run", "--step-timeout", "5x"], ["--step-timeout 5x", "90s"]),
+        (["run", "--budget", "5x"], ["--budget 5x", "90s"]),
+        (["run", "--device", "mps"], ["--device mps", "cpu, cuda", "cuda:1"]),
+        (["run", "--device", "cuda:999"], ["--device cuda:999"]),
+        (["doctor", "--device", "gpu"], ["--device gpu", "cpu, cuda", "cuda:1"]),
         (["list"], ["variants", "sweeps"]),
         (["list", "sweep"], ["sweep", "sweeps"]),
         (["table"], ["FILES"]),
@@ -103,7 +107,7 @@ def test_the_help_of_every_command_has_an_example() -> None:
         (["run", "--out", "pyproject.toml/run.jsonl"], ["--out"]),
     ],
     ids=lambda value: (
-        repr(" ".join(value)) if value[0] in ("run", "list", "table", "tabel") else ""
+        repr(" ".join(value)) if value[0] in ("run", "list", "doctor", "table", "tabel") else ""
     ),
 )
 def test_a_mistake_is_one_line_that_names_it(words: list[str], parts: list[str]) -> None:
@@ -127,7 +131,13 @@ def test_an_existing_file_is_not_written_over(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--lengths", "64"], ["--seed", "0"], ["--sweep", "smoke"], ["--out", "other.jsonl"]],
+    [
+        ["--lengths", "64"],
+        ["--seed", "0"],
+        ["--device", "cpu"],
+        ["--sweep", "smoke"],
+        ["--out", "other.jsonl"],
+    ],
     ids=lambda words: words[0],
 )
 def test_resume_takes_no_other_plan(words: list[str], file: Path) -> None:
@@ -139,12 +149,12 @@ def test_resume_takes_no_other_plan(words: list[str], file: Path) -> None:
 
 def this_machine(plan: Plan) -> Machine:
     """Return the first record of a run here and now."""
-    return fingerprint(plan, ["run"])
+    return fingerprint(plan, ["run"], chosen("cpu"))
 
 
 def elsewhere(machine: Machine) -> Machine:
     """Return the machine with another hardware key."""
-    hardware = dataclasses.replace(machine.hardware, key="cpu-elsewhere-64cores")
+    hardware = msgspec.structs.replace(machine.hardware, key="cpu-elsewhere-64cores")
     return msgspec.structs.replace(machine, hardware=hardware)
 
 

@@ -14,7 +14,8 @@ from suite.record import Time
 from suite.store import read
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
+ON_CPU = ["--device", "cpu"]
+SMALL = [*ON_CPU, "--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
 
 
 def command(*words: str) -> list[str]:
@@ -118,7 +119,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_resumes_without_measuring_twic
 
 def test_strict_exits_1_when_a_variant_disagrees(tmp_path: Path) -> None:
     words = ["--variants", "sdpa_key", "--lengths", "600", "--dtypes", "float32", "--passes", "1"]
-    done = bench("run", *words, "--strict", "--out", str(tmp_path / "strict.jsonl"))
+    done = bench("run", *ON_CPU, *words, "--strict", "--out", str(tmp_path / "strict.jsonl"))
     assert "disagrees" in done.stdout
     assert done.returncode == 1
 
@@ -137,7 +138,7 @@ def test_without_a_compiler_compile_and_flex_name_the_package_to_install(
         "--passes",
         "1",
     ]
-    done = bench("run", *words, "--out", str(tmp_path / "bare.jsonl"))
+    done = bench("run", *ON_CPU, *words, "--out", str(tmp_path / "bare.jsonl"))
     assert done.returncode == 0
     assert done.stdout.count("unsupported") >= 4
     assert "apt-get install g++" in done.stdout

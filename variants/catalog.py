@@ -1,16 +1,25 @@
 """The catalog of variants, in the order in which lists show them. Imports none of them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 Answers = Literal["alibi", "no_bias"]
+Device = Literal["any", "cpu", "cuda"]
 
 
 class Variant(NamedTuple):
-    """One line of the catalog: a name, the module whose prepare makes it, and what it answers."""
+    """One line of the catalog: a name, the module whose prepare makes it, and what it answers.
+
+    `options` are keyword arguments of prepare. `device` says whose default set the line belongs
+    to; named by hand on another device its prepare still runs, and declines or answers.
+    """
 
     name: str
     module: str
     answers: Answers = "alibi"
+    options: Mapping[str, str] = MappingProxyType({})
+    device: Device = "any"
 
 
 BASELINE = Variant("no_bias", "variants.no_bias", answers="no_bias")
@@ -20,6 +29,21 @@ CATALOG = (
     Variant("eager", "variants.eager"),
     Variant("compile", "variants.compile"),
     Variant("flex", "variants.flex"),
-    Variant("sdpa_mask", "variants.sdpa_mask"),
-    Variant("sdpa_key", "variants.sdpa_key"),
+    Variant("sdpa_mask", "variants.sdpa_mask", device="cpu"),
+    Variant(
+        "sdpa_mask_efficient", "variants.sdpa_mask", options={"backend": "efficient"}, device="cuda"
+    ),
+    Variant("sdpa_mask_cudnn", "variants.sdpa_mask", options={"backend": "cudnn"}, device="cuda"),
+    Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
+    Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
 )
+
+
+def on(device: str) -> tuple[Variant, ...]:
+    """Return the lines measured on "cpu" or "cuda" when nobody names any, in catalog order.
+
+    Raises ValueError for any other word, such as "cuda:1".
+    """
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r}: variants are listed for cpu and for cuda")
+    return tuple(variant for variant in CATALOG if variant.device in ("any", device))

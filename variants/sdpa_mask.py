@@ -2,25 +2,46 @@
 
 Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal, built at the
 first call and kept while the slopes are the same; every call reads it from memory.
-slope * (j - i) rounds harmlessly in half precision (slope * j would not). Source: torch's
-documentation of attn_mask; the usual way to bring ALiBi to SDPA.
+slope * (j - i) rounds harmlessly in half precision (slope * j would not).
+
+Which kernel takes the mask is torch's choice, or on CUDA the option `backend`; flash takes none
+there. `efficient` and `cudnn` are fused and store no scores; `efficient` copies the mask at every
+call if kv_len is no multiple of 8. `math` stores [batch, heads, q_len, kv_len] scores and weights,
+in float32 for half inputs. Source: torch's documentation of attn_mask and of sdpa_kernel.
 """
+
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from variants.problem import Attention, Spec
+from variants.problem import Attention, Spec, Unsupported
 from variants.slopes_cache import built_once
 
+_FORCED = {
+    "efficient": (SDPBackend.EFFICIENT_ATTENTION, "the efficient backend is CUDA's"),
+    "cudnn": (SDPBackend.CUDNN_ATTENTION, "the cuDNN backend is CUDA's"),
+    "math": (SDPBackend.MATH, "the math backend is forced on CUDA only"),
+}
 
-def prepare(spec: Spec) -> Attention:
-    """Return SDPA with a dense mask; torch picks the backend that takes it."""
+
+def prepare(spec: Spec, backend: str = "any") -> Attention:
+    """Return SDPA with a dense mask, on the backend that torch picks or on the one named.
+
+    Raises Unsupported for a named backend off CUDA; so does a call that torch refuses there.
+    """
+    if backend != "any" and spec.device.type != "cuda":
+        raise Unsupported(f"{_FORCED[backend][1]}; sdpa_mask runs on the CPU")
 
     @built_once
     def mask(slopes: Tensor) -> Tensor:
-        keys = torch.arange(spec.kv_len, device=spec.device)
-        queries = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=spec.device)
+        keys = torch.arange(spec.kv_len, device=slopes.device)
+        queries = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=slopes.device)
         distance = keys[None, :] - queries[:, None]  # [q_len, kv_len]
         bias = slopes[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
         if spec.causal:
@@ -29,12 +50,39 @@ def prepare(spec: Spec) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask(slopes),
-            scale=spec.scale,
-            enable_gqa=q.shape[1] != k.shape[1],
+            q, k, v, attn_mask=mask(slopes), scale=spec.scale, enable_gqa=q.shape[1] != k.shape[1]
         )
 
-    return attention
+    return attention if backend == "any" else _forced(attention, backend)
+
+
+def _forced(attention: Attention, backend: str) -> Attention:
+    on_backend: Attention = sdpa_kernel(_FORCED[backend][0])(attention)
+
+    def forced(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        try:
+            return on_backend(q, k, v, slopes)
+        except RuntimeError as refusal:
+            if "No available kernel" not in str(refusal):
+                raise
+            why = _reasons(partial(on_backend, q, k, v, slopes), backend)
+            raise Unsupported(f"torch's {backend} backend refuses: {why}") from refusal
+
+    return forced
+
+
+def _reasons(refused: Callable[[], object], backend: str) -> str:
+    """Repeat a refused call for its warnings, in which torch gives its reasons by backend.
+
+    can_use_efficient_attention(debug=True) would give them too, but past Python to stderr.
+    """
+    with warnings.catch_warnings(record=True) as caught, suppress(RuntimeError):
+        warnings.simplefilter("always")
+        refused()
+    reasons, heading = [], ""
+    for text in (str(warning.message).partition(" (Triggered")[0] for warning in caught):
+        if text.endswith("not used because:"):
+            heading = text.lower()
+        elif backend in heading:
+            reasons.append(text)
+    return " ".join(reasons) or "it gives no reason"

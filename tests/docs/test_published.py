@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reports.cells import groups
-from reports.listing import summary
+from reports.listing import words
 from reports.table import render
 from suite.store import read
 from variants.catalog import CATALOG
@@ -23,8 +23,7 @@ def test_the_readmes_table_is_a_published_one() -> None:
 def test_the_readme_describes_every_variant_in_its_own_words() -> None:
     readme = (ROOT / "README.md").read_text()
     for variant in CATALOG:
-        words = summary(variant.module).partition(": ")[2].rstrip(".")
-        assert f"| `{variant.name}` | {words} |" in readme
+        assert f"| `{variant.name}` | {words(variant)} |" in readme
 
 
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.name)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from reports.progress import PlainProgress
 from suite.case import Case
+from suite.devices import chosen
 from suite.fingerprint import fingerprint
 from suite.record import Plan
-from suite.run import run
+from suite.run import Run
 from suite.store import Store, read
 from variants.catalog import Variant
 
@@ -31,11 +32,11 @@ def plan(step_timeout_s: float, passes: int = 1) -> Plan:
 def drive(file: Path, step_timeout_s: float = 60.0, passes: int = 1) -> None:
     """Measure what `file` lacks."""
     finished = read(file).finished() if file.exists() else frozenset()
-    machine = fingerprint(plan(step_timeout_s, passes), sys.argv)
+    machine = fingerprint(plan(step_timeout_s, passes), sys.argv, chosen("cpu"))
     store = Store(file)
     try:
         store.append([machine])
-        run(machine.plan, VARIANTS, machine.policy, store, PlainProgress(), finished)
+        Run(machine.plan, VARIANTS, machine.policy, store, PlainProgress()).measure(finished)
     finally:
         store.close()
 

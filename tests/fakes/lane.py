@@ -14,14 +14,21 @@ import msgspec
 
 from suite.protocol import (
     Answer,
+    CanaryRan,
     Check,
     Checked,
     Done,
+    FindLimits,
+    Foresee,
+    Foreseen,
+    LimitsFound,
     Named,
     NameKernels,
     Prepare,
+    Rate,
     Ready,
     Refused,
+    Replay,
     RunCanary,
     Sampled,
     Slice,
@@ -31,8 +38,19 @@ from suite.protocol import (
     receive,
     send,
 )
+from suite.series import Samples
 
 KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "nonsense", "failed", "unsupported")
+SAMPLES_NS = [1_000_000] * 10
+RIGHT: dict[type[Step], Answer] = {
+    Foresee: Foreseen(0, 1 << 40),
+    Check: Checked(True, 1e-3, 1e-2, "out, batch 0 head 0"),
+    Slice: Sampled([Samples("call", SAMPLES_NS)], 1),
+    Replay: Sampled([Samples("graph", SAMPLES_NS)], 1),
+    RunCanary: CanaryRan("an invented product", SAMPLES_NS),
+    Weigh: Weighed(1, 0, 1, None),
+    NameKernels: Named([]),
+}
 _decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
 
 
@@ -48,7 +66,7 @@ def main(channel_number: str, parent: str, module: str, *_: str) -> None:
             step = _decoder.decode(receive(channel, None))
         except (EOFError, OSError):
             return
-        if isinstance(step, Prepare):
+        if isinstance(step, Foresee | Prepare):
             q_len = step.case.q_len
         kind = planned.get((module, q_len, name_of(step)))
         send(channel, right(step) if kind is None else wrong(kind))
@@ -62,16 +80,9 @@ def name_of(step: Step) -> str:
 
 def right(step: Step) -> Answer:
     """Return what a good lane would answer."""
-    match step:
-        case Check():
-            return Checked(True, 1e-3, 1e-2, "out, batch 0 head 0")
-        case Slice() | RunCanary():
-            return Sampled([1_000_000] * 10, 1)
-        case Weigh():
-            return Weighed(1, 0, 1, None)
-        case NameKernels():
-            return Named([])
-    return Done(0.0)
+    if isinstance(step, FindLimits):
+        return LimitsFound([Rate(dtype, 1e12, 1e10) for dtype in step.dtypes])
+    return RIGHT.get(type(step), Done(0.0))
 
 
 def wrong(kind: str) -> Answer:

@@ -260,7 +260,7 @@ def test_a_group_has_the_canary_of_every_pass() -> None:
     one = results(a_machine(), a_canary(1, 7.0), a_canary(2, 8.0))
     other = results(a_machine(), a_canary(1, 9.0))
     (group,) = groups([one, other])
-    assert group.canaries_ms == [7.0, 8.0, 9.0]
+    assert group.canaries == [a_canary(1, 7.0), a_canary(2, 8.0), a_canary(1, 9.0)]
 
 
 def test_rows_come_in_the_order_of_the_plan() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from reports import doctor
@@ -9,11 +10,13 @@ from suite.health import Trouble
 from suite.nvml import Absent, Circumstances
 from suite.probe import Finding
 from tests.records import a_machine
+from variants.hardware import Gpu, this_cpu
 
 GPU = Circumstances(
     name="Invented GPU",
     driver="580.12",
     mig=False,
+    ecc=True,
     power_w=251.7,
     power_limit_w=600.0,
     power_limit_default_w=700.0,
@@ -50,9 +53,29 @@ def test_a_machine_is_told_with_everything_that_matters() -> None:
 
 def test_a_machine_without_features_says_so() -> None:
     record = a_machine()
-    plain = replace(record.hardware, features=())
+    plain = msgspec.structs.replace(record.hardware, features=())
     text = doctor.machine(plain, record.software, record.circumstances, UNREAD)
     assert "none of those that matter" in text
+
+
+def test_a_gpu_is_told_by_its_name_key_capability_and_cache() -> None:
+    record = a_machine()
+    gpu = Gpu(
+        key="cuda-invented-132sm-80gib",
+        name="Invented GPU, 132 SMs, 80 GiB",
+        capability="9.0",
+        sms=132,
+        memory_bytes=80 << 30,
+        l2_bytes=50 << 20,
+        mig=False,
+        power_limit_w=None,
+        host=this_cpu(),
+    )
+    text = doctor.machine(gpu, record.software, record.circumstances, GPU)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "device Invented GPU, 132 SMs, 80 GiB"
+    assert lines[1] == "hardware key cuda-invented-132sm-80gib"
+    assert lines[2] == "features compute capability 9.0, L2 cache 50 MiB"
 
 
 def test_without_a_gpu_the_reason_is_shown() -> None:
@@ -62,7 +85,7 @@ def test_without_a_gpu_the_reason_is_shown() -> None:
 
 def test_a_gpu_is_told_in_words_and_units() -> None:
     assert lines_of(GPU)["GPU"] == (
-        "Invented GPU, driver 580.12, MIG off, power 252 W of 600 W (default 700 W), "
+        "Invented GPU, driver 580.12, MIG off, ECC on, power 252 W of 600 W (default 700 W), "
         "SM clock 1200 MHz of 1980 MHz, other processes 0, clocks held down by nothing"
     )
 

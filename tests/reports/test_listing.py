@@ -1,5 +1,6 @@
 """Whatever can be named on the command line is listed, without importing what it names."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports import listing
-from suite.sweeps import DEFAULT_SWEEP, SWEEPS
+from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import CATALOG, Variant
 
 ROOT = Path(__file__).parents[2]
@@ -20,12 +21,28 @@ def line_of(listed: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("variant", CATALOG, ids=lambda variant: variant.name)
-def test_every_variant_is_listed_with_what_it_is(variant: Variant) -> None:
+def test_every_variant_is_listed_with_what_it_answers_where_it_runs_and_what_it_is(
+    variant: Variant,
+) -> None:
     line = line_of(listing.variants(), variant.name)
-    assert variant.answers in line.split()
-    about = listing.summary(variant.module).partition(": ")[2]
-    assert len(about) > 20
-    assert about in line
+    assert line.split()[1:3] == [variant.answers, variant.device]
+    assert len(listing.words(variant)) > 20
+    assert line.endswith(listing.words(variant))
+
+
+def test_the_columns_say_what_they_are() -> None:
+    headers = re.split(r"  +", listing.variants().splitlines()[0].strip())
+    assert headers == ["variant", "answers", "runs on", "what it is"]
+
+
+def test_the_words_of_a_variant_are_its_file_s_and_its_options() -> None:
+    plain = Variant("sdpa_mask", "variants.sdpa_mask")
+    words = "SDPA with the relative bias precomputed as a dense mask"
+    assert listing.words(plain) == words
+    one = plain._replace(options={"backend": "efficient"})
+    assert listing.words(one) == f"{words} (backend efficient)"
+    two = plain._replace(options={"backend": "cudnn", "mode": "fast"})
+    assert listing.words(two) == f"{words} (backend cudnn, mode fast)"
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -36,11 +53,14 @@ def test_every_sweep_is_listed_with_its_grid_and_its_purpose(name: str) -> None:
         assert ",".join(map(str, part)) in line.split()
     assert sweep.purpose in line
     assert str(sweep.passes) in line.split()
+    for shape in sweep.shapes:
+        assert f"{shape.heads} heads of {shape.head_dim}" in line
 
 
-def test_the_default_sweep_is_marked_and_no_other() -> None:
-    marked = [line.split()[0] for line in listing.sweeps().splitlines() if "(default)" in line]
-    assert marked == [DEFAULT_SWEEP]
+def test_the_default_sweep_of_each_device_is_marked_and_no_other() -> None:
+    marked = re.findall(r"^(\S+) \(default on (\S+)\)", listing.sweeps(), re.MULTILINE)
+    assert {device: name for name, device in marked} == DEFAULT_SWEEPS
+    assert listing.sweeps().count("(default") == len(DEFAULT_SWEEPS)
 
 
 def test_a_module_that_is_not_there_is_named() -> None:

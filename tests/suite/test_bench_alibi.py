@@ -23,7 +23,8 @@ PICK = f"{CHEAP} or n128-h8-d64-bfloat16-backward-flex"
 
 def pytest_suite(*words: str) -> "subprocess.CompletedProcess[str]":
     """Run pytest over the smallest sweep."""
-    command = [sys.executable, "-m", "pytest", "suite", "--alibi-sweep", "smoke", *words]
+    options = ["--alibi-device", "cpu", "--alibi-sweep", "smoke"]
+    command = [sys.executable, "-m", "pytest", "suite", *options, *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -134,6 +135,7 @@ def test_saved_runs_are_kept_apart_by_hardware(
     monkeypatch.chdir(tmp_path)
     config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
     config.option.benchmark_storage = "file://./.benchmarks"
+    config.option.alibi_device = "cpu"
     conftest.pytest_configure(config)
     assert config.option.benchmark_storage == f"file://./.benchmarks/{this_cpu().key}"
 

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from suite.case import Case
+from suite.devices import chosen
 from suite.fingerprint import fingerprint
 from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
-from suite.run import run
+from suite.run import Run
 from suite.store import Store, read
 from suite.watch import Silence, Watch
 from tests.fakes.lane import KINDS
@@ -24,10 +25,12 @@ from variants.catalog import Variant
 VARIANTS = tuple(Variant(name, name) for name in ("no_bias", "first", "second"))
 LENGTHS = (16, 24, 32)
 STEPS = (
+    "Foresee",
     "Prepare",
     "FirstCall",
     "Check before",
     "Slice",
+    "EmptyCaches",
     "Weigh",
     "NameKernels",
     "Check after",
@@ -103,12 +106,12 @@ def measure(file: Path, watch: Watch | None = None) -> None:
         seed=0,
         step_timeout_s=0.7,
     )
-    machine = fingerprint(plan, [])
+    machine = fingerprint(plan, [], chosen("cpu"))
     store = Store(file)
     try:
         store.append([machine])
         launch = (sys.executable, "-S", "-m", "tests.fakes.lane")
-        run(plan, VARIANTS, machine.policy, store, watch or Silence(), launch=launch)
+        Run(plan, VARIANTS, machine.policy, store, watch or Silence(), launch=launch).measure()
     finally:
         store.close()
 

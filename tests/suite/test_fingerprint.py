@@ -1,6 +1,5 @@
 """Whatever forbids comparing two runs is named; whatever only surrounds them is not."""
 
-import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -9,16 +8,18 @@ import msgspec
 import pytest
 
 from suite import machine
+from suite.devices import chosen
 from suite.fingerprint import differences, fingerprint
 from suite.record import SCHEMA, Machine
 from tests.records import a_case, a_machine, a_plan
 
 THIS = a_machine()
+CPU = chosen("cpu")
 
 
 def with_hardware(**changes: Any) -> Machine:
     """Return the machine on other hardware."""
-    return msgspec.structs.replace(THIS, hardware=dataclasses.replace(THIS.hardware, **changes))
+    return msgspec.structs.replace(THIS, hardware=msgspec.structs.replace(THIS.hardware, **changes))
 
 
 def with_software(**changes: str) -> Machine:
@@ -90,22 +91,23 @@ def test_what_surrounds_a_run_forbids_no_comparison(other: Machine) -> None:
 
 def test_a_fingerprint_says_who_measured_what_and_when() -> None:
     plan = a_plan(a_case(64))
-    found = fingerprint(plan, ["run", "--lengths", "64"])
+    found = fingerprint(plan, ["run", "--lengths", "64"], CPU)
     assert found.schema == SCHEMA
     assert found.plan == plan
     assert found.argv == ("run", "--lengths", "64")
-    assert found.hardware == machine.hardware()
+    assert found.hardware == CPU.hardware
     assert found.software == machine.software()
-    assert found.policy.threads == found.hardware.cores
+    assert found.policy == machine.policy("cpu", found.hardware.cores)
+    assert found.circumstances.gpu == {}
     assert datetime.fromisoformat(found.started).tzinfo is not None
 
 
 def test_two_fingerprints_of_this_machine_can_be_compared() -> None:
-    assert differences(fingerprint(a_plan(), []), fingerprint(a_plan(), ["run"])) == []
+    assert differences(fingerprint(a_plan(), [], CPU), fingerprint(a_plan(), ["run"], CPU)) == []
 
 
 @pytest.mark.parametrize("reread", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"])
 def test_a_fingerprint_survives_being_written(reread: Any) -> None:
-    found = fingerprint(a_plan(), [])
+    found = fingerprint(a_plan(), [], CPU)
     decode: Callable[..., Machine] = reread.decode
     assert decode(reread.encode(found), type=Machine) == found

@@ -1,6 +1,6 @@
 """The doctor's findings: each trouble is seen, named with its figure, and comes with a remedy."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ WELL = Circumstances(
     name="H100",
     driver="580",
     mig=False,
+    ecc=True,
     power_w=100.0,
     power_limit_w=700.0,
     power_limit_default_w=700.0,
@@ -87,5 +88,5 @@ def test_what_holds_a_gpu_back_is_named_with_a_remedy(gpu: Circumstances, words:
 
 def test_a_gpu_that_says_nothing_is_no_trouble() -> None:
     absent = Absent("NVML: Not Supported")
-    silent = Circumstances(*[absent] * 10)
+    silent = Circumstances(**{field.name: absent for field in fields(Circumstances)})
     assert not list(health.of_gpu(silent))

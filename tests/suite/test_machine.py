@@ -8,12 +8,16 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from suite import machine
+from suite.devices import chosen
 
 ROOT = Path(__file__).parents[2]
-CODE = "from suite.machine import circumstances as read; print(read().commit, read().uncommitted)"
+CODE = (
+    "from suite.machine import circumstances as read; print(read({}).commit, read({}).uncommitted)"
+)
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
@@ -99,28 +103,35 @@ def test_versions_are_those_of_the_installed_packages() -> None:
 
 
 def test_circumstances_are_those_of_this_process() -> None:
-    found = machine.circumstances()
+    found = machine.circumstances({"name": "Invented GPU"})
     assert found.python == platform.python_version()
     assert found.kernel == platform.release()
     assert found.load_1m >= 0
     assert found.commit
+    assert found.gpu == {"name": "Invented GPU"}
 
 
 def test_threads_are_the_cores_that_may_be_used() -> None:
-    cores = machine.hardware().cores
+    cores = chosen("cpu").hardware.cores
     assert 1 <= cores <= len(os.sched_getaffinity(0))
-    assert machine.policy(cores).threads == cores
+    assert machine.policy("cpu", cores).threads == cores
 
 
 def test_the_openmp_wait_policy_is_part_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    assert machine.policy(2).omp_wait_policy == "default"
+    assert machine.policy("cpu", 2).omp_wait_policy == "default"
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    assert machine.policy(2).omp_wait_policy == "PASSIVE"
+    assert machine.policy("cpu", 2).omp_wait_policy == "PASSIVE"
 
 
 def test_the_malloc_thresholds_are_part_of_the_policy() -> None:
-    assert machine.policy(2).malloc == machine.MALLOC
+    assert machine.policy("cpu", 2).malloc == machine.MALLOC
+
+
+def test_a_gpu_is_timed_by_another_clock_with_the_same_threads_and_malloc() -> None:
+    on_cpu, on_gpu = machine.policy("cpu", 2), machine.policy("cuda", 2)
+    assert on_gpu.clock != on_cpu.clock
+    assert on_gpu == msgspec.structs.replace(on_cpu, clock=on_gpu.clock)
 
 
 def test_the_parent_process_imports_no_torch() -> None:
@@ -135,4 +146,4 @@ def test_the_parent_process_imports_no_torch() -> None:
 
 
 def test_the_cores_that_a_run_may_use_are_recorded() -> None:
-    assert set(machine.circumstances().affinity) == os.sched_getaffinity(0)
+    assert set(machine.circumstances({}).affinity) == os.sched_getaffinity(0)

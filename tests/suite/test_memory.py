@@ -7,7 +7,7 @@ import torch
 
 from suite.case import Case
 from suite.inputs import draw, spec_of
-from suite.memory import peak_of_events, storages, weigh
+from suite.memory import peak_of_events, storages, weigh_on_cpu
 from variants import eager, sdpa_key, sdpa_mask
 from variants.problem import Attention
 
@@ -26,7 +26,7 @@ def weighed(module: object, **changes: object) -> tuple[int, int, int | None]:
     arguments = (inputs.q, inputs.k, inputs.v, inputs.slopes)
     with torch.no_grad():
         attention(*arguments)
-        found = weigh(partial(attention, *arguments), attention, arguments, CPU)
+        found = weigh_on_cpu(partial(attention, *arguments), attention, arguments)
     return found.peak_bytes, found.persistent_bytes, found.resident_bytes
 
 
@@ -63,7 +63,7 @@ def test_the_resident_set_rises_by_what_a_call_touches() -> None:
     def call() -> torch.Tensor:
         return torch.ones(buffer // 4)
 
-    found = weigh(call, call, (), CPU)
+    found = weigh_on_cpu(call, call, ())
     assert found.peak_bytes == buffer
     assert found.resident_bytes is not None
     assert 0.9 * buffer < found.resident_bytes < 1.5 * buffer

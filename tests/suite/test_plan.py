@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from suite.plan import BadRequest, check_resumable, plan, seconds
 from suite.protocol import Prepare
 from suite.record import Machine, Plan
-from suite.sweeps import SWEEPS
+from suite.sweeps import SWEEPS, Shape
 from tests.records import a_machine, a_plan
-from variants.catalog import BASELINE, CATALOG
+from variants.catalog import BASELINE, CATALOG, on
 
 NOTHING: dict[str, Any] = {
+    "device": "cpu",
     "sweep": "smoke",
     "lengths": None,
     "dtypes": None,
@@ -96,11 +97,53 @@ def test_every_list_names_the_word_that_is_wrong(option: str) -> None:
     assert str(refused.value).startswith(f"--{option} xyzzy: ")
 
 
-def test_nothing_asked_for_is_the_sweep_in_every_variant() -> None:
+def test_nothing_asked_for_is_the_sweep_in_every_variant_of_the_device() -> None:
     made = asked(sweep="training")
     assert made.cases == tuple(SWEEPS["training"].cases())
-    assert made.variants == tuple(NAMES)
+    assert made.variants == tuple(variant.name for variant in on("cpu"))
     assert made.passes == SWEEPS["training"].passes
+    assert made.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "sweep"),
+    [("cpu", "cpu", "quick"), ("cuda:0", "cuda", "gpu"), ("cuda:1", "cuda", "gpu")],
+)
+def test_without_a_sweep_the_device_s_own_is_taken_in_its_variants(
+    device: str, kind: str, sweep: str
+) -> None:
+    made = asked(device=device, sweep=None)
+    assert made.cases == tuple(SWEEPS[sweep].cases())
+    assert made.variants == tuple(variant.name for variant in on(kind))
+    assert made.passes == SWEEPS[sweep].passes
+    assert made.device == device
+
+
+def test_a_sweep_without_a_name_is_refused() -> None:
+    with pytest.raises(BadRequest, match="--sweep : no such name; there are"):
+        asked(sweep="")
+
+
+def test_a_variant_of_another_device_may_be_asked_for_by_name() -> None:
+    made = asked(variants="sdpa_mask_efficient")
+    assert made.variants == (BASELINE.name, "sdpa_mask_efficient")
+
+
+def test_heads_take_the_place_of_those_of_every_shape() -> None:
+    made = asked(device="cuda:0", sweep="gpu", heads=4)
+    shapes = {(case.heads, case.kv_heads, case.head_dim, case.slope_scale) for case in made.cases}
+    assert shapes == {(4, 4, 128, "1"), (4, 4, 64, "1/sqrt(d)")}
+    made = asked(device="cuda:0", sweep="gpu", head_dim=16)
+    shapes = {(case.heads, case.kv_heads, case.head_dim, case.slope_scale) for case in made.cases}
+    assert shapes == {(32, 32, 16, "1"), (32, 32, 16, "1/sqrt(d)")}
+
+
+def test_shapes_that_become_equal_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = SWEEPS["smoke"]._replace(shapes=(Shape(8, 64), Shape(16, 64)))
+    monkeypatch.setitem(SWEEPS, "two", two)
+    assert len(asked(sweep="two").cases) == 2 * len(SWEEPS["smoke"].cases())
+    made = asked(sweep="two", heads=4)
+    assert made.cases == asked(heads=4).cases
 
 
 def test_what_is_asked_for_takes_the_place_of_the_sweeps_part() -> None:
@@ -175,7 +218,8 @@ integers = st.none() | st.integers(-2, 9) | st.integers()
 
 @calmly
 @given(
-    sweep=st.sampled_from(list(SWEEPS)) | st.text(),
+    device=st.sampled_from(["cpu", "cuda:0", "cuda:1"]),
+    sweep=st.none() | st.sampled_from(list(SWEEPS)) | st.text(),
     lengths=lists_of("1", "512", " 512", "0512", "-1", "1_000", "99999999999999999999"),
     dtypes=lists_of("float32", "bfloat16"),
     modes=lists_of("forward", "backward"),

@@ -6,7 +6,7 @@ import torch
 
 from suite.case import Case
 from suite.inputs import draw, spec_of
-from suite.memory import weigh
+from suite.memory import weigh_on_cpu
 from suite.prediction import available_bytes, predicted_bytes
 from variants import eager
 
@@ -33,30 +33,30 @@ def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(length: 
     attention = eager.prepare(spec)
     arguments = (inputs.q, inputs.k, inputs.v, inputs.slopes)
     with torch.no_grad():
-        taken = weigh(lambda: attention(*arguments), attention, arguments, CPU).peak_bytes
-    predicted = predicted_bytes(case, "variants.eager", CPU)
+        taken = weigh_on_cpu(lambda: attention(*arguments), attention, arguments).peak_bytes
+    predicted = predicted_bytes(case, "variants.eager", {}, CPU)
     assert predicted is not None
     assert taken <= predicted <= 2 * taken
 
 
 def test_what_no_machine_has_is_predicted_without_being_taken() -> None:
     before = psutil.Process().memory_info().rss
-    predicted = predicted_bytes(square(1 << 17), "variants.sdpa_mask", CPU)
+    predicted = predicted_bytes(square(1 << 17), "variants.sdpa_mask", {}, CPU)
     assert predicted is not None
     assert predicted > 8 * (1 << 34) * 2
     assert psutil.Process().memory_info().rss - before < 200 << 20
 
 
 def test_linear_variants_are_predicted_to_stay_linear() -> None:
-    short = predicted_bytes(square(1 << 12), "variants.sdpa_key", CPU)
-    long = predicted_bytes(square(1 << 16), "variants.sdpa_key", CPU)
+    short = predicted_bytes(square(1 << 12), "variants.sdpa_key", {}, CPU)
+    long = predicted_bytes(square(1 << 16), "variants.sdpa_key", {}, CPU)
     assert short is not None
     assert long is not None
     assert long < 20 * short
 
 
 def test_a_compiled_variant_can_not_be_told_beforehand() -> None:
-    assert predicted_bytes(square(64), "variants.compile", CPU) is None
+    assert predicted_bytes(square(64), "variants.compile", {}, CPU) is None
 
 
 def test_what_is_available_is_less_than_what_there_is() -> None:

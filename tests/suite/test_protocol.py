@@ -12,41 +12,63 @@ import pytest
 
 from suite.protocol import (
     Answer,
+    CanaryRan,
     Check,
     Checked,
     Done,
     Drop,
+    EmptyCaches,
+    FindLimits,
     FirstCall,
+    Foresee,
+    Foreseen,
+    LimitsFound,
     Named,
     NameKernels,
     Prepare,
+    Rate,
     Ready,
     Refused,
+    Replay,
     RunCanary,
     Sampled,
     Slice,
     Step,
+    Weigh,
+    Weighed,
     receive,
     send,
 )
+from suite.series import Samples
 from tests.records import a_case
 
 Pair = tuple[socket.socket, socket.socket]
 STEPS: list[Step] = [
+    Foresee(a_case()),
     Prepare(a_case(), 7),
     FirstCall(),
     Check("before"),
     Check("after"),
-    Slice(0),
+    Slice(),
+    Replay(),
+    EmptyCaches(),
+    Weigh(),
     NameKernels(),
     Drop(),
     RunCanary(),
+    FindLimits(("float32", "bfloat16")),
 ]
 ANSWERS: list[Answer] = [
     Ready(),
+    Foreseen(1 << 33, 1 << 40),
+    Foreseen(None, 1 << 40),
     Done(0.25),
     Checked(True, 1e-7, 1e-6, "out, batch 0 head 3"),
-    Sampled([1, 2, 3], 40),
+    Sampled([Samples("call", [1, 2, 3])], 40),
+    Sampled([Samples("device", [1, 2]), Samples("issue", [3])], 1, retaken=2),
+    CanaryRan("a product", [1, 2, 3]),
+    LimitsFound([Rate("float32", 2e12, 5e10), Rate("bfloat16", 8e12, 5e10)]),
+    Weighed(3 << 20, 1 << 20, 4 << 20, None),
     Named(["a_kernel"]),
     Refused("unsupported", "no — not for float16\nat all"),
 ]
@@ -85,7 +107,7 @@ def test_messages_arrive_one_by_one_in_their_order(pair: Pair) -> None:
 
 
 def test_a_message_larger_than_any_buffer_arrives(pair: Pair) -> None:
-    answer = Sampled(list(range(1_000_000)), 1)
+    answer = Sampled([Samples("call", list(range(1_000_000)))], 1)
     sender = threading.Thread(target=send, args=(pair[1], answer))
     sender.start()
     received = receive(pair[0], 30)

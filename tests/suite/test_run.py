@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from suite.record import Agreement, Canary, CellRecord, Fault, Time
+from suite.record import Agreement, Canary, CellRecord, Fault, Limit, Time
 from suite.store import read
 from tests.fakes.drive import LENGTHS, VARIANTS, drive
 from tests.fakes.faulty import MOMENTS
+from variants.catalog import BASELINE
 
 ROOT = Path(__file__).parents[2]
 STEP_TIMEOUT_S = 8.0
@@ -52,17 +53,22 @@ def cells(file: Path) -> dict[tuple[str, int], list[CellRecord]]:
     return found
 
 
-def measured(records: list[CellRecord]) -> bool:
-    """Whether a cell was checked, timed and checked again."""
+def measured(records: list[CellRecord], heats: int = 1) -> bool:
+    """Whether a cell was checked, timed and checked again, in so many heats of a race each."""
     kinds = Counter(type(record).__name__ for record in records)
-    return kinds == Counter({"Agreement": 2, "Time": 1})
+    races = {record.race for record in records if isinstance(record, Time)}
+    return kinds == Counter({"Agreement": 2 * heats, "Time": heats}) and len(races) == heats
 
 
-def assert_only_the_guilty_cell_suffers(file: Path) -> list[CellRecord]:
-    """Return the guilty cell's records, once every other cell is known to be measured."""
+def assert_only_the_guilty_cell_suffers(file: Path, heats: int = 1) -> list[CellRecord]:
+    """Return the guilty cell's records, once every other cell is known to be measured.
+
+    The baseline is, beside the guilty one, in so many heats.
+    """
     found = cells(file)
     assert set(found) == {(variant.name, length) for variant in VARIANTS for length in LENGTHS}
     guilty = found.pop(("second", 24))
+    assert measured(found.pop((BASELINE.name, 24)), heats)
     assert all(measured(records) for records in found.values())
     return guilty
 
@@ -74,10 +80,15 @@ def test_a_run_without_faults_measures_every_cell_in_every_pass(tmp_path: Path) 
     assert Counter((time.variant, time.case.q_len) for time in times) == {
         (variant.name, length): 2 for variant in VARIANTS for length in LENGTHS
     }
-    assert [record.pass_number for record in read(file).records if isinstance(record, Canary)] == [
-        1,
-        2,
+    canaries = [record for record in read(file).records if isinstance(record, Canary)]
+    assert [canary.pass_number for canary in canaries] == [1, 2]
+    assert all(canary.median_ms > 0 for canary in canaries)
+    limits = [record for record in read(file).records if isinstance(record, Limit)]
+    assert [(limit.pass_number, limit.dtype) for limit in limits] == [
+        (1, "float32"),
+        (2, "float32"),
     ]
+    assert all(limit.flops_per_s > 1e9 and limit.bytes_per_s > 1e8 for limit in limits)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +116,8 @@ def test_a_fault_costs_the_guilty_cell_alone(
     plant(monkeypatch, kind, moment)
     file = tmp_path / "run.jsonl"
     drive(file, STEP_TIMEOUT_S)
-    (fault,) = assert_only_the_guilty_cell_suffers(file)
+    again = status == "out_of_memory"
+    (fault,) = assert_only_the_guilty_cell_suffers(file, heats=2 if again else 1)
     assert isinstance(fault, Fault)
     assert fault.status == status
     assert words in fault.reason
@@ -132,7 +144,7 @@ def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(
     monkeypatch.setenv("MEMORY_CGROUP", str(small_cgroup))
     file = tmp_path / "run.jsonl"
     drive(file, STEP_TIMEOUT_S)
-    (fault,) = assert_only_the_guilty_cell_suffers(file)
+    (fault,) = assert_only_the_guilty_cell_suffers(file, heats=2)
     assert isinstance(fault, Fault)
     assert fault.status == "out_of_memory"
     assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")

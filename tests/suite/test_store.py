@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,13 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite.case import Case
-from suite.record import Agreement, Canary, Fault, Memory, Record, Time
+from suite.record import Agreement, Canary, Fault, Limit, Memory, Record, Series, Time
+from suite.series import SeriesName
 from suite.store import Store, StoreError, read
 from tests.records import (
     a_canary,
     a_case,
     a_check,
     a_fault,
+    a_limit,
     a_machine,
     a_memory,
     a_time,
@@ -27,7 +30,13 @@ from tests.records import (
 
 ROOT = Path(__file__).parents[2]
 CASE = a_case()
-RECORDS = (a_canary(), a_check(CASE, "eager"), a_time(CASE, "eager"), a_fault(CASE, "flex"))
+RECORDS = (
+    a_canary(),
+    a_check(CASE, "eager"),
+    a_time(CASE, "eager"),
+    a_limit(),
+    a_fault(CASE, "flex"),
+)
 
 calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 counts = st.integers(1, 2**40)
@@ -60,8 +69,16 @@ def cases(draw: st.DrawFn) -> Case:
 turns = st.lists(
     st.tuples(counts, st.lists(counts, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
 ).map(tuple)
+series_names = st.sampled_from(get_args(SeriesName))
 cell_records = st.one_of(
-    st.builds(Canary, counts, figures),
+    st.builds(Canary, counts, st.text(), figures),
+    st.builds(
+        Limit,
+        counts,
+        st.sampled_from(["float32", "bfloat16", "float16"]),
+        figures,
+        figures,
+    ),
     st.builds(
         Agreement,
         case=cases(),
@@ -86,6 +103,12 @@ cell_records = st.one_of(
         first_call_s=figures,
         cold=st.booleans(),
         kernels=st.lists(names, max_size=3).map(tuple),
+        race=counts,
+        cost=series_names,
+        others=st.lists(st.builds(Series, series_names, turns), max_size=3).map(tuple),
+        retaken=counts,
+        throttled=counts,
+        sm_clock_mhz=st.none() | st.tuples(counts, counts),
     ),
     st.builds(
         Memory,
@@ -287,9 +310,9 @@ def with_schema(schema: object) -> bytes:
         (content(b'"\xff\xfe"\n'), "not a results file"),
         (content(b"[" * 100_000), "not a results file"),
         (content(b"\x1f\x8b\x08\x00" + os.urandom(500)), "not a results file"),
-        (content(with_schema(2)), "schema 2, and this version reads schema 1"),
+        (content(with_schema(1)), "schema 1, and this version reads schema 2"),
         (content(with_schema(None)), "schema None"),
-        (content(b'{"record":"machine","schema":1}\n'), "line 1"),
+        (content(b'{"record":"machine","schema":2}\n'), "line 1"),
     ],
     ids=[
         "missing",
@@ -303,7 +326,7 @@ def with_schema(schema: object) -> bytes:
         "no utf-8",
         "deep",
         "gzip",
-        "schema 2",
+        "schema 1",
         "no schema",
         "half a machine",
     ],

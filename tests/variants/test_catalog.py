@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from variants.catalog import BASELINE, CATALOG, Variant
+from suite.case import Case
+from suite.inputs import spec_of
+from variants.catalog import BASELINE, CATALOG, Variant, on
+from variants.problem import Unsupported
 
 each_variant = pytest.mark.parametrize("variant", CATALOG, ids=lambda variant: variant.name)
 
@@ -29,11 +33,61 @@ def test_the_baseline_comes_first_and_is_the_only_one_without_a_bias() -> None:
     assert [variant for variant in CATALOG if variant.answers == "no_bias"] == [BASELINE]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_baseline_comes_first_on_every_device(device: str) -> None:
+    assert on(device)[0] is BASELINE
+
+
+def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
+    names = [variant.name for variant in on("cpu")]
+    assert names == ["no_bias", "eager", "compile", "flex", "sdpa_mask", "sdpa_key"]
+
+
+def test_on_cuda_each_backend_that_takes_a_mask_is_measured_by_itself() -> None:
+    forced = ["sdpa_mask_efficient", "sdpa_mask_cudnn", "sdpa_mask_math"]
+    names = [variant.name for variant in on("cuda")]
+    assert names == ["no_bias", "eager", "compile", "flex", *forced]
+
+
+def test_every_variant_is_measured_somewhere() -> None:
+    assert {variant.name for variant in (*on("cpu"), *on("cuda"))} == {
+        variant.name for variant in CATALOG
+    }
+
+
+@pytest.mark.parametrize("device", ["", "any", "cuda:1", "mps"])
+def test_no_other_device_has_a_default_set(device: str) -> None:
+    with pytest.raises(ValueError, match=f"device '{device}': .* for cpu and for cuda"):
+        on(device)
+
+
+def test_the_options_that_a_line_leaves_out_cannot_be_written_to() -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        BASELINE.options["backend"] = "math"  # type: ignore[index]
+
+
 @each_variant
-def test_a_variant_is_made_by_its_module_s_prepare(variant: Variant) -> None:
+def test_a_variant_is_made_by_its_module_s_prepare_which_takes_its_options(
+    variant: Variant,
+) -> None:
     prepare = importlib.import_module(variant.module).prepare
-    assert list(inspect.signature(prepare).parameters) == ["spec"]
     assert inspect.getdoc(prepare)
+    first, *others = inspect.signature(prepare).parameters.values()
+    assert first.name == "spec"
+    assert all(other.default is not other.empty for other in others)
+    assert set(variant.options) <= {other.name for other in others}
+
+
+@each_variant
+def test_named_on_a_cpu_a_variant_is_prepared_or_declines_with_a_reason(variant: Variant) -> None:
+    case = Case(heads=2, kv_heads=2, head_dim=64, q_len=8, kv_len=8, dtype="bfloat16")
+    prepare = importlib.import_module(variant.module).prepare
+    spec = spec_of(case, torch.device("cpu"))
+    if variant in on("cpu"):
+        assert callable(prepare(spec, **variant.options))
+    else:
+        with pytest.raises(Unsupported, match="CPU"):
+            prepare(spec, **variant.options)
 
 
 @each_variant

@@ -1,4 +1,4 @@
-"""Every variant of the catalog answers as the float64 oracle does, or declines where it may.
+"""Every variant measured on a CPU answers as the float64 oracle does, or declines where it may.
 
 A new line of the catalog is tested here without a word about it.
 """
@@ -11,7 +11,7 @@ import torch
 from suite.agreement import Comparison, check
 from suite.case import Case
 from suite.inputs import draw, spec_of
-from variants.catalog import CATALOG, Variant
+from variants.catalog import CATALOG, Variant, on
 from variants.problem import Attention, Unsupported
 
 CPU = torch.device("cpu")
@@ -105,7 +105,7 @@ def pairs(cases: list[Case]) -> list[object]:
     """Pair every variant with the cases it is to answer."""
     return [
         pytest.param(variant, case, id=f"{variant.name}-{case.id}")
-        for variant in CATALOG
+        for variant in on("cpu")
         for case in cases
         if not declined(variant, case)
         and (variant.name not in SLOW_TO_COMPILE or case in WORTH_COMPILING)
@@ -114,7 +114,8 @@ def pairs(cases: list[Case]) -> list[object]:
 
 def prepared(variant: Variant, case: Case) -> Attention:
     """Prepare a variant for a case on the CPU."""
-    attention: Attention = importlib.import_module(variant.module).prepare(spec_of(case, CPU))
+    prepare = importlib.import_module(variant.module).prepare
+    attention: Attention = prepare(spec_of(case, CPU), **variant.options)
     return attention
 
 

@@ -1,0 +1,84 @@
+"""Does another clock agree? Ours beside torch.utils.benchmark, or on a GPU triton's do_bench.
+
+    python benchmarks/clock_check.py
+
+Each of a few calls is timed by both, in turns, three times; takes half a minute.
+"""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from tabulate import tabulate
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.benchmark import Timer
+
+from suite.devices import chosen
+from suite.series import cost
+from suite.timer import Bench
+
+REPEATS = 3
+SECONDS = 1.0
+
+
+def main() -> None:
+    """Time every call with both clocks and print one table."""
+    device = torch.device(chosen().name)
+    theirs = do_bench_ms if device.type == "cuda" else timer_ms
+    bench = Bench(device)
+    lines = []
+    with torch.no_grad():
+        for name, call in calls(device).items():
+            call()
+            pairs = [(ours_ms(bench, call), theirs(call)) for _ in range(REPEATS)]
+            mine, other = (statistics.median(figures) for figures in zip(*pairs, strict=True))
+            lines.append((name, f"{mine:.4f}", f"{other:.4f}", f"{mine / other - 1:+.1%}"))
+    other_name = "do_bench ms" if device.type == "cuda" else "torch Timer ms"
+    headers = ("call", "ours ms", other_name, "apart")
+    print(tabulate(lines, headers, disable_numparse=True))
+
+
+def calls(device: torch.device) -> dict[str, Callable[[], object]]:
+    """Return calls of different length on a device."""
+    heads, dtype = (32, torch.bfloat16) if device.type == "cuda" else (8, torch.float32)
+    lengths = (2048, 8192) if device.type == "cuda" else (256, 512, 1024)
+    made: dict[str, Callable[[], object]] = {}
+    for length in lengths:
+        q, k, v = (torch.randn(1, heads, length, 64, device=device, dtype=dtype) for _ in range(3))
+        made[f"no_bias, {length}"] = lambda q=q, k=k, v=v: scaled_dot_product_attention(  # type: ignore[misc]
+            q, k, v, is_causal=True
+        )
+    side = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    made[f"product, {side}"] = lambda: left @ right
+    return made
+
+
+def ours_ms(bench: Bench, call: Callable[[], object]) -> float:
+    """Return the median of a second's worth of our turns."""
+    timer = bench.timer(call)
+    samples: list[float] = []
+    while sum(samples) < SECONDS:
+        sampled = timer.take()
+        series = {one.name: [(0, one.samples_ns)] for one in sampled.series}
+        name = "device" if "device" in series else cost(series)
+        ((_, samples_ns),) = series[name]
+        samples += [sample / sampled.calls_per_sample / 1e9 for sample in samples_ns]
+    return 1000 * statistics.median(samples)
+
+
+def timer_ms(call: Callable[[], object]) -> float:
+    """Return torch's own median of a call."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return 1000 * timer.blocked_autorange(min_run_time=SECONDS).median
+
+
+def do_bench_ms(call: Callable[[], object]) -> float:
+    """Return triton's median of a call."""
+    from triton.testing import do_bench
+
+    return float(do_bench(call, warmup=100, rep=int(1000 * SECONDS), return_mode="median"))
+
+
+if __name__ == "__main__":
+    main()

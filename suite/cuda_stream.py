@@ -1,0 +1,62 @@
+"""A CUDA stream as the clock sees it: torch's current one, a spin kernel, and a buffer over the L2.
+
+Nothing here has been seen on a GPU yet (docs/gpu.md).
+"""
+
+import time
+
+import torch
+
+LEAST_FLUSH_BYTES = 256 << 20
+CALIBRATION_CYCLES = 20_000_000
+
+
+class CudaStream:
+    """The current stream of one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Take the flush buffer, of max(2 x L2, 256 MiB), and time the spin kernel once."""
+        self._device = device
+        l2_bytes = torch.cuda.get_device_properties(device).L2_cache_size
+        size = max(2 * l2_bytes, LEAST_FLUSH_BYTES)
+        self._buffer = torch.empty(size, dtype=torch.int8, device=device)
+        self._cycles_per_ns = self._calibrated()
+
+    def now_ns(self) -> int:
+        """Return the host's monotonic time."""
+        return time.perf_counter_ns()
+
+    def flush(self) -> None:
+        """Queue zeroes over the whole buffer."""
+        self._buffer.zero_()
+
+    def spin(self, duration_ns: int) -> None:
+        """Queue torch's spin kernel, which counts SM cycles."""
+        torch.cuda._sleep(int(duration_ns * self._cycles_per_ns))  # type: ignore[no-untyped-call]
+
+    def mark(self) -> torch.cuda.Event:
+        """Queue a timing event."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def passed(self, mark: torch.cuda.Event) -> bool:
+        """Ask the driver, without waiting."""
+        return bool(mark.query())  # type: ignore[no-untyped-call]
+
+    def between_ns(self, start: torch.cuda.Event, end: torch.cuda.Event) -> int:
+        """Return the time from one event to the other, known to about half a microsecond."""
+        return round(float(start.elapsed_time(end)) * 1e6)
+
+    def wait(self) -> None:
+        """Synchronise the device, streams of libraries included."""
+        torch.cuda.synchronize(self._device)
+
+    def _calibrated(self) -> float:
+        """Return SM cycles per nanosecond, at the clock that the spin itself brings about."""
+        for _ in range(2):
+            start = self.mark()
+            torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]
+            end = self.mark()
+            self.wait()
+        return CALIBRATION_CYCLES / max(1, self.between_ns(start, end))

@@ -1,0 +1,115 @@
+"""A case made ready for one variant, and what a lane can be asked to do with it."""
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from suite import agreement, kernels, memory, prediction
+from suite.case import Case
+from suite.cuda_graph import captured
+from suite.inputs import Inputs, draw, spec_of
+from suite.protocol import Checked, Done, Foreseen, Named, Sampled, Weighed
+from suite.series import Samples
+from suite.timer import Bench, Timer
+from variants.problem import Attention, Spec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a lane runs: a variant's module, its options, and whether it has a bias to honour."""
+
+    module: str
+    options: Mapping[str, str]
+    biased: bool
+
+
+class TooLarge(Exception):  # noqa: N818 - a prediction, nothing has gone wrong yet
+    """A case that can be told beforehand not to fit."""
+
+
+def foresee(subject: Subject, case: Case, device: torch.device) -> Foreseen:
+    """Tell what the case would take and what is free. Raises TooLarge where that can't fit."""
+    needed = prediction.predicted_bytes(case, subject.module, subject.options, device)
+    free = prediction.available_bytes(device)
+    if needed is not None and needed > free:
+        raise TooLarge(
+            f"needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: "
+            "shorten the length or reduce batch or heads"
+        )
+    return Foreseen(needed, free)
+
+
+class Prepared:
+    """A case's inputs and the attention that a variant prepared for it."""
+
+    def __init__(self, subject: Subject, case: Case, seed: int, bench: Bench) -> None:
+        """Draw the inputs, then let the variant prepare."""
+        self._subject, self._case, self._seed, self._bench = subject, case, seed, bench
+        self.spec: Spec = spec_of(case, bench.device)
+        self._inputs: Inputs = draw(case, seed, "before", bench.device)
+        self._bytes_before = memory.allocated_bytes(bench.device)
+        prepare = importlib.import_module(subject.module).prepare
+        start = time.perf_counter()
+        self._attention: Attention = prepare(self.spec, **subject.options)
+        bench.wait()
+        self.prepare_s = time.perf_counter() - start
+        self._timer: Timer = bench.timer(self._call())
+
+    def first_call(self) -> Done:
+        """Call once, compilation included."""
+        start = time.perf_counter()
+        self._call()()
+        self._bench.wait()
+        return Done(time.perf_counter() - start)
+
+    def check(self, stage: Literal["before", "after"]) -> Checked:
+        """Compare with the oracle, on the timed inputs (before) or on fresh ones (after)."""
+        inputs = self._inputs
+        if stage == "after":
+            inputs = draw(self._case, self._seed, stage, self._bench.device)
+        found = agreement.check(
+            self._attention, self.spec, inputs, biased=self._subject.biased, seed=self._seed
+        )
+        return Checked(found.agrees, found.error, found.budget, found.where)
+
+    def take_turn(self) -> Sampled:
+        """Take one turn's samples."""
+        return self._timer.take()
+
+    def replay(self) -> Sampled:
+        """Take one turn of replays of a CUDA graph of the call, as the series `graph`."""
+        sampled = self._bench.timer(captured(self._call(), self._bench.device)).take()
+        (on_device,) = (one for one in sampled.series if one.name == "device")
+        return Sampled([Samples("graph", on_device.samples_ns)], 1, sampled.retaken)
+
+    def weigh(self) -> Weighed:
+        """Find what one call allocates and what the variant keeps."""
+        inputs = self._inputs
+        tensors = (inputs.q, inputs.k, inputs.v, inputs.slopes)
+        device = self._bench.device
+        if device.type == "cuda":
+            weight = memory.weigh_on_cuda(self._call(), self._bytes_before, device)
+        else:
+            weight = memory.weigh_on_cpu(self._call(), self._attention, tensors)
+        return Weighed(**vars(weight))
+
+    def name_kernels(self) -> Named:
+        """Name the kernels of one profiled call."""
+        return Named(kernels.of(self._call(), self._bench.device))
+
+    def _call(self) -> Callable[[], object]:
+        """Return the call that is timed, without arguments."""
+        attention, inputs = self._attention, self._inputs
+        q, k, v, slopes, dout = inputs.q, inputs.k, inputs.v, inputs.slopes, inputs.dout
+        if dout is None:
+            return lambda: attention(q, k, v, slopes)
+
+        def forward_and_backward() -> tuple[Tensor, ...]:
+            return torch.autograd.grad(attention(q, k, v, slopes), (q, k, v), dout)
+
+        return forward_and_backward
