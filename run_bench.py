@@ -19,6 +19,63 @@ from suite.run import Cells
 FORMATS = ("simple", "github", "csv", "json")
 METRICS = ("time", "memory", "error", "start", "clock")
 KINDS = ("variants", "sweeps")
+VERDICT_FORMATS = ("simple", "github", "json")
+GATE = click.option(
+    "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."
+)
+
+
+def grid_options(command: Any) -> Any:
+    """Add the options that say what is measured, on which device and how patiently."""
+    for option in reversed(
+        (
+            click.option(
+                "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
+            ),
+            click.option("--sweep", help="Name: `list sweeps`; without it the device's default."),
+            click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
+            click.option("--dtypes", help="Any of float32,bfloat16,float16."),
+            click.option("--modes", help="Any of forward,backward (backward is both together)."),
+            click.option("--variants", help="Names: `list variants`."),
+            click.option("--batch", type=int, help="Batch size."),
+            click.option("--heads", type=int, help="Heads."),
+            click.option("--head-dim", type=int, help="Size of a head."),
+            click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
+            click.option(
+                "--step-timeout", default="120s", show_default=True, help="Limit of one step."
+            ),
+            click.option(
+                "--seed", type=int, default=0, show_default=True, help="Of inputs and orders."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def pair_options(command: Any) -> Any:
+    """Add the options of commands that measure pairs."""
+    for option in reversed(
+        (
+            grid_options,
+            click.option(
+                "--pairs", type=int, default=8, show_default=True, help="Pairs of each stage."
+            ),
+            click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
+            GATE,
+            click.option(
+                "--format",
+                "layout",
+                type=click.Choice(VERDICT_FORMATS),
+                default="simple",
+                show_default=True,
+                help="simple and github are for people.",
+            ),
+            click.option("--out", type=click.Path(path_type=Path), help="File of pairs to write."),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(invoke_without_command=True)
@@ -39,20 +96,9 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@click.option("--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one.")
-@click.option("--sweep", help="Name: `list sweeps`; without it the device's default.")
-@click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024.")
-@click.option("--dtypes", help="Any of float32,bfloat16,float16.")
-@click.option("--modes", help="Any of forward,backward (backward is both together).")
-@click.option("--variants", help="Names: `list variants`. The baseline always joins them.")
-@click.option("--batch", type=int, help="Batch size.")
-@click.option("--heads", type=int, help="Heads.")
-@click.option("--head-dim", type=int, help="Size of a head.")
-@click.option("--logit-scale", type=float, help="Factor on the random q, k and v.")
+@grid_options
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
-@click.option("--step-timeout", default="120s", show_default=True, help="Limit of one step.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of inputs and orders.")
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results file to write.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Results file to complete.")
@@ -185,6 +231,156 @@ def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
     _show(render(groups(read_files), layout, metric))
 
 
+@cli.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("head", type=click.Path(path_type=Path), required=False)
+@GATE
+@click.option("--across", type=click.Choice(["software"]), multiple=True, help="Compare versions.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(VERDICT_FORMATS),
+    default="simple",
+    show_default=True,
+    help="simple and github are for people.",
+)
+def compare(base: Path, head: Path | None, gate: str, across: Sequence[str], layout: Any) -> None:
+    """Say of each cell whether it regressed; exit 1 if one did.
+
+    BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
+    is one file of pairs that `ab` wrote. Separate runs see large changes only: `ab` sees small ones.
+
+    \b
+    Example:
+      python run_bench.py compare results/before.jsonl results/after.jsonl
+    """
+    from reports import versus
+    from suite.plan import share
+    from suite.store import read
+
+    least = share("--gate", gate)
+    before = read(base)
+    after = None if head is None else read(head)
+    for file in (before, after):
+        _warn(file.warnings if file else [])
+    if after is None:
+        _judge(versus.of_duel(before), layout)
+    else:
+        _judge(versus.of_files(before, after, least, across), layout)
+
+
+@cli.command()
+@click.option("--base", help="A git reference, such as main or HEAD~1.")
+@click.option("--base-python", help="Another interpreter, and so another torch.")
+@pair_options
+def ab(base: str | None, base_python: str | None, layout: Any, **asked: Any) -> None:
+    """Compare this tree with another version of it, in pairs.
+
+    The other is a git reference or an interpreter. Base and head take turns slice by slice in
+    pairs of fresh processes. What looks slower after the first stage is measured again in a second
+    before it raises an alarm. Exits 1 for a regression. The suite is this tree's on both sides;
+    only variants or interpreter differ.
+
+    \b
+    Example:
+      python run_bench.py ab --base main --budget 5m
+      python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
+    """
+    from suite import sides
+    from suite.machine import software
+
+    if (base is None) == (base_python is None):
+        raise click.UsageError("give --base REF or --base-python EXE, one of them")
+    if base is not None:
+        with sides.of_reference(base, software()) as side:
+            _judge(_duel(side, **asked), layout)
+    elif base_python is not None:
+        _judge(_duel(sides.of_python(base_python), **asked), layout)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
+@pair_options
+def aa(files: Sequence[Path], inject: str | None, layout: Any, **asked: Any) -> None:
+    """Compare this tree with itself: can `ab` be trusted here?
+
+    Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
+    then tell the false-alarm rate, the spread by cell and what slowdown is found how often.
+    --pairs 0 measures nothing and tells of FILES alone. Exits 1 when something is slower.
+
+    \b
+    Example:
+      python run_bench.py aa --pairs 20 --out results/aa.jsonl
+      python run_bench.py aa --pairs 0 results/aa*.jsonl
+      python run_bench.py aa --inject 5% --variants sdpa_key
+    """
+    from reports import calibrated, calibration
+    from reports.verdicts import render
+    from suite import sides
+    from suite.machine import software
+    from suite.plan import share
+    from suite.store import read
+
+    earlier = [read(file) for file in files]
+    if asked["pairs"] == 0:
+        if not earlier:
+            raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
+        comparison = None
+    else:
+        injected = None if inject is None else share("--inject", inject)
+        asked["out"] = out = asked["out"] or _default_path("aa")
+        comparison = _duel(sides.head(software(), "itself"), inject=injected, **asked)
+        earlier += [read(out)] if injected is None else []
+    pairs = calibration.pairs_of(earlier)
+    if comparison is not None:
+        _show(render(comparison, layout))
+    if len(pairs) > 1:
+        rates = calibration.calibrate(pairs, share("--gate", asked["gate"]))
+        _show(f"\n{calibrated.render(rates)}")
+    if comparison is not None and comparison.regressed:
+        raise SystemExit(1)
+
+
+def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked: Any) -> Any:
+    """Measure base against this tree and return what became of each cell."""
+    from reports.duel import between
+    from reports.progress import progress
+    from suite import devices, plan
+    from suite.fingerprint import fingerprint
+    from suite.sweeps import PAIRED_SWEEP
+
+    pairs, inject = asked.pop("pairs"), asked.pop("inject", None)
+    used = devices.chosen(asked.pop("device"))
+    asked["sweep"] = asked["sweep"] or PAIRED_SWEEP
+    own = plan.paired(plan.plan(device=used.name, passes=None, **asked))
+    machine = fingerprint(own, sys.argv[1:], used)
+    path = out or _default_path(f"pairs-{machine.hardware.key}")
+    if path.exists():
+        raise click.UsageError(f"--out {path} exists; name a new file")
+    with progress() as watch:
+        return between(
+            base,
+            machine,
+            used.uuid,
+            path,
+            watch,
+            pairs=pairs,
+            budget_s=None if budget is None else plan.seconds("--budget", budget),
+            gate=plan.share("--gate", gate),
+            inject=inject,
+        )
+
+
+def _judge(comparison: Any, layout: Any) -> None:
+    """Show a comparison, and exit 1 for a regression."""
+    from reports.verdicts import render
+
+    _show(render(comparison, layout))
+    if comparison.regressed:
+        raise SystemExit(1)
+
+
 def _show(text: str) -> None:
     """Print to stdout; a reader who has seen enough (`| head`) is no error."""
     try:
@@ -269,10 +465,12 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
+    from reports.duel import BudgetTooSmall
     from suite.devices import NoDevice
     from suite.handle import LaneFault
     from suite.plan import BadRequest
     from suite.run import RunFailed
+    from suite.sides import NoSide
     from suite.store import NotWritten, StoreError
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -280,7 +478,14 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except NotWritten as error:
         _end(3, error)
-    except (click.UsageError, BadRequest, NoDevice, StoreError) as error:
+    except (
+        click.UsageError,
+        BadRequest,
+        BudgetTooSmall,
+        NoDevice,
+        NoSide,
+        StoreError,
+    ) as error:
         _end(2, error)
     except (RunFailed, LaneFault, Stopped, OSError) as error:
         _end(3, error)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from reports.row import Row
 from suite.case import Case
 from suite.devices import chosen
 from suite.fingerprint import fingerprint
-from suite.record import Agreement, CellRecord, Plan, Time
+from suite.record import Agreement, CellRecord, Ended, Plan, Time
 from suite.run import Run
 from suite.store import Store, read
 from suite.sweeps import SWEEPS
@@ -100,7 +100,7 @@ class Stopwatch:
     """Watches a run and notes when its races begin and end."""
 
     def __init__(self) -> None:
-        self.races: dict[tuple[Case, int], list[float]] = {}
+        self.races: dict[str, list[float]] = {}
         self._current: list[float] = []
 
     def begin(self, cells: int) -> None:
@@ -113,11 +113,9 @@ class Stopwatch:
         elif doing == "check again" and len(self._current) == 1:
             self._current.append(time.perf_counter())
 
-    def raced(
-        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
-    ) -> None:
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
         """Keep the race's two instants."""
-        self.races[case, pass_number] = self._current
+        self.races[what] = self._current
         self._current = []
 
 
@@ -132,10 +130,11 @@ def raced(file: Path) -> tuple[list[Row], list[float]]:
     store.close()
     results = read(file)
     times = [record for record in results.records if isinstance(record, Time)]
-    spent: Callable[[Case, int], float] = lambda case, number: sum(  # noqa: E731
-        timed_s(one) for one in times if (one.case, one.pass_number) == (case, number)
-    )
-    shares = [spent(*race) / (end - start) for race, (start, end) in watch.races.items()]
+    spent_s: dict[str, float] = {}
+    for one in times:
+        what = f"pass {one.pass_number}, {one.case.id}"
+        spent_s[what] = spent_s.get(what, 0.0) + timed_s(one)
+    shares = [spent_s[what] / (end - start) for what, (start, end) in watch.races.items()]
     return groups([results])[0].rows, shares
 
 

@@ -45,7 +45,7 @@ def groups(files: Sequence[Results]) -> list[Group]:
 def _group(files: Sequence[Results]) -> Group:
     machine = files[0].machine
     rows: list[Row] = []
-    for case, variants in _cells(files).items():
+    for case, variants in cells_of(files).items():
         own = [_row(machine, case, name, passes) for name, passes in variants.items()]
         relate(own, {name: _times(passes) for name, passes in variants.items()})
         rows += own
@@ -54,7 +54,8 @@ def _group(files: Sequence[Results]) -> Group:
     return Group(machine, [record for record in records if isinstance(record, Canary)], rows)
 
 
-def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
+def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
+    """Return the records of each cell, those planned and those found; base sides apart."""
     cells: dict[Case, dict[str, Passes]] = {}
     for number, file in enumerate(files):
         plan = file.machine.plan
@@ -63,7 +64,7 @@ def _cells(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
             for name in plan.variants:
                 by_variant.setdefault(name, {})
         for record in file.records:
-            if isinstance(record, CellRecord):
+            if isinstance(record, CellRecord) and getattr(record, "side", "head") == "head":
                 by_variant = cells.setdefault(record.case, {})
                 passes = by_variant.setdefault(record.variant, {})
                 passes.setdefault((number, record.pass_number), []).append(record)

@@ -23,19 +23,20 @@ regression that isn't flagged is lost for good."""
 
 CONFIRM_RATE = 0.04
 """Holm's level over the suspects in stage two: times SUSPECT_RATE well below the 1% allowed, since
-unequal and autocorrelated spreads double the product; 0.025 would cost +3% four points of power."""
+unequal or autocorrelated spreads double the product; at 0.025 three fewer of 100 slowdowns of 3%
+are found."""
 
 AT_ONCE_RATE = 0.005
 """Benjamini-Hochberg's q where two files are all there is and nothing can be confirmed: at 0.01,
 three passes a side with spreads of 2.5% to 10% raised a false alarm in 2% of simulations."""
 
 FLOOR = 0.01
-"""No smaller estimate is called slower or faster: nobody acts on less than 1%, and differences of
-memory layout between two builds of the same code reach that far."""
+"""No smaller estimate is called slower or faster: however many pairs make it certain,
+nobody acts on less than 1%."""
 
 MARGIN = 0.03
 """What two cells may differ by and still be the same: the smallest slowdown that six pairs of
-spread 2% find reliably, so that a smaller margin would leave every cell inconclusive."""
+spread 2% find in four comparisons of five; 2% would leave nearly half of like cells undecided."""
 
 SAME_LEVEL = 0.90
 """Two one-sided tests at 5% each are this interval inside the margins (Schuirmann 1987, J.

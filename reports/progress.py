@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from suite.case import Case
-from suite.record import Agreement, CellRecord, Fault
+from suite.record import Agreement, Ended, Fault
 from suite.watch import Watch
 
 
@@ -20,23 +20,18 @@ class PlainProgress:
 
     def begin(self, cells: int) -> None:
         """Say how much there is to do."""
-        self._cells = cells
+        self._cells, self._done = cells, 0
         self._start = time.monotonic()
         _say(f"{cells} cells to measure")
 
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Say nothing: steps are too many for a log."""
 
-    def raced(
-        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
-    ) -> None:
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
         """Say what became of a race and how long the rest may take."""
         self._done += cells
         left = _left(self._start, self._done, self._cells)
-        _say(
-            f"[{self._done}/{self._cells} cells, {left} left] "
-            f"pass {pass_number}, {case.id}: {outcome(records, cells)}"
-        )
+        _say(f"[{self._done}/{self._cells} cells, {left} left] {what}: {outcome(records, cells)}")
 
 
 class LiveProgress:
@@ -61,26 +56,22 @@ class LiveProgress:
 
     def begin(self, cells: int) -> None:
         """Show the bar."""
-        self._cells = cells
+        self._cells, self._done = cells, 0
         self._start = time.monotonic()
-        self._progress.update(self._task, total=cells)
+        self._progress.update(self._task, total=cells, completed=0)
         self._progress.start()
 
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Show the cell, the variant and its step."""
         self._progress.update(self._task, description=f"{case.id} {variant}: {doing}")
 
-    def raced(
-        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
-    ) -> None:
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
         """Move the bar, and keep a line for a race in which something went wrong."""
         self._done += cells
         left = _left(self._start, self._done, self._cells)
         self._progress.update(self._task, advance=cells, left=f", {left} left")
         if any(isinstance(record, Fault | Agreement) and _bad(record) for record in records):
-            self._progress.console.print(
-                f"pass {pass_number}, {case.id}: {outcome(records, cells)}", highlight=False
-            )
+            self._progress.console.print(f"{what}: {outcome(records, cells)}", highlight=False)
 
     def stop(self) -> None:
         """Take the bar away."""
@@ -100,7 +91,7 @@ def progress() -> Iterator[Watch]:
         live.stop()
 
 
-def outcome(records: Sequence[CellRecord], cells: int) -> str:
+def outcome(records: Sequence[Ended], cells: int) -> str:
     """Return in a few words what became of a race's cells."""
     bad = {
         record.variant: record.status if isinstance(record, Fault) else "disagrees"

@@ -1,11 +1,11 @@
 """The lanes of one pass: one for each variant, started together, replaced when they die."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from suite.handle import LAUNCH, Handle
+from suite.handle import LAUNCH, Handle, Launch
 from suite.machine import Policy
 from variants.catalog import Variant
 
@@ -19,7 +19,7 @@ class Crew:
         policy: Policy,
         cache: Path,
         device: str = "cpu",
-        launch: Sequence[str] = LAUNCH,
+        launch: Launch = LAUNCH,
     ) -> None:
         """Take note of what lanes are made of; none is started yet."""
         self._launch = launch
@@ -41,17 +41,21 @@ class Crew:
         for lane in self._lanes.values():
             lane.end()
 
+    def begin(self, names: Iterable[str]) -> None:
+        """Start a lane for each name that has no living one, without waiting for it."""
+        for name in names:
+            if name not in self._lanes or not self._lanes[name].alive:
+                self._lanes[name] = Handle(
+                    self._variants[name], self._policy, self._cache, self._device, self._launch
+                )
+
     def ready(self, names: Iterable[str]) -> list[Handle]:
         """Return a living lane for each name, once all of them are ready to work.
 
         Raises LaneFault when a lane can't start.
         """
         wanted = list(names)
-        for name in wanted:
-            if name not in self._lanes or not self._lanes[name].alive:
-                self._lanes[name] = Handle(
-                    self._variants[name], self._policy, self._cache, self._device, self._launch
-                )
+        self.begin(wanted)
         for name in wanted:
             self._lanes[name].wait_until_ready()
         return [self._lanes[name] for name in wanted]

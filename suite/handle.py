@@ -8,11 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -23,9 +22,18 @@ from variants.catalog import Variant
 
 START_LIMIT_S = 120.0
 HANG_UP_LIMIT_S = 5.0
-LAUNCH = (sys.executable, "-m", "suite.lane")
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 _A = TypeVar("_A", bound=Answer)
+
+
+class Launch(NamedTuple):
+    """How a lane is started: a command, and the folder that its code is imported from."""
+
+    command: tuple[str, ...]
+    folder: Path = ROOT
+
+
+LAUNCH = Launch((sys.executable, "-m", "suite.lane"))
 
 
 class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
@@ -47,7 +55,7 @@ class Handle:
         policy: Policy,
         compile_cache: Path,
         device: str = "cpu",
-        launch: Sequence[str] = LAUNCH,
+        launch: Launch = LAUNCH,
     ) -> None:
         """Start the child process on `device`; it gets ready while the parent goes on."""
         self.variant = variant
@@ -60,8 +68,8 @@ class Handle:
         ]
         with theirs:
             self._process = subprocess.Popen(
-                [*launch, *map(str, words)],
-                cwd=ROOT,
+                [*launch.command, *map(str, words)],
+                cwd=launch.folder,
                 env=_environment(policy, compile_cache),
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,

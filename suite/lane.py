@@ -98,8 +98,8 @@ class Lane:
         match step:
             case Foresee(case):
                 return foresee(self._subject, case, self._bench.device)
-            case Prepare(case, seed):
-                self._prepared = Prepared(self._subject, case, seed, self._bench)
+            case Prepare(case, seed, slowed_by):
+                self._prepared = Prepared(self._subject, case, seed, self._bench, slowed_by)
                 return Done(self._prepared.prepare_s)
             case Drop() | EmptyCaches():
                 return self._emptied(dropping=isinstance(step, Drop))

@@ -1,7 +1,10 @@
 """From what was asked for on the command line to a plan; refuses what can't be measured."""
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from suite.case import DTYPES, MODES
 from suite.fingerprint import differences
@@ -67,6 +70,12 @@ def plan(
     )
 
 
+def paired(whole: Plan) -> Plan:
+    """Return a plan for pairs: one pass, and no baseline, since base and head are each other's."""
+    names = tuple(name for name in whole.variants if name != BASELINE.name)
+    return msgspec.structs.replace(whole, variants=names, passes=1)
+
+
 def check_resumable(before: Machine, now: Machine) -> None:
     """Raise BadRequest unless a run begun by `before` can go on here and now."""
     differing = differences(now, before)
@@ -105,6 +114,17 @@ def seconds(option: str, text: str) -> float:
         value = 0.0
     if not 0 < value < 7 * 24 * 3600:
         raise BadRequest(f"{option} {text}: give a duration such as 90s, 8m or 1h")
+    return value
+
+
+def share(option: str, text: str) -> float:
+    """Read a share such as 5%. Raises BadRequest for anything else."""
+    try:
+        value = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise BadRequest(f"{option} {text}: give a share such as 5%")
     return value
 
 

@@ -15,6 +15,7 @@ from suite.cuda_graph import captured
 from suite.inputs import Inputs, draw, spec_of
 from suite.protocol import Checked, Done, Foreseen, Named, Sampled, Weighed
 from suite.series import Samples
+from suite.slowdown import slowed
 from suite.timer import Bench, Timer
 from variants.problem import Attention, Spec
 
@@ -47,8 +48,10 @@ def foresee(subject: Subject, case: Case, device: torch.device) -> Foreseen:
 class Prepared:
     """A case's inputs and the attention that a variant prepared for it."""
 
-    def __init__(self, subject: Subject, case: Case, seed: int, bench: Bench) -> None:
-        """Draw the inputs, then let the variant prepare."""
+    def __init__(
+        self, subject: Subject, case: Case, seed: int, bench: Bench, slowed_by: float = 0.0
+    ) -> None:
+        """Draw the inputs, then let the variant prepare; `slowed_by` is planted in timed calls."""
         self._subject, self._case, self._seed, self._bench = subject, case, seed, bench
         self.spec: Spec = spec_of(case, bench.device)
         self._inputs: Inputs = draw(case, seed, "before", bench.device)
@@ -58,7 +61,8 @@ class Prepared:
         self._attention: Attention = prepare(self.spec, **subject.options)
         bench.wait()
         self.prepare_s = time.perf_counter() - start
-        self._timer: Timer = bench.timer(self._call())
+        self._slowed_by = slowed_by
+        self._timer: Timer | None = None
 
     def first_call(self) -> Done:
         """Call once, compilation included."""
@@ -79,6 +83,11 @@ class Prepared:
 
     def take_turn(self) -> Sampled:
         """Take one turn's samples."""
+        if self._timer is None:
+            call = self._call()
+            self._timer = self._bench.timer(
+                slowed(call, self._slowed_by) if self._slowed_by else call
+            )
         return self._timer.take()
 
     def replay(self) -> Sampled:

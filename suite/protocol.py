@@ -18,10 +18,15 @@ class Foresee(msgspec.Struct, tag=True):
 
 
 class Prepare(msgspec.Struct, tag=True):
-    """Draw the case's inputs and prepare the variant for it."""
+    """Draw the case's inputs and prepare the variant for it.
+
+    `slowed_by` is a share of its own time that every timed call is to take longer: a slowdown
+    planted to see it found.
+    """
 
     case: Case
     seed: int
+    slowed_by: float = 0.0
 
 
 class FirstCall(msgspec.Struct, tag=True):

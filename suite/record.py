@@ -23,6 +23,11 @@ Status = Literal[
 ]
 
 
+PairSide = Literal["base", "head"]
+SIDES: tuple[PairSide, ...] = ("base", "head")
+Stage = Literal["first", "second"]
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run sets out to measure: every case in every variant, so many times over."""
 
@@ -87,6 +92,7 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     error: float | None
     budget: float
     where: str
+    side: PairSide = "head"
 
 
 class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +157,7 @@ class Memory(_Line, frozen=True, tag="memory"):
     reserved_bytes: int | None
     nvml_bytes: int | None
     nvml: str
+    side: PairSide = "head"
 
 
 class Fault(_Line, frozen=True, tag="fault"):
@@ -162,7 +169,43 @@ class Fault(_Line, frozen=True, tag="fault"):
     status: Status
     step: str
     reason: str
+    side: PairSide = "head"
 
 
-Record = Machine | Canary | Limit | Agreement | Time | Memory | Fault
+class Versus(_Line, frozen=True, tag="versus"):
+    """What a file of pairs compares, and how it was planned before anything was measured.
+
+    `pairs` are the numbers of pairs of the first and the second stage, `gate` the least change
+    that may raise an alarm, and `injected` the slowdown put into a cell of the head's, by its name.
+    """
+
+    base: str
+    head: str
+    base_software: dict[str, str]
+    head_software: dict[str, str]
+    pairs: tuple[int, int]
+    gate: float
+    injected: dict[str, float] = {}
+
+
+class Pair(_Line, frozen=True, tag="pair"):
+    """One pair of fresh processes: of each round what a call took (base, head), in nanoseconds.
+
+    A figure is the median of a slice. `pair_number` is shared by the cells measured together.
+    """
+
+    case: Case
+    variant: str
+    pair_number: int
+    stage: Stage
+    rounds: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if not self.rounds or min(map(min, self.rounds)) <= 0:
+            raise ValueError("a pair needs rounds, each with times over 0 ns")
+
+
+Record = Machine | Canary | Limit | Agreement | Time | Memory | Fault | Versus | Pair
 CellRecord = Agreement | Time | Memory | Fault
+PairRecord = Agreement | Memory | Fault | Pair
+Ended = CellRecord | Pair

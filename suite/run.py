@@ -10,7 +10,7 @@ from random import Random
 from suite.case import Case
 from suite.compile_cache import compile_cache
 from suite.crew import Crew
-from suite.handle import LAUNCH, Handle, LaneFault
+from suite.handle import LAUNCH, Handle, LaneFault, Launch
 from suite.heats import heats
 from suite.machine import Policy
 from suite.nvml import Absent, Gpu
@@ -32,7 +32,7 @@ class RunFailed(Exception):  # noqa: N818 - says what became of the run
 
 @dataclass(frozen=True)
 class Run:
-    """A plan and what it is measured with: lanes made by the command `launch`, and a GPU to watch.
+    """A plan and what it is measured with: lanes made by `launch`, and a GPU to watch.
 
     Results go to `store`, progress to `watch`. With `budget_s` no race begins that is not expected
     to end within so many seconds, and the first pass takes the most telling cases first.
@@ -45,7 +45,7 @@ class Run:
     watch: Watch
     gpu: Gpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
     budget_s: float | None = None
-    launch: Sequence[str] = LAUNCH
+    launch: Launch = LAUNCH
 
     def measure(self, finished: Cells = frozenset()) -> None:
         """Measure what of the plan is not `finished`; every pass has fresh lanes.
@@ -92,7 +92,7 @@ class Run:
             )
             schedule.raced(case, time.monotonic() - began, starting_s)
             compiled.update((case, name) for name in names)
-            self.watch.raced(case, number, ended, len(names))
+            self.watch.raced(f"pass {number}, {case.id}", ended, len(names))
 
     def _race(
         self, case: Case, number: int, names: Sequence[str], cold: frozenset[str], crew: Crew

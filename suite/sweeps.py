@@ -83,6 +83,12 @@ SWEEPS = {
         modes=("forward", "backward"),
         shapes=(MPT_7B, FALCON_RW_1B),
     ),
+    "ci": Sweep(
+        "what `ab` and `aa` compare: everyday lengths, the same on every device",
+        lengths=(512, 1024),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+    ),
     "smoke": Sweep(
         "does every variant run here? One pass over a tiny case; no figure to quote",
         lengths=(128,),
@@ -91,4 +97,5 @@ SWEEPS = {
         passes=1,
     ),
 }
+PAIRED_SWEEP = "ci"
 DEFAULT_SWEEPS = {"cpu": "quick", "cuda": "gpu"}

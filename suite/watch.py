@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from suite.case import Case
-from suite.record import CellRecord
+from suite.record import Ended
 
 
 class Watch(Protocol):
@@ -16,10 +16,8 @@ class Watch(Protocol):
     def step(self, case: Case, variant: str, doing: str) -> None:
         """This is being done now."""
 
-    def raced(
-        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
-    ) -> None:
-        """A case's race is over: its records, and how many cells came to their end with it."""
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
+        """A race or a pair is over: in words, its records, and how many cells ended with it."""
 
 
 class Silence:
@@ -31,7 +29,5 @@ class Silence:
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Say nothing."""
 
-    def raced(
-        self, case: Case, pass_number: int, records: Sequence[CellRecord], cells: int
-    ) -> None:
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
         """Say nothing."""

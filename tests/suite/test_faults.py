@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from suite.case import Case
 from suite.devices import chosen
 from suite.fingerprint import fingerprint
+from suite.handle import Launch
 from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
 from suite.run import Run
 from suite.store import Store, read
@@ -110,7 +111,7 @@ def measure(file: Path, watch: Watch | None = None) -> None:
     store = Store(file)
     try:
         store.append([machine])
-        launch = (sys.executable, "-S", "-m", "tests.fakes.lane")
+        launch = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
         Run(plan, VARIANTS, machine.policy, store, watch or Silence(), launch=launch).measure()
     finally:
         store.close()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from suite.case import Case
 from suite.devices import chosen
 from suite.fingerprint import fingerprint
+from suite.handle import Launch
 from suite.heats import USABLE_SHARE, side_by_side
 from suite.protocol import Foreseen
 from suite.record import Fault, Plan, Time
@@ -79,7 +80,7 @@ def measured(folder: Path, *, foreseen: bool, **needs: int) -> tuple[list[Time],
     file = folder / "run.jsonl"
     store = Store(file)
     paths = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    launch = (sys.executable, "-S", "-m", "tests.fakes.crowded_lane")
+    launch = Launch((sys.executable, "-S", "-m", "tests.fakes.crowded_lane"))
     with mock.patch.dict(os.environ, {"ROOM": json.dumps(room), "PYTHONPATH": paths}):
         store.append([machine])
         Run(plan, VARIANTS, machine.policy, store, Silence(), launch=launch).measure()

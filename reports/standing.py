@@ -1,0 +1,102 @@
+"""Where a cell stands on one side of a comparison: its figures, or the reason why it has none."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reports.cells import Passes, cells_of
+from reports.estimates import log_median_ms
+from suite.case import Case
+from suite.record import Agreement, Canary, CellRecord, Fault, Memory, PairSide, Status, Time
+from suite.store import Results
+
+CANARY_SPREAD = 1.05
+
+Cell = tuple[Case, str]
+
+
+class Standing(NamedTuple):
+    """A cell on one side; `figures` are log times, one a pass, and empty for pairs.
+
+    `error` is the largest of its checks, None where there was no check.
+    """
+
+    status: Status
+    reason: str
+    figures: tuple[float, ...] = ()
+    error: float | None = None
+    peak_bytes: int | None = None
+    persistent_bytes: int | None = None
+
+
+def of_run(results: Results, normalise: bool) -> dict[Cell, Standing]:
+    """Return the standings of a run; `normalise` divides a pass's times by its canary's."""
+    logs = {
+        record.pass_number: math.log(record.median_ms)
+        for record in results.records
+        if isinstance(record, Canary)
+    }
+    found: dict[Cell, Standing] = {}
+    for case, variants in cells_of([results]).items():
+        for name, passes in variants.items():
+            found[case, name] = _standing([one for own in passes.values() for one in own])._replace(
+                figures=_figures(passes, logs if normalise else {})
+            )
+    return found
+
+
+def of_pairs(results: Results, side: PairSide) -> dict[Cell, Standing]:
+    """Return the standings of one side of a file of pairs, from its checks and faults."""
+    by_cell: dict[Cell, list[CellRecord]] = {}
+    for record in results.records:
+        if isinstance(record, Agreement | Memory | Fault) and record.side == side:
+            by_cell.setdefault((record.case, record.variant), []).append(record)
+    return {cell: _standing(records) for cell, records in by_cell.items()}
+
+
+def canaries_differ(base: Results, head: Results) -> bool:
+    """Whether the machine's own speed moved by over 5% between any two passes of two runs."""
+    figures = [
+        record.median_ms
+        for results in (base, head)
+        for record in results.records
+        if isinstance(record, Canary)
+    ]
+    return bool(figures) and max(figures) > CANARY_SPREAD * min(figures)
+
+
+def _standing(records: Sequence[CellRecord]) -> Standing:
+    checks = [record for record in records if isinstance(record, Agreement)]
+    errors = [math.inf if check.error is None else check.error for check in checks]
+    weighed = [record for record in records if isinstance(record, Memory)]
+    status: Status = "measured"
+    reason = ""
+    for record in records:
+        if isinstance(record, Fault) and status == "measured":
+            status, reason = record.status, record.reason
+    for check in checks:
+        if not check.agrees and status == "measured":
+            status, reason = "disagrees", f"{check.where}: {_excess(check)}"
+    return Standing(
+        status,
+        reason,
+        error=max(errors, default=None),
+        peak_bytes=max((one.peak_bytes for one in weighed), default=None),
+        persistent_bytes=max((one.persistent_bytes for one in weighed), default=None),
+    )
+
+
+def _excess(check: Agreement) -> str:
+    if check.error is None:
+        return "no finite error"
+    return f"error {check.error:.1e}, budget {check.budget:.1e}"
+
+
+def _figures(passes: Passes, canaries: dict[int, float]) -> tuple[float, ...]:
+    figures = []
+    for (_, number), records in sorted(passes.items(), key=lambda one: one[0]):
+        logs = [log_median_ms(record) for record in records if isinstance(record, Time)]
+        if logs:
+            figures.append(statistics.fmean(logs) - canaries.get(number, 0.0))
+    return tuple(figures)
