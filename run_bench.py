@@ -59,7 +59,7 @@ def pair_options(command: Any) -> Any:
         (
             grid_options,
             click.option(
-                "--pairs", type=int, default=8, show_default=True, help="Pairs of each stage."
+                "--pairs", type=int, default=6, show_default=True, help="Pairs of each stage."
             ),
             click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
             GATE,
@@ -248,7 +248,7 @@ def compare(base: Path, head: Path | None, gate: str, across: Sequence[str], lay
     """Say of each cell whether it regressed; exit 1 if one did.
 
     BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
-    is one file of pairs that `ab` wrote. Separate runs see large changes only: `ab` sees small ones.
+    is one file of pairs that `ab` wrote. Separate runs see large changes only, `ab` small ones too.
 
     \b
     Example:

@@ -110,13 +110,20 @@ class Handle:
         after any refusal but `unsupported` or `skipped` the lane is ended, so that the next case
         meets a clean process.
         """
+        self.tell(step)
+        return self.hear(step, expected, limit_s)
+
+    def tell(self, step: Step) -> None:
+        """Tell the lane a step, whose answer is still to be heard. Raises LaneFault."""
         self.wait_until_ready()
-        name = type(step).__name__
         try:
             send(self._channel, step)
         except OSError:
-            raise self._death(name) from None
-        return self._receive(expected, name, limit_s)
+            raise self._death(type(step).__name__) from None
+
+    def hear(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+        """Return the answer to a step that the lane was told. Raises LaneFault as `ask` does."""
+        return self._receive(expected, type(step).__name__, limit_s)
 
     def end(self) -> None:
         """Kill the lane and all that it started."""

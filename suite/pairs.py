@@ -30,6 +30,7 @@ from suite.protocol import (
     Prepare,
     Sampled,
     Slice,
+    Step,
     Weigh,
     Weighed,
 )
@@ -168,35 +169,51 @@ class Duel:
         random: Random,
     ) -> PairRecord:
         """Return the pair's record, or the fault of the side that broke."""
-        limit_s = self.plan.step_timeout_s
         rounds: list[tuple[float, float]] = []
         self.watch.step(case, name, f"pair {number}")
+        lanes: dict[PairSide, Handle] = {}
         side: PairSide = "base"
         try:
-            lanes: dict[PairSide, Handle] = {}
             for side, crew in random.sample(crews, len(crews)):
                 (lanes[side],) = crew.ready([name])
-                slowed_by = self._slowed_by(side, (case, name))
-                lanes[side].ask(Prepare(case, self.plan.seed, slowed_by), Done, limit_s)
-                lanes[side].ask(FirstCall(), Done, limit_s)
+            for side, step in self._starting(lanes, (case, name)):
+                lanes[side].hear(step, Done, self.plan.step_timeout_s)
             for _ in range(ROUNDS):
                 took: dict[PairSide, float] = {}
                 for side in random.sample(SIDES, len(SIDES)):
                     took[side] = self._turn_ns(lanes[side])
                 rounds.append((took["base"], took["head"]))
             for lane in lanes.values():
-                lane.ask(Drop(), Done, limit_s)
+                lane.ask(Drop(), Done, self.plan.step_timeout_s)
         except LaneFault as fault:
-            return self._fault(case, name, number, side, fault)
+            broken = next((one for one, lane in lanes.items() if not lane.alive), side)
+            for lane in lanes.values():
+                lane.end()
+            return self._fault(case, name, number, broken, fault)
         return Pair(case, name, number, stage or "first", tuple(rounds))
+
+    def _starting(
+        self, lanes: dict[PairSide, Handle], cell: Cell
+    ) -> Iterator[tuple[PairSide, Step]]:
+        """Tell both lanes to prepare, then to call; yield each answer that is to be heard.
+
+        Nothing is timed yet, so both may be at it at once.
+        """
+        injection = self.injection
+        slowed_by = {"base": 0.0, "head": 0.0}
+        if injection is not None and injection.cell == cell:
+            slowed_by["head"] = injection.share
+        for told in (
+            {side: Prepare(cell[0], self.plan.seed, slowed_by[side]) for side in lanes},
+            {side: FirstCall() for side in lanes},
+        ):
+            for side, step in told.items():
+                lanes[side].tell(step)
+            yield from told.items()
 
     def _fault(self, case: Case, name: str, number: int, side: PairSide, fault: LaneFault) -> Fault:
         record = fault_record(self._setting(case, number), name, fault)
         return msgspec.structs.replace(record, side=side)
-
-    def _slowed_by(self, side: PairSide, cell: Cell) -> float:
-        injection = self.injection
-        return injection.share if injection and side == "head" and injection.cell == cell else 0.0
 
     def _turn_ns(self, lane: Handle) -> float:
         """Return the median of one slice: what a call cost, in nanoseconds."""

@@ -1,10 +1,13 @@
 """A lane that computes nothing and starts at once, for tests of what its parent makes of faults.
 
-The environment variable FAULTS is JSON: a list of [variant, q_len, step, kind].
+The environment variable FAULTS is JSON: a list of [module, q_len, step, kind]. PACES is JSON too:
+of some modules, how much slower than others they are and how far their processes deviate.
 """
 
 import json
+import math
 import os
+import random
 import signal
 import socket
 import sys
@@ -59,7 +62,9 @@ def main(channel_number: str, parent: str, module: str, *_: str) -> None:
     channel = socket.socket(fileno=int(channel_number))
     told = json.loads(os.environ["FAULTS"])
     planned = {(name, length, step): kind for name, length, step, kind in told}
-    q_len = 0
+    factor, deviation = json.loads(os.environ.get("PACES", "{}")).get(module, (1.0, 0.0))
+    factor *= math.exp(random.gauss(0.0, deviation))
+    q_len, slowed_by = 0, 0.0
     send(channel, Ready())
     while True:
         try:
@@ -68,8 +73,15 @@ def main(channel_number: str, parent: str, module: str, *_: str) -> None:
             return
         if isinstance(step, Foresee | Prepare):
             q_len = step.case.q_len
+        if isinstance(step, Prepare):
+            slowed_by = step.slowed_by
         kind = planned.get((module, q_len, name_of(step)))
-        send(channel, right(step) if kind is None else wrong(kind))
+        if kind is not None:
+            send(channel, wrong(kind))
+        elif isinstance(step, Slice):
+            send(channel, paced(factor * (1 + slowed_by)))
+        else:
+            send(channel, right(step))
 
 
 def name_of(step: Step) -> str:
@@ -83,6 +95,11 @@ def right(step: Step) -> Answer:
     if isinstance(step, FindLimits):
         return LimitsFound([Rate(dtype, 1e12, 1e10) for dtype in step.dtypes])
     return RIGHT.get(type(step), Done(0.0))
+
+
+def paced(factor: float) -> Answer:
+    """Return a slice of calls that take so many times a millisecond."""
+    return Sampled([Samples("call", [round(factor * each) for each in SAMPLES_NS])], 1)
 
 
 def wrong(kind: str) -> Answer:

@@ -1,0 +1,205 @@
+"""Pairs of fresh processes, with lanes that compute nothing: what is recorded, who is blamed."""
+
+import json
+import math
+import os
+import statistics
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import psutil
+import pytest
+
+from suite.case import Case
+from suite.compile_cache import compile_cache
+from suite.devices import chosen
+from suite.fingerprint import fingerprint
+from suite.handle import Launch
+from suite.nvml import Absent
+from suite.pairs import ROUNDS, Cell, Duel, Injection
+from suite.record import SIDES, Agreement, Fault, Memory, Pair, Plan, Record
+from suite.run import RunFailed
+from suite.sides import Side
+from suite.store import Store, read
+from suite.watch import Silence
+from variants.catalog import Variant
+
+NAMES = ("first", "second")
+CASES = tuple(
+    Case(heads=1, kv_heads=1, head_dim=8, q_len=n, kv_len=n, dtype="float32") for n in (16, 24)
+)
+CELLS: list[Cell] = [(case, name) for name in NAMES for case in CASES]
+LAUNCH = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
+
+
+def a_side(what: str, names: tuple[str, ...] = NAMES, launch: Launch = LAUNCH) -> Side:
+    """Return a side whose variants' modules carry its name."""
+    return Side(what, launch, {name: Variant(name, f"{what}.{name}") for name in names}, {})
+
+
+class Arena:
+    """A duel over fake lanes and the file that its records go to."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        file: Path,
+        base: Side | None = None,
+        injection: Injection | None = None,
+    ) -> None:
+        plan = Plan(CASES, NAMES, 1, 0, 0.7)
+        machine = fingerprint(plan, [], chosen("cpu"))
+        self.file = file
+        store = Store(file)
+        stack.callback(store.close)
+        store.append([machine])
+        self.duel = Duel(
+            plan=plan,
+            base=base or a_side("base"),
+            head=a_side("head"),
+            policy=machine.policy,
+            caches={side: stack.enter_context(compile_cache()) for side in SIDES},
+            store=store,
+            watch=Silence(),
+            gpu=Absent("no GPU"),
+            injection=injection,
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        return read(self.file).records[1:]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [record for record in self.records if isinstance(record, Pair)]
+
+
+def told(
+    faults: list[tuple[str, int, str, str]] | None = None,
+    paces: dict[str, tuple[float, float]] | None = None,
+) -> dict[str, str]:
+    """Return the environment that tells fake lanes what to do."""
+    paths = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    return {
+        "FAULTS": json.dumps(faults or []),
+        "PACES": json.dumps(paces or {}),
+        "PYTHONPATH": paths,
+    }
+
+
+def test_priming_checks_and_weighs_both_sides_of_every_cell(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.prime() == CELLS
+        kinds = Counter(
+            (type(record).__name__, record.side)
+            for record in arena.records
+            if isinstance(record, Agreement | Memory | Fault)
+        )
+    assert kinds == {
+        (kind, side): n for kind, n in (("Agreement", 8), ("Memory", 4)) for side in SIDES
+    }
+
+
+def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces={"head.first": (1.5, 0.0)})):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.take(CELLS, [1, 2, 3], "first") == CELLS
+        pairs = arena.pairs
+    assert Counter((pair.variant, pair.case, pair.pair_number) for pair in pairs) == {
+        (name, case, number): 1 for case, name in CELLS for number in (1, 2, 3)
+    }
+    assert all(len(pair.rounds) == ROUNDS for pair in pairs)
+    for pair in pairs:
+        ratio = 1.5 if pair.variant == "first" else 1.0
+        assert all(head / base == pytest.approx(ratio) for base, head in pair.rounds)
+
+
+def test_every_pair_has_processes_of_its_own(tmp_path: Path) -> None:
+    paces = {f"{side}.{name}": (1.0, 0.1) for side in SIDES for name in NAMES}
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces=paces)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        arena.duel.take(CELLS, range(1, 6), "first")
+        figures = [
+            statistics.median(math.log(head / base) for base, head in pair.rounds)
+            for pair in arena.pairs
+            if pair.variant == "first" and pair.case == CASES[0]
+        ]
+    assert len(set(figures)) == 5
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_rehearsal_is_not_recorded(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.take(CELLS, [0], None) == CELLS
+        assert arena.records == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("SIGKILL", "crashed"),
+        ("hang", "timed_out"),
+        ("failed", "failed"),
+        ("unsupported", "unsupported"),
+    ],
+)
+@pytest.mark.parametrize("step", ["Prepare", "FirstCall", "Slice", "Drop"])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_side_that_breaks_in_a_pair_costs_its_cell_alone(
+    side: str, step: str, kind: str, status: str, tmp_path: Path
+) -> None:
+    faults = [(f"{side}.second", 24, step, kind)]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        alive = arena.duel.take(CELLS, [1, 2], "first")
+        (fault,) = (record for record in arena.records if isinstance(record, Fault))
+        pairs = arena.pairs
+    assert alive == [cell for cell in CELLS if cell != (CASES[1], "second")]
+    assert (fault.side, fault.status, fault.variant) == (side, status, "second")
+    assert Counter((pair.case, pair.variant) for pair in pairs) == dict.fromkeys(alive, 2)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_cell_that_one_side_has_not_is_not_paired(side: str, tmp_path: Path) -> None:
+    faults = [(f"{side}.first", 16, "FirstCall", "unsupported")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.prime() == CELLS[1:]
+
+
+def test_a_variant_that_base_lacks_is_checked_on_heads_side_alone(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", base=a_side("base", ("second",)))
+        assert arena.duel.prime() == [cell for cell in CELLS if cell[1] == "second"]
+        sides = {
+            record.side
+            for record in arena.records
+            if isinstance(record, Agreement) and record.variant == "first"
+        }
+    assert sides == {"head"}
+
+
+def test_a_slowdown_is_planted_in_one_cell_of_the_head(tmp_path: Path) -> None:
+    slowed = CELLS[2]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", injection=Injection(slowed, 0.05))
+        arena.duel.take(CELLS, [1], "first")
+        ratios = {
+            (pair.case, pair.variant): pair.rounds[0][1] / pair.rounds[0][0] for pair in arena.pairs
+        }
+    assert ratios == {cell: pytest.approx(1.05 if cell == slowed else 1.0) for cell in CELLS}
+
+
+def test_a_side_whose_lanes_cannot_start_is_named(tmp_path: Path) -> None:
+    broken = a_side(
+        "base", launch=Launch((sys.executable, "-c", "raise SystemExit('no torch here')"))
+    )
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", base=broken)
+        with pytest.raises(RunFailed, match=r"the base's lanes can't start: .*no torch here"):
+            arena.duel.prime()
