@@ -183,8 +183,8 @@ class Duel:
                 for side in random.sample(SIDES, len(SIDES)):
                     took[side] = self._turn_ns(lanes[side])
                 rounds.append((took["base"], took["head"]))
-            for lane in lanes.values():
-                lane.ask(Drop(), Done, self.plan.step_timeout_s)
+            for side in SIDES:
+                lanes[side].ask(Drop(), Done, self.plan.step_timeout_s)
         except LaneFault as fault:
             broken = next((one for one, lane in lanes.items() if not lane.alive), side)
             for lane in lanes.values():
