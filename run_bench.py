@@ -350,7 +350,9 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
     from suite.fingerprint import fingerprint
     from suite.sweeps import PAIRED_SWEEP
 
-    pairs, inject = asked.pop("pairs"), asked.pop("inject", None)
+    pairs, inject = plan.pairs(asked.pop("pairs")), asked.pop("inject", None)
+    least = plan.share("--gate", gate)
+    budget_s = None if budget is None else plan.seconds("--budget", budget)
     used = devices.chosen(asked.pop("device"))
     asked["sweep"] = asked["sweep"] or PAIRED_SWEEP
     own = plan.paired(plan.plan(device=used.name, passes=None, **asked))
@@ -366,8 +368,8 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
             path,
             watch,
             pairs=pairs,
-            budget_s=None if budget is None else plan.seconds("--budget", budget),
-            gate=plan.share("--gate", gate),
+            budget_s=budget_s,
+            gate=least,
             inject=inject,
         )
 

@@ -13,6 +13,7 @@ from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import BASELINE, CATALOG, on
 
 LARGEST = 1 << 24
+LEAST_PAIRS, MOST_PAIRS = 4, 1000
 
 
 class BadRequest(Exception):  # noqa: N818 - the user's mistake, not the program's
@@ -115,6 +116,13 @@ def seconds(option: str, text: str) -> float:
     if not 0 < value < 7 * 24 * 3600:
         raise BadRequest(f"{option} {text}: give a duration such as 90s, 8m or 1h")
     return value
+
+
+def pairs(number: int) -> int:
+    """Return a number of pairs a stage. Raises BadRequest below what statistics can use."""
+    if not LEAST_PAIRS <= number <= MOST_PAIRS:
+        raise BadRequest(f"--pairs {number}: give at least {LEAST_PAIRS} and at most {MOST_PAIRS}")
+    return number
 
 
 def share(option: str, text: str) -> float:

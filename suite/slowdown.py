@@ -4,13 +4,14 @@ import statistics
 import time
 from collections.abc import Callable
 
-CALIBRATING_CALLS = 15
+WARM_NS, CALIBRATING_NS = 20_000_000, 80_000_000
+LEAST_CALLS = 9
 
 
 def slowed(call: Callable[[], object], share: float) -> Callable[[], object]:
     """Return `call` followed by a busy loop of so large a share of its own median time."""
-    call()
-    delay_ns = int(share * statistics.median(_elapsed_ns(call) for _ in range(CALIBRATING_CALLS)))
+    _elapsed_of_calls(call, WARM_NS)
+    delay_ns = int(share * statistics.median(_elapsed_of_calls(call, CALIBRATING_NS)))
 
     def slower() -> object:
         result = call()
@@ -22,7 +23,10 @@ def slowed(call: Callable[[], object], share: float) -> Callable[[], object]:
     return slower
 
 
-def _elapsed_ns(call: Callable[[], object]) -> int:
-    start_ns = time.perf_counter_ns()
-    call()
-    return time.perf_counter_ns() - start_ns
+def _elapsed_of_calls(call: Callable[[], object], for_ns: int) -> list[int]:
+    found: list[int] = []
+    while sum(found) < for_ns or len(found) < LEAST_CALLS:
+        start_ns = time.perf_counter_ns()
+        call()
+        found.append(time.perf_counter_ns() - start_ns)
+    return found

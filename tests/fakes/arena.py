@@ -1,0 +1,82 @@
+"""A duel whose lanes compute nothing, and the file that its records go to."""
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from suite.case import Case
+from suite.compile_cache import compile_cache
+from suite.devices import chosen
+from suite.fingerprint import fingerprint
+from suite.handle import Launch
+from suite.nvml import Absent
+from suite.pairs import Cell, Duel, Injection
+from suite.record import SIDES, Pair, Plan, Record
+from suite.sides import Side
+from suite.store import Store, read
+from suite.watch import Silence
+from variants.catalog import Variant
+
+NAMES = ("first", "second")
+CASES = tuple(
+    Case(heads=1, kv_heads=1, head_dim=8, q_len=n, kv_len=n, dtype="float32") for n in (16, 24)
+)
+CELLS: list[Cell] = [(case, name) for name in NAMES for case in CASES]
+LAUNCH = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
+
+
+def a_side(what: str, names: tuple[str, ...] = NAMES, launch: Launch = LAUNCH) -> Side:
+    """Return a side whose variants' modules carry its name."""
+    return Side(what, launch, {name: Variant(name, f"{what}.{name}") for name in names}, {})
+
+
+class Arena:
+    """A duel over fake lanes and the file that its records go to."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        file: Path,
+        base: Side | None = None,
+        injection: Injection | None = None,
+    ) -> None:
+        plan = Plan(CASES, NAMES, 1, 0, 0.7)
+        machine = fingerprint(plan, [], chosen("cpu"))
+        self.file = file
+        store = Store(file)
+        stack.callback(store.close)
+        store.append([machine])
+        self.duel = Duel(
+            plan=plan,
+            base=base or a_side("base"),
+            head=a_side("head"),
+            policy=machine.policy,
+            caches={side: stack.enter_context(compile_cache()) for side in SIDES},
+            store=store,
+            watch=Silence(),
+            gpu=Absent("no GPU"),
+            injection=injection,
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        return read(self.file).records[1:]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [record for record in self.records if isinstance(record, Pair)]
+
+
+def told(
+    faults: list[tuple[str, int, str, str]] | None = None,
+    paces: dict[str, tuple[float, float]] | None = None,
+) -> dict[str, str]:
+    """Return the environment that tells fake lanes what to do."""
+    paths = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    return {
+        "FAULTS": json.dumps(faults or []),
+        "PACES": json.dumps(paces or {}),
+        "PYTHONPATH": paths,
+    }

@@ -1,0 +1,79 @@
+"""A duel is planned before it is measured, and an alarm needs both of its stages."""
+
+import os
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.duel import KEPT_BACK, LEAST_PAIRS, MOST_PAIRS, BudgetTooSmall, fight, planned
+from reports.versus import Comparison
+from suite.record import SIDES, Pair, Versus
+from tests.fakes.arena import CELLS, NAMES, Arena, told
+
+Paces = dict[str, tuple[float, float]]
+NOISE: Paces = {f"{side}.{name}": (1.0, 0.005) for side in SIDES for name in NAMES}
+
+
+def fought(file: Path, paces: Paces, *, budget_s: float | None = None) -> tuple[Comparison, Arena]:
+    """Let base and head fight with lanes of these paces, six pairs a stage."""
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces=NOISE | paces)):
+        arena = Arena(stack, file)
+        return fight(arena.duel, file, pairs=6, budget_s=budget_s, gate=0.01), arena
+
+
+def test_the_same_code_has_one_stage_and_no_alarm(tmp_path: Path) -> None:
+    comparison, arena = fought(tmp_path / "pairs.jsonl", {})
+    assert {line.verdict for line in comparison.lines} <= {"same", "inconclusive"}
+    assert not comparison.regressed
+    assert {pair.stage for pair in arena.pairs} == {"first"}
+
+
+def test_a_slower_variant_is_measured_again_alone_before_the_alarm(tmp_path: Path) -> None:
+    comparison, arena = fought(tmp_path / "pairs.jsonl", {"head.second": (1.2, 0.005)})
+    verdicts = {(line.case, line.variant): line.verdict for line in comparison.lines}
+    assert [verdicts[case.id, name] for case, name in CELLS[2:]] == ["slower", "slower"]
+    assert "slower" not in [verdicts[case.id, name] for case, name in CELLS[:2]]
+    assert comparison.regressed
+    stages = Counter((pair.stage, pair.variant) for pair in arena.pairs)
+    assert stages["second", "second"] == 2 * 6
+    assert stages["first", "first"] == stages["first", "second"] == 2 * 6
+
+
+def test_the_plan_is_in_the_file_before_the_first_pair(tmp_path: Path) -> None:
+    _, arena = fought(tmp_path / "pairs.jsonl", {})
+    (place,) = (n for n, record in enumerate(arena.records) if isinstance(record, Versus))
+    assert not any(isinstance(record, Pair) for record in arena.records[:place])
+    versus = arena.records[place]
+    assert isinstance(versus, Versus)
+    assert (versus.pairs, versus.gate) == ((6, 6), 0.01)
+
+
+def test_a_budget_decides_on_the_number_of_pairs(tmp_path: Path) -> None:
+    _, arena = fought(tmp_path / "pairs.jsonl", {}, budget_s=600.0)
+    (versus,) = (record for record in arena.records if isinstance(record, Versus))
+    assert versus.pairs == (MOST_PAIRS, MOST_PAIRS)
+
+
+def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    with pytest.raises(BudgetTooSmall, match=r"4 a stage are the least; give \d+ s more"):
+        fought(file, {}, budget_s=0.1)
+    assert '"record":"pair"' not in file.read_text()
+
+
+@given(left_s=st.floats(0, 5000), pair_s=st.floats(0.1, 100))
+def test_a_plan_fits_its_budget_though_every_cell_were_suspect(
+    left_s: float, pair_s: float
+) -> None:
+    try:
+        pairs = planned(left_s, pair_s)
+    except BudgetTooSmall:
+        assert 2 * LEAST_PAIRS * pair_s > (1 - KEPT_BACK) * left_s
+    else:
+        assert LEAST_PAIRS <= pairs <= MOST_PAIRS
+        assert 2 * pairs * pair_s <= left_s

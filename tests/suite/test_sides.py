@@ -1,0 +1,153 @@
+"""The sides of a comparison: a git reference beside this tree, or another interpreter under it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from suite import sides
+from suite.sides import NoSide, of_python, of_reference
+
+ROOT = Path(__file__).parents[2]
+CATALOG = """
+from typing import NamedTuple
+
+class Variant(NamedTuple):
+    name: str
+    module: str
+    answers: str = "alibi"
+
+CATALOG = (Variant("no_bias", "variants.no_bias", "no_bias"), Variant("old", "variants.old"))
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    done = subprocess.run(
+        ["git", "-C", folder, *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose first commit has an older catalog, and whose tree has gone on."""
+    folder = tmp_path / "repository"
+    (folder / "variants").mkdir(parents=True)
+    (folder / "suite").symlink_to(ROOT / "suite")
+    (folder / "variants" / "catalog.py").write_text(CATALOG)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "old")
+    git(folder, "tag", "old")
+    (folder / "variants" / "catalog.py").write_text(CATALOG.replace("old", "new"))
+    git(folder, "commit", "--quiet", "--all", "--message", "new")
+    monkeypatch.setattr(sides, "ROOT", folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return folder
+
+
+def left_in(folder: Path) -> list[str]:
+    """Return what a side has left behind."""
+    worktrees = git(folder, "worktree", "list", "--porcelain").split("\n\n")
+    return [*(path.name for path in folder.parent.glob("alibi-bench-side-*")), *worktrees[1:]]
+
+
+def test_a_reference_has_its_own_variants_and_this_tree_s_suite(repository: Path) -> None:
+    with of_reference("old", {"torch": "2.13"}) as side:
+        assert set(side.variants) == {"no_bias", "old"}
+        assert side.variants["old"].module == "variants.old"
+        assert side.what == f"old ({git(repository, 'rev-parse', 'old')[:12]})"
+        assert side.software == {"torch": "2.13"}
+        assert (side.launch.folder / "suite").resolve() == ROOT / "suite"
+    assert left_in(repository) == []
+
+
+def test_what_is_uncommitted_here_is_not_in_the_base(repository: Path) -> None:
+    (repository / "variants" / "catalog.py").write_text("raise SystemExit('half done')")
+    with of_reference("HEAD", {}) as side:
+        assert set(side.variants) == {"no_bias", "new"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_the_worktree_is_removed_whatever_happens(
+    error: type[BaseException], repository: Path
+) -> None:
+    def interrupted() -> None:
+        with of_reference("old", {}):
+            assert len(left_in(repository)) == 2
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert left_in(repository) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(repository: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = repository.parent / f"alibi-bench-side-{dead.pid}-x"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(left / "tree"), "old")
+    living = repository.parent / f"alibi-bench-side-{os.getpid()}-x"
+    living.mkdir()
+    with of_reference("old", {}):
+        assert not left.exists()
+    assert left_in(repository) == [living.name]
+
+
+@pytest.mark.parametrize("reference", ["nosuch", "", "--help", "old:variants", "HEAD~99"])
+def test_a_reference_that_is_no_commit_is_refused_at_once(reference: str, repository: Path) -> None:
+    with pytest.raises(NoSide, match="git knows no such commit here"), of_reference(reference, {}):
+        pass
+    assert left_in(repository) == []
+
+
+def test_without_a_repository_a_reference_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "ROOT", tmp_path)
+    told = "this is no git repository; use --base-python"
+    with pytest.raises(NoSide, match=told), of_reference("main", {}):
+        pass
+
+
+def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
+    git(repository, "rm", "--quiet", "-r", "variants")
+    git(repository, "commit", "--quiet", "--message", "gone")
+    with pytest.raises(NoSide, match=r"has no variants/catalog.py"), of_reference("HEAD", {}):
+        pass
+    assert left_in(repository) == []
+
+
+def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository: Path) -> None:
+    (repository / "variants" / "catalog.py").write_text("import nothing_like_it")
+    git(repository, "commit", "--quiet", "--all", "--message", "broken")
+    told = "No module named 'nothing_like_it'"
+    with pytest.raises(NoSide, match=told), of_reference("HEAD", {}):
+        pass
+    assert left_in(repository) == []
+
+
+def test_another_interpreter_brings_its_own_software() -> None:
+    side = of_python(sys.executable)
+    assert side.launch.command == (sys.executable, "-m", "suite.lane")
+    assert side.software["torch"] != "absent"
+    assert f"torch {side.software['torch']}" in side.what
+
+
+def test_an_interpreter_that_is_not_there_is_refused() -> None:
+    with pytest.raises(NoSide, match="--base-python /no/such/python: no such program"):
+        of_python("/no/such/python")
+
+
+def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
+    )
+    bare.chmod(0o755)
+    with pytest.raises(NoSide, match="No module named 'torch'; it needs what lanes import"):
+        of_python(str(bare))

@@ -1,0 +1,112 @@
+"""`ab` and `aa` as commands, with real lanes: exit codes, and nothing left whatever happens."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
+
+in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is not under git")
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "run_bench.py", *map(str, words)]
+
+
+def bench(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def worktrees() -> list[str]:
+    listed = subprocess.run(
+        ["git", "worktree", "list", "--porcelain"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in listed.stdout.splitlines() if line.startswith("worktree ")]
+
+
+def sides_left(pid: int) -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"alibi-bench-side-{pid}-*"))
+
+
+def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
+    file = tmp_path / "aa.jsonl"
+    words = ("--device", "cpu", "--lengths", "512", "--variants", "sdpa_key", "--inject", "90%")
+    done = bench("aa", *words, "--pairs", "5", "--out", file)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 slower" in done.stdout
+    assert "slowed by 90% on purpose" in done.stdout
+    again = bench("compare", file)
+    assert again.returncode == 1
+    assert "REGRESSED: 1 cell: 1 slower" in again.stdout
+
+
+@in_git
+def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path: Path) -> None:
+    before = worktrees()
+    done = bench(
+        "ab",
+        "--base",
+        "HEAD",
+        *TINY,
+        "--pairs",
+        "4",
+        "--gate",
+        "50%",
+        "--out",
+        tmp_path / "ab.jsonl",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no regression: 1 cell" in done.stdout
+    assert worktrees() == before
+
+
+@in_git
+def test_an_interrupted_comparison_removes_its_worktree(tmp_path: Path) -> None:
+    before = worktrees()
+    words = ("ab", "--base", "HEAD", *TINY, "--pairs", "500", "--out", tmp_path / "ab.jsonl")
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "pair 1:" in line:
+            break
+    assert len(worktrees()) == len(before) + 1
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "interrupted" in said
+    assert worktrees() == before
+    assert sides_left(process.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["ab"], "give --base REF or --base-python EXE"),
+        (["ab", "--base", "HEAD", "--base-python", "python3"], "one of them"),
+        (["ab", "--base-python", "/no/such"], "no such program"),
+        (["aa", "--inject", "5"], "--inject 5: give a share such as 5%"),
+        (["aa", "--gate", "0%"], "--gate 0%: give a share such as 5%"),
+        (["aa", "--pairs", "0"], "name FILES of earlier pairs"),
+        (["aa", "--pairs", "1"], "--pairs 1: give at least 4"),
+        (["compare", "/no/such/file"], "/no/such/file: No such file"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line_before_anything_is_measured(
+    words: list[str], told: str
+) -> None:
+    done = bench(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert told in done.stderr
