@@ -18,7 +18,7 @@ from suite.run import Cells
 
 FORMATS = ("simple", "github", "csv", "json")
 METRICS = ("time", "memory", "error", "start", "clock")
-KINDS = ("variants", "sweeps")
+KINDS = ("variants", "models", "sweeps")
 VERDICT_FORMATS = ("simple", "github", "json")
 GATE = click.option(
     "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."
@@ -33,6 +33,7 @@ def grid_options(command: Any) -> Any:
                 "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
             ),
             click.option("--sweep", help="Name: `list sweeps`; without it the device's default."),
+            click.option("--models", help="Names: `list models`; or a file such as my.json."),
             click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
             click.option("--dtypes", help="Any of float32,bfloat16,float16."),
             click.option("--modes", help="Any of forward,backward (backward is both together)."),
@@ -150,7 +151,7 @@ def run(
 @cli.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_(kind: str) -> None:
-    """Show what can be named: variants or sweeps.
+    """Show what can be named: variants, models or sweeps.
 
     \b
     Example:
@@ -158,7 +159,7 @@ def list_(kind: str) -> None:
     """
     from reports import listing
 
-    _show(listing.variants() if kind == "variants" else listing.sweeps())
+    _show({"variants": listing.variants, "models": listing.models}.get(kind, listing.sweeps)())
 
 
 @cli.command()
@@ -311,7 +312,7 @@ def aa(files: Sequence[Path], inject: str | None, layout: Any, **asked: Any) -> 
 
     \b
     Example:
-      python run_bench.py aa --pairs 20 --out results/aa.jsonl
+      python run_bench.py aa --pairs 24 --out results/aa.jsonl
       python run_bench.py aa --pairs 0 results/aa*.jsonl
       python run_bench.py aa --inject 5% --variants sdpa_key
     """
@@ -323,21 +324,21 @@ def aa(files: Sequence[Path], inject: str | None, layout: Any, **asked: Any) -> 
     from suite.store import read
 
     earlier = [read(file) for file in files]
-    if asked["pairs"] == 0:
-        if not earlier:
-            raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
-        comparison = None
-    else:
+    comparison = None
+    if asked["pairs"] == 0 and not earlier:
+        raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
+    if asked["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject)
-        asked["out"] = out = asked["out"] or _default_path("aa")
-        comparison = _duel(sides.head(software(), "itself"), inject=injected, **asked)
-        earlier += [read(out)] if injected is None else []
-    pairs = calibration.pairs_of(earlier)
-    if comparison is not None:
+        out = asked["out"] = asked["out"] or _default_path("aa")
+        base = sides.head(software(), calibration.ITSELF)
+        comparison = _duel(base, inject=injected, **asked)
         _show(render(comparison, layout))
-    if len(pairs) > 1:
-        rates = calibration.calibrate(pairs, share("--gate", asked["gate"]))
-        _show(f"\n{calibrated.render(rates)}")
+        earlier.append(read(out))
+    pairs = calibration.pairs_of(earlier)
+    if layout != "json":
+        gate = share("--gate", asked["gate"])
+        rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
+        _show(f"\n{calibrated.render(rates) if rates else calibrated.TOO_FEW}")
     if comparison is not None and comparison.regressed:
         raise SystemExit(1)
 
@@ -354,8 +355,9 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
     least = plan.share("--gate", gate)
     budget_s = None if budget is None else plan.seconds("--budget", budget)
     used = devices.chosen(asked.pop("device"))
-    asked["sweep"] = asked["sweep"] or PAIRED_SWEEP
-    own = plan.paired(plan.plan(device=used.name, passes=None, **asked))
+    asked["sweep"] = asked["sweep"] or (None if asked["models"] else PAIRED_SWEEP)
+    of_base = base.variants.values() if asked["variants"] is None else ()
+    own = plan.paired(plan.plan(device=used.name, passes=None, **asked), of_base)
     machine = fingerprint(own, sys.argv[1:], used)
     path = out or _default_path(f"pairs-{machine.hardware.key}")
     if path.exists():

@@ -4,6 +4,8 @@ from tabulate import tabulate
 
 from reports.calibration import EFFECTS, Calibration, Plan
 
+TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 8 or more."
+
 
 def render(calibration: Calibration) -> str:
     """Return the tables and the recommendation."""
@@ -14,7 +16,7 @@ def render(calibration: Calibration) -> str:
         tabulate(spread, ("cell", "spread %"), colalign=("left", "right"), disable_numparse=True),
     ]
     if not calibration.plans:
-        return "\n\n".join([*parts, "Too few pairs to draw comparisons from: give 8 or more."])
+        return "\n\n".join([*parts, TOO_FEW])
     headers = ("pairs a stage", "false alarms", *(f"+{effect:.0%} found" for effect in EFFECTS))
     parts.append(
         tabulate([_line(plan) for plan in calibration.plans], headers, disable_numparse=True)

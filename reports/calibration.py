@@ -15,9 +15,12 @@ import msgspec
 
 from reports.decide import decide, suspects
 from reports.moderated import moderated
-from reports.versus import figures
-from suite.store import Results
+from reports.versus import figure
+from suite.fingerprint import differences
+from suite.record import Pair, Versus
+from suite.store import Results, StoreError
 
+ITSELF = "itself"
 RESAMPLES, RESAMPLES_OF_POWER = 400, 200
 STAGES = (4, 6, 8, 10, 12)
 EFFECTS = (0.02, 0.03, 0.04, 0.05, 0.07, 0.10)
@@ -85,14 +88,31 @@ class Calibration(NamedTuple):
 
 
 def pairs_of(files: Sequence[Results]) -> list[PairFigures]:
-    """Return the first-stage pairs in which no cell is missing, files after one another."""
+    """Return the first-stage pairs in which no cell is missing, files after one another.
+
+    A file with an injected slowdown is left out. Raises StoreError for files of different code,
+    of unlike machines, or that have no whole pair in common.
+    """
+    for file in files:
+        if not any(isinstance(one, Versus) and one.base == ITSELF for one in file.records):
+            raise StoreError(
+                f"{file.path}: no file of aa's; only pairs of the same code tell rates"
+            )
+        if differing := differences(file.machine, files[0].machine):
+            raise StoreError(f"{file.path} beside {files[0].path}: {'; '.join(differing)}")
     found: list[PairFigures] = []
     for file in files:
-        by_cell = {f"{name} {case.id}": own for (case, name), own in figures(file, "first").items()}
-        whole = min(map(len, by_cell.values()), default=0)
-        found += [{cell: own[one] for cell, own in by_cell.items()} for one in range(whole)]
+        if any(isinstance(record, Versus) and record.injected for record in file.records):
+            continue
+        by_number: dict[int, PairFigures] = {}
+        for record in file.records:
+            if isinstance(record, Pair) and record.stage == "first":
+                own = by_number.setdefault(record.pair_number, {})
+                own[f"{record.variant} {record.case.id}"] = figure(record)
+        whole = set().union(*by_number.values())
+        found += [pair for _, pair in sorted(by_number.items()) if pair.keys() == whole]
     cells = set.intersection(*map(set, found)) if found else set()
-    return [{cell: pair[cell] for cell in sorted(cells)} for pair in found]
+    return [{cell: pair[cell] for cell in sorted(cells)} for pair in found if cells]
 
 
 def calibrate(pairs: Sequence[PairFigures], gate: float, seed: int = 0) -> Calibration:

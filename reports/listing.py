@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from suite.models import built_in
 from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import CATALOG, Variant
 
@@ -23,6 +24,26 @@ def words(variant: Variant) -> str:
     return f"{own} ({options})" if options else own
 
 
+def models() -> str:
+    """Return the models' attention, each with its source."""
+    lines = [
+        (
+            model.name,
+            f"{model.batch} x {model.heads}"
+            + (f" ({model.kv_heads} kv)" if model.kv_heads != model.heads else ""),
+            model.head_dim,
+            model.attn,
+            f"max {model.bias_max:g}" + (", /sqrt(d)" if model.slope_scale != "1" else ""),
+            model.scale,
+            ",".join(map(str, model.lengths)),
+            model.source,
+        )
+        for model in built_in().values()
+    ]
+    headers = ("model", "batch x heads", "dim", "mask", "slopes", "scale", "lengths", "source")
+    return tabulate(lines, headers, disable_numparse=True)
+
+
 def sweeps() -> str:
     """Return the named sweeps with their grids."""
     default_on = {name: device for device, name in DEFAULT_SWEEPS.items()}
@@ -32,7 +53,7 @@ def sweeps() -> str:
             ",".join(map(str, sweep.lengths)),
             ",".join(sweep.dtypes),
             ",".join(sweep.modes),
-            f"{sweep.batch} x "
+            f"{sweep.batch or sweep.shapes[0].batch} x "
             + " and ".join(f"{shape.heads} heads of {shape.head_dim}" for shape in sweep.shapes),
             sweep.passes,
             sweep.purpose,

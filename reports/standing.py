@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from reports.cells import Passes, cells_of
@@ -32,16 +32,12 @@ class Standing(NamedTuple):
 
 def of_run(results: Results, normalise: bool) -> dict[Cell, Standing]:
     """Return the standings of a run; `normalise` divides a pass's times by its canary's."""
-    logs = {
-        record.pass_number: math.log(record.median_ms)
-        for record in results.records
-        if isinstance(record, Canary)
-    }
+    logs = {time: log or 0.0 for time, log in _canaries(results)} if normalise else {}
     found: dict[Cell, Standing] = {}
     for case, variants in cells_of([results]).items():
         for name, passes in variants.items():
             found[case, name] = _standing([one for own in passes.values() for one in own])._replace(
-                figures=_figures(passes, logs if normalise else {})
+                figures=_figures(passes, logs)
             )
     return found
 
@@ -56,7 +52,12 @@ def of_pairs(results: Results, side: PairSide) -> dict[Cell, Standing]:
 
 
 def canaries_differ(base: Results, head: Results) -> bool:
-    """Whether the machine's own speed moved by over 5% between any two passes of two runs."""
+    """Whether the machine's own speed moved by over 5% between any two passes of two runs.
+
+    Never where a time lacks its canary: some times divided and others not are incomparable.
+    """
+    if any(log is None for results in (base, head) for _, log in _canaries(results)):
+        return False
     figures = [
         record.median_ms
         for results in (base, head)
@@ -93,10 +94,21 @@ def _excess(check: Agreement) -> str:
     return f"error {check.error:.1e}, budget {check.budget:.1e}"
 
 
-def _figures(passes: Passes, canaries: dict[int, float]) -> tuple[float, ...]:
+def _canaries(results: Results) -> Iterator[tuple[Time, float | None]]:
+    """Yield each time and its canary's logarithm: a resumed pass has a canary for each part."""
+    last: dict[int, float] = {}
+    for record in results.records:
+        if isinstance(record, Canary):
+            last[record.pass_number] = math.log(record.median_ms)
+        elif isinstance(record, Time):
+            yield record, last.get(record.pass_number)
+
+
+def _figures(passes: Passes, canaries: Mapping[Time, float]) -> tuple[float, ...]:
     figures = []
-    for (_, number), records in sorted(passes.items(), key=lambda one: one[0]):
-        logs = [log_median_ms(record) for record in records if isinstance(record, Time)]
-        if logs:
-            figures.append(statistics.fmean(logs) - canaries.get(number, 0.0))
+    for _, records in sorted(passes.items(), key=lambda one: one[0]):
+        times = [record for record in records if isinstance(record, Time)]
+        if times:
+            logs = (log_median_ms(time) - canaries.get(time, 0.0) for time in times)
+            figures.append(statistics.fmean(logs))
     return tuple(figures)

@@ -18,8 +18,13 @@ _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "in
 def render(comparison: Comparison, layout: Format) -> str:
     """Return a comparison in one of the formats; the worst comes first."""
     if layout == "json":
-        return msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode()
-    lines = sorted(comparison.lines, key=lambda line: _WORST_FIRST.index(line.verdict))
+        told = {"regressed": comparison.regressed, "summary": summary(comparison)}
+        told |= msgspec.to_builtins(comparison)
+        return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    lines = sorted(
+        comparison.lines,
+        key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)),
+    )
     table = tabulate(
         [_shown(line) for line in lines],
         _HEADERS,

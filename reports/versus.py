@@ -65,6 +65,9 @@ def of_files(base: Results, head: Results, gate: float, across: Sequence[str] = 
 
     Raises StoreError when they can't be compared, naming the fields.
     """
+    for run in (base, head):
+        if any(isinstance(record, Versus | Pair) for record in run.records):
+            raise StoreError(f"{run.path}: a file of pairs; compare it alone, it has both sides")
     differing = differences(head.machine, base.machine)
     software = set(base.machine.software) | set(head.machine.software)
     of_software = [one for one in differing if one.split()[0] in software]
@@ -91,22 +94,29 @@ def of_duel(results: Results) -> Comparison:
     if versus is None:
         raise StoreError(f"{results.path}: a run and no file of pairs; compare it with another run")
     sides = of_pairs(results, "base"), of_pairs(results, "head")
-    first, second = figures(results, "first"), figures(results, "second")
-    cells = [cell for cell in _measured(*sides) if cell in first]
+    first, second = _first_stage(results), figures(results, "second")
+    cells = list(first)
     places = {place: second[cell] for place, cell in enumerate(cells) if cell in second}
     made = decide([first[cell] for cell in cells], places, versus.gate)
     decisions = dict(zip(cells, made, strict=True))
+    counts = {cell: len(first[cell]) for cell in cells}
+    for cell in decisions.keys() & second.keys():
+        confirmed = decisions[cell].verdict in {"slower", "faster"}
+        counts[cell] = len(second[cell]) + (0 if confirmed else counts[cell])
+    notes = [f"{name} slowed by {100 * by:g}% on purpose" for name, by in versus.injected.items()]
+    shortest = min(map(len, figures(results, "first").values()), default=0)
+    if shortest < versus.pairs[0]:
+        notes.append(
+            f"cut short: {shortest} of {versus.pairs[0]} pairs of the first stage are whole"
+        )
     return Comparison(
-        versus.base,
-        versus.head,
-        [f"{name} slowed by {share:.0%} on purpose" for name, share in versus.injected.items()],
-        _lines(*sides, decisions, lambda cell: len(first[cell]) + len(second.get(cell, ()))),
+        versus.base, versus.head, notes, _lines(*sides, decisions, counts.__getitem__)
     )
 
 
 def suspected(results: Results, gate: float) -> list[Cell]:
     """Return the cells that the first stage of a file of pairs flags for a second."""
-    first = figures(results, "first")
+    first = _first_stage(results)
     cells = list(first)
     return [cells[place] for place in suspects(moderated(list(first.values())), gate)]
 
@@ -116,9 +126,20 @@ def figures(results: Results, stage: Stage) -> dict[Cell, list[float]]:
     found: dict[Cell, list[float]] = {}
     for record in results.records:
         if isinstance(record, Pair) and record.stage == stage:
-            ratios = [math.log(head / base) for base, head in record.rounds]
-            found.setdefault((record.case, record.variant), []).append(statistics.median(ratios))
+            found.setdefault((record.case, record.variant), []).append(figure(record))
     return found
+
+
+def figure(pair: Pair) -> float:
+    """Return a pair's log(head / base): the median over its rounds."""
+    return statistics.median(math.log(head / base) for base, head in pair.rounds)
+
+
+def _first_stage(results: Results) -> dict[Cell, list[float]]:
+    """Return the first stage's figures of the cells that are decided: nothing befell them."""
+    found = figures(results, "first")
+    whole = _measured(of_pairs(results, "base"), of_pairs(results, "head"))
+    return {cell: found[cell] for cell in whole if cell in found}
 
 
 def _measured(base: Mapping[Cell, Standing], head: Mapping[Cell, Standing]) -> list[Cell]:
@@ -167,7 +188,8 @@ def _without_times(before: Standing | None, after: Standing | None) -> tuple[Ver
         return "missing", "base has it and head does not"
     if before.status != "measured":
         return "inconclusive", f"{before.status} in base: {before.reason}"
-    if after.status != "measured":
+    worked = bool(before.figures) or before.error is not None
+    if worked and after.status != "measured":
         verdict: Verdict = "wrong" if after.status == "disagrees" else "missing"
         return verdict, f"{after.status} in head: {after.reason}"
     if before.figures:

@@ -8,6 +8,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward"]
 Layout = Literal["bhnd", "bnhd"]
 SlopeScale = Literal["1", "1/sqrt(d)"]
+Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 MODES: tuple[str, ...] = get_args(Mode)
@@ -41,7 +42,7 @@ class Case(
     causal: bool = True
     bias_max: Positive = 8.0
     slope_scale: SlopeScale = "1"
-    scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
+    scale: Scale = "1/sqrt(d)"
     layout: Layout = "bhnd"
     logit_scale: Positive = 1.0
 

@@ -3,14 +3,16 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from suite.case import DTYPES, MODES
 from suite.fingerprint import differences
+from suite.models import UnreadableModels, built_in, read
 from suite.record import Machine, Plan
-from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
-from variants.catalog import BASELINE, CATALOG, on
+from suite.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
+from variants.catalog import BASELINE, CATALOG, Variant, on
 
 LARGEST = 1 << 24
 LEAST_PAIRS, MOST_PAIRS = 4, 1000
@@ -24,6 +26,7 @@ def plan(
     *,
     device: str,
     sweep: str | None,
+    models: str | None,
     lengths: str | None,
     dtypes: str | None,
     modes: str | None,
@@ -38,7 +41,8 @@ def plan(
 ) -> Plan:
     """Return the sweep's plan with what was asked for in its place; None leaves it as it is.
 
-    `device` is torch's name of it; without a sweep its kind's default is taken.
+    `device` is torch's name of it; without a sweep its kind's default is taken. `models` are names
+    of presets, or files of the user's own in their form.
 
     Raises BadRequest for a name that doesn't exist or a number out of range.
     """
@@ -52,8 +56,11 @@ def plan(
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     kind = device.partition(":")[0]
-    grid = SWEEPS[pick("--sweep", DEFAULT_SWEEPS[kind] if sweep is None else sweep, SWEEPS)]
-    grid = grid._replace(**changes)  # type: ignore[arg-type]
+    if models is None:
+        grid = SWEEPS[pick("--sweep", DEFAULT_SWEEPS[kind] if sweep is None else sweep, SWEEPS)]
+    else:
+        _refuse_beside_models(sweep=sweep, heads=heads, head_dim=head_dim)
+        grid = _of_models(models)
     shapes = tuple(
         shape._replace(
             heads=_in_range("--heads", heads) or shape.heads,
@@ -61,8 +68,9 @@ def plan(
         )
         for shape in grid.shapes
     )
+    grid = grid._replace(shapes=shapes, **changes)  # type: ignore[arg-type]
     return Plan(
-        cases=tuple(grid._replace(shapes=shapes).cases()),
+        cases=tuple(grid.cases()),
         variants=_variants(variants, kind),
         passes=grid.passes,
         seed=_seed(seed),
@@ -71,10 +79,39 @@ def plan(
     )
 
 
-def paired(whole: Plan) -> Plan:
-    """Return a plan for pairs: one pass, and no baseline, since base and head are each other's."""
-    names = tuple(name for name in whole.variants if name != BASELINE.name)
-    return msgspec.structs.replace(whole, variants=names, passes=1)
+def _of_models(text: str) -> Sweep:
+    """Return the grid of the models named, each with its usual lengths and batch."""
+    shapes: list[Shape] = []
+    for word in words("--models", text):
+        if word.endswith(".json"):
+            try:
+                shapes += [model.shape for model in read(Path(word)).values()]
+            except UnreadableModels as error:
+                raise BadRequest(f"--models {error}") from None
+        else:
+            shapes.append(built_in()[pick("--models", word, built_in())].shape)
+    return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
+
+
+def _refuse_beside_models(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise BadRequest(
+                f"{option} {value} beside --models: a model has its own; drop {option}"
+            )
+
+
+def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
+    """Return a plan for pairs: one pass, and no baseline, since base and head are each other's.
+
+    What the `base` has and this tree's catalog has not is planned too, so that it is missed.
+    """
+    kind = whole.device.partition(":")[0]
+    known = {variant.name for variant in CATALOG}
+    gone = [one.name for one in base if one.name not in known and one.device in ("any", kind)]
+    names = [name for name in (*whole.variants, *gone) if name != BASELINE.name]
+    return msgspec.structs.replace(whole, variants=tuple(names), passes=1)
 
 
 def check_resumable(before: Machine, now: Machine) -> None:

@@ -2,15 +2,24 @@
 
 from typing import NamedTuple
 
-from suite.case import Case, Dtype, Mode, SlopeScale
+from suite.case import Case, Dtype, Mode, Scale, SlopeScale
 
 
 class Shape(NamedTuple):
-    """The heads of an attention, as a model has them."""
+    """An attention as a model has it; `lengths` and `batch` are its usual ones, where it has any.
+
+    Without `kv_heads` every head has keys and values of its own.
+    """
 
     heads: int = 8
     head_dim: int = 64
     slope_scale: SlopeScale = "1"
+    kv_heads: int | None = None
+    causal: bool = True
+    bias_max: float = 8.0
+    scale: Scale = "1/sqrt(d)"
+    lengths: tuple[int, ...] = ()
+    batch: int = 1
 
 
 MPT_7B = Shape(heads=32, head_dim=128)
@@ -18,37 +27,44 @@ FALCON_RW_1B = Shape(heads=32, head_dim=64, slope_scale="1/sqrt(d)")
 
 
 class Sweep(NamedTuple):
-    """A grid of cases: every length in every shape, dtype and mode."""
+    """A grid of cases: every length in every shape, dtype and mode.
+
+    Without lengths or a batch of its own each shape has its usual ones.
+    """
 
     purpose: str
     lengths: tuple[int, ...]
     dtypes: tuple[Dtype, ...]
     modes: tuple[Mode, ...]
     shapes: tuple[Shape, ...] = (Shape(),)
-    batch: int = 1
+    batch: int | None = None
     logit_scale: float = 1.0
     passes: int = 3
 
     def cases(self) -> list[Case]:
-        """Return the grid's cases, lengths innermost."""
-        return [
+        """Return the grid's cases, each once, lengths innermost."""
+        found = [
             Case(
-                batch=self.batch,
+                batch=self.batch or shape.batch,
                 heads=shape.heads,
-                kv_heads=shape.heads,
+                kv_heads=shape.kv_heads or shape.heads,
                 q_len=length,
                 kv_len=length,
                 head_dim=shape.head_dim,
+                causal=shape.causal,
+                bias_max=shape.bias_max,
                 slope_scale=shape.slope_scale,
+                scale=shape.scale,
                 dtype=dtype,
                 mode=mode,
                 logit_scale=self.logit_scale,
             )
-            for shape in dict.fromkeys(self.shapes)
+            for shape in self.shapes
             for mode in self.modes
             for dtype in self.dtypes
-            for length in self.lengths
+            for length in self.lengths or shape.lengths
         ]
+        return list(dict.fromkeys(found))
 
 
 SWEEPS = {

@@ -15,10 +15,13 @@ from suite.record import (
     Limit,
     Machine,
     Memory,
+    Pair,
     Plan,
     Record,
+    Stage,
     Status,
     Time,
+    Versus,
 )
 from suite.store import Results, Store
 from variants.hardware import Cpu
@@ -177,6 +180,45 @@ def a_fault(
         status=status,
         step="FirstCall",
         reason=reason,
+    )
+
+
+def a_pair(
+    case: Case,
+    variant: str,
+    pair_number: int = 1,
+    *,
+    stage: Stage = "first",
+    ratio: float | Sequence[float] = 1.0,
+) -> Pair:
+    """Return a pair in which head takes so many times base's millisecond in each round."""
+    by_round = [ratio] * 5 if isinstance(ratio, float | int) else ratio
+    return Pair(
+        case=case,
+        variant=variant,
+        pair_number=pair_number,
+        stage=stage,
+        rounds=tuple((1e6, 1e6 * each) for each in by_round),
+    )
+
+
+def a_versus(
+    pairs: tuple[int, int] = (6, 6),
+    *,
+    base: str = "main",
+    gate: float = 0.01,
+    injected: dict[str, float] | None = None,
+) -> Versus:
+    """Return what opens the pairs of this tree against a base."""
+    software = {"torch": "2.13.0", "triton": "absent"}
+    return Versus(
+        base=base,
+        head="this tree",
+        base_software=software,
+        head_software=software,
+        pairs=pairs,
+        gate=gate,
+        injected=injected or {},
     )
 
 

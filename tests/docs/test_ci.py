@@ -27,7 +27,9 @@ CONFTEST = (ROOT / "suite" / "conftest.py").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = commands()
 OPTIONS = {spelling for own in COMMANDS.values() for it in own.params for spelling in it.opts}
-GRID = "sweep lengths dtypes modes variants batch heads head_dim logit_scale seed step_timeout"
+GRID = (
+    "sweep models lengths dtypes modes variants batch heads head_dim logit_scale seed step_timeout"
+)
 
 _SUBSTITUTED = re.compile(r"\$\{\{.*?\}\}|\$\([^()]*\)|\$\{\w+\}|\$\w+")
 

@@ -7,16 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suite.plan import BadRequest, check_resumable, plan, seconds
+from suite.plan import BadRequest, check_resumable, paired, plan, seconds
 from suite.protocol import Prepare
 from suite.record import Machine, Plan
 from suite.sweeps import SWEEPS, Shape
 from tests.records import a_machine, a_plan
-from variants.catalog import BASELINE, CATALOG, on
+from variants.catalog import BASELINE, CATALOG, Variant, on
 
 NOTHING: dict[str, Any] = {
     "device": "cpu",
     "sweep": "smoke",
+    "models": None,
     "lengths": None,
     "dtypes": None,
     "modes": None,
@@ -90,10 +91,10 @@ def test_a_name_that_does_not_exist_is_answered_with_all_that_do() -> None:
     assert str(refused.value).endswith("There are float32, bfloat16, float16")
 
 
-@pytest.mark.parametrize("option", ["sweep", "lengths", "dtypes", "modes", "variants"])
+@pytest.mark.parametrize("option", ["sweep", "lengths", "dtypes", "modes", "variants", "models"])
 def test_every_list_names_the_word_that_is_wrong(option: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        asked(**{option: "xyzzy"})
+        asked(**{"sweep": None, option: "xyzzy"})
     assert str(refused.value).startswith(f"--{option} xyzzy: ")
 
 
@@ -220,6 +221,7 @@ integers = st.none() | st.integers(-2, 9) | st.integers()
 @given(
     device=st.sampled_from(["cpu", "cuda:0", "cuda:1"]),
     sweep=st.none() | st.sampled_from(list(SWEEPS)) | st.text(),
+    models=st.none() | st.sampled_from(["mpt-7b", "Refact-1.6B,bloom-3b", "x.json"]) | st.text(),
     lengths=lists_of("1", "512", " 512", "0512", "-1", "1_000", "99999999999999999999"),
     dtypes=lists_of("float32", "bfloat16"),
     modes=lists_of("forward", "backward"),
@@ -305,3 +307,46 @@ def test_a_run_of_a_variant_that_is_gone_does_not_resume() -> None:
     before = a_machine(a_plan(variants=["no_bias", "flexx"]))
     with pytest.raises(BadRequest, match="variant flexx: no such name; did you mean flex"):
         check_resumable(before, now())
+
+
+def test_models_bring_their_own_attention_lengths_and_batch() -> None:
+    cases = asked(sweep=None, models="falcon-rw-1b,Refact-1.6B,mosaic-bert-base").cases
+    by_batch = {case.batch for case in cases}
+    falcon, refact, bert = (
+        next(case for case in cases if (case.heads, case.kv_heads) == heads)
+        for heads in ((32, 32), (32, 1), (12, 12))
+    )
+    assert by_batch == {1, 8}
+    assert falcon.slope_scale == "1/sqrt(d)"
+    assert [case.kv_len for case in cases if case.kv_heads == 1] == [1024, 2048, 4096, 8192, 16384]
+    assert (refact.kv_len, refact.causal) == (1024, True)
+    assert (bert.kv_len, bert.causal, bert.batch) == (128, False, 8)
+    assert {case.dtype for case in cases} == {"bfloat16"}
+
+
+def test_lengths_and_batch_that_are_asked_for_go_before_the_models_own() -> None:
+    cases = asked(sweep=None, models="mosaic-bert-base", lengths="64", batch=2).cases
+    assert [(case.kv_len, case.batch) for case in cases] == [(64, 2)]
+
+
+def test_models_of_the_same_attention_are_measured_once() -> None:
+    both = asked(sweep=None, models="bloom-7b1,mpt-7b")
+    assert both.cases == asked(sweep=None, models="mpt-7b").cases
+
+
+@pytest.mark.parametrize(("option", "value"), [("sweep", "quick"), ("heads", 4), ("head_dim", 64)])
+def test_what_a_model_has_of_its_own_is_refused_beside_it(option: str, value: object) -> None:
+    with pytest.raises(BadRequest, match=f"{value} beside --models: a model has its own"):
+        asked(**{"sweep": None, "models": "mpt-7b", option: value})
+
+
+def test_pairs_have_one_pass_no_baseline_and_what_only_the_base_still_has() -> None:
+    base = [
+        Variant("renamed", "variants.renamed"),
+        Variant("for_cuda", "variants.for_cuda", device="cuda"),
+        Variant("flex", "variants.flex"),
+    ]
+    made = paired(asked(), base)
+    assert made.passes == 1
+    assert made.variants == (*(one.name for one in on("cpu") if one != BASELINE), "renamed")
+    assert paired(asked(variants="flex")).variants == ("flex",)
