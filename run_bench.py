@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -40,7 +40,12 @@ def grid_options(command: Any) -> Any:
             click.option("--variants", help="Names: `list variants`."),
             click.option("--batch", type=int, help="Batch size."),
             click.option("--heads", type=int, help="Heads."),
+            click.option(
+                "--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."
+            ),
             click.option("--head-dim", type=int, help="Size of a head."),
+            click.option("--noncausal", is_flag=True, help="Every query sees every key."),
+            click.option("--layout", help="bhnd, or bnhd as models hold their tensors."),
             click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
             click.option(
                 "--step-timeout", default="120s", show_default=True, help="Limit of one step."
@@ -66,7 +71,7 @@ def pair_options(command: Any) -> Any:
             GATE,
             click.option(
                 "--format",
-                "layout",
+                "form",
                 type=click.Choice(VERDICT_FORMATS),
                 default="simple",
                 show_default=True,
@@ -138,7 +143,8 @@ def run(
         if path.exists():
             raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
     else:
-        _refuse_beside_resume(context)
+        others = [name for name in context.params if name not in {"resume", "strict", "budget"}]
+        _refuse_given(context, others, "beside --resume: the file has its plan")
         path, before = resume, store.read(resume)
         _warn(before.warnings)
         used, done = devices.chosen(before.machine.plan.device), before.finished()
@@ -198,7 +204,7 @@ def doctor(device: str | None) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    "layout",
+    "form",
     type=click.Choice(FORMATS),
     default="simple",
     show_default=True,
@@ -211,7 +217,7 @@ def doctor(device: str | None) -> None:
     show_default=True,
     help="What the columns for people show.",
 )
-def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
+def table(files: Sequence[Path], form: Any, metric: Any) -> None:
     """Show results files as a table, or every figure as csv or json.
 
     --metric memory, error, start or clock shows other columns: bytes, errors beside their budgets,
@@ -229,7 +235,7 @@ def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
     read_files = [read(file) for file in {file.resolve(): file for file in files}.values()]
     for file in read_files:
         _warn(file.warnings)
-    _show(render(groups(read_files), layout, metric))
+    _show(render(groups(read_files), form, metric))
 
 
 @cli.command()
@@ -239,13 +245,22 @@ def table(files: Sequence[Path], layout: Any, metric: Any) -> None:
 @click.option("--across", type=click.Choice(["software"]), multiple=True, help="Compare versions.")
 @click.option(
     "--format",
-    "layout",
+    "form",
     type=click.Choice(VERDICT_FORMATS),
     default="simple",
     show_default=True,
     help="simple and github are for people.",
 )
-def compare(base: Path, head: Path | None, gate: str, across: Sequence[str], layout: Any) -> None:
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    base: Path,
+    head: Path | None,
+    gate: str,
+    across: Sequence[str],
+    form: Any,
+) -> None:
     """Say of each cell whether it regressed; exit 1 if one did.
 
     BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
@@ -260,21 +275,23 @@ def compare(base: Path, head: Path | None, gate: str, across: Sequence[str], lay
     from suite.store import read
 
     least = share("--gate", gate)
+    if head is None:
+        _refuse_given(context, {"gate", "across"}, "beside one file, which has its own plan")
     before = read(base)
     after = None if head is None else read(head)
     for file in (before, after):
         _warn(file.warnings if file else [])
     if after is None:
-        _judge(versus.of_duel(before), layout)
+        _judge(versus.of_duel(before), form)
     else:
-        _judge(versus.of_files(before, after, least, across), layout)
+        _judge(versus.of_files(before, after, least, across), form)
 
 
 @cli.command()
 @click.option("--base", help="A git reference, such as main or HEAD~1.")
 @click.option("--base-python", help="Another interpreter, and so another torch.")
 @pair_options
-def ab(base: str | None, base_python: str | None, layout: Any, **asked: Any) -> None:
+def ab(base: str | None, base_python: str | None, form: Any, **asked: Any) -> None:
     """Compare this tree with another version of it, in pairs.
 
     The other is a git reference or an interpreter. Base and head take turns slice by slice in
@@ -294,16 +311,16 @@ def ab(base: str | None, base_python: str | None, layout: Any, **asked: Any) -> 
         raise click.UsageError("give --base REF or --base-python EXE, one of them")
     if base is not None:
         with sides.of_reference(base, software()) as side:
-            _judge(_duel(side, **asked), layout)
+            _judge(_duel(side, **asked), form)
     elif base_python is not None:
-        _judge(_duel(sides.of_python(base_python), **asked), layout)
+        _judge(_duel(sides.of_python(base_python), **asked), form)
 
 
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
 @pair_options
-def aa(files: Sequence[Path], inject: str | None, layout: Any, **asked: Any) -> None:
+def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> None:
     """Compare this tree with itself: can `ab` be trusted here?
 
     Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
@@ -332,10 +349,10 @@ def aa(files: Sequence[Path], inject: str | None, layout: Any, **asked: Any) -> 
         out = asked["out"] = asked["out"] or _default_path("aa")
         base = sides.head(software(), calibration.ITSELF)
         comparison = _duel(base, inject=injected, **asked)
-        _show(render(comparison, layout))
+        _show(render(comparison, form))
         earlier.append(read(out))
     pairs = calibration.pairs_of(earlier)
-    if layout != "json":
+    if form != "json":
         gate = share("--gate", asked["gate"])
         rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
         _show(f"\n{calibrated.render(rates) if rates else calibrated.TOO_FEW}")
@@ -376,11 +393,11 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
         )
 
 
-def _judge(comparison: Any, layout: Any) -> None:
+def _judge(comparison: Any, form: Any) -> None:
     """Show a comparison, and exit 1 for a regression."""
     from reports.verdicts import render
 
-    _show(render(comparison, layout))
+    _show(render(comparison, form))
     if comparison.regressed:
         raise SystemExit(1)
 
@@ -439,18 +456,15 @@ def _default_path(key: str) -> Path:
     return Path(__file__).parent.resolve() / "results" / f"{now}-{key}.jsonl"
 
 
-def _refuse_beside_resume(context: click.Context) -> None:
-    for name in context.params:
-        if name not in {"resume", "strict", "budget"} and context.get_parameter_source(
-            name
-        ) not in {
+def _refuse_given(context: click.Context, names: Iterable[str], why: str) -> None:
+    """Raise UsageError for an option among `names` that was given."""
+    for name in names:
+        if context.get_parameter_source(name) not in {
             ParameterSource.DEFAULT,
             ParameterSource.DEFAULT_MAP,
         }:
             option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(
-                f"{option} beside --resume: the file has its plan; drop {option}"
-            )
+            raise click.UsageError(f"{option} {why}; drop {option}")
 
 
 class Stopped(Exception):  # noqa: N818 - the user's wish

@@ -12,6 +12,7 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 MODES: tuple[str, ...] = get_args(Mode)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from suite.case import DTYPES, MODES
+from suite.case import DTYPES, LAYOUTS, MODES
 from suite.fingerprint import differences
 from suite.models import UnreadableModels, built_in, read
 from suite.record import Machine, Plan
@@ -33,7 +33,10 @@ def plan(
     variants: str | None,
     batch: int | None,
     heads: int | None,
+    kv_heads: int | None,
     head_dim: int | None,
+    noncausal: bool,
+    layout: str | None,
     logit_scale: float | None,
     passes: int | None,
     seed: int,
@@ -53,22 +56,26 @@ def plan(
         "batch": _in_range("--batch", batch),
         "passes": _in_range("--passes", passes),
         "logit_scale": _factor("--logit-scale", logit_scale),
+        "layout": None if layout is None else pick("--layout", layout, LAYOUTS),
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     kind = device.partition(":")[0]
     if models is None:
         grid = SWEEPS[pick("--sweep", DEFAULT_SWEEPS[kind] if sweep is None else sweep, SWEEPS)]
     else:
-        _refuse_beside_models(sweep=sweep, heads=heads, head_dim=head_dim)
+        _refuse_beside_models(sweep=sweep, heads=heads, kv_heads=kv_heads, head_dim=head_dim)
         grid = _of_models(models)
     shapes = tuple(
         shape._replace(
             heads=_in_range("--heads", heads) or shape.heads,
+            kv_heads=_in_range("--kv-heads", kv_heads) or shape.kv_heads,
             head_dim=_in_range("--head-dim", head_dim) or shape.head_dim,
+            causal=shape.causal and not noncausal,
         )
         for shape in grid.shapes
     )
     grid = grid._replace(shapes=shapes, **changes)  # type: ignore[arg-type]
+    _check_sharing(shapes)
     return Plan(
         cases=tuple(grid.cases()),
         variants=_variants(variants, kind),
@@ -91,6 +98,15 @@ def _of_models(text: str) -> Sweep:
         else:
             shapes.append(built_in()[pick("--models", word, built_in())].shape)
     return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
+
+
+def _check_sharing(shapes: Iterable[Shape]) -> None:
+    for shape in shapes:
+        if shape.kv_heads and shape.heads % shape.kv_heads:
+            raise BadRequest(
+                f"--kv-heads {shape.kv_heads}: {shape.heads} heads can't share them evenly; "
+                "give a divisor of --heads"
+            )
 
 
 def _refuse_beside_models(**options: object) -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from suite.case import Case, Dtype, Mode, Scale, SlopeScale
+from suite.case import Case, Dtype, Layout, Mode, Scale, SlopeScale
 
 
 class Shape(NamedTuple):
@@ -38,6 +38,7 @@ class Sweep(NamedTuple):
     modes: tuple[Mode, ...]
     shapes: tuple[Shape, ...] = (Shape(),)
     batch: int | None = None
+    layout: Layout = "bhnd"
     logit_scale: float = 1.0
     passes: int = 3
 
@@ -57,6 +58,7 @@ class Sweep(NamedTuple):
                 scale=shape.scale,
                 dtype=dtype,
                 mode=mode,
+                layout=self.layout,
                 logit_scale=self.logit_scale,
             )
             for shape in self.shapes

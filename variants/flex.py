@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from variants.compiling import compiled
-from variants.problem import Attention, Spec
+from variants.problem import Attention, Spec, Unsupported
 
 BLOCK = 128
 
 
 def prepare(spec: Spec) -> Attention:
     """Return flex_attention compiled for the spec; the kernel is built at the first call."""
+    if spec.slopes_need_grad:
+        raise Unsupported(
+            "flex gives captured slopes no gradient here; eager, compile and sdpa_mask do"
+        )
     if spec.needs_grad and spec.device.type == "cpu":
         _let_torch_refuse(spec)
     offset = spec.kv_len - spec.q_len

@@ -37,6 +37,7 @@ class Spec:
     causal: bool
     needs_grad: bool
     layout: str = "bhnd"
+    slopes_need_grad: bool = False
 
 
 class Unsupported(Exception):  # noqa: N818 - it is an answer, not an error

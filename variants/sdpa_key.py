@@ -16,6 +16,10 @@ from variants.slopes_cache import built_once
 
 def prepare(spec: Spec) -> Attention:
     """Return SDPA with is_causal and a key row together, which only torch's CPU kernel accepts."""
+    if spec.slopes_need_grad:
+        raise Unsupported(
+            "the flash kernel gives no gradient to a key row; eager, compile and sdpa_mask do"
+        )
     if spec.device.type != "cpu":
         raise Unsupported("SDPA takes a mask together with is_causal on the CPU only")
     if not spec.causal:

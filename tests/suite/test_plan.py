@@ -24,7 +24,10 @@ NOTHING: dict[str, Any] = {
     "variants": None,
     "batch": None,
     "heads": None,
+    "kv_heads": None,
     "head_dim": None,
+    "noncausal": False,
+    "layout": None,
     "logit_scale": None,
     "passes": None,
     "seed": 0,
@@ -228,7 +231,10 @@ integers = st.none() | st.integers(-2, 9) | st.integers()
     variants=lists_of(*NAMES),
     batch=integers,
     heads=integers,
+    kv_heads=integers,
     head_dim=integers,
+    noncausal=st.booleans(),
+    layout=st.none() | st.sampled_from(["bhnd", "bnhd"]) | st.text(max_size=5),
     logit_scale=st.none() | st.floats(),
     passes=integers,
     seed=st.integers(),
@@ -350,3 +356,13 @@ def test_pairs_have_one_pass_no_baseline_and_what_only_the_base_still_has() -> N
     assert made.passes == 1
     assert made.variants == (*(one.name for one in on("cpu") if one != BASELINE), "renamed")
     assert paired(asked(variants="flex")).variants == ("flex",)
+
+
+def test_heads_may_share_keys_see_everything_and_lie_as_models_hold_them() -> None:
+    for case in asked(heads=12, kv_heads=3, noncausal=True, layout="bnhd").cases:
+        assert (case.heads, case.kv_heads, case.causal, case.layout) == (12, 3, False, "bnhd")
+
+
+def test_heads_that_cannot_share_evenly_are_refused() -> None:
+    with pytest.raises(BadRequest, match="--kv-heads 3: 8 heads can't share them evenly"):
+        asked(kv_heads=3)
