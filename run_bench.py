@@ -25,6 +25,18 @@ GATE = click.option(
 )
 
 
+def format_option(forms: Sequence[str]) -> Any:
+    """Return the option --format, whose words for people come first."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="simple and github are for people, the others for programs.",
+    )
+
+
 def grid_options(command: Any) -> Any:
     """Add the options that say what is measured, on which device and how patiently."""
     for option in reversed(
@@ -69,14 +81,7 @@ def pair_options(command: Any) -> Any:
             ),
             click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
             GATE,
-            click.option(
-                "--format",
-                "form",
-                type=click.Choice(VERDICT_FORMATS),
-                default="simple",
-                show_default=True,
-                help="simple and github are for people.",
-            ),
+            format_option(VERDICT_FORMATS),
             click.option("--out", type=click.Path(path_type=Path), help="File of pairs to write."),
         )
     ):
@@ -202,14 +207,7 @@ def doctor(device: str | None) -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="simple",
-    show_default=True,
-    help="simple and github are for people, json and csv have every figure.",
-)
+@format_option(FORMATS)
 @click.option(
     "--metric",
     type=click.Choice(METRICS),
@@ -243,14 +241,7 @@ def table(files: Sequence[Path], form: Any, metric: Any) -> None:
 @click.argument("head", type=click.Path(path_type=Path), required=False)
 @GATE
 @click.option("--across", type=click.Choice(["software"]), multiple=True, help="Compare versions.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(VERDICT_FORMATS),
-    default="simple",
-    show_default=True,
-    help="simple and github are for people.",
-)
+@format_option(VERDICT_FORMATS)
 @click.pass_context
 def compare(
     context: click.Context,
