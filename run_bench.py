@@ -3,11 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,8 @@ from click.core import ParameterSource
 from suite.devices import Device
 from suite.record import Machine
 from suite.run import Cells
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 FORMATS = ("simple", "github", "csv", "json")
 METRICS = ("time", "memory", "error", "start", "clock")
@@ -25,7 +27,7 @@ GATE = click.option(
 )
 
 
-def format_option(forms: Sequence[str]) -> Any:
+def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
     """Return the option --format, whose words for people come first."""
     return click.option(
         "--format",
@@ -37,7 +39,7 @@ def format_option(forms: Sequence[str]) -> Any:
     )
 
 
-def grid_options(command: Any) -> Any:
+def grid_options(command: _Command) -> _Command:
     """Add the options that say what is measured, on which device and how patiently."""
     for option in reversed(
         (
@@ -71,7 +73,7 @@ def grid_options(command: Any) -> Any:
     return command
 
 
-def pair_options(command: Any) -> Any:
+def pair_options(command: _Command) -> _Command:
     """Add the options of commands that measure pairs."""
     for option in reversed(
         (
