@@ -46,7 +46,7 @@ def grid_options(command: _Command) -> _Command:
             click.option(
                 "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
             ),
-            click.option("--sweep", help="Name: `list sweeps`; without it the device's default."),
+            click.option("--sweep", help="Name: `list sweeps`; without it the command's default."),
             click.option("--models", help="Names: `list models`; or a file such as my.json."),
             click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
             click.option("--dtypes", help="Any of float32,bfloat16,float16."),
