@@ -365,6 +365,8 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
     least = plan.share("--gate", gate)
     budget_s = None if budget is None else plan.seconds("--budget", budget)
     used = devices.chosen(asked.pop("device"))
+    if inject is not None and used.kind != "cpu":
+        raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
     asked["sweep"] = asked["sweep"] or (None if asked["models"] else PAIRED_SWEEP)
     of_base = base.variants.values() if asked["variants"] is None else ()
     own = plan.paired(plan.plan(device=used.name, passes=None, **asked), of_base)

@@ -179,16 +179,17 @@ def _formula(
     row_bytes = 8 * spec.batch * spec.heads * spec.kv_len
     out_of = partial(attend, scale=spec.scale, causal=spec.causal)
     gradients_of = partial(gradients, scale=spec.scale, causal=spec.causal)
-    blocks: list[tuple[Tensor, ...]] = []
+    by_rows: list[tuple[Tensor, ...]] = []
+    sums: dict[str, Tensor] = {}  # as large as k and v, so that no block's own is kept
     for block in torch.split(rows, max(1, BLOCK_BYTES // row_bytes)):
         q_rows, positions = q[:, :, block], block + spec.kv_len - spec.q_len
         if dout is None:
-            blocks.append((out_of(q_rows, k, v, slopes, positions=positions),))
-        else:
-            dout_rows = dout[:, :, block].to(dtype)
-            blocks.append(gradients_of(q_rows, k, v, slopes, dout_rows, positions=positions))
-    by_name = dict(zip(("out", "dq", "dk", "dv"), zip(*blocks, strict=True), strict=False))
-    return {
-        name: sum(parts[1:], parts[0]) if name in {"dk", "dv"} else torch.cat(parts, dim=2)
-        for name, parts in by_name.items()
-    }
+            by_rows.append((out_of(q_rows, k, v, slopes, positions=positions),))
+            continue
+        dout_rows = dout[:, :, block].to(dtype)
+        out, dq, dk, dv = gradients_of(q_rows, k, v, slopes, dout_rows, positions=positions)
+        by_rows.append((out, dq))
+        for name, part in (("dk", dk), ("dv", dv)):
+            sums[name] = sums[name].add_(part) if name in sums else part
+    parts = zip(("out", "dq"), zip(*by_rows, strict=True), strict=False)
+    return {name: torch.cat(blocks, dim=2) for name, blocks in parts} | sums

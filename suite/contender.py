@@ -142,7 +142,7 @@ def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
     try:
         if contender.name in setting.cold:
             records.append(_weighed(setting, lane))
-        kernels = lane.ask(NameKernels(), Named, limit_s).kernels
+            kernels = lane.ask(NameKernels(), Named, limit_s).kernels
         checked = lane.ask(Check("after"), Checked, limit_s)
         records.append(agreement_record(setting, contender.name, "after", checked))
         _replay(setting, contender)

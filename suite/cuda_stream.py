@@ -15,12 +15,16 @@ class CudaStream:
     """The current stream of one device."""
 
     def __init__(self, device: torch.device) -> None:
-        """Take the flush buffer, of max(2 x L2, 256 MiB), and time the spin kernel once."""
+        """Take the flush buffer, of max(2 x L2, 256 MiB).
+
+        The spin kernel is timed once, at the first spin: lanes start together, and would time
+        each other's, but take turns after that.
+        """
         self._device = device
         l2_bytes = torch.cuda.get_device_properties(device).L2_cache_size
         size = max(2 * l2_bytes, LEAST_FLUSH_BYTES)
         self._buffer = torch.empty(size, dtype=torch.int8, device=device)
-        self._cycles_per_ns = self._calibrated()
+        self._cycles_per_ns: float | None = None
 
     def now_ns(self) -> int:
         """Return the host's monotonic time."""
@@ -32,6 +36,8 @@ class CudaStream:
 
     def spin(self, duration_ns: int) -> None:
         """Queue torch's spin kernel, which counts SM cycles."""
+        if self._cycles_per_ns is None:
+            self._cycles_per_ns = self._calibrated()
         torch.cuda._sleep(int(duration_ns * self._cycles_per_ns))  # type: ignore[no-untyped-call]
 
     def mark(self) -> torch.cuda.Event:

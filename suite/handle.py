@@ -180,8 +180,12 @@ class Handle:
 
 
 def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
-    """Return how often the kernel has killed a process for memory since it started."""
-    found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
+    """Return how often the kernel has killed a process for memory; 0 where it doesn't say."""
+    try:
+        text = counters.read_text()
+    except OSError:  # gVisor has no such file
+        return 0
+    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
     return int(found[1]) if found else 0
 
 

@@ -9,6 +9,7 @@ from torch.autograd.profiler import profile
 CPU = torch.device("cpu")
 MOST_NAMES = 8
 LONGEST_NAME = 120
+LEAD_CYCLES = 100_000_000
 _TELLING = re.compile(
     r"\w*(?:fmha_|cudnn_|flash_(?:fwd|bwd)|attn|attention|triton_|gemm|gemv|nvjet|softmax)\w*"
     r"(?!\w|::)",
@@ -56,9 +57,17 @@ def _operators(call: Callable[[], object]) -> list[str]:
 
 
 def _device_kernels(call: Callable[[], object], device: torch.device) -> list[str]:
-    """Return the names of all that ran on the device, in order. Not seen on a GPU yet."""
+    """Return the names of all that ran on the device, in order. Not seen on a GPU yet.
+
+    A spin goes first: CUPTI before CUDA 13.1 loses what runs at a session's start.
+    """
     torch.cuda.synchronize(device)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+    # acc_events is for several cycles, but without it torch 2.11 warns where there is one too.
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
+    ) as seen:
+        torch.cuda._sleep(LEAD_CYCLES)  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(device)
         call()
         torch.cuda.synchronize(device)
     return [event.name for event in seen.events() or [] if event.device_type.name == "CUDA"]

@@ -45,7 +45,7 @@ from suite.timer import Bench
 from variants.problem import Unsupported
 
 _PR_SET_PDEATHSIG = 1
-_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 _step_decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
 
 
@@ -89,10 +89,14 @@ class Lane:
         try:
             answer = self._without_a_case(step) or self._with_the_case(step)
             self._bench.wait()
+            return answer
         except Exception as error:  # noqa: BLE001 - whatever a variant raises is its answer
-            self._prepared = None
-            return self._refusal(error)
-        return answer
+            refused = self._refusal(error)
+        # Here the error is gone, and with it the tensors that its traceback held.
+        self._prepared = None
+        if refused.status in {"unsupported", "skipped"}:
+            self._emptied(dropping=True)  # for this lane lives on, beside others that need memory
+        return refused
 
     def _without_a_case(self, step: Step) -> Answer | None:
         match step:
@@ -117,7 +121,9 @@ class Lane:
                 case FirstCall():
                     return prepared.first_call()
                 case Check(stage):
-                    return prepared.check(stage)
+                    checked = prepared.check(stage)
+                    self._emptied(dropping=False)  # the oracle takes more than the call
+                    return checked
                 case Slice():
                     return prepared.take_turn()
                 case Replay():
@@ -158,12 +164,15 @@ class Lane:
 
 
 def _opened(name: str) -> torch.device:
-    """Return the device by name, with its context made and cuBLAS's workspace taken."""
+    """Return the device by name, with its context made and cuBLAS's workspaces taken.
+
+    There are two: torch has one for each thread, and backward runs on a thread of its own.
+    """
     device = torch.device(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        square = torch.ones(16, 16, device=device)
-        torch.mm(square, square)
+        square = torch.ones(16, 16, device=device, requires_grad=True)
+        torch.autograd.grad(torch.mm(square, square).sum(), square)
     return device
 
 

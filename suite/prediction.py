@@ -71,7 +71,9 @@ def _called_without_memory(
     case: Case, module: str, options: Mapping[str, str], device: torch.device
 ) -> int | None:
     spec = spec_of(case, device)
-    with FakeTensorMode(), _Ledger() as ledger:
+    # Modes belong to a thread, and backward on a GPU has one of its own unless it may not.
+    one_thread = torch.autograd.set_multithreading_enabled(False)
+    with one_thread, FakeTensorMode(), _Ledger() as ledger:
         shape_q = (case.batch, case.heads, case.q_len, case.head_dim)
         shape_k = (case.batch, case.kv_heads, case.kv_len, case.head_dim)
         q, k, v = (

@@ -108,7 +108,8 @@ class Time(_Line, frozen=True, tag="time"):
     `cost` names the series that `turns` is (suite.series), `others` are those beside it. A sample
     is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps at most
     200, evenly spaced within each turn. `first_call_s` met an empty compile cache when `cold` is
-    true. `kernels` are the attention kernels that one profiled call ran. Rounds are shared only
+    true. `kernels` are the attention kernels that one profiled call ran, once
+    a run. Rounds are shared only
     with times of the same `race`. On CUDA `retaken` counts host-bound samples, `throttled` turns
     that were repeated because heat or a power brake held the clock down, and `sm_clock_mhz` is the
     least and the most that the SM clock was between turns.

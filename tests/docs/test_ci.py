@@ -85,7 +85,7 @@ def check(call: str) -> bool:
         case ["make", *words]:
             for word in words:
                 name, is_variable, _ = word.partition("=")
-                known = rf"^{re.escape(name)} *\?=" if is_variable else rf"^{re.escape(name)}:"
+                known = rf"^{re.escape(name)} *\??=" if is_variable else rf"^{re.escape(name)}:"
                 assert re.search(known, MAKEFILE, re.MULTILINE), f"{call}: no {name}"
         case ["python", "run_bench.py"]:
             pass

@@ -16,3 +16,7 @@ def test_a_kernel_without_the_counter_counts_none(tmp_path: Path) -> None:
     counters.write_text("nr_free_pages 10\n")
     assert out_of_memory_kills(counters) == 0
     assert out_of_memory_kills() >= 0
+
+
+def test_a_kernel_without_counters_counts_none(tmp_path: Path) -> None:
+    assert out_of_memory_kills(tmp_path / "none") == 0
