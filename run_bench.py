@@ -137,10 +137,11 @@ def run(
       python run_bench.py run --sweep training --variants sdpa_key,compile
       python run_bench.py run --resume results/FILE.jsonl
     """
+    from suite import asked as asked_for
     from suite import devices, plan, store
     from suite.fingerprint import fingerprint
 
-    budget_s = None if budget is None else plan.seconds("--budget", budget)
+    budget_s = None if budget is None else asked_for.seconds("--budget", budget)
     if resume is None:
         used, done = devices.chosen(device), Cells()
         machine = fingerprint(plan.plan(device=used.name, **asked), sys.argv[1:], used)
@@ -264,7 +265,7 @@ def compare(
       python run_bench.py compare results/before.jsonl results/after.jsonl
     """
     from reports import versus
-    from suite.plan import share
+    from suite.asked import share
     from suite.store import read
 
     least = share("--gate", gate)
@@ -329,8 +330,8 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
     from reports import calibrated, calibration
     from reports.verdicts import render
     from suite import sides
+    from suite.asked import share
     from suite.machine import software
-    from suite.plan import share
     from suite.store import read
 
     earlier = [read(file) for file in files]
@@ -357,13 +358,14 @@ def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked
     """Measure base against this tree and return what became of each cell."""
     from reports.duel import between
     from reports.progress import progress
+    from suite import asked as asked_for
     from suite import devices, plan
     from suite.fingerprint import fingerprint
     from suite.sweeps import PAIRED_SWEEP
 
-    pairs, inject = plan.pairs(asked.pop("pairs")), asked.pop("inject", None)
-    least = plan.share("--gate", gate)
-    budget_s = None if budget is None else plan.seconds("--budget", budget)
+    pairs, inject = asked_for.pairs(asked.pop("pairs")), asked.pop("inject", None)
+    least = asked_for.share("--gate", gate)
+    budget_s = None if budget is None else asked_for.seconds("--budget", budget)
     used = devices.chosen(asked.pop("device"))
     if inject is not None and used.kind != "cpu":
         raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
@@ -479,9 +481,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
     from reports.duel import BudgetTooSmall
+    from suite.asked import BadRequest
     from suite.devices import NoDevice
     from suite.handle import LaneFault
-    from suite.plan import BadRequest
     from suite.run import RunFailed
     from suite.sides import NoSide
     from suite.store import NotWritten, StoreError

@@ -4,7 +4,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from reports.versus import Comparison, of_duel, suspected
+from reports.comparison import Comparison
+from reports.versus import of_duel, suspected
 from suite.compile_cache import compile_cache
 from suite.nvml import opened
 from suite.pairs import Duel, Injection

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from tabulate import tabulate
 
-from reports.versus import Comparison, Line, Verdict
+from reports.comparison import Comparison, Line, Verdict
 
 Format = Literal["simple", "github", "json"]
 

@@ -14,6 +14,7 @@ import yaml
 
 from reports.decide import decide_at_once
 from reports.moderated import moderated_two_sample
+from suite import asked as asked_for
 from suite import plan
 from tests.docs.test_cli import commands
 
@@ -101,7 +102,11 @@ def check_command(name: str, words: list[str]) -> None:
     if "sweep" in asked:
         grid = {one: asked[one] for one in GRID.split()}
         plan.plan(device=asked["device"] or "cpu", passes=asked.get("passes"), **grid)
-    for option, read in {"budget": plan.seconds, "gate": plan.share, "inject": plan.share}.items():
+    for option, read in {
+        "budget": asked_for.seconds,
+        "gate": asked_for.share,
+        "inject": asked_for.share,
+    }.items():
         if asked.get(option) is not None:
             read(f"--{option}", asked[option])
     if name == "ab":
@@ -223,7 +228,7 @@ def test_neither_names_a_host() -> None:
     ],
 )
 def test_a_command_that_would_be_refused_is_noticed(call: str) -> None:
-    with pytest.raises((AssertionError, click.UsageError, plan.BadRequest)):
+    with pytest.raises((AssertionError, click.UsageError, asked_for.BadRequest)):
         check(call)
 
 

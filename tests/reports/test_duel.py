@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports.comparison import Comparison
 from reports.duel import KEPT_BACK, LEAST_PAIRS, MOST_PAIRS, BudgetTooSmall, fight, planned
-from reports.versus import Comparison
 from suite.record import SIDES, Pair, Versus
 from tests.fakes.arena import CELLS, NAMES, Arena, told
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from reports.comparison import Comparison, Line
 from reports.verdicts import render, summary
-from reports.versus import Comparison, Line
 
 LAYOUTS: tuple[Any, ...] = ("simple", "github", "json")
 

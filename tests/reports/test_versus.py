@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from reports.comparison import Comparison, Line
 from reports.verdicts import render
-from reports.versus import Comparison, Line, figures, of_duel, of_files, suspected
+from reports.versus import figures, of_duel, of_files, suspected
 from suite.case import Case
 from suite.machine import Policy
 from suite.record import (

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suite.plan import BadRequest, check_resumable, paired, plan, seconds
+from suite.asked import BadRequest
+from suite.plan import check_resumable, paired, plan
 from suite.protocol import Prepare
 from suite.record import Machine, Plan
 from suite.sweeps import SWEEPS, Shape
@@ -196,19 +197,6 @@ def test_the_baseline_always_joins_in_the_order_of_the_catalog(names: str) -> No
     made = asked(variants=names)
     wanted = {*names.split(","), BASELINE.name}
     assert made.variants == tuple(name for name in NAMES if name in wanted)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("90s", 90), ("8m", 480), ("1h", 3600), ("0.5s", 0.5), ("1.5h", 5400)]
-)
-def test_a_duration_is_a_number_and_a_unit(text: str, value: float) -> None:
-    assert seconds("--step-timeout", text) == value
-
-
-@pytest.mark.parametrize("text", ["", "m", "5", "5 parsecs", "-5s", "nans", "infh", "8d", "200h"])
-def test_anything_else_is_no_duration(text: str) -> None:
-    with pytest.raises(BadRequest, match="90s, 8m or 1h"):
-        seconds("--step-timeout", text)
 
 
 def lists_of(*likely: str) -> st.SearchStrategy[str | None]:

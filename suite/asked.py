@@ -1,0 +1,110 @@
+"""What was typed, read: lists, names, numbers, durations and shares, each refused in one line."""
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+
+LARGEST = 1 << 24
+LEAST_PAIRS, MOST_PAIRS = 4, 1000
+
+
+class BadRequest(Exception):  # noqa: N818 - the user's mistake, not the program's
+    """Something asked for that can't be measured; the text names it, the limit and a way out."""
+
+
+def words(option: str, text: str) -> list[str]:
+    """Split a comma-separated list, each word once. Raises BadRequest for an empty one."""
+    found = [word.strip() for word in text.split(",")]
+    if not all(found):
+        raise BadRequest(f"{option} {text!r}: name at least one, separated by single commas")
+    return list(dict.fromkeys(found))
+
+
+def pick(option: str, word: str, known: Iterable[str]) -> str:
+    """Return `word` if it is known. Raises BadRequest that suggests the nearest name."""
+    names = list(known)
+    if word in names:
+        return word
+    near = difflib.get_close_matches(word, names, n=1)
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    raise BadRequest(f"{option} {word}: no such name; {hint} {', '.join(names)}")
+
+
+def seconds(option: str, text: str) -> float:
+    """Read a duration such as 90s, 8m or 1h. Raises BadRequest for anything else."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    number, unit = text[:-1], text[-1:]
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < 7 * 24 * 3600:
+        raise BadRequest(f"{option} {text}: give a duration such as 90s, 8m or 1h")
+    return value
+
+
+def share(option: str, text: str) -> float:
+    """Read a share such as 5%. Raises BadRequest for anything else."""
+    try:
+        value = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise BadRequest(f"{option} {text}: give a share such as 5%")
+    return value
+
+
+def pairs(number: int) -> int:
+    """Return a number of pairs a stage. Raises BadRequest below what statistics can use."""
+    if not LEAST_PAIRS <= number <= MOST_PAIRS:
+        raise BadRequest(f"--pairs {number}: give at least {LEAST_PAIRS} and at most {MOST_PAIRS}")
+    return number
+
+
+def lengths(text: str | None) -> tuple[int, ...] | None:
+    """Read sequence lengths, each once; None stays None. Raises BadRequest."""
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(_length(word) for word in words("--lengths", text)))
+
+
+def _length(word: str) -> int:
+    try:
+        length = int(word)
+    except ValueError:
+        raise BadRequest(f"--lengths {word}: a length is a whole number of tokens") from None
+    if length < 1:
+        raise BadRequest(f"--lengths {length}: a length is at least 1")
+    if length > LARGEST:
+        raise BadRequest(f"--lengths {length}: a length is at most {LARGEST}")
+    return length
+
+
+def picked(option: str, text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    """Read a list of known names; None stays None. Raises BadRequest."""
+    return (
+        None if text is None else tuple(pick(option, word, known) for word in words(option, text))
+    )
+
+
+def in_range(option: str, number: int | None) -> int | None:
+    """Return a count of at least 1, or None. Raises BadRequest."""
+    if number is not None and number < 1:
+        raise BadRequest(f"{option} {number}: give at least 1")
+    if number is not None and number > LARGEST:
+        raise BadRequest(f"{option} {number}: give at most {LARGEST}")
+    return number
+
+
+def factor(option: str, number: float | None) -> float | None:
+    """Return a factor over 0 and at most 1000, or None. Raises BadRequest."""
+    if number is not None and not 0 < number <= 1000:
+        raise BadRequest(f"{option} {number:g}: give a factor over 0, at most 1000")
+    return number
+
+
+def seed_in_range(number: int) -> int:
+    """Return a seed from 0 to 2^63 - 1. Raises BadRequest."""
+    if not 0 <= number < 1 << 63:
+        raise BadRequest(f"--seed {number}: give a number from 0 to 2^63 - 1")
+    return number
