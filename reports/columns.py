@@ -143,6 +143,7 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("graph ms", lambda row: significant(row.graph_ms)),
         Column("SM MHz", _clocks),
         Column("throttled", lambda row: str(row.throttled) if row.status == "measured" else ""),
+        Column("disturbed", lambda row: str(row.disturbed) if row.status == "measured" else ""),
         RANK,
     ),
 }

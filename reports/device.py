@@ -17,6 +17,7 @@ def fill_in_series(row: Row, times: Sequence[Time]) -> None:
     row.wall_ms = series_ms(times, "wall")
     row.graph_ms = series_ms(times, "graph")
     row.throttled = sum(time.throttled for time in times)
+    row.disturbed = sum(time.disturbed for time in times)
     clocks = [clock for time in times for clock in time.sm_clock_mhz or ()]
     row.sm_clock_mhz = (min(clocks), max(clocks)) if clocks else None
 

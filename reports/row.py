@@ -16,8 +16,8 @@ class Row(msgspec.Struct, kw_only=True):
     an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
     `gemm_share` and `copy_share` hold the useful FLOPs and bytes a second against a measured matrix
     product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
-    fellows have figures of their own, `throttled` counts turns that were repeated, and
-    `sm_clock_mhz` is the least and the most that was seen.
+    fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
+    and `sm_clock_mhz` is the least and the most that was seen.
     After `break_even_calls` calls the variant has cost less in all than the one that starts
     fastest; None where it never does.
     """
@@ -63,6 +63,7 @@ class Row(msgspec.Struct, kw_only=True):
     wall_ms: float | None = None
     graph_ms: float | None = None
     throttled: int = 0
+    disturbed: int = 0
     sm_clock_mhz: tuple[int, int] | None = None
     prepare_s: float | None = None
     first_call_s: float | None = None

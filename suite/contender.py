@@ -27,10 +27,11 @@ from suite.protocol import (
 from suite.record import Agreement, CellRecord, Fault, Memory, Series, Time
 from suite.series import SeriesName, cost
 from suite.setting import Setting
+from suite.steady import Patience, Turn, steady_turn
 from suite.stopping import reason_to_stop, thinned
-from suite.throttling import Turn, steady_turn
 
 GRAPH_BELOW_NS = 50_000
+PATIENCE_S = 3.0
 
 
 @dataclass
@@ -45,6 +46,8 @@ class Contender:
     series: dict[SeriesName, list[tuple[int, list[int]]]] = field(default_factory=dict)
     retaken: int = 0
     throttled: int = 0
+    disturbed: int = 0
+    patience: Patience = field(default_factory=lambda: Patience(PATIENCE_S))
     clocks_mhz: list[int] = field(default_factory=list)
     stopped_by: str | None = None
 
@@ -82,6 +85,7 @@ class Contender:
             ),
             retaken=self.retaken,
             throttled=self.throttled,
+            disturbed=self.disturbed,
             sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
         )
 
@@ -108,7 +112,9 @@ def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | No
     setting.watch.step(setting.case, contender.name, f"round {number}")
     try:
         turn = steady_turn(
-            lambda: contender.lane.ask(Slice(), Sampled, setting.step_timeout_s), setting.gpu
+            lambda: contender.lane.ask(Slice(), Sampled, setting.step_timeout_s),
+            setting.gpu,
+            contender.patience,
         )
     except LaneFault as fault:
         return fault_record(setting, contender.name, fault)
@@ -122,6 +128,7 @@ def _keep(contender: Contender, number: int, turn: Turn) -> None:
     contender.calls_per_sample = turn.sampled.calls_per_sample
     contender.retaken += turn.sampled.retaken
     contender.throttled += turn.throttled
+    contender.disturbed += turn.disturbed
     contender.clocks_mhz += turn.clocks_mhz
     if contender.stopped_by is None:
         per_call = contender.calls_per_sample * 1e9

@@ -39,11 +39,12 @@ from suite.run import RunFailed
 from suite.series import SeriesName, cost
 from suite.setting import Setting
 from suite.sides import Side
+from suite.steady import Patience, Turn, steady_turn
 from suite.store import Store
-from suite.throttling import steady_turn
 from suite.watch import Watch
 
 ROUNDS = 6
+PATIENCE_S = 4.0
 STAGES: tuple[Literal["before", "after"], ...] = ("before", "after")
 NOT_ASKED = Absent("NVML is not asked in pairs")
 
@@ -170,6 +171,7 @@ class Duel:
     ) -> PairRecord:
         """Return the pair's record, or the fault of the side that broke."""
         rounds: list[tuple[float, float]] = []
+        disturbed = 0
         self.watch.step(case, name, f"pair {number}")
         lanes: dict[PairSide, Handle] = {}
         side: PairSide = "base"
@@ -178,11 +180,13 @@ class Duel:
                 (lanes[side],) = crew.ready([name])
             for side, step in self._starting(lanes, (case, name)):
                 lanes[side].hear(step, Done, self.plan.step_timeout_s)
+            patience = Patience(PATIENCE_S)
             for _ in range(ROUNDS):
-                took: dict[PairSide, float] = {}
+                took: dict[PairSide, Turn] = {}
                 for side in random.sample(SIDES, len(SIDES)):
-                    took[side] = self._turn_ns(lanes[side])
-                rounds.append((took["base"], took["head"]))
+                    took[side] = self._turn(lanes[side], patience)
+                    disturbed += took[side].disturbed
+                rounds.append((_call_ns(took["base"]), _call_ns(took["head"])))
             for side in SIDES:
                 lanes[side].ask(Drop(), Done, self.plan.step_timeout_s)
         except LaneFault as fault:
@@ -190,7 +194,7 @@ class Duel:
             for lane in lanes.values():
                 lane.end()
             return self._fault(case, name, number, broken, fault)
-        return Pair(case, name, number, stage or "first", tuple(rounds))
+        return Pair(case, name, number, stage or "first", tuple(rounds), disturbed)
 
     def _starting(
         self, lanes: dict[PairSide, Handle], cell: Cell
@@ -215,14 +219,9 @@ class Duel:
         record = fault_record(self._setting(case, number), name, fault)
         return msgspec.structs.replace(record, side=side)
 
-    def _turn_ns(self, lane: Handle) -> float:
-        """Return the median of one slice: what a call cost, in nanoseconds."""
-        turn = steady_turn(lambda: lane.ask(Slice(), Sampled, self.plan.step_timeout_s), self.gpu)
-        series: dict[SeriesName, list[tuple[int, list[int]]]] = {
-            one.name: [(0, one.samples_ns)] for one in turn.sampled.series
-        }
-        ((_, samples_ns),) = series[cost(series)]
-        return statistics.median(samples_ns) / turn.sampled.calls_per_sample
+    def _turn(self, lane: Handle, patience: Patience) -> Turn:
+        limit_s = self.plan.step_timeout_s
+        return steady_turn(lambda: lane.ask(Slice(), Sampled, limit_s), self.gpu, patience)
 
     def _setting(self, case: Case, number: int) -> Setting:
         return Setting(
@@ -235,3 +234,12 @@ class Duel:
             watch=self.watch,
             gpu=self.gpu,
         )
+
+
+def _call_ns(turn: Turn) -> float:
+    """Return the median of one slice: what a call cost, in nanoseconds."""
+    series: dict[SeriesName, list[tuple[int, list[int]]]] = {
+        one.name: [(0, one.samples_ns)] for one in turn.sampled.series
+    }
+    ((_, samples_ns),) = series[cost(series)]
+    return statistics.median(samples_ns) / turn.sampled.calls_per_sample

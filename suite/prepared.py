@@ -17,6 +17,7 @@ from suite.protocol import Checked, Done, Foreseen, Named, Sampled, Weighed
 from suite.series import Samples
 from suite.slowdown import slowed
 from suite.timer import Bench, Timer
+from suite.waiting import waited_ns
 from variants.problem import Attention, Spec
 
 
@@ -88,7 +89,11 @@ class Prepared:
             self._timer = self._bench.timer(
                 slowed(call, self._slowed_by) if self._slowed_by else call
             )
-        return self._timer.take()
+        began_ns, waited_before_ns = time.perf_counter_ns(), waited_ns()
+        sampled = self._timer.take()
+        waited = waited_ns() - waited_before_ns
+        sampled.waited_share = max(0, waited) / (time.perf_counter_ns() - began_ns)
+        return sampled
 
     def replay(self) -> Sampled:
         """Take one turn of replays of a CUDA graph of the call, as the series `graph`."""

@@ -116,11 +116,15 @@ class Checked(msgspec.Struct, tag=True):
 
 
 class Sampled(msgspec.Struct, tag=True):
-    """One turn's samples by series, each of so many calls, and how many had to be taken again."""
+    """One turn's samples by series, each of so many calls, and how many had to be taken again.
+
+    `waited_share` is how long the lane's threads were kept from a core, as a share of the turn.
+    """
 
     series: list[Samples]
     calls_per_sample: int
     retaken: int = 0
+    waited_share: float = 0.0
 
 
 class CanaryRan(msgspec.Struct, tag=True):

@@ -108,11 +108,12 @@ class Time(_Line, frozen=True, tag="time"):
     `cost` names the series that `turns` is (suite.series), `others` are those beside it. A sample
     is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps at most
     200, evenly spaced within each turn. `first_call_s` met an empty compile cache when `cold` is
-    true. `kernels` are the attention kernels that one profiled call ran, once
-    a run. Rounds are shared only
-    with times of the same `race`. On CUDA `retaken` counts host-bound samples, `throttled` turns
-    that were repeated because heat or a power brake held the clock down, and `sm_clock_mhz` is the
-    least and the most that the SM clock was between turns.
+    true. `kernels` are the attention kernels that one profiled call ran, once a run. Rounds are
+    shared only with times of the same `race`.
+
+    `disturbed` counts turns that were repeated because other processes kept the lane's threads
+    from the cores, `throttled` those that heat or a power brake slowed. On CUDA `retaken` counts
+    host-bound samples, and `sm_clock_mhz` is the least and the most between turns.
     """
 
     case: Case
@@ -131,6 +132,7 @@ class Time(_Line, frozen=True, tag="time"):
     others: tuple[Series, ...] = ()
     retaken: int = 0
     throttled: int = 0
+    disturbed: int = 0
     sm_clock_mhz: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -193,6 +195,7 @@ class Pair(_Line, frozen=True, tag="pair"):
     """One pair of fresh processes: of each round what a call took (base, head), in nanoseconds.
 
     A figure is the median of a slice. `pair_number` is shared by the cells measured together.
+    `disturbed` counts slices that were repeated because other processes were on the cores.
     """
 
     case: Case
@@ -200,6 +203,7 @@ class Pair(_Line, frozen=True, tag="pair"):
     pair_number: int
     stage: Stage
     rounds: tuple[tuple[float, float], ...]
+    disturbed: int = 0
 
     def __post_init__(self) -> None:
         if not self.rounds or min(map(min, self.rounds)) <= 0:
