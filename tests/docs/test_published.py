@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from reports import calibrated
+from reports.calibration import calibrate, pairs_of
 from reports.cells import groups
 from reports.listing import words
 from reports.table import render
@@ -41,3 +43,11 @@ def test_a_published_file_is_whole_and_stands_in_its_machines_folder(file: Path)
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.name)
 def test_the_table_beside_a_published_file_is_that_files(file: Path) -> None:
     assert file.with_suffix(".md").read_text() == render(groups([read(file)]), "github") + "\n"
+
+
+def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
+    files = [read(file) for file in sorted((ROOT / "results/published").glob("*/aa/*.jsonl"))]
+    assert len(files) == 20
+    rates = calibrated.render(calibrate(pairs_of(files), gate=0.01))
+    indented = "\n".join(f"    {line}".rstrip() for line in rates.splitlines())
+    assert indented in (ROOT / "docs" / "verdicts.md").read_text()
