@@ -3,7 +3,8 @@
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 SAMPLE_NS = 1_000_000
 SLICE_NS = 50_000_000
@@ -20,20 +21,27 @@ def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[
     OpenMP threads are left to stop spinning (2 to 4 ms here), so that the next lane has its cores.
     """
     samples_ns: list[int] = []
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with no_garbage_collection():
         discarded_ns = _elapsed_ns(call, 1)
         calls = calls_per_sample or _calls_for_a_sample(call, discarded_ns)
         spent_ns = 0
         while spent_ns < SLICE_NS or len(samples_ns) < MIN_SAMPLES:
             samples_ns.append(_elapsed_ns(call, calls))
             spent_ns += samples_ns[-1]
+    time.sleep(SETTLE_S)
+    return samples_ns, calls
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector out of what is timed."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    time.sleep(SETTLE_S)
-    return samples_ns, calls
 
 
 def _calls_for_a_sample(call: Callable[[], object], first_ns: int) -> int:

@@ -6,17 +6,14 @@ work lies between the two events. Where the spin was over first, the host may be
 sample is host-bound, and is taken again behind a longer spin.
 """
 
-import gc
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from suite.clock import MIN_SAMPLES, SLICE_NS, no_garbage_collection
 from suite.series import Samples, SeriesName
 
-SLICE_NS = 50_000_000
-MIN_SAMPLES = 2
 OTHERS_EVERY = 8
 SHORTEST_SPIN_NS = 200_000
 LONGEST_SPIN_NS = 100_000_000
@@ -77,7 +74,7 @@ class CudaClock:
         """
         self._found = {"device": [], "issue": [], "device_hot": [], "wall": []}
         self._retaken = 0
-        with _no_garbage_collection():
+        with no_garbage_collection():
             self._wall_ns()
             end_ns = self._stream.now_ns() + slice_ns
             count = 0
@@ -142,14 +139,3 @@ class CudaClock:
             return False
         accounted_ns = statistics.median(found["device"]) + statistics.median(found["issue"])
         return statistics.median(found["wall"]) > 2 * accounted_ns + SHORTEST_SPIN_NS
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

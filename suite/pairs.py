@@ -27,6 +27,8 @@ from suite.protocol import (
     Done,
     Drop,
     FirstCall,
+    Foresee,
+    Foreseen,
     Prepare,
     Sampled,
     Slice,
@@ -134,7 +136,7 @@ class Duel:
         return self.base if side == "base" else self.head
 
     def _is_sound(self, side: PairSide, crew: Crew, case: Case, name: str) -> bool:
-        """Prepare, check, weigh and check on fresh inputs; record each with its side."""
+        """Foresee, prepare, check and weigh; record each with its side."""
         limit_s = self.plan.step_timeout_s
         setting = self._setting(case, 0)
         records: list[PairRecord] = []
@@ -145,6 +147,7 @@ class Duel:
         except LaneFault as fault:
             raise RunFailed(f"the {side}'s lanes can't start: {fault.reason}") from fault
         try:
+            lane.ask(Foresee(case), Foreseen, limit_s)
             lane.ask(Prepare(case, self.plan.seed), Done, limit_s)
             lane.ask(FirstCall(), Done, limit_s)
             for stage in STAGES:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.cuda_clock import LONGEST_SPIN_NS, MIN_SAMPLES, OTHERS_EVERY, CudaClock, Taken
+from suite.clock import MIN_SAMPLES
+from suite.cuda_clock import LONGEST_SPIN_NS, OTHERS_EVERY, CudaClock, Taken
 from suite.series import SeriesName, Turns, cost
 from tests.fakes.simulated_stream import LAUNCH_NS, SimulatedStream
 

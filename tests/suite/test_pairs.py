@@ -132,3 +132,12 @@ def test_a_side_whose_lanes_cannot_start_is_named(tmp_path: Path) -> None:
         arena = Arena(stack, tmp_path / "pairs.jsonl", base=broken)
         with pytest.raises(RunFailed, match=r"the base's lanes can't start: .*no torch here"):
             arena.duel.prime()
+
+
+def test_a_case_foreseen_not_to_fit_is_not_prepared(tmp_path: Path) -> None:
+    faults = [("head.first", 16, "Foresee", "unsupported"), ("head.first", 16, "Prepare", "exit")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.prime() == CELLS[1:]
+        (fault,) = (record for record in arena.records if isinstance(record, Fault))
+    assert fault.step == "Foresee"
