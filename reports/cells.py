@@ -131,11 +131,12 @@ def _ending(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] |
     for record in records:
         if isinstance(record, Agreement) and not record.agrees:
             late = " on fresh inputs, after timing" if record.stage == "after" else ""
-            return "disagrees", f"{record.where}: {_finding(record)}{late}"
+            return "disagrees", f"{record.where}: {finding(record)}{late}"
     return None if times else ("skipped", NOT_YET)
 
 
-def _finding(check: Agreement) -> str:
+def finding(check: Agreement) -> str:
+    """Return a check's error and how many times its budget that is."""
     if check.error is None:
         return "no finite error"
     times = f"{_excess(check):.3g} times its budget of {check.budget:.1e}"

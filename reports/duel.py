@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reports.comparison import Comparison
 from reports.versus import of_duel, suspected
+from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
 from suite.nvml import opened
 from suite.pairs import Duel, Injection
@@ -14,7 +15,7 @@ from suite.sides import Side, head
 from suite.store import Store, read
 from suite.watch import Watch
 
-LEAST_PAIRS, MOST_PAIRS = 4, 16
+MOST_PAIRS = 16
 KEPT_BACK = 0.05
 
 

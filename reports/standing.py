@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from reports.cells import Passes, cells_of
+from reports.cells import Passes, cells_of, finding
 from reports.estimates import log_median_ms
 from suite.case import Case
 from suite.record import Agreement, Canary, CellRecord, Fault, Memory, PairSide, Status, Time
@@ -78,7 +78,7 @@ def _standing(records: Sequence[CellRecord]) -> Standing:
             status, reason = record.status, record.reason
     for check in checks:
         if not check.agrees and status == "measured":
-            status, reason = "disagrees", f"{check.where}: {_excess(check)}"
+            status, reason = "disagrees", f"{check.where}: {finding(check)}"
     return Standing(
         status,
         reason,
@@ -86,12 +86,6 @@ def _standing(records: Sequence[CellRecord]) -> Standing:
         peak_bytes=max((one.peak_bytes for one in weighed), default=None),
         persistent_bytes=max((one.persistent_bytes for one in weighed), default=None),
     )
-
-
-def _excess(check: Agreement) -> str:
-    if check.error is None:
-        return "no finite error"
-    return f"error {check.error:.1e}, budget {check.budget:.1e}"
 
 
 def _canaries(results: Results) -> Iterator[tuple[Time, float | None]]:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.comparison import Comparison
-from reports.duel import KEPT_BACK, LEAST_PAIRS, MOST_PAIRS, BudgetTooSmall, fight, planned
+from reports.duel import KEPT_BACK, MOST_PAIRS, BudgetTooSmall, fight, planned
+from suite.asked import LEAST_PAIRS
 from suite.record import SIDES, Pair, Versus
 from tests.fakes.arena import CELLS, NAMES, Arena, told
 

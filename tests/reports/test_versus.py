@@ -191,7 +191,8 @@ def test_a_cell_that_head_has_not_measured_yet_is_missing_with_a_way_out() -> No
 
 @pytest.mark.parametrize("stage", ["before", "after"])
 @pytest.mark.parametrize(
-    ("error", "words"), [(8e-6, "error 8.0e-06, budget 1.0e-06"), (None, "no finite error")]
+    ("error", "words"),
+    [(8e-6, "error 8.0e-06, 8 times its budget of 1.0e-06"), (None, "no finite error")],
 )
 def test_what_agreed_in_base_and_disagrees_in_head_is_wrong(
     stage: Any, error: float | None, words: str
