@@ -10,6 +10,7 @@ from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
 from suite.nvml import opened
 from suite.pairs import Duel, Injection
+from suite.priming import prime
 from suite.record import SIDES, Machine, Versus
 from suite.sides import Side, head
 from suite.store import Store, read
@@ -67,7 +68,7 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
     Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started.
     """
     began = time.monotonic()
-    cells = duel.prime()
+    cells = prime(duel)
     if budget_s is not None:
         rehearsed_from = time.monotonic()
         duel.take(cells, [0], None)

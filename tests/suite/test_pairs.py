@@ -3,7 +3,6 @@
 import math
 import os
 import statistics
-import sys
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,25 +11,9 @@ from unittest import mock
 import psutil
 import pytest
 
-from suite.handle import Launch
-from suite.pairs import ROUNDS, Injection
-from suite.record import SIDES, Agreement, Fault, Memory
-from suite.run import RunFailed
-from tests.fakes.arena import CASES, CELLS, NAMES, Arena, a_side, told
-
-
-def test_priming_checks_and_weighs_both_sides_of_every_cell(tmp_path: Path) -> None:
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        assert arena.duel.prime() == CELLS
-        kinds = Counter(
-            (type(record).__name__, record.side)
-            for record in arena.records
-            if isinstance(record, Agreement | Memory | Fault)
-        )
-    assert kinds == {
-        (kind, side): n for kind, n in (("Agreement", 8), ("Memory", 4)) for side in SIDES
-    }
+from suite.pairs import ROUNDS, VISITS, Injection
+from suite.record import SIDES, Fault
+from tests.fakes.arena import CASES, CELLS, NAMES, Arena, told
 
 
 def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
@@ -41,7 +24,7 @@ def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
     assert Counter((pair.variant, pair.case, pair.pair_number) for pair in pairs) == {
         (name, case, number): 1 for case, name in CELLS for number in (1, 2, 3)
     }
-    assert all(len(pair.rounds) == ROUNDS for pair in pairs)
+    assert all(len(pair.rounds) == VISITS * ROUNDS for pair in pairs)
     for pair in pairs:
         ratio = 1.5 if pair.variant == "first" else 1.0
         assert all(head / base == pytest.approx(ratio) for base, head in pair.rounds)
@@ -93,26 +76,6 @@ def test_a_side_that_breaks_in_a_pair_costs_its_cell_alone(
     assert Counter((pair.case, pair.variant) for pair in pairs) == dict.fromkeys(alive, 2)
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_a_cell_that_one_side_has_not_is_not_paired(side: str, tmp_path: Path) -> None:
-    faults = [(f"{side}.first", 16, "FirstCall", "unsupported")]
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        assert arena.duel.prime() == CELLS[1:]
-
-
-def test_a_variant_that_base_lacks_is_checked_on_heads_side_alone(tmp_path: Path) -> None:
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
-        arena = Arena(stack, tmp_path / "pairs.jsonl", base=a_side("base", ("second",)))
-        assert arena.duel.prime() == [cell for cell in CELLS if cell[1] == "second"]
-        sides = {
-            record.side
-            for record in arena.records
-            if isinstance(record, Agreement) and record.variant == "first"
-        }
-    assert sides == {"head"}
-
-
 def test_a_slowdown_is_planted_in_one_cell_of_the_head(tmp_path: Path) -> None:
     slowed = CELLS[2]
     with ExitStack() as stack, mock.patch.dict(os.environ, told()):
@@ -122,22 +85,3 @@ def test_a_slowdown_is_planted_in_one_cell_of_the_head(tmp_path: Path) -> None:
             (pair.case, pair.variant): pair.rounds[0][1] / pair.rounds[0][0] for pair in arena.pairs
         }
     assert ratios == {cell: pytest.approx(1.05 if cell == slowed else 1.0) for cell in CELLS}
-
-
-def test_a_side_whose_lanes_cannot_start_is_named(tmp_path: Path) -> None:
-    broken = a_side(
-        "base", launch=Launch((sys.executable, "-c", "raise SystemExit('no torch here')"))
-    )
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
-        arena = Arena(stack, tmp_path / "pairs.jsonl", base=broken)
-        with pytest.raises(RunFailed, match=r"the base's lanes can't start: .*no torch here"):
-            arena.duel.prime()
-
-
-def test_a_case_foreseen_not_to_fit_is_not_prepared(tmp_path: Path) -> None:
-    faults = [("head.first", 16, "Foresee", "unsupported"), ("head.first", 16, "Prepare", "exit")]
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        assert arena.duel.prime() == CELLS[1:]
-        (fault,) = (record for record in arena.records if isinstance(record, Fault))
-    assert fault.step == "Foresee"

@@ -1,0 +1,69 @@
+"""Before pairs: both sides are checked and weighed, or it is said why not; lanes are fakes."""
+
+import os
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from suite.handle import Launch
+from suite.priming import prime
+from suite.record import SIDES, Agreement, Fault, Memory
+from suite.run import RunFailed
+from tests.fakes.arena import CELLS, Arena, a_side, told
+
+
+def test_priming_checks_and_weighs_both_sides_of_every_cell(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert prime(arena.duel) == CELLS
+        kinds = Counter(
+            (type(record).__name__, record.side)
+            for record in arena.records
+            if isinstance(record, Agreement | Memory | Fault)
+        )
+    assert kinds == {
+        (kind, side): n for kind, n in (("Agreement", 8), ("Memory", 4)) for side in SIDES
+    }
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_cell_that_one_side_has_not_is_not_paired(side: str, tmp_path: Path) -> None:
+    faults = [(f"{side}.first", 16, "FirstCall", "unsupported")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert prime(arena.duel) == CELLS[1:]
+
+
+def test_a_variant_that_base_lacks_is_checked_on_heads_side_alone(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", base=a_side("base", ("second",)))
+        assert prime(arena.duel) == [cell for cell in CELLS if cell[1] == "second"]
+        sides = {
+            record.side
+            for record in arena.records
+            if isinstance(record, Agreement) and record.variant == "first"
+        }
+    assert sides == {"head"}
+
+
+def test_a_side_whose_lanes_cannot_start_is_named(tmp_path: Path) -> None:
+    broken = a_side(
+        "base", launch=Launch((sys.executable, "-c", "raise SystemExit('no torch here')"))
+    )
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", base=broken)
+        with pytest.raises(RunFailed, match=r"the base's lanes can't start: .*no torch here"):
+            prime(arena.duel)
+
+
+def test_a_case_foreseen_not_to_fit_is_not_prepared(tmp_path: Path) -> None:
+    faults = [("head.first", 16, "Foresee", "unsupported"), ("head.first", 16, "Prepare", "exit")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert prime(arena.duel) == CELLS[1:]
+        (fault,) = (record for record in arena.records if isinstance(record, Fault))
+    assert fault.step == "Foresee"
