@@ -79,7 +79,7 @@ def pair_options(command: _Command) -> _Command:
         (
             grid_options,
             click.option(
-                "--pairs", type=int, default=12, show_default=True, help="Pairs of each stage."
+                "--pairs", type=int, default=10, show_default=True, help="Pairs of the first stage."
             ),
             click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
             GATE,

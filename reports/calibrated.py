@@ -4,7 +4,7 @@ from tabulate import tabulate
 
 from reports.calibration import EFFECTS, Calibration, Plan
 
-TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 8 or more."
+TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 12 or more."
 
 
 def render(calibration: Calibration) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from reports.decide import decide, suspects
+from reports.decide import decide, second_stage, suspects
 from reports.moderated import moderated
 from reports.versus import figure
 from suite.fingerprint import differences
@@ -56,7 +56,7 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Plan(NamedTuple):
-    """What a number of pairs a stage gives: false alarms, and power by effect."""
+    """What a number of pairs gives: false alarms, and power by effect."""
 
     pairs: int
     false_alarms: Rate
@@ -116,10 +116,10 @@ def pairs_of(files: Sequence[Results]) -> list[PairFigures]:
 
 
 def calibrate(pairs: Sequence[PairFigures], gate: float, seed: int = 0) -> Calibration:
-    """Return the rates of every number of pairs a stage that twice fits into what was recorded."""
+    """Return the rates of every number of pairs that three times fits into what was recorded."""
     cells = list(pairs[0])
     spread = {cell: statistics.stdev(pair[cell] for pair in pairs) for cell in cells}
-    counts = [count for count in STAGES if 2 * count <= len(pairs)]
+    counts = [count for count in STAGES if 3 * count <= len(pairs)]
     plans = [_plan(pairs, count, gate, Random(f"{seed} {count}")) for count in counts]
     return Calibration(len(pairs), spread, autocorrelation(pairs), plans)
 
@@ -164,12 +164,13 @@ def _drawn(
     """Return the verdicts of a comparison drawn from the pairs, one cell of which is shifted."""
     drawn = [
         [sign * figure for figure in pair.values()]
-        for pair in random.sample(list(pairs), 2 * count)
+        for pair in random.sample(list(pairs), 3 * count)
         for sign in (random.choice((-1, 1)),)
     ]
     cells = [list(figures) for figures in zip(*drawn, strict=True)]
     cells[slowed] = [figure + shift for figure in cells[slowed]]
     first = [figures[:count] for figures in cells]
     flagged = suspects(moderated(first), gate)
-    second = {cell: cells[cell][count:] for cell in flagged}
+    again = second_stage(count, len(flagged), len(cells))
+    second = {cell: cells[cell][count : count + again] for cell in flagged}
     return [decision.verdict for decision in decide(first, second, gate)]

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reports.comparison import Comparison
+from reports.decide import second_stage
 from reports.versus import of_duel, suspected
 from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
@@ -79,8 +80,9 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
     alive = duel.take(cells, range(1, pairs + 1), "first")
     suspects = [cell for cell in suspected(read(path), gate) if cell in alive]
     if suspects:
-        duel.watch.begin(pairs * len(suspects))
-        duel.take(suspects, range(pairs + 1, 2 * pairs + 1), "second")
+        again = second_stage(pairs, len(suspects), len(cells))
+        duel.watch.begin(again * len(suspects))
+        duel.take(suspects, range(pairs + 1, pairs + again + 1), "second")
     return of_duel(read(path))
 
 
@@ -103,7 +105,7 @@ def _versus(duel: Duel, pairs: int, gate: float) -> Versus:
         head=duel.head.what,
         base_software=duel.base.software,
         head_software=duel.head.software,
-        pairs=(pairs, pairs),
+        pairs=(pairs, second_stage(pairs, 1, len(duel.plan.cases) * len(duel.plan.variants))),
         gate=gate,
         injected={f"{injection.cell[1]} {injection.cell[0].id}": injection.share}
         if injection

@@ -178,8 +178,9 @@ class Fault(_Line, frozen=True, tag="fault"):
 class Versus(_Line, frozen=True, tag="versus"):
     """What a file of pairs compares, and how it was planned before anything was measured.
 
-    `pairs` are the numbers of pairs of the first and the second stage, `gate` the least change
-    that may raise an alarm, and `injected` the slowdown put into a cell of the head's, by its name.
+    `pairs` are the numbers of pairs of the first stage and of the second for one suspect, `gate`
+    the least change that may raise an alarm, and `injected` the slowdown put into a cell of the
+    head's, by its name.
     """
 
     base: str

@@ -34,7 +34,7 @@ GATE = 0.01
 CELLS = tuple(f"cell {number}" for number in range(8))
 
 
-def simulated(spread: float, pairs: int = 24) -> list[PairFigures]:
+def simulated(spread: float, pairs: int = 36) -> list[PairFigures]:
     """Return independent pairs of the same code."""
     random = Random(7)
     return [{cell: random.gauss(0.0, spread) for cell in CELLS} for _ in range(pairs)]
@@ -187,7 +187,7 @@ def test_of_quiet_pairs_few_raise_false_alarms_and_a_slowdown_of_5_percent_is_fo
     few: None,
 ) -> None:
     found = calibrate(simulated(0.01), GATE)
-    assert (found.pairs, [plan.pairs for plan in found.plans]) == (24, [6, 12])
+    assert (found.pairs, [plan.pairs for plan in found.plans]) == (36, [6, 12])
     assert found.spread == pytest.approx(dict.fromkeys(CELLS, 0.01), rel=0.5)
     assert abs(found.autocorrelation) < 0.2
     for plan in found.plans:
@@ -198,7 +198,7 @@ def test_of_quiet_pairs_few_raise_false_alarms_and_a_slowdown_of_5_percent_is_fo
     assert found.recommended is not None
     assert found.recommended.pairs == 6
     told = calibrated.render(found)
-    assert "24 pairs of the same code" in told
+    assert "36 pairs of the same code" in told
     assert "Recommended: --pairs 6; smallest slowdown found in 80% of comparisons: " in told
 
 
@@ -215,18 +215,18 @@ def test_of_noisy_pairs_5_percent_is_not_found_and_nothing_is_recommended(few: N
 
 
 def test_a_gate_over_the_slowdown_hides_it(few: None) -> None:
-    for plan in calibrate(simulated(0.01, pairs=12), gate=0.09).plans:
+    for plan in calibrate(simulated(0.01, pairs=18), gate=0.09).plans:
         assert plan.power[0.05].found == 0
         assert plan.false_alarms.found == 0
 
 
 def test_the_same_seed_gives_the_same_rates(few: None) -> None:
-    recorded = simulated(0.03, pairs=12)
+    recorded = simulated(0.03, pairs=18)
     assert calibrate(recorded, GATE) == calibrate(recorded, GATE)
     assert calibrate(recorded, GATE) != calibrate(recorded, GATE, seed=1)
 
 
-@pytest.mark.parametrize("recorded", [2, 7])
+@pytest.mark.parametrize("recorded", [2, 11])
 def test_too_few_pairs_say_so(recorded: int) -> None:
     found = calibrate(simulated(0.01, recorded), GATE)
     assert (found.plans, found.recommended) == ([], None)
@@ -235,16 +235,16 @@ def test_too_few_pairs_say_so(recorded: int) -> None:
     assert told.endswith(calibrated.TOO_FEW)
 
 
-def test_only_stages_that_twice_fit_into_the_pairs_are_tried(
+def test_only_stages_that_three_times_fit_into_the_pairs_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calibration, "RESAMPLES", 1)
     monkeypatch.setattr(calibration, "RESAMPLES_OF_POWER", 1)
     tried = {
         count: [plan.pairs for plan in calibrate(simulated(0.01, count), GATE).plans]
-        for count in (8, 11, 12, 23, 24)
+        for count in (11, 12, 17, 18, 36)
     }
-    assert tried == {8: [4], 11: [4], 12: [4, 6], 23: [4, 6, 8, 10], 24: [4, 6, 8, 10, 12]}
+    assert tried == {11: [], 12: [4], 17: [4], 18: [4, 6], 36: [4, 6, 8, 10, 12]}
 
 
 def test_a_drawn_comparison_uses_no_pair_twice_and_flips_whole_pairs(
@@ -252,7 +252,7 @@ def test_a_drawn_comparison_uses_no_pair_twice_and_flips_whole_pairs(
 ) -> None:
     monkeypatch.setattr(calibration, "EFFECTS", (0.05,))
     monkeypatch.setattr(calibration, "STAGES", (6,))
-    recorded = [{"a": float(number), "b": 100.0 + number} for number in range(1, 14)]
+    recorded = [{"a": float(number), "b": 100.0 + number} for number in range(1, 20)]
     flips: set[bool] = set()
     compared = 0
 

@@ -51,13 +51,13 @@ def test_the_plan_is_in_the_file_before_the_first_pair(tmp_path: Path) -> None:
     assert not any(isinstance(record, Pair) for record in arena.records[:place])
     versus = arena.records[place]
     assert isinstance(versus, Versus)
-    assert (versus.pairs, versus.gate) == ((6, 6), 0.01)
+    assert (versus.pairs, versus.gate) == ((6, 12), 0.01)
 
 
 def test_a_budget_decides_on_the_number_of_pairs(tmp_path: Path) -> None:
     _, arena = fought(tmp_path / "pairs.jsonl", {}, budget_s=600.0)
     (versus,) = (record for record in arena.records if isinstance(record, Versus))
-    assert versus.pairs == (MOST_PAIRS, MOST_PAIRS)
+    assert versus.pairs == (MOST_PAIRS, 2 * MOST_PAIRS)
 
 
 def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(tmp_path: Path) -> None:
