@@ -1,6 +1,9 @@
 """What holds for every test: those marked gpu are skipped, with that word, where there is none."""
 
+import pynvml
 import pytest
+
+from tests.fakes.nvml import FakeNvml, Library
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -13,3 +16,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="needs a gpu, and torch can use none here"))
+
+
+@pytest.fixture
+def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    """Return a function that puts a fake library where pynvml keeps the real one."""
+
+    def put(**changes: object) -> Library:
+        library = Library(**changes)
+        monkeypatch.setattr(pynvml, "nvmlLib", library)
+        # pynvml remembers function pointers, which would still be those of another library.
+        monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+        monkeypatch.setattr(pynvml, "_nvmlLib_refcount", 0)
+        return library
+
+    return put

@@ -9,22 +9,11 @@ from reports import doctor
 from suite.health import Trouble
 from suite.nvml import Absent, Circumstances
 from suite.probe import Finding
+from tests.fakes.nvml import WELL
 from tests.records import a_machine
 from variants.hardware import Gpu, this_cpu
 
-GPU = Circumstances(
-    name="Invented GPU",
-    driver="580.12",
-    mig=False,
-    ecc=True,
-    power_w=251.7,
-    power_limit_w=600.0,
-    power_limit_default_w=700.0,
-    sm_clock_mhz=1200,
-    sm_clock_max_mhz=1980,
-    slowed_by=(),
-    processes=0,
-)
+GPU = replace(WELL, power_w=251.7, power_limit_w=600.0, sm_clock_mhz=1200)
 UNREAD = Absent("NVML: Not Supported")
 
 

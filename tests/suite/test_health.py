@@ -7,20 +7,7 @@ import pytest
 
 from suite import health
 from suite.nvml import Absent, Circumstances
-
-WELL = Circumstances(
-    name="H100",
-    driver="580",
-    mig=False,
-    ecc=True,
-    power_w=100.0,
-    power_limit_w=700.0,
-    power_limit_default_w=700.0,
-    sm_clock_mhz=1980,
-    sm_clock_max_mhz=1980,
-    slowed_by=(),
-    processes=0,
-)
+from tests.fakes.nvml import WELL
 
 
 def test_a_quiet_machine_has_no_trouble() -> None:

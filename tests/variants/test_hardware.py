@@ -1,6 +1,5 @@
 """The hardware key says what the CPU is, the same way each time."""
 
-import ctypes
 import os
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.nvml import MIG_UUID, NOT_SUPPORTED, UUID, FakeNvml
 from variants import hardware
 from variants.cuda_driver import Device
 from variants.hardware import Cpu, Gpu, Hardware, this_cpu, this_gpu, usable_cores
@@ -186,8 +186,6 @@ def test_any_cpu_s_key_can_name_a_folder(
     assert FOLDER_SAFE.fullmatch(this_cpu(cpuinfo).key)
 
 
-UUID = "GPU-00017f80-ff05-0607-0809-0a0b0c0d0e0f"
-MIG_UUID = UUID.replace("GPU", "MIG")
 H100 = Device(
     index=0,
     name="NVIDIA H100 80GB HBM3",
@@ -198,80 +196,10 @@ H100 = Device(
     l2_bytes=50 << 20,
 )
 SLICE = H100._replace(name="NVIDIA H100 80GB HBM3 MIG 1g.10gb", sms=16, memory_bytes=10 << 30)
-WHOLE_HANDLE, SLICE_HANDLE = 0x1000, 0x2000
-NOT_SUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
 
 
-class FakeLibrary:
-    """What pynvml finds in libnvidia-ml: one GPU, whole or with a slice, whose handles it knows."""
-
-    def __init__(self, **changes: Any) -> None:
-        self.uuid = changes.get("uuid", UUID)
-        self.mig = changes.get("mig", 0)
-        self.limit_mw = changes.get("limit_mw", 700_000)
-        self.refuses = changes.get("refuses", {})
-        self.opened = 0
-
-    def __getattr__(self, name: str) -> Any:
-        known = getattr(type(self), f"{name}_", None)
-        if known is None:
-            raise AttributeError(name)
-        return lambda *arguments: self.refuses.get(name) or known(self, *arguments)
-
-    def nvmlInitWithFlags_(self, _flags: Any) -> int:  # noqa: N802 - NVML's name
-        self.opened += 1
-        return 0
-
-    def nvmlShutdown_(self) -> int:  # noqa: N802
-        self.opened -= 1
-        return 0
-
-    def nvmlDeviceGetHandleByUUID_(self, uuid: Any, handle: Any) -> int:  # noqa: N802
-        if uuid.value.decode() != self.uuid:
-            return int(pynvml.NVML_ERROR_NOT_FOUND)
-        return point(handle, WHOLE_HANDLE if self.uuid == UUID else SLICE_HANDLE)
-
-    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle_(self, part: Any, whole: Any) -> int:  # noqa: N802
-        assert address(part) == SLICE_HANDLE
-        return point(whole, WHOLE_HANDLE)
-
-    def nvmlDeviceGetMigMode_(self, handle: Any, current: Any, pending: Any) -> int:  # noqa: N802
-        current._obj.value, pending._obj.value = self.mig, 1 - self.mig
-        return 0 if address(handle) == WHOLE_HANDLE else NOT_SUPPORTED
-
-    def nvmlDeviceGetEnforcedPowerLimit_(self, handle: Any, limit: Any) -> int:  # noqa: N802
-        limit._obj.value = self.limit_mw
-        return 0 if address(handle) == WHOLE_HANDLE else NOT_SUPPORTED
-
-
-def point(handle: Any, to: int) -> int:
-    """Write a handle; returns NVML's success."""
-    ctypes.cast(handle, ctypes.POINTER(ctypes.c_void_p))[0] = to
-    return 0
-
-
-def address(handle: Any) -> int | None:
-    """Return what a handle points to."""
-    return ctypes.cast(handle, ctypes.c_void_p).value
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that puts a fake library where pynvml keeps the real one."""
-
-    def put(**changes: Any) -> FakeLibrary:
-        library = FakeLibrary(**changes)
-        monkeypatch.setattr(pynvml, "nvmlLib", library)
-        # pynvml remembers function pointers, which would still be those of another library.
-        monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-        monkeypatch.setattr(pynvml, "_nvmlLib_refcount", 0)
-        return library
-
-    return put
-
-
-def test_a_gpu_is_told_by_name_sms_memory_and_power_limit(install: Any) -> None:
-    install()
+def test_a_gpu_is_told_by_name_sms_memory_and_power_limit(fake_nvml: FakeNvml) -> None:
+    fake_nvml()
     gpu = this_gpu(H100)
     assert gpu.key == "cuda-nvidia-h100-80gb-hbm3-132sm-80gib-700w"
     assert gpu.name == "NVIDIA H100 80GB HBM3, 132 SMs, 80 GiB, 700 W"
@@ -280,32 +208,34 @@ def test_a_gpu_is_told_by_name_sms_memory_and_power_limit(install: Any) -> None:
     assert (gpu.mig, gpu.power_limit_w) == (False, 700)
 
 
-def test_a_gpu_stands_in_its_host_whose_cores_issue_its_work(install: Any) -> None:
-    install()
+def test_a_gpu_stands_in_its_host_whose_cores_issue_its_work(fake_nvml: FakeNvml) -> None:
+    fake_nvml()
     gpu = this_gpu(H100)
     assert gpu.host == this_cpu()
     assert gpu.cores == gpu.host.cores
 
 
-def test_the_power_limit_is_in_whole_watts(install: Any) -> None:
-    install(limit_mw=349_990)
+def test_the_power_limit_is_in_whole_watts(fake_nvml: FakeNvml) -> None:
+    fake_nvml(power_limit_mw=349_990)
     assert this_gpu(H100).power_limit_w == 350
 
 
-def test_a_slice_is_told_from_its_gpu_and_has_that_gpu_s_power_limit(install: Any) -> None:
-    install(uuid=MIG_UUID, mig=1)
+def test_a_slice_is_told_from_its_gpu_and_has_that_gpu_s_power_limit(fake_nvml: FakeNvml) -> None:
+    fake_nvml(uuid=MIG_UUID, mig=1)
     gpu = this_gpu(SLICE)
     assert gpu.key == "cuda-nvidia-h100-80gb-hbm3-mig-1g-10gb-16sm-10gib-mig-700w"
     assert (gpu.mig, gpu.power_limit_w) == (True, 700)
 
 
-def test_a_slice_that_an_old_driver_gives_its_gpu_s_uuid_is_still_a_slice(install: Any) -> None:
-    install(mig=1)
+def test_a_slice_that_an_old_driver_gives_its_gpu_s_uuid_is_still_a_slice(
+    fake_nvml: FakeNvml,
+) -> None:
+    fake_nvml(mig=1)
     assert this_gpu(SLICE._replace(name="NVIDIA H100")).mig
 
 
-def test_a_gpu_that_can_t_be_sliced_still_has_its_power_limit(install: Any) -> None:
-    install(refuses={"nvmlDeviceGetMigMode": NOT_SUPPORTED})
+def test_a_gpu_that_can_t_be_sliced_still_has_its_power_limit(fake_nvml: FakeNvml) -> None:
+    fake_nvml(refuses={"nvmlDeviceGetMigMode": NOT_SUPPORTED})
     gpu = this_gpu(H100)
     assert (gpu.mig, gpu.power_limit_w) == (False, 700)
 
@@ -320,8 +250,8 @@ def test_a_gpu_that_can_t_be_sliced_still_has_its_power_limit(install: Any) -> N
     ],
     ids=["NVML", "limit", "permission", "UUID"],
 )
-def test_without_a_known_power_limit_the_key_has_none(changes: Any, install: Any) -> None:
-    install(**changes)
+def test_without_a_known_power_limit_the_key_has_none(changes: Any, fake_nvml: FakeNvml) -> None:
+    fake_nvml(**changes)
     gpu = this_gpu(H100)
     assert gpu.power_limit_w is None
     assert gpu.key == "cuda-nvidia-h100-80gb-hbm3-132sm-80gib"
@@ -330,16 +260,18 @@ def test_without_a_known_power_limit_the_key_has_none(changes: Any, install: Any
 
 @pytest.mark.parametrize(("device", "mig"), [(H100, False), (SLICE, True)], ids=["whole", "slice"])
 def test_where_nvml_is_silent_the_name_tells_a_slice(
-    device: Device, mig: bool, install: Any
+    device: Device, mig: bool, fake_nvml: FakeNvml
 ) -> None:
-    install(uuid="GPU-of-somebody-else")
+    fake_nvml(uuid="GPU-of-somebody-else")
     gpu = this_gpu(device)
     assert gpu.mig is mig
     assert gpu.key.endswith("-mig") is mig
 
 
-def test_a_slice_whose_gpu_nvml_hides_has_no_power_limit(install: Any) -> None:
-    install(uuid=MIG_UUID, refuses={"nvmlDeviceGetDeviceHandleFromMigDeviceHandle": NOT_SUPPORTED})
+def test_a_slice_whose_gpu_nvml_hides_has_no_power_limit(fake_nvml: FakeNvml) -> None:
+    fake_nvml(
+        uuid=MIG_UUID, refuses={"nvmlDeviceGetDeviceHandleFromMigDeviceHandle": NOT_SUPPORTED}
+    )
     gpu = this_gpu(SLICE)
     assert (gpu.mig, gpu.power_limit_w) == (True, None)
 
@@ -349,10 +281,10 @@ def test_a_slice_whose_gpu_nvml_hides_has_no_power_limit(install: Any) -> None:
     [{}, {"nvmlDeviceGetHandleByUUID": NOT_SUPPORTED}],
     ids=["answered", "refused"],
 )
-def test_nvml_is_closed_again(refuses: dict[str, int], install: Any) -> None:
-    library = install(refuses=refuses)
+def test_nvml_is_closed_again(refuses: dict[str, int], fake_nvml: FakeNvml) -> None:
+    library = fake_nvml(refuses=refuses)
     this_gpu(H100)
-    assert library.opened == 0
+    assert (library.started, library.shut_down) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -360,21 +292,21 @@ def test_nvml_is_closed_again(refuses: dict[str, int], install: Any) -> None:
     [{"name": "NVIDIA H200"}, {"sms": 114}, {"memory_bytes": 96 << 30}],
     ids=["name", "SMs", "memory"],
 )
-def test_what_makes_another_gpu_makes_another_key(changes: Any, install: Any) -> None:
-    install()
+def test_what_makes_another_gpu_makes_another_key(changes: Any, fake_nvml: FakeNvml) -> None:
+    fake_nvml()
     assert this_gpu(H100._replace(**changes)).key != this_gpu(H100).key
 
 
-def test_another_power_limit_or_slicing_makes_another_key(install: Any) -> None:
+def test_another_power_limit_or_slicing_makes_another_key(fake_nvml: FakeNvml) -> None:
     keys = set()
-    for changes in ({}, {"limit_mw": 350_000}, {"mig": 1}):
-        install(**changes)
+    for changes in ({}, {"power_limit_mw": 350_000}, {"mig": 1}):
+        fake_nvml(**changes)
         keys.add(this_gpu(H100).key)
     assert len(keys) == 3
 
 
-def test_the_same_gpu_in_another_slot_has_the_same_key(install: Any) -> None:
-    install()
+def test_the_same_gpu_in_another_slot_has_the_same_key(fake_nvml: FakeNvml) -> None:
+    fake_nvml()
     moved = H100._replace(index=3, memory_bytes=H100.memory_bytes - (64 << 20))
     assert this_gpu(moved).key == this_gpu(H100).key
 
@@ -386,8 +318,8 @@ def test_any_gpu_s_key_can_name_a_folder(name: str, mig: bool) -> None:
     assert "--" not in gpu.key
 
 
-def test_hardware_is_read_back_as_what_it_was(install: Any) -> None:
-    install()
+def test_hardware_is_read_back_as_what_it_was(fake_nvml: FakeNvml) -> None:
+    fake_nvml()
     for one, device in ((this_cpu(), "cpu"), (this_gpu(H100), "cuda")):
         written = msgspec.json.encode(one)
         read_back: Cpu | Gpu = msgspec.json.decode(written, type=Hardware)
