@@ -113,11 +113,6 @@ def _processes(library: Library, _handle: Any, count: Any, found: Any) -> int:
     return SUCCESS
 
 
-def _name(_library: Library, *arguments: Any) -> int:
-    arguments[-2].value = b"Invented GPU"
-    return SUCCESS
-
-
 def _mig(library: Library, handle: Any, current: Any, pending: Any) -> int:
     _target(current).value, _target(pending).value = library.mig, 1 - library.mig
     return _of_whole_gpus_alone(handle)
@@ -160,6 +155,16 @@ def _number(value: int) -> Callable[..., int]:
     return fill
 
 
+def _text(value: bytes) -> Callable[..., int]:
+    """Return a C function that writes a text before its last argument, the text's length."""
+
+    def fill(_library: Library, *arguments: Any) -> int:
+        arguments[-2].value = value
+        return SUCCESS
+
+    return fill
+
+
 _FUNCTIONS: dict[str, Callable[..., int]] = {
     "nvmlInitWithFlags": _start,
     "nvmlShutdown": _shut_down,
@@ -167,8 +172,8 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": _gpu_of_slice,
     "nvmlDeviceGetMemoryInfo": _memory,
     "nvmlDeviceGetComputeRunningProcesses_v3": _processes,
-    "nvmlDeviceGetName": _name,
-    "nvmlSystemGetDriverVersion": _name,
+    "nvmlDeviceGetName": _text(b"Invented GPU"),
+    "nvmlSystemGetDriverVersion": _text(b"580.12"),
     "nvmlDeviceGetMigMode": _mig,
     "nvmlDeviceGetEccMode": _ecc,
     "nvmlDeviceGetPowerUsage": _number(250_000),

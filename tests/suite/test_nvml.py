@@ -1,7 +1,7 @@
 """NVML through the real pynvml bindings, over a fake of the library."""
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pynvml
 import pytest
@@ -14,18 +14,10 @@ from tests.fakes.nvml import (
     NOT_SUPPORTED,
     SLICE,
     UUID,
+    WELL,
     WHOLE,
     FakeNvml,
 )
-
-
-@pytest.fixture
-def gpu(fake_nvml: FakeNvml) -> Iterator[Gpu]:
-    """Open the GPU of a fake library with everything in it."""
-    fake_nvml()
-    with nvml.opened(UUID) as opened:
-        assert isinstance(opened, Gpu)
-        yield opened
 
 
 def test_without_the_library_its_absence_is_the_answer() -> None:
@@ -107,17 +99,12 @@ def test_memory_that_can_not_be_read_has_its_reason(fake_nvml: FakeNvml) -> None
     assert risen() == Absent("NVML: Not Supported")
 
 
-def test_everything_about_a_gpu_is_read(gpu: Gpu) -> None:
-    seen = gpu.circumstances()
-    assert seen.name == "Invented GPU"
-    assert seen.power_w == 250
-    assert seen.power_limit_w == 700
-    assert seen.sm_clock_mhz == 1200
-    assert seen.sm_clock_max_mhz == 1980
-    assert seen.slowed_by == ()
-    assert seen.mig is False
-    assert seen.ecc is True
-    assert seen.processes == 0
+def test_everything_about_a_gpu_is_read(fake_nvml: FakeNvml) -> None:
+    fake_nvml(power_limit_mw=600_000)
+    with nvml.opened(UUID) as opened:
+        assert isinstance(opened, Gpu)
+        seen = opened.circumstances()
+    assert seen == replace(WELL, power_w=250.0, power_limit_w=600.0, sm_clock_mhz=1200)
 
 
 def test_a_mig_slice_shows(fake_nvml: FakeNvml) -> None:
