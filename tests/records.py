@@ -1,6 +1,6 @@
 """Invented records and results files, for tests of whatever reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from suite.store import Results, Store
 from variants.hardware import Cpu
 
 VARIANTS = ("no_bias", "eager", "flex")
+FAULTS: tuple[Status, ...] = ("unsupported", "crashed", "timed_out", "out_of_memory", "failed")
 
 
 def a_case(length: int = 512, dtype: Dtype = "float32", mode: Mode = "forward") -> Case:
@@ -236,6 +237,23 @@ def measured(
 def results(machine: Machine, *records: Record) -> Results:
     """Return what reading a whole results file gives."""
     return Results(Path("invented.jsonl"), machine, [machine, *records], [])
+
+
+def a_run(
+    ms: Mapping[str, Sequence[float]],
+    *others: Record,
+    machine: Machine | None = None,
+    canaries: Sequence[float] = (),
+    name: str = "invented.jsonl",
+) -> Results:
+    """Return a file in which each variant took so many milliseconds in each pass."""
+    case = a_case()
+    records: list[Record] = [a_canary(number, each) for number, each in enumerate(canaries, 1)]
+    for variant, by_pass in ms.items():
+        for number, each in enumerate(by_pass, start=1):
+            records += measured(case, variant, each, number)
+    plan = a_plan(case, variants=list(ms), passes=3)
+    return results(machine or a_machine(plan), *records, *others)._replace(path=Path(name))
 
 
 def write(path: Path, machine: Machine, *records: Record) -> Path:

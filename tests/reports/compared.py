@@ -1,0 +1,52 @@
+"""What two files come to, for tests of comparisons: lines, as strict JSON, or a refusal."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from reports.comparison import Comparison, Line
+from reports.verdicts import render
+from reports.versus import of_files
+from suite.store import Results, StoreError
+
+GATE = 0.01
+STEADY = (1.00, 1.01, 0.99)
+
+
+def by(factor: float, passes: Sequence[float] = STEADY) -> tuple[float, ...]:
+    """Return passes that took so many times as long."""
+    return tuple(factor * each for each in passes)
+
+
+def compared(base: Results, head: Results, **asked: Any) -> Comparison:
+    """Compare two files and see that what programs get of it is strict JSON."""
+    found = of_files(base, head, GATE, **asked)
+    assert_strict_json(found)
+    return found
+
+
+def refusal(base: Results, head: Results, **asked: Any) -> str:
+    """Return why two files can't be compared, in one line."""
+    with pytest.raises(StoreError) as refused:
+        of_files(base, head, GATE, **asked)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def assert_strict_json(comparison: Comparison) -> None:
+    """Fail for a NaN or an Infinity, as figures and as what an encoder makes of them."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    json.loads(render(comparison, "json"), parse_constant=refuse)
+    json.dumps(msgspec.to_builtins(comparison), allow_nan=False)
+
+
+def line_of(comparison: Comparison, variant: str = "eager") -> Line:
+    """Return the only line of a variant."""
+    (line,) = (one for one in comparison.lines if one.variant == variant)
+    return line
