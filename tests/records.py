@@ -234,6 +234,18 @@ def measured(
     ]
 
 
+def a_few_records() -> tuple[Record, ...]:
+    """Return five records, each of another kind."""
+    case = a_case()
+    return (
+        a_canary(),
+        a_check(case, "eager"),
+        a_time(case, "eager"),
+        a_limit(),
+        a_fault(case, "flex"),
+    )
+
+
 def results(machine: Machine, *records: Record) -> Results:
     """Return what reading a whole results file gives."""
     return Results(Path("invented.jsonl"), machine, [machine, *records], [])

@@ -1,27 +1,19 @@
-"""A results file comes back as it was written, and every kind of damage is told apart."""
+"""A results file is appended to by one writer at a time, and what is in it is kept."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from suite.case import Case
-from suite.record import Agreement, Canary, Fault, Limit, Memory, Record, Series, Time
-from suite.series import SeriesName
 from suite.store import Store, StoreError, read
 from tests.records import (
     a_canary,
     a_case,
     a_check,
     a_fault,
-    a_limit,
+    a_few_records,
     a_machine,
     a_memory,
     a_time,
@@ -30,121 +22,7 @@ from tests.records import (
 
 ROOT = Path(__file__).parents[2]
 CASE = a_case()
-RECORDS = (
-    a_canary(),
-    a_check(CASE, "eager"),
-    a_time(CASE, "eager"),
-    a_limit(),
-    a_fault(CASE, "flex"),
-)
-
-calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-counts = st.integers(1, 2**40)
-names = st.text(min_size=1, max_size=20)
-figures = st.floats(allow_nan=False, allow_infinity=False)
-sizes = st.floats(1e-3, 1e3)
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Any case that has a meaning."""
-    q_len, kv_heads = draw(counts), draw(counts)
-    return Case(
-        heads=kv_heads * draw(st.integers(1, 8)),
-        head_dim=draw(counts),
-        q_len=q_len,
-        kv_len=q_len + draw(counts),
-        kv_heads=kv_heads,
-        dtype=draw(st.sampled_from(["float32", "bfloat16", "float16"])),
-        batch=draw(counts),
-        mode=draw(st.sampled_from(["forward", "backward"])),
-        causal=draw(st.booleans()),
-        bias_max=draw(sizes),
-        slope_scale=draw(st.sampled_from(["1", "1/sqrt(d)"])),
-        layout=draw(st.sampled_from(["bhnd", "bnhd"])),
-        logit_scale=draw(sizes),
-    )
-
-
-turns = st.lists(
-    st.tuples(counts, st.lists(counts, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
-).map(tuple)
-series_names = st.sampled_from(get_args(SeriesName))
-cell_records = st.one_of(
-    st.builds(Canary, counts, st.text(), figures),
-    st.builds(
-        Limit,
-        counts,
-        st.sampled_from(["float32", "bfloat16", "float16"]),
-        figures,
-        figures,
-    ),
-    st.builds(
-        Agreement,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
-        stage=st.sampled_from(["before", "after"]),
-        agrees=st.booleans(),
-        error=st.none() | figures,
-        budget=figures,
-        where=st.text(),
-    ),
-    st.builds(
-        Time,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
-        turns=turns,
-        calls_per_sample=counts,
-        taken=counts,
-        stopped_by=st.text(),
-        prepare_s=figures,
-        first_call_s=figures,
-        cold=st.booleans(),
-        kernels=st.lists(names, max_size=3).map(tuple),
-        race=counts,
-        cost=series_names,
-        others=st.lists(st.builds(Series, series_names, turns), max_size=3).map(tuple),
-        retaken=counts,
-        throttled=counts,
-        sm_clock_mhz=st.none() | st.tuples(counts, counts),
-    ),
-    st.builds(
-        Memory,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
-        peak_bytes=counts,
-        persistent_bytes=counts,
-        resident_bytes=st.none() | counts,
-        reserved_bytes=st.none() | counts,
-        nvml_bytes=st.none() | counts,
-        nvml=st.text(),
-    ),
-    st.builds(
-        Fault,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
-        status=st.sampled_from(["unsupported", "timed_out", "crashed"]),
-        step=names,
-        reason=st.text(),
-    ),
-)
-
-
-@calmly
-@given(written=st.lists(cell_records, max_size=5))
-def test_what_is_written_is_read_again(
-    written: list[Record], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    machine = a_machine()
-    file = write(tmp_path_factory.mktemp("store") / "run.jsonl", machine, *written)
-    found = read(file)
-    assert found.machine == machine
-    assert found.records == [machine, *written]
-    assert found.warnings == []
+RECORDS = a_few_records()
 
 
 def test_a_second_writer_adds_to_what_is_there(tmp_path: Path) -> None:
@@ -161,18 +39,11 @@ def test_the_folder_is_made_if_need_be(tmp_path: Path) -> None:
     assert read(file).records == [a_machine()]
 
 
-def test_a_line_torn_at_any_byte_costs_itself_alone_and_is_told_of(tmp_path: Path) -> None:
+def test_opening_a_whole_file_changes_nothing(tmp_path: Path) -> None:
     file = write(tmp_path / "run.jsonl", a_machine(), *RECORDS)
-    whole = file.read_bytes()
-    start = whole.rstrip(b"\n").rindex(b"\n") + 1
-    for end in range(start + 1, len(whole)):
-        file.write_bytes(whole[:end])
-        found = read(file)
-        assert found.records == [a_machine(), *RECORDS[:-1]]
-        (warning,) = found.warnings
-        assert warning.startswith(f"{file}: ")
-        assert "unfinished" in warning
-        assert "\n" not in warning
+    before = file.read_bytes()
+    Store(file).close()
+    assert file.read_bytes() == before
 
 
 def test_a_line_torn_at_any_byte_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
@@ -187,170 +58,6 @@ def test_a_line_torn_at_any_byte_is_cut_off_before_the_next_is_written(tmp_path:
         found = read(file)
         assert found.records == [a_machine(), *RECORDS[:-1], a_canary(2)]
         assert found.warnings == []
-
-
-def test_opening_a_whole_file_changes_nothing(tmp_path: Path) -> None:
-    file = write(tmp_path / "run.jsonl", a_machine(), *RECORDS)
-    before = file.read_bytes()
-    Store(file).close()
-    assert file.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"",
-        b"nul",
-        b"[1, 2]",
-        b'{"record":"time"}',
-        b'{"record":"telegram"}',
-        b'{"record":"canary","pass_number":"one","median_ms":7.0}',
-        b'{"record":"fault","reason":"\xff\xfe"}',
-        b"\x00" * 80,
-        bytes(range(11, 256)),
-        b"[" * 100_000,
-    ],
-    ids=lambda damage: repr(damage[:30]),
-)
-def test_damage_in_the_middle_is_one_line_with_its_number(damage: bytes, tmp_path: Path) -> None:
-    file = write(tmp_path / "run.jsonl", a_machine(), *RECORDS)
-    lines = file.read_bytes().splitlines()
-    lines[2] = damage
-    file.write_bytes(b"\n".join(lines) + b"\n")
-    found = read(file)
-    assert found.records == [a_machine(), RECORDS[0], *RECORDS[2:]]
-    (warning,) = found.warnings
-    assert warning.startswith(f"{file}: line 3 is damaged")
-    assert "\n" not in warning
-
-
-@calmly
-@given(damage=st.binary(min_size=1, max_size=20), place=st.integers(0, 2**16))
-def test_no_damage_in_the_middle_costs_more_than_its_line(
-    damage: bytes, place: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = write(tmp_path_factory.mktemp("store") / "run.jsonl", a_machine(), *RECORDS)
-    lines = file.read_bytes().splitlines()
-    place %= len(lines[4])
-    lines[4] = lines[4][:place] + damage.replace(b"\n", b"") + lines[4][place + len(damage) :]
-    file.write_bytes(b"\n".join([*lines, lines[1]]) + b"\n")
-    found = read(file)
-    assert found.records[:4] == [a_machine(), *RECORDS[:3]]
-    assert found.records[-1] == RECORDS[0]
-    assert len(found.records) + len(found.warnings) == len(RECORDS) + 2
-
-
-def test_each_damaged_line_is_told_of(tmp_path: Path) -> None:
-    file = write(tmp_path / "run.jsonl", a_machine(), *RECORDS)
-    lines = file.read_bytes().splitlines()
-    lines[1] = lines[3] = b"{"
-    file.write_bytes(b"\n".join(lines) + b"\n" + b'{"rec')
-    warnings = read(file).warnings
-    assert [any(word in line for word in ("line 2", "line 4")) for line in warnings[:2]] == [1, 1]
-    assert "unfinished" in warnings[2]
-    assert len(warnings) == 3
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"turns": []},
-        {"turns": [[1, []]]},
-        {"turns": [[1, [7]], [2, [0]]]},
-        {"turns": [[1, [-5]]]},
-        {"calls_per_sample": 0},
-    ],
-    ids=["no turns", "an empty turn", "no time", "less than no time", "no calls"],
-)
-def test_a_time_that_can_not_be_used_is_damage(part: dict[str, object], tmp_path: Path) -> None:
-    file = write(tmp_path / "run.jsonl", a_machine())
-    hollow = msgspec.json.decode(msgspec.json.encode(a_time(CASE, "eager"))) | part
-    file.write_bytes(file.read_bytes() + msgspec.json.encode(hollow) + b"\n")
-    found = read(file)
-    assert found.records == [a_machine()]
-    (warning,) = found.warnings
-    assert "line 2" in warning
-
-
-def nothing(path: Path) -> None:
-    """Leave `path` as it is."""
-
-
-def a_directory(path: Path) -> None:
-    """Make a directory of `path`."""
-    path.mkdir()
-
-
-def content(of: bytes) -> Callable[[Path], None]:
-    """Return what writes these bytes."""
-
-    def write_it(path: Path) -> None:
-        path.write_bytes(of)
-
-    return write_it
-
-
-def with_schema(schema: object) -> bytes:
-    """Return a results file whose machine has another schema."""
-    machine = msgspec.to_builtins(a_machine()) | {"schema": schema}
-    return msgspec.json.encode(machine) + b"\n"
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (nothing, "No such file"),
-        (a_directory, "not a regular file"),
-        (content(b""), "not a results file"),
-        (content(b"\n"), "not a results file"),
-        (content(b"length,ms\n512,3.1\n"), "not a results file"),
-        (content(b'{"name": "alibi"}\n'), "not a results file"),
-        (content(b"[]\n"), "not a results file"),
-        (content(bytes(range(256)) * 40), "not a results file"),
-        (content(b'"\xff\xfe"\n'), "not a results file"),
-        (content(b"[" * 100_000), "not a results file"),
-        (content(b"\x1f\x8b\x08\x00" + os.urandom(500)), "not a results file"),
-        (content(with_schema(1)), "schema 1, and this version reads schema 2"),
-        (content(with_schema(None)), "schema None"),
-        (content(b'{"record":"machine","schema":2}\n'), "line 1"),
-    ],
-    ids=[
-        "missing",
-        "a directory",
-        "empty",
-        "a blank line",
-        "csv",
-        "other json",
-        "a list",
-        "every byte",
-        "no utf-8",
-        "deep",
-        "gzip",
-        "schema 1",
-        "no schema",
-        "half a machine",
-    ],
-)
-def test_what_is_no_results_file_is_refused_in_one_line(
-    make: Callable[[Path], None], words: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "given.jsonl"
-    make(file)
-    with pytest.raises(StoreError) as refused:
-        read(file)
-    text = str(refused.value)
-    assert text.startswith(f"{file}: ")
-    assert words in text
-    assert "\n" not in text
-
-
-def test_a_file_whose_only_line_lost_its_end_still_says_who_measured(tmp_path: Path) -> None:
-    file = write(tmp_path / "run.jsonl", a_machine())
-    file.write_bytes(file.read_bytes().rstrip(b"\n"))
-    found = read(file)
-    assert found.machine == a_machine()
-    assert found.records == []
-    assert len(found.warnings) == 1
 
 
 def test_a_second_writer_is_refused_while_the_first_has_the_file(tmp_path: Path) -> None:

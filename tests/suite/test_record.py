@@ -1,0 +1,144 @@
+"""A record is read as it was written, and one that can not be used is damage."""
+
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from suite.case import Case
+from suite.record import Agreement, Canary, Fault, Limit, Memory, Record, Series, Time
+from suite.series import SeriesName
+from suite.store import read
+from tests.records import a_case, a_machine, a_time, write
+
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+counts = st.integers(1, 2**40)
+names = st.text(min_size=1, max_size=20)
+figures = st.floats(allow_nan=False, allow_infinity=False)
+sizes = st.floats(1e-3, 1e3)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Any case that has a meaning."""
+    q_len, kv_heads = draw(counts), draw(counts)
+    return Case(
+        heads=kv_heads * draw(st.integers(1, 8)),
+        head_dim=draw(counts),
+        q_len=q_len,
+        kv_len=q_len + draw(counts),
+        kv_heads=kv_heads,
+        dtype=draw(st.sampled_from(["float32", "bfloat16", "float16"])),
+        batch=draw(counts),
+        mode=draw(st.sampled_from(["forward", "backward"])),
+        causal=draw(st.booleans()),
+        bias_max=draw(sizes),
+        slope_scale=draw(st.sampled_from(["1", "1/sqrt(d)"])),
+        layout=draw(st.sampled_from(["bhnd", "bnhd"])),
+        logit_scale=draw(sizes),
+    )
+
+
+turns = st.lists(
+    st.tuples(counts, st.lists(counts, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
+).map(tuple)
+series_names = st.sampled_from(get_args(SeriesName))
+cell_records = st.one_of(
+    st.builds(Canary, counts, st.text(), figures),
+    st.builds(
+        Limit,
+        counts,
+        st.sampled_from(["float32", "bfloat16", "float16"]),
+        figures,
+        figures,
+    ),
+    st.builds(
+        Agreement,
+        case=cases(),
+        variant=names,
+        pass_number=counts,
+        stage=st.sampled_from(["before", "after"]),
+        agrees=st.booleans(),
+        error=st.none() | figures,
+        budget=figures,
+        where=st.text(),
+    ),
+    st.builds(
+        Time,
+        case=cases(),
+        variant=names,
+        pass_number=counts,
+        turns=turns,
+        calls_per_sample=counts,
+        taken=counts,
+        stopped_by=st.text(),
+        prepare_s=figures,
+        first_call_s=figures,
+        cold=st.booleans(),
+        kernels=st.lists(names, max_size=3).map(tuple),
+        race=counts,
+        cost=series_names,
+        others=st.lists(st.builds(Series, series_names, turns), max_size=3).map(tuple),
+        retaken=counts,
+        throttled=counts,
+        sm_clock_mhz=st.none() | st.tuples(counts, counts),
+    ),
+    st.builds(
+        Memory,
+        case=cases(),
+        variant=names,
+        pass_number=counts,
+        peak_bytes=counts,
+        persistent_bytes=counts,
+        resident_bytes=st.none() | counts,
+        reserved_bytes=st.none() | counts,
+        nvml_bytes=st.none() | counts,
+        nvml=st.text(),
+    ),
+    st.builds(
+        Fault,
+        case=cases(),
+        variant=names,
+        pass_number=counts,
+        status=st.sampled_from(["unsupported", "timed_out", "crashed"]),
+        step=names,
+        reason=st.text(),
+    ),
+)
+
+
+@calmly
+@given(written=st.lists(cell_records, max_size=5))
+def test_what_is_written_is_read_again(
+    written: list[Record], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    machine = a_machine()
+    file = write(tmp_path_factory.mktemp("store") / "run.jsonl", machine, *written)
+    found = read(file)
+    assert found.machine == machine
+    assert found.records == [machine, *written]
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"turns": []},
+        {"turns": [[1, []]]},
+        {"turns": [[1, [7]], [2, [0]]]},
+        {"turns": [[1, [-5]]]},
+        {"calls_per_sample": 0},
+    ],
+    ids=["no turns", "an empty turn", "no time", "less than no time", "no calls"],
+)
+def test_a_time_that_can_not_be_used_is_damage(part: dict[str, object], tmp_path: Path) -> None:
+    file = write(tmp_path / "run.jsonl", a_machine())
+    hollow = msgspec.json.decode(msgspec.json.encode(a_time(a_case(), "eager"))) | part
+    file.write_bytes(file.read_bytes() + msgspec.json.encode(hollow) + b"\n")
+    found = read(file)
+    assert found.records == [a_machine()]
+    (warning,) = found.warnings
+    assert "line 2" in warning
