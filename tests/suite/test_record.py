@@ -9,7 +9,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite.case import Case
-from suite.record import Agreement, Canary, Fault, Limit, Memory, Record, Series, Time
+from suite.record import (
+    SIDES,
+    Agreement,
+    Canary,
+    Fault,
+    Limit,
+    Memory,
+    Pair,
+    Record,
+    Series,
+    Stage,
+    Status,
+    Time,
+    Versus,
+)
 from suite.series import SeriesName
 from suite.store import read
 from tests.records import a_case, a_machine, a_time, write
@@ -19,6 +33,7 @@ counts = st.integers(1, 2**40)
 names = st.text(min_size=1, max_size=20)
 figures = st.floats(allow_nan=False, allow_infinity=False)
 sizes = st.floats(1e-3, 1e3)
+sides = st.sampled_from(SIDES)
 
 
 @st.composite
@@ -37,6 +52,7 @@ def cases(draw: st.DrawFn) -> Case:
         causal=draw(st.booleans()),
         bias_max=draw(sizes),
         slope_scale=draw(st.sampled_from(["1", "1/sqrt(d)"])),
+        scale=draw(st.sampled_from(["1/sqrt(d)", "1/d"])),
         layout=draw(st.sampled_from(["bhnd", "bnhd"])),
         logit_scale=draw(sizes),
     )
@@ -45,8 +61,9 @@ def cases(draw: st.DrawFn) -> Case:
 turns = st.lists(
     st.tuples(counts, st.lists(counts, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
 ).map(tuple)
+software = st.dictionaries(names, names, max_size=3)
 series_names = st.sampled_from(get_args(SeriesName))
-cell_records = st.one_of(
+any_record = st.one_of(
     st.builds(Canary, counts, st.text(), figures),
     st.builds(
         Limit,
@@ -65,6 +82,7 @@ cell_records = st.one_of(
         error=st.none() | figures,
         budget=figures,
         where=st.text(),
+        side=sides,
     ),
     st.builds(
         Time,
@@ -84,6 +102,7 @@ cell_records = st.one_of(
         others=st.lists(st.builds(Series, series_names, turns), max_size=3).map(tuple),
         retaken=counts,
         throttled=counts,
+        disturbed=counts,
         sm_clock_mhz=st.none() | st.tuples(counts, counts),
     ),
     st.builds(
@@ -97,21 +116,42 @@ cell_records = st.one_of(
         reserved_bytes=st.none() | counts,
         nvml_bytes=st.none() | counts,
         nvml=st.text(),
+        side=sides,
     ),
     st.builds(
         Fault,
         case=cases(),
         variant=names,
         pass_number=counts,
-        status=st.sampled_from(["unsupported", "timed_out", "crashed"]),
+        status=st.sampled_from(get_args(Status)),
         step=names,
         reason=st.text(),
+        side=sides,
+    ),
+    st.builds(
+        Versus,
+        base=names,
+        head=names,
+        base_software=software,
+        head_software=software,
+        pairs=st.tuples(counts, counts),
+        gate=figures,
+        injected=st.dictionaries(names, figures, max_size=3),
+    ),
+    st.builds(
+        Pair,
+        case=cases(),
+        variant=names,
+        pair_number=counts,
+        stage=st.sampled_from(get_args(Stage)),
+        rounds=st.lists(st.tuples(sizes, sizes), min_size=1, max_size=4).map(tuple),
+        disturbed=counts,
     ),
 )
 
 
 @calmly
-@given(written=st.lists(cell_records, max_size=5))
+@given(written=st.lists(any_record, max_size=5))
 def test_what_is_written_is_read_again(
     written: list[Record], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
