@@ -1,4 +1,6 @@
-"""What holds for every test: those marked gpu are skipped, with that word, where there is none."""
+"""What holds for every test: one marked gpu is skipped where there is none, NVML can be faked."""
+
+from typing import Any
 
 import pynvml
 import pytest
@@ -22,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     """Return a function that puts a fake library where pynvml keeps the real one."""
 
-    def put(**changes: object) -> Library:
+    def put(**changes: Any) -> Library:
         library = Library(**changes)
         monkeypatch.setattr(pynvml, "nvmlLib", library)
         # pynvml remembers function pointers, which would still be those of another library.

@@ -1,7 +1,8 @@
 """NVML without a GPU: what pynvml finds in libnvidia-ml, and what is read of a GPU that is well."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pynvml
@@ -34,15 +35,22 @@ WELL = Circumstances(
 class Library:
     """C functions that fill in what they are handed, of one GPU: whole, or with one slice."""
 
-    def __init__(self, **changes: Any) -> None:
-        self.used = changes.get("used", 3 * GIB)
-        self.processes = changes.get("processes", ())
-        self.refuses = changes.get("refuses", {})
-        self.uuid = changes.get("uuid", UUID)
-        self.mig = changes.get("mig", 0)
-        self.ecc = changes.get("ecc", 1)
-        self.reasons = changes.get("reasons", 0)
-        self.power_limit_mw = changes.get("power_limit_mw", 700_000)
+    def __init__(
+        self,
+        *,
+        uuid: str = UUID,
+        mig: int = 0,
+        ecc: int = 1,
+        reasons: int = 0,
+        power_limit_mw: int = 700_000,
+        used: int = 3 * GIB,
+        processes: Sequence[tuple[int, int | None]] = (),
+        refuses: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.uuid, self.mig, self.ecc, self.reasons = uuid, mig, ecc, reasons
+        self.power_limit_mw = power_limit_mw
+        self.used, self.processes = used, processes
+        self.refuses = refuses
         self.asked_for: list[str] = []
         self.memory_of: int | None = None
         self.clock_of: int | None = None
