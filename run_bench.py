@@ -50,7 +50,10 @@ def grid_options(command: _Command) -> _Command:
             click.option("--models", help="Names: `list models`; or a file such as my.json."),
             click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
             click.option("--dtypes", help="Any of float32,bfloat16,float16."),
-            click.option("--modes", help="Any of forward,backward (backward is both together)."),
+            click.option("--modes", help="Any of forward,backward (both together),decode."),
+            click.option(
+                "--q-len", type=int, help="Queries at the end of each length, as a chunk."
+            ),
             click.option("--variants", help="Names: `list variants`."),
             click.option("--batch", type=int, help="Batch size."),
             click.option("--heads", type=int, help="Heads."),

@@ -119,6 +119,8 @@ def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
     row.first_call_s = next((time.first_call_s for time in times if time.cold), None)
     warm = [time.first_call_s for time in times if not time.cold]
     row.warm_first_call_s = statistics.median(warm) if warm else None
+    row.steps = sum(time.steps for time in times)
+    row.recompilations = sum(time.recompilations for time in times)
     row.kernels = next((time.kernels for time in times if time.kernels), ())
     fill_in_series(row, times)
 

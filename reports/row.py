@@ -17,7 +17,8 @@ class Row(msgspec.Struct, kw_only=True):
     `gemm_share` and `copy_share` hold the useful FLOPs and bytes a second against a measured matrix
     product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
     fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
-    and `sm_clock_mhz` is the least and the most that was seen.
+    and `sm_clock_mhz` is the least and the most that was seen. In decode a call is one of `steps`,
+    in which `recompilations` graphs were compiled.
     After `break_even_calls` calls the variant has cost less in all than the one that starts
     fastest; None where it never does.
     """
@@ -65,6 +66,8 @@ class Row(msgspec.Struct, kw_only=True):
     throttled: int = 0
     disturbed: int = 0
     sm_clock_mhz: tuple[int, int] | None = None
+    steps: int = 0
+    recompilations: int = 0
     prepare_s: float | None = None
     first_call_s: float | None = None
     warm_first_call_s: float | None = None

@@ -70,6 +70,7 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
             parts.append(_fastest(rows, layout))
+            parts.append(_recompiled(rows, layout))
     parts += [NOTES[metric], _reasons(ended, layout)]
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
@@ -130,6 +131,17 @@ def _reasons(rows: Sequence[Row], layout: str) -> str:
         mark = "- " if layout == "github" else ""
         lines.append(f"{mark}{variant} {status} ({cells}): {reason}")
     return "\n".join(lines)
+
+
+def _recompiled(rows: Sequence[Row], layout: str) -> str:
+    """Return a line for each cell whose timed calls compiled graphs."""
+    mark = "- " if layout == "github" else ""
+    return "\n".join(
+        f"{mark}{row.variant} {row.case}: {row.recompilations} graphs compiled in "
+        + (f"{row.steps} steps" if row.steps else "timed calls")
+        for row in rows
+        if row.recompilations
+    )
 
 
 def _shape(row: Row) -> str:

@@ -5,12 +5,14 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-Mode = Literal["forward", "backward"]
+Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
 SlopeScale = Literal["1", "1/sqrt(d)"]
 Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
+DECODE_STEPS = 16
+
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
@@ -24,9 +26,10 @@ class Case(
     """One attention problem.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim]; queries are
-    aligned bottom-right. `backward` means forward and backward together. `layout` bnhd hands the
-    tensors over as transposed views, the way models hold them; `logit_scale` multiplies q, k and
-    v. The slopes are the standard rule's for `bias_max`, divided by sqrt(head_dim) where
+    aligned bottom-right. `backward` means forward and backward together; `decode` is a step of
+    q_len queries against a cache, at each of the 16 lengths that end with kv_len. `layout` bnhd
+    hands the tensors over as transposed views, the way models hold them; `logit_scale` multiplies
+    q, k and v. The slopes are the standard rule's for `bias_max`, divided by sqrt(head_dim) where
     `slope_scale` says so.
 
     Raises ValueError for a problem that has no meaning.
@@ -55,7 +58,14 @@ class Case(
         if self.causal and self.q_len > self.kv_len:
             raise ValueError(
                 f"q_len {self.q_len} is over kv_len {self.kv_len}: "
-                "the first causal queries would have no key"
+                "the first causal queries would have no key; give longer lengths or fewer queries"
+            )
+        if self.mode == "decode" and not self.causal:
+            raise ValueError("decode: a bidirectional model has no cache; give forward")
+        if self.mode == "decode" and self.q_len > self.kv_lens[0]:
+            raise ValueError(
+                f"decode steps through {DECODE_STEPS} lengths up to {self.kv_len}, the first "
+                f"shorter than its {self.q_len} queries; give longer lengths"
             )
 
     @property
@@ -79,18 +89,25 @@ class Case(
         return "-".join(parts)
 
     @property
+    def kv_lens(self) -> range:
+        """The numbers of keys that one timed call meets, one after another."""
+        steps = DECODE_STEPS if self.mode == "decode" else 1
+        return range(self.kv_len - steps + 1, self.kv_len + 1)
+
+    @property
     def scale_value(self) -> float:
         """The factor on q·k."""
         return 1 / self.head_dim if self.scale == "1/d" else self.head_dim**-0.5
 
     @property
     def useful_flops(self) -> float:
-        """Floating-point operations that the answer needs, backward 2.5 times forward.
+        """Floating-point operations that the answer needs, backward 2.5 times forward; of a step.
 
         One convention for all variants, whatever they execute: two matrix products forward, five
         backward, over the pairs that the causal triangle keeps (half a square at its ends).
         """
-        kept = self.kv_len - self.q_len / 2 if self.causal else self.kv_len
+        keys = (self.kv_lens[0] + self.kv_lens[-1]) / 2
+        kept = keys - self.q_len / 2 if self.causal else keys
         forward = 4.0 * self.batch * self.heads * self.q_len * kept * self.head_dim
         return forward * 3.5 if self.mode == "backward" else forward
 

@@ -49,6 +49,8 @@ class Contender:
     disturbed: int = 0
     patience: Patience = field(default_factory=lambda: Patience(PATIENCE_S))
     clocks_mhz: list[int] = field(default_factory=list)
+    steps: int = 0
+    recompilations: int = 0
     stopped_by: str | None = None
 
     @property
@@ -87,6 +89,8 @@ class Contender:
             throttled=self.throttled,
             disturbed=self.disturbed,
             sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
+            steps=self.steps,
+            recompilations=self.recompilations,
         )
 
 
@@ -130,6 +134,8 @@ def _keep(contender: Contender, number: int, turn: Turn) -> None:
     contender.throttled += turn.throttled
     contender.disturbed += turn.disturbed
     contender.clocks_mhz += turn.clocks_mhz
+    contender.steps += turn.sampled.steps
+    contender.recompilations += turn.sampled.recompilations
     if contender.stopped_by is None:
         per_call = contender.calls_per_sample * 1e9
         contender.stopped_by = reason_to_stop(
@@ -174,7 +180,7 @@ def _replay(setting: Setting, contender: Contender) -> None:
     It comes last, because a capture that fails leaves a process not to be used any further.
     """
     device = contender.series.get("device")
-    if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS:
+    if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS * contender.calls_per_sample:
         return
     with suppress(LaneFault):
         sampled = contender.lane.ask(Replay(), Sampled, setting.step_timeout_s)

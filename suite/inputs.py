@@ -21,14 +21,14 @@ class Inputs:
     dout: Tensor | None
 
 
-def spec_of(case: Case, device: torch.device) -> Spec:
-    """Return what a variant may know of a case beforehand."""
+def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec:
+    """Return what a variant may know of a case beforehand, or of its step at another kv_len."""
     return Spec(
         batch=case.batch,
         heads=case.heads,
         kv_heads=case.kv_heads,
         q_len=case.q_len,
-        kv_len=case.kv_len,
+        kv_len=case.kv_len if kv_len is None else kv_len,
         head_dim=case.head_dim,
         dtype=getattr(torch, case.dtype),
         device=device,

@@ -23,6 +23,7 @@ def plan(
     lengths: str | None,
     dtypes: str | None,
     modes: str | None,
+    q_len: int | None,
     variants: str | None,
     batch: int | None,
     heads: int | None,
@@ -47,6 +48,7 @@ def plan(
         "dtypes": asked.picked("--dtypes", dtypes, DTYPES),
         "modes": asked.picked("--modes", modes, MODES),
         "batch": asked.in_range("--batch", batch),
+        "q_len": asked.in_range("--q-len", q_len),
         "passes": asked.in_range("--passes", passes),
         "logit_scale": asked.factor("--logit-scale", logit_scale),
         "layout": None if layout is None else asked.pick("--layout", layout, LAYOUTS),
@@ -71,8 +73,12 @@ def plan(
     )
     grid = grid._replace(shapes=shapes, **changes)  # type: ignore[arg-type]
     _check_sharing(shapes)
+    try:
+        cases = grid.cases()
+    except ValueError as error:
+        raise BadRequest(f"--lengths, --q-len and --modes make no case: {error}") from None
     return Plan(
-        cases=tuple(grid.cases()),
+        cases=tuple(cases),
         variants=_variants(variants, kind),
         passes=grid.passes,
         seed=asked.seed_in_range(seed),

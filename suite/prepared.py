@@ -2,8 +2,9 @@
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from suite import agreement, kernels, memory, prediction
 from suite.case import Case
 from suite.cuda_graph import captured
+from suite.decoding import Prepare, Stepping, graphs_compiled
 from suite.inputs import Inputs, draw, spec_of
 from suite.protocol import Checked, Done, Foreseen, Named, Sampled, Weighed
 from suite.series import Samples
@@ -57,9 +59,13 @@ class Prepared:
         self.spec: Spec = spec_of(case, bench.device)
         self._inputs: Inputs = draw(case, seed, "before", bench.device)
         self._bytes_before = memory.allocated_bytes(bench.device)
-        prepare = importlib.import_module(subject.module).prepare
+        module = importlib.import_module(subject.module)
+        self._prepare: Prepare = partial(module.prepare, **subject.options)
         start = time.perf_counter()
-        self._attention: Attention = prepare(self.spec, **subject.options)
+        self._attention: Attention = self._prepare(self.spec)
+        if case.mode == "decode":
+            specs = [spec_of(case, bench.device, kv_len) for kv_len in case.kv_lens]
+            self._attention = Stepping(self._prepare, specs)
         bench.wait()
         self.prepare_s = time.perf_counter() - start
         self._slowed_by = slowed_by
@@ -77,23 +83,42 @@ class Prepared:
         inputs = self._inputs
         if stage == "after":
             inputs = draw(self._case, self._seed, stage, self._bench.device)
-        found = agreement.check(
-            self._attention, self.spec, inputs, biased=self._subject.biased, seed=self._seed
-        )
+        found = max(self._compared(inputs), key=lambda each: each.excess)
         return Checked(found.agrees, found.error, found.budget, found.where)
 
+    def _compared(self, inputs: Inputs) -> Iterator[agreement.Comparison]:
+        """Yield how each length of the case compares with the oracle."""
+        for kv_len in self._case.kv_lens:
+            seen = slice(0, kv_len)
+            spec = spec_of(self._case, self._bench.device, kv_len)
+            attention = self._attention if len(self._case.kv_lens) == 1 else self._prepare(spec)
+            yield agreement.check(
+                attention,
+                spec,
+                replace(inputs, k=inputs.k[:, :, seen], v=inputs.v[:, :, seen]),
+                biased=self._subject.biased,
+                seed=self._seed,
+            )
+
     def take_turn(self) -> Sampled:
-        """Take one turn's samples."""
+        """Take one turn's samples; in decode a call is a step."""
         if self._timer is None:
             call = self._call()
             self._timer = self._bench.timer(
                 slowed(call, self._slowed_by) if self._slowed_by else call
             )
         began_ns, waited_before_ns = time.perf_counter_ns(), waited_ns()
+        steps, graphs = self._steps_taken(), graphs_compiled()
         sampled = self._timer.take()
         waited = waited_ns() - waited_before_ns
         sampled.waited_share = max(0, waited) / (time.perf_counter_ns() - began_ns)
+        sampled.calls_per_sample *= len(self._case.kv_lens)
+        sampled.steps = self._steps_taken() - steps
+        sampled.recompilations = graphs_compiled() - graphs
         return sampled
+
+    def _steps_taken(self) -> int:
+        return self._attention.taken if isinstance(self._attention, Stepping) else 0
 
     def replay(self) -> Sampled:
         """Take one turn of replays of a CUDA graph of the call, as the series `graph`."""

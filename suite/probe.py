@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from suite.case import MODES, Case
+from suite.case import Case, Mode
 from suite.compile_cache import compile_cache
 from suite.crew import Crew
 from suite.handle import LaneFault
@@ -12,6 +12,7 @@ from suite.protocol import Check, Checked, Done, FirstCall, Prepare
 from suite.record import Status
 from variants.catalog import Variant
 
+PROBED: tuple[Mode, ...] = ("forward", "backward")
 LENGTH = 64
 LIMIT_S = 120.0
 
@@ -33,7 +34,7 @@ def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[Find
     by_name = {variant.name: variant for variant in variants}
     findings = []
     with compile_cache() as cache, Crew(by_name, policy, cache, device) as crew:
-        for mode in MODES:
+        for mode in PROBED:
             case = Case(
                 heads=4,
                 kv_heads=4,
@@ -41,7 +42,7 @@ def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[Find
                 q_len=LENGTH,
                 kv_len=LENGTH,
                 dtype="bfloat16",
-                mode="backward" if mode == "backward" else "forward",
+                mode=mode,
             )
             for lane in crew.ready(by_name):
                 try:

@@ -119,12 +119,15 @@ class Sampled(msgspec.Struct, tag=True):
     """One turn's samples by series, each of so many calls, and how many had to be taken again.
 
     `waited_share` is how long the lane's threads were kept from a core, as a share of the turn.
+    `steps` of decode were taken in it, uncounted ones too, and `recompilations` graphs compiled.
     """
 
     series: list[Samples]
     calls_per_sample: int
     retaken: int = 0
     waited_share: float = 0.0
+    steps: int = 0
+    recompilations: int = 0
 
 
 class CanaryRan(msgspec.Struct, tag=True):

@@ -112,8 +112,9 @@ class Time(_Line, frozen=True, tag="time"):
     shared only with times of the same `race`.
 
     `disturbed` counts turns that were repeated because other processes kept the lane's threads
-    from the cores, `throttled` those that heat or a power brake slowed. On CUDA `retaken` counts
-    host-bound samples, and `sm_clock_mhz` is the least and the most between turns.
+    from the cores, `throttled` those that heat or a power brake slowed. In all turns `steps` of
+    decode were taken and `recompilations` graphs compiled; a call is one step. On CUDA `retaken`
+    counts host-bound samples, and `sm_clock_mhz` is the least and the most between turns.
     """
 
     case: Case
@@ -134,6 +135,8 @@ class Time(_Line, frozen=True, tag="time"):
     throttled: int = 0
     disturbed: int = 0
     sm_clock_mhz: tuple[int, int] | None = None
+    steps: int = 0
+    recompilations: int = 0
 
     def __post_init__(self) -> None:
         if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):

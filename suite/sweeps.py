@@ -29,7 +29,8 @@ FALCON_RW_1B = Shape(heads=32, head_dim=64, slope_scale="1/sqrt(d)")
 class Sweep(NamedTuple):
     """A grid of cases: every length in every shape, dtype and mode.
 
-    Without lengths or a batch of its own each shape has its usual ones.
+    Without lengths or a batch of its own each shape has its usual ones. `q_len` queries stand at
+    the end of each length; without it there are as many as keys, and in decode there is one.
     """
 
     purpose: str
@@ -38,18 +39,22 @@ class Sweep(NamedTuple):
     modes: tuple[Mode, ...]
     shapes: tuple[Shape, ...] = (Shape(),)
     batch: int | None = None
+    q_len: int | None = None
     layout: Layout = "bhnd"
     logit_scale: float = 1.0
     passes: int = 3
 
     def cases(self) -> list[Case]:
-        """Return the grid's cases, each once, lengths innermost."""
+        """Return the grid's cases, each once, lengths innermost.
+
+        Raises ValueError for one that has no meaning.
+        """
         found = [
             Case(
                 batch=self.batch or shape.batch,
                 heads=shape.heads,
                 kv_heads=shape.kv_heads or shape.heads,
-                q_len=length,
+                q_len=self.q_len or (1 if mode == "decode" else length),
                 kv_len=length,
                 head_dim=shape.head_dim,
                 causal=shape.causal,
@@ -87,6 +92,19 @@ SWEEPS = {
         lengths=(512, 1024, 2048, 4096),
         dtypes=("float32", "bfloat16", "float16"),
         modes=("forward",),
+    ),
+    "decode": Sweep(
+        "one query against a cache, stepping through 16 lengths that each is met once",
+        lengths=(512, 2048, 8192),
+        dtypes=("bfloat16",),
+        modes=("decode",),
+    ),
+    "chunked": Sweep(
+        "chunked prefill: the last 512 queries of each length",
+        lengths=(1024, 2048, 4096),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+        q_len=512,
     ),
     "long": Sweep(
         "inference where the square of the length hurts",

@@ -2,8 +2,9 @@
 
 A softmax does not change when a row's scores all move by the same amount, so the key's share of
 the bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel.
-Rows far from the last key carry slope * distance in their float32 scores, which costs float32
-outputs digits that half-precision outputs never had. Source: BLOOM's and MPT's form of the bias.
+One query alone sees every key and needs no is_causal. Rows far from the last key carry
+slope * distance in their float32 scores, which costs float32 outputs digits that half-precision
+outputs never had. Source: BLOOM's and MPT's form of the bias.
 """
 
 import torch
@@ -24,8 +25,11 @@ def prepare(spec: Spec) -> Attention:
         raise Unsupported("SDPA takes a mask together with is_causal on the CPU only")
     if not spec.causal:
         raise Unsupported("a key row equals the relative bias only when attention is causal")
-    if spec.q_len != spec.kv_len:
-        raise Unsupported("SDPA's is_causal aligns top-left, so it needs q_len equal to kv_len")
+    if spec.q_len not in {1, spec.kv_len}:
+        raise Unsupported(
+            "SDPA's is_causal aligns top-left, so it needs one query or q_len equal to kv_len; "
+            "sdpa_mask takes a chunk"
+        )
     distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
 
     @built_once
@@ -39,7 +43,7 @@ def prepare(spec: Spec) -> Attention:
             k,
             v,
             attn_mask=key_row(slopes),
-            is_causal=True,
+            is_causal=spec.q_len == spec.kv_len,
             scale=spec.scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )

@@ -24,6 +24,7 @@ from tests.records import (
     a_fault,
     a_machine,
     a_plan,
+    a_time,
     measured,
     results,
 )
@@ -303,6 +304,20 @@ def test_a_run_with_nothing_measured_yet_has_no_fastest() -> None:
     text = table("simple", results(a_machine(a_plan(a_case()))))
     assert "fastest" not in text
     assert "not measured yet" in text
+
+
+def test_graphs_compiled_in_timed_steps_are_told_under_the_table() -> None:
+    step = msgspec.structs.replace(a_case(), q_len=1, mode="decode")
+    counted = {"steps": 48, "recompilations": 48}
+    times = (
+        a_time(step, "no_bias"),
+        msgspec.structs.replace(a_time(step, "flex", 9.0), **counted),
+        msgspec.structs.replace(a_time(step, "flex", 9.0, pass_number=2), **counted),
+    )
+    file = results(a_machine(a_plan(step)), *times)
+    assert f"\nflex {step.id}: 96 graphs compiled in 96 steps\n" in table("simple", file)
+    assert f"\n- flex {step.id}: 96 graphs compiled in 96 steps\n" in table("github", file)
+    assert f"no_bias {step.id}" not in table("simple", file)
 
 
 def test_reasons_are_a_list_in_github_format() -> None:

@@ -141,6 +141,24 @@ def test_causal_queries_without_a_key_are_refused() -> None:
     assert case_of(q_len=513, causal=False).q_len == 513
 
 
+def test_decode_meets_16_lengths_and_no_query_without_a_key() -> None:
+    step = case_of(mode="decode", q_len=1, kv_len=16)
+    assert list(step.kv_lens) == list(range(1, 17))
+    assert list(case_of().kv_lens) == [512]
+    with pytest.raises(ValueError, match="16 lengths up to 16, the first shorter than its 2"):
+        case_of(mode="decode", q_len=2, kv_len=16)
+
+
+def test_decode_of_bidirectional_attention_is_refused() -> None:
+    with pytest.raises(ValueError, match="a bidirectional model has no cache"):
+        case_of(mode="decode", q_len=1, causal=False)
+
+
+def test_useful_flops_of_a_step_are_those_of_the_mean_length() -> None:
+    step = case_of(mode="decode", q_len=1, kv_len=512)
+    assert step.useful_flops == 4 * 8 * 64 * (512 - 7.5 - 0.5)
+
+
 def test_the_scale_is_one_over_the_root_of_head_dim_or_over_head_dim() -> None:
     assert case_of().scale_value == 1 / 8
     assert case_of(scale="1/d").scale_value == 1 / 64
@@ -174,7 +192,9 @@ def test_useful_causal_flops_are_half_a_square() -> None:
 @settings(deadline=None)
 @given(cases())
 def test_forward_and_backward_take_three_and_a_half_times_as_much(case: Case) -> None:
-    forward, backward = (msgspec.structs.replace(case, mode=mode) for mode in MODES)
+    forward, backward = (
+        msgspec.structs.replace(case, mode=mode) for mode in ("forward", "backward")
+    )
     assert backward.useful_flops == pytest.approx(3.5 * forward.useful_flops)
     assert forward.useful_flops > 0
 
@@ -214,6 +234,6 @@ def test_a_case_can_t_be_changed_and_can_be_a_key() -> None:
     assert {case: 1}[case_of()] == 1
 
 
-def test_three_dtypes_and_two_modes_are_known() -> None:
+def test_three_dtypes_and_three_modes_are_known() -> None:
     assert DTYPES == ("float32", "bfloat16", "float16")
-    assert MODES == ("forward", "backward")
+    assert MODES == ("forward", "backward", "decode")

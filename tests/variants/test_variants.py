@@ -62,6 +62,8 @@ BEYOND = [
         causal=False,
         scale="1/d",
     ),
+    Case(heads=8, kv_heads=1, head_dim=80, q_len=1, kv_len=200, dtype="float16"),
+    Case(heads=12, kv_heads=12, head_dim=64, q_len=1, kv_len=129, dtype="float32"),
 ]
 """A variant may decline these, but those in GENERAL answer them."""
 
@@ -69,8 +71,7 @@ GENERAL = {"eager", "compile", "flex", "sdpa_mask"}
 
 DECLINES = {
     ("flex", "backward"): (NotImplementedError, "does not support backward on CPU"),
-    ("no_bias", "fewer queries than keys"): (Unsupported, "aligns top-left"),
-    ("sdpa_key", "fewer queries than keys"): (Unsupported, "aligns top-left"),
+    ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
 }
 """All that the variants of the catalog decline on a CPU, and in what words."""
@@ -91,7 +92,7 @@ def traits_of(case: Case) -> set[str]:
     traits = {
         "backward": case.mode == "backward",
         "bidirectional": not case.causal,
-        "fewer queries than keys": case.causal and case.q_len < case.kv_len,
+        "a chunk of queries": case.causal and 1 < case.q_len < case.kv_len,
     }
     return {name for name, holds in traits.items() if holds}
 
