@@ -83,6 +83,16 @@ def check(
     return max(comparisons, key=lambda comparison: comparison.excess)
 
 
+def compare(answer: Tensor, truth: Tensor, yardstick: Tensor) -> Comparison:
+    """Compare an output with a truth from elsewhere, on the budget of what `yardstick` gets wrong.
+
+    All [batch, heads, rows, head_dim], truth in float64; every row is checked.
+    """
+    rows = torch.arange(truth.shape[2], device=truth.device)
+    judge = _Judge("out", truth, yardstick, rows, _TINY, answer.dtype)
+    return max(judge.of(answer), key=lambda comparison: comparison.excess)
+
+
 def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
     """Return the query rows to check, sorted: all of a short case, 256 of a long one."""
     if q_len <= ALL_ROWS:

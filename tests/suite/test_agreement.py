@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from suite.agreement import Comparison, check, rows_to_check
+from suite.agreement import Comparison, check, compare, rows_to_check
 from suite.case import Case
 from suite.inputs import draw, spec_of
 from variants.problem import Attention, Spec
@@ -405,6 +405,26 @@ def test_a_single_token_raises_no_alarm_in_backward() -> None:
 def test_the_formula_itself_uses_half_of_its_budget_for_the_output() -> None:
     case = case_of()
     assert compared(variant("eager", case), case).excess == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
+    case = case_of()
+    inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
+    attention = variant("sdpa_mask", case)
+    found = check(attention, spec, inputs, biased=True, seed=0)
+    truth, yardstick = (
+        attend(
+            inputs.q.to(dtype),
+            inputs.k.to(dtype),
+            inputs.v.to(dtype),
+            inputs.slopes,
+            scale=spec.scale,
+            causal=True,
+        )
+        for dtype in (torch.float64, torch.float32)
+    )
+    answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
+    assert compare(answer, truth, yardstick) == found
 
 
 def test_bias_free_attention_is_held_to_its_own_oracle() -> None:
