@@ -1,4 +1,4 @@
-# make bench and make test are all that a newcomer needs; both set themselves up.
+# make bench and make test are all that a newcomer needs; both set themselves up. CI runs test-all.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -9,7 +9,7 @@ MINUTES = 9
 OUT = results/gpu.jsonl
 MSGSPEC = msgspec
 
-.PHONY: setup bench test lint own-cost gpu clean
+.PHONY: setup bench test test-all lint own-cost gpu clean
 
 setup: .venv/.complete
 
@@ -29,6 +29,14 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Light tests first, in an environment that on a clean clone has no peers yet.
+test-all: test .venv/.peers
+	$(BIN)/python -m pytest tests/peers
+
+.venv/.peers: .venv/.complete
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
 # Installs nothing but msgspec where it is missing (MSGSPEC may name a wheel).

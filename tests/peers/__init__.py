@@ -1,0 +1,1 @@
+"""Tests against other people's models; they need the extra `peers` and no `make test` runs them."""
