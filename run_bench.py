@@ -54,6 +54,7 @@ def grid_options(command: _Command) -> _Command:
             click.option(
                 "--q-len", type=int, help="Queries at the end of each length, as a chunk."
             ),
+            click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
             click.option("--variants", help="Names: `list variants`."),
             click.option("--batch", type=int, help="Batch size."),
             click.option("--heads", type=int, help="Heads."),

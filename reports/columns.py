@@ -18,8 +18,15 @@ class Column(NamedTuple):
 
 
 def length_of(row: Row) -> str:
-    """Return the length, or how many queries meet how many keys."""
+    """Return the length, or how many queries meet how many keys, or the lengths of a batch."""
+    if row.seq_lens:
+        return "+".join(map(str, row.seq_lens))
     return str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}"
+
+
+def mode_of(row: Row) -> str:
+    """Return the mode, and the form of a ragged batch."""
+    return f"{row.mode}, {row.form}" if row.seq_lens else row.mode
 
 
 def significant(value: float | None) -> str:
@@ -86,7 +93,7 @@ def _break_even(row: Row) -> str:
 CELL = (
     Column("length", length_of),
     Column("dtype", lambda row: row.dtype, figure=False),
-    Column("mode", lambda row: row.mode, figure=False),
+    Column("mode", mode_of, figure=False),
     Column("variant", lambda row: row.variant, figure=False),
 )
 TIME = Column("ms", lambda row: significant(row.time_ms))

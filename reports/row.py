@@ -37,6 +37,8 @@ class Row(msgspec.Struct, kw_only=True):
     causal: bool
     layout: str
     logit_scale: float
+    seq_lens: tuple[int, ...]
+    form: str
     bias_max: float
     slope_scale: str
     scale: str

@@ -9,7 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from reports.cells import Group
-from reports.columns import COLUMNS, NOTES, Metric, length_of
+from reports.columns import COLUMNS, NOTES, Metric, length_of, mode_of
 from reports.row import NOT_YET, Row
 
 _Key = TypeVar("_Key")
@@ -50,7 +50,7 @@ def _flat(row: Row) -> dict[str, object]:
         if name in INTERVALS:
             flat |= zip(_headers(name), value or (None, None), strict=True)
         else:
-            flat[name] = " ".join(value) if isinstance(value, tuple) else value
+            flat[name] = " ".join(map(str, value)) if isinstance(value, tuple) else value
     return flat
 
 
@@ -100,7 +100,7 @@ def _fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
     dtypes = list(_by(lambda row: row.dtype, rows))
     lines = []
-    for (length, mode), own in _by(lambda row: (length_of(row), row.mode), rows).items():
+    for (length, mode), own in _by(lambda row: (length_of(row), mode_of(row)), rows).items():
         of_dtype = _by(lambda row: row.dtype, own)
         lines.append([length, mode, *(_winner(of_dtype.get(dtype, [])) for dtype in dtypes)])
     headers = ["fastest that agrees: length", "mode", *dtypes]

@@ -65,18 +65,28 @@ def lengths(text: str | None) -> tuple[int, ...] | None:
     """Read sequence lengths, each once; None stays None. Raises BadRequest."""
     if text is None:
         return None
-    return tuple(dict.fromkeys(_length(word) for word in words("--lengths", text)))
+    return tuple(dict.fromkeys(_length("--lengths", word) for word in words("--lengths", text)))
 
 
-def _length(word: str) -> int:
+def seq_lens(text: str | None) -> tuple[int, ...] | None:
+    """Read the lengths of one batch's sequences, which may be alike; None stays None.
+
+    Raises BadRequest.
+    """
+    if text is None:
+        return None
+    return tuple(_length("--seq-lens", word.strip()) for word in text.split(","))
+
+
+def _length(option: str, word: str) -> int:
     try:
         length = int(word)
     except ValueError:
-        raise BadRequest(f"--lengths {word}: a length is a whole number of tokens") from None
+        raise BadRequest(f"{option} {word}: a length is a whole number of tokens") from None
     if length < 1:
-        raise BadRequest(f"--lengths {length}: a length is at least 1")
+        raise BadRequest(f"{option} {length}: a length is at least 1")
     if length > LARGEST:
-        raise BadRequest(f"--lengths {length}: a length is at most {LARGEST}")
+        raise BadRequest(f"{option} {length}: a length is at most {LARGEST}")
     return length
 
 

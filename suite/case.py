@@ -7,6 +7,7 @@ import msgspec
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
+Form = Literal["padded", "packed"]
 SlopeScale = Literal["1", "1/sqrt(d)"]
 Scale = Literal["1/sqrt(d)", "1/d"]
 
@@ -15,6 +16,7 @@ DECODE_STEPS = 16
 
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
+FORMS: tuple[Form, ...] = get_args(Form)
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -31,6 +33,9 @@ class Case(
     hands the tensors over as transposed views, the way models hold them; `logit_scale` multiplies
     q, k and v. The slopes are the standard rule's for `bias_max`, divided by sqrt(head_dim) where
     `slope_scale` says so.
+
+    With `seq_lens` the batch is ragged: sequences of so many tokens, `padded` to the longest at
+    their ends, or `packed` one after another into [1, heads, sum of lengths, head_dim].
 
     Raises ValueError for a problem that has no meaning.
     """
@@ -49,6 +54,8 @@ class Case(
     scale: Scale = "1/sqrt(d)"
     layout: Layout = "bhnd"
     logit_scale: Positive = 1.0
+    seq_lens: tuple[Count, ...] = ()
+    form: Form = "padded"
 
     def __post_init__(self) -> None:
         if min(self.heads, self.kv_heads, self.q_len, self.kv_len, self.head_dim, self.batch) < 1:
@@ -60,6 +67,10 @@ class Case(
                 f"q_len {self.q_len} is over kv_len {self.kv_len}: "
                 "the first causal queries would have no key; give longer lengths or fewer queries"
             )
+        self._check_sequences()
+        self._check_decode()
+
+    def _check_decode(self) -> None:
         if self.mode == "decode" and not self.causal:
             raise ValueError("decode: a bidirectional model has no cache; give forward")
         if self.mode == "decode" and self.q_len > self.kv_lens[0]:
@@ -68,10 +79,26 @@ class Case(
                 f"shorter than its {self.q_len} queries; give longer lengths"
             )
 
+    def _check_sequences(self) -> None:
+        if not self.seq_lens:
+            if self.form != "padded":
+                raise ValueError("packed needs seq_lens: the lengths of the sequences")
+            return
+        if min(self.seq_lens) < 1:
+            raise ValueError("seq_lens: a length is at least 1")
+        if self.mode == "decode":
+            raise ValueError("decode: a ragged batch is measured forward and backward only")
+        longest = max(self.seq_lens)
+        if (self.batch, self.q_len, self.kv_len) != (len(self.seq_lens), longest, longest):
+            raise ValueError(
+                f"seq_lens make a batch of {len(self.seq_lens)} and lengths of {longest}; "
+                "give no other batch, lengths or q_len"
+            )
+
     @property
     def id(self) -> str:
         """Name the case; what is at its default is left out."""
-        length = f"n{self.kv_len}"
+        length = f"n{'_'.join(map(str, self.seq_lens)) or self.kv_len}"
         parts = [
             length if self.q_len == self.kv_len else f"q{self.q_len}-{length}",
             f"h{self.heads}" if self.kv_heads == self.heads else f"h{self.heads}kv{self.kv_heads}",
@@ -79,7 +106,8 @@ class Case(
             self.dtype,
         ]
         parts += [self.mode] if self.mode != "forward" else []
-        parts += [f"b{self.batch}"] if self.batch != 1 else []
+        parts += [f"b{self.batch}"] if self.batch != 1 and not self.seq_lens else []
+        parts += [self.form] if self.seq_lens else []
         parts += ["full"] if not self.causal else []
         parts += [f"max{_short(self.bias_max)}"] if self.bias_max != 8 else []
         parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []
@@ -106,9 +134,12 @@ class Case(
         One convention for all variants, whatever they execute: two matrix products forward, five
         backward, over the pairs that the causal triangle keeps (half a square at its ends).
         """
-        keys = (self.kv_lens[0] + self.kv_lens[-1]) / 2
-        kept = keys - self.q_len / 2 if self.causal else keys
-        forward = 4.0 * self.batch * self.heads * self.q_len * kept * self.head_dim
+        if self.seq_lens:
+            pairs = sum(length * length for length in self.seq_lens) / (2 if self.causal else 1)
+        else:
+            keys = (self.kv_lens[0] + self.kv_lens[-1]) / 2
+            pairs = self.batch * self.q_len * (keys - self.q_len / 2 if self.causal else keys)
+        forward = 4.0 * self.heads * pairs * self.head_dim
         return forward * 3.5 if self.mode == "backward" else forward
 
     @property
@@ -118,8 +149,8 @@ class Case(
         Forward reads q, k and v and writes the output; backward also reads the output's gradient
         and writes those of q, k and v.
         """
-        of_q = self.batch * self.heads * self.q_len * self.head_dim
-        of_k = self.batch * self.kv_heads * self.kv_len * self.head_dim
+        of_q = (sum(self.seq_lens) or self.batch * self.q_len) * self.heads * self.head_dim
+        of_k = (sum(self.seq_lens) or self.batch * self.kv_len) * self.kv_heads * self.head_dim
         numbers = 2 * of_q + 2 * of_k
         if self.mode == "backward":
             numbers += 2 * of_q + 2 * of_k

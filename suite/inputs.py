@@ -23,12 +23,13 @@ class Inputs:
 
 def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec:
     """Return what a variant may know of a case beforehand, or of its step at another kv_len."""
+    total = sum(case.seq_lens) if case.form == "packed" else None
     return Spec(
-        batch=case.batch,
+        batch=case.batch if total is None else 1,
         heads=case.heads,
         kv_heads=case.kv_heads,
-        q_len=case.q_len,
-        kv_len=case.kv_len if kv_len is None else kv_len,
+        q_len=total or case.q_len,
+        kv_len=total or kv_len or case.kv_len,
         head_dim=case.head_dim,
         dtype=getattr(torch, case.dtype),
         device=device,
@@ -36,6 +37,8 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         causal=case.causal,
         needs_grad=case.mode == "backward",
         layout=case.layout,
+        seq_lens=case.seq_lens,
+        packed=total is not None,
     )
 
 
@@ -54,21 +57,20 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
     generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
-    dtype = getattr(torch, case.dtype)
-    needs_grad = case.mode == "backward"
+    spec = spec_of(case, device)
 
     def normal(heads: int, length: int, factor: float) -> Tensor:
-        shape = (case.batch, heads, length, case.head_dim)
-        tensor = (torch.randn(shape, generator=generator, device=device) * factor).to(dtype)
+        shape = (spec.batch, heads, length, spec.head_dim)
+        tensor = (torch.randn(shape, generator=generator, device=device) * factor).to(spec.dtype)
         if case.layout == "bnhd":
             tensor = tensor.transpose(1, 2).contiguous().transpose(1, 2)
         return tensor
 
     slopes = slopes_of(case)
     return Inputs(
-        q=normal(case.heads, case.q_len, case.logit_scale).requires_grad_(needs_grad),
-        k=normal(case.kv_heads, case.kv_len, case.logit_scale).requires_grad_(needs_grad),
-        v=normal(case.kv_heads, case.kv_len, case.logit_scale).requires_grad_(needs_grad),
+        q=normal(case.heads, spec.q_len, case.logit_scale).requires_grad_(spec.needs_grad),
+        k=normal(case.kv_heads, spec.kv_len, case.logit_scale).requires_grad_(spec.needs_grad),
+        v=normal(case.kv_heads, spec.kv_len, case.logit_scale).requires_grad_(spec.needs_grad),
         slopes=(slopes.flip(0) if stage == "after" else slopes).to(device),
-        dout=normal(case.heads, case.q_len, 1.0) if needs_grad else None,
+        dout=normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None,
     )

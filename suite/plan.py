@@ -1,6 +1,6 @@
 """From what was asked for on the command line to a plan; refuses what can't be measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ def plan(
     dtypes: str | None,
     modes: str | None,
     q_len: int | None,
+    seq_lens: str | None,
     variants: str | None,
     batch: int | None,
     heads: int | None,
@@ -43,8 +44,14 @@ def plan(
 
     Raises BadRequest for a name that doesn't exist or a number out of range.
     """
+    kind = device.partition(":")[0]
+    of_heads = {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim}
+    grid = _with_heads(_grid(kind, sweep, models, of_heads), of_heads, noncausal=noncausal)
+    if grid.seq_lens or seq_lens is not None:
+        _refuse("beside sequences, which have their own", lengths=lengths, batch=batch, q_len=q_len)
     given: dict[str, object] = {
         "lengths": asked.lengths(lengths),
+        "seq_lens": asked.seq_lens(seq_lens),
         "dtypes": asked.picked("--dtypes", dtypes, DTYPES),
         "modes": asked.picked("--modes", modes, MODES),
         "batch": asked.in_range("--batch", batch),
@@ -54,25 +61,7 @@ def plan(
         "layout": None if layout is None else asked.pick("--layout", layout, LAYOUTS),
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    kind = device.partition(":")[0]
-    if models is None:
-        grid = SWEEPS[
-            asked.pick("--sweep", DEFAULT_SWEEPS[kind] if sweep is None else sweep, SWEEPS)
-        ]
-    else:
-        _refuse_beside_models(sweep=sweep, heads=heads, kv_heads=kv_heads, head_dim=head_dim)
-        grid = _of_models(models)
-    shapes = tuple(
-        shape._replace(
-            heads=asked.in_range("--heads", heads) or shape.heads,
-            kv_heads=asked.in_range("--kv-heads", kv_heads) or shape.kv_heads,
-            head_dim=asked.in_range("--head-dim", head_dim) or shape.head_dim,
-            causal=shape.causal and not noncausal,
-        )
-        for shape in grid.shapes
-    )
-    grid = grid._replace(shapes=shapes, **changes)  # type: ignore[arg-type]
-    _check_sharing(shapes)
+    grid = grid._replace(**changes)  # type: ignore[arg-type]
     try:
         cases = grid.cases()
     except ValueError as error:
@@ -85,6 +74,37 @@ def plan(
         step_timeout_s=asked.seconds("--step-timeout", step_timeout),
         device=device,
     )
+
+
+def _grid(
+    kind: str, sweep: str | None, models: str | None, of_heads: Mapping[str, int | None]
+) -> Sweep:
+    """Return the grid to start from: that of the models, or the sweep."""
+    if models is None:
+        name = DEFAULT_SWEEPS[kind] if sweep is None else sweep
+        return SWEEPS[asked.pick("--sweep", name, SWEEPS)]
+    _refuse("beside --models: a model has its own", sweep=sweep, **of_heads)
+    return _of_models(models)
+
+
+def _with_heads(grid: Sweep, of_heads: Mapping[str, int | None], *, noncausal: bool) -> Sweep:
+    """Return the grid with the heads that were asked for."""
+    checked = {
+        name: asked.in_range(f"--{name.replace('_', '-')}", number)
+        for name, number in of_heads.items()
+    }
+    changes = {name: number for name, number in checked.items() if number is not None}
+    shapes = tuple(
+        shape._replace(causal=shape.causal and not noncausal, **changes)  # type: ignore[arg-type]
+        for shape in grid.shapes
+    )
+    for shape in shapes:
+        if shape.kv_heads and shape.heads % shape.kv_heads:
+            raise BadRequest(
+                f"--kv-heads {shape.kv_heads}: {shape.heads} heads can't share them evenly; "
+                "give a divisor of --heads"
+            )
+    return grid._replace(shapes=shapes)
 
 
 def _of_models(text: str) -> Sweep:
@@ -101,22 +121,11 @@ def _of_models(text: str) -> Sweep:
     return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
 
 
-def _check_sharing(shapes: Iterable[Shape]) -> None:
-    for shape in shapes:
-        if shape.kv_heads and shape.heads % shape.kv_heads:
-            raise BadRequest(
-                f"--kv-heads {shape.kv_heads}: {shape.heads} heads can't share them evenly; "
-                "give a divisor of --heads"
-            )
-
-
-def _refuse_beside_models(**options: object) -> None:
+def _refuse(why: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
-            raise BadRequest(
-                f"{option} {value} beside --models: a model has its own; drop {option}"
-            )
+            raise BadRequest(f"{option} {value} {why}; drop {option}")
 
 
 def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:

@@ -74,8 +74,8 @@ def _called_without_memory(
     # Modes belong to a thread, and backward on a GPU has one of its own unless it may not.
     one_thread = torch.autograd.set_multithreading_enabled(False)
     with one_thread, FakeTensorMode(), _Ledger() as ledger:
-        shape_q = (case.batch, case.heads, case.q_len, case.head_dim)
-        shape_k = (case.batch, case.kv_heads, case.kv_len, case.head_dim)
+        shape_q = (spec.batch, spec.heads, spec.q_len, spec.head_dim)
+        shape_k = (spec.batch, spec.kv_heads, spec.kv_len, spec.head_dim)
         q, k, v = (
             torch.empty(shape, dtype=spec.dtype, device=device, requires_grad=spec.needs_grad)
             for shape in (shape_q, shape_k, shape_k)

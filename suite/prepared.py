@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -15,6 +15,7 @@ from suite.case import Case
 from suite.cuda_graph import captured
 from suite.decoding import Prepare, Stepping, graphs_compiled
 from suite.inputs import Inputs, draw, spec_of
+from suite.parts import Part, parts
 from suite.protocol import Checked, Done, Foreseen, Named, Sampled, Weighed
 from suite.series import Samples
 from suite.slowdown import slowed
@@ -83,22 +84,16 @@ class Prepared:
         inputs = self._inputs
         if stage == "after":
             inputs = draw(self._case, self._seed, stage, self._bench.device)
-        found = max(self._compared(inputs), key=lambda each: each.excess)
+        case, device = self._case, self._bench.device
+        apart = parts(case, self._attention, self._prepare, inputs, device)
+        found = max(map(self._compared, apart), key=lambda each: each.excess)
         return Checked(found.agrees, found.error, found.budget, found.where)
 
-    def _compared(self, inputs: Inputs) -> Iterator[agreement.Comparison]:
-        """Yield how each length of the case compares with the oracle."""
-        for kv_len in self._case.kv_lens:
-            seen = slice(0, kv_len)
-            spec = spec_of(self._case, self._bench.device, kv_len)
-            attention = self._attention if len(self._case.kv_lens) == 1 else self._prepare(spec)
-            yield agreement.check(
-                attention,
-                spec,
-                replace(inputs, k=inputs.k[:, :, seen], v=inputs.v[:, :, seen]),
-                biased=self._subject.biased,
-                seed=self._seed,
-            )
+    def _compared(self, part: Part) -> agreement.Comparison:
+        name, attention, spec, inputs = part
+        biased, seed = self._subject.biased, self._seed
+        found = agreement.check(attention, spec, inputs, biased=biased, seed=seed)
+        return replace(found, where=name + found.where)
 
     def take_turn(self) -> Sampled:
         """Take one turn's samples; in decode a call is a step."""

@@ -67,10 +67,12 @@ def telling(cases: Sequence[Case]) -> list[Case]:
     Cases that differ in length alone make a row; each row is halved again and again, and the rows
     take turns.
     """
-    rows: dict[tuple[str, Case], list[Case]] = {}
+    rows: dict[tuple[str, int, str, Case], list[Case]] = {}
     for case in cases:
-        alike = msgspec.structs.replace(case, mode="forward", q_len=1, kv_len=1)
-        rows.setdefault((case.mode, alike), []).append(case)
+        alike = msgspec.structs.replace(
+            case, mode="forward", q_len=1, kv_len=1, batch=1, seq_lens=(), form="padded"
+        )
+        rows.setdefault((case.mode, case.batch, case.form, alike), []).append(case)
     halved = [_halved(sorted(row, key=lambda case: case.kv_len)) for row in rows.values()]
     return [case for case in chain.from_iterable(zip_longest(*halved)) if case is not None]
 

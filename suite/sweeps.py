@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from suite.case import Case, Dtype, Layout, Mode, Scale, SlopeScale
+from suite.case import FORMS, Case, Dtype, Form, Layout, Mode, Scale, SlopeScale
 
 
 class Shape(NamedTuple):
@@ -31,6 +31,7 @@ class Sweep(NamedTuple):
 
     Without lengths or a batch of its own each shape has its usual ones. `q_len` queries stand at
     the end of each length; without it there are as many as keys, and in decode there is one.
+    `seq_lens` are the lengths of one ragged batch, measured padded and packed.
     """
 
     purpose: str
@@ -40,6 +41,7 @@ class Sweep(NamedTuple):
     shapes: tuple[Shape, ...] = (Shape(),)
     batch: int | None = None
     q_len: int | None = None
+    seq_lens: tuple[int, ...] = ()
     layout: Layout = "bhnd"
     logit_scale: float = 1.0
     passes: int = 3
@@ -51,7 +53,7 @@ class Sweep(NamedTuple):
         """
         found = [
             Case(
-                batch=self.batch or shape.batch,
+                batch=len(self.seq_lens) or self.batch or shape.batch,
                 heads=shape.heads,
                 kv_heads=shape.kv_heads or shape.heads,
                 q_len=self.q_len or (1 if mode == "decode" else length),
@@ -65,13 +67,24 @@ class Sweep(NamedTuple):
                 mode=mode,
                 layout=self.layout,
                 logit_scale=self.logit_scale,
+                seq_lens=self.seq_lens,
+                form=form,
             )
             for shape in self.shapes
             for mode in self.modes
             for dtype in self.dtypes
-            for length in self.lengths or shape.lengths
+            for length in self._longest or self.lengths or shape.lengths
+            for form in self._forms
         ]
         return list(dict.fromkeys(found))
+
+    @property
+    def _longest(self) -> tuple[int, ...]:
+        return (max(self.seq_lens),) if self.seq_lens else ()
+
+    @property
+    def _forms(self) -> tuple[Form, ...]:
+        return FORMS if self.seq_lens else FORMS[:1]
 
 
 SWEEPS = {
@@ -105,6 +118,13 @@ SWEEPS = {
         dtypes=("bfloat16",),
         modes=("forward",),
         q_len=512,
+    ),
+    "ragged": Sweep(
+        "a batch of sequences of different lengths, padded and packed",
+        lengths=(),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+        seq_lens=(1024, 512, 384, 128),
     ),
     "long": Sweep(
         "inference where the square of the length hurts",

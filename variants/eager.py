@@ -8,9 +8,12 @@ the length. Source: the definition in arXiv 2108.12409, written the way one writ
 from functools import partial
 
 from variants.problem import Attention, Spec
+from variants.ragged import ragged
 from variants.reference import attend
 
 
 def prepare(spec: Spec) -> Attention:
     """Return the reference formula, in q's dtype with float32 bias and softmax."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
     return partial(attend, scale=spec.scale, causal=spec.causal)

@@ -12,10 +12,13 @@ from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec
+from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:
     """Return bias-free SDPA; the slopes are ignored."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
     is_square = spec.causal and spec.q_len == spec.kv_len
     mask = _of_chunk(spec) if spec.causal and 1 < spec.q_len < spec.kv_len else None
 

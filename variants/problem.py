@@ -23,7 +23,11 @@ slopes [heads] float32.
 
 @dataclass(frozen=True)
 class Spec:
-    """What a variant may know before it sees a tensor."""
+    """What a variant may know before it sees a tensor.
+
+    With `seq_lens` the batch is ragged (variants.ragged): padded at the ends, or packed, and then
+    batch is 1 and q_len and kv_len are the sum.
+    """
 
     batch: int
     heads: int
@@ -38,6 +42,8 @@ class Spec:
     needs_grad: bool
     layout: str = "bhnd"
     slopes_need_grad: bool = False
+    seq_lens: tuple[int, ...] = ()
+    packed: bool = False
 
 
 class Unsupported(Exception):  # noqa: N818 - it is an answer, not an error

@@ -12,11 +12,14 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
 from variants.slopes_cache import built_once
 
 
 def prepare(spec: Spec) -> Attention:
     """Return SDPA with is_causal and a key row together, which only torch's CPU kernel accepts."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
     if spec.slopes_need_grad:
         raise Unsupported(
             "the flash kernel gives no gradient to a key row; eager, compile and sdpa_mask do"

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
 from variants.slopes_cache import built_once
 
 _FORCED = {
@@ -35,6 +36,8 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
 
     Raises Unsupported for a named backend off CUDA; so does a call that torch refuses there.
     """
+    if spec.seq_lens:
+        return ragged(partial(prepare, backend=backend), spec)
     if backend != "any" and spec.device.type != "cuda":
         raise Unsupported(f"{_FORCED[backend][1]}; sdpa_mask runs on the CPU")
 

@@ -29,8 +29,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = commands()
 OPTIONS = {spelling for own in COMMANDS.values() for it in own.params for spelling in it.opts}
 GRID = (
-    "sweep models lengths dtypes modes q_len variants batch heads kv_heads head_dim noncausal "
-    "layout logit_scale seed step_timeout"
+    "sweep models lengths dtypes modes q_len seq_lens variants batch heads kv_heads head_dim "
+    "noncausal layout logit_scale seed step_timeout"
 )
 
 _SUBSTITUTED = re.compile(r"\$\{\{.*?\}\}|\$\([^()]*\)|\$\{\w+\}|\$\w+")

@@ -63,7 +63,10 @@ CHANGES: dict[str, object] = {
     "scale": "1/d",
     "layout": "bnhd",
     "logit_scale": 4.0,
+    "seq_lens": (300, 7),
+    "form": "packed",
 }
+RAGGED: dict[str, Any] = {"seq_lens": (7, 300), "batch": 2, "q_len": 300, "kv_len": 300}
 
 
 @settings(deadline=None)
@@ -83,6 +86,8 @@ def test_a_change_of_any_one_value_shows_in_the_name(case: Case, field: str) -> 
         changes = {"kv_heads": 1}
     elif field == "q_len":
         changes = {"q_len": 1}
+    elif field in {"seq_lens", "form"}:
+        case = msgspec.structs.replace(case, **RAGGED)
     other = msgspec.structs.replace(case, **changes)
     assert (case.id == other.id) == (case == other)
 
@@ -139,6 +144,32 @@ def test_causal_queries_without_a_key_are_refused() -> None:
     with pytest.raises(ValueError, match="q_len 513 is over kv_len 512"):
         case_of(q_len=513)
     assert case_of(q_len=513, causal=False).q_len == 513
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch": 1}, "seq_lens make a batch of 2 and lengths of 300"),
+        ({"q_len": 299}, "seq_lens make a batch of 2 and lengths of 300"),
+        ({"mode": "decode"}, "a ragged batch is measured forward and backward only"),
+        ({"seq_lens": (300, 0)}, "a length is at least 1"),
+        ({"seq_lens": (), "form": "packed"}, "packed needs seq_lens"),
+    ],
+)
+def test_a_ragged_batch_that_contradicts_itself_is_refused(
+    change: dict[str, Any], words: str
+) -> None:
+    assert case_of(**RAGGED).id == "n7_300-h8-d64-float32-padded"
+    with pytest.raises(ValueError, match=words):
+        case_of(**RAGGED | change)
+
+
+def test_useful_work_of_a_ragged_batch_is_that_of_its_sequences_in_either_form() -> None:
+    apart = [case_of(q_len=length, kv_len=length) for length in RAGGED["seq_lens"]]
+    for form in ("padded", "packed"):
+        ragged = case_of(**RAGGED, form=form)
+        assert ragged.useful_flops == sum(case.useful_flops for case in apart)
+        assert ragged.useful_bytes == sum(case.useful_bytes for case in apart)
 
 
 def test_decode_meets_16_lengths_and_no_query_without_a_key() -> None:

@@ -29,7 +29,7 @@ def test_a_sweep_has_every_length_in_every_dtype_mode_and_shape(name: str) -> No
     }
     assert found == {
         (sweep.q_len or (1 if mode == "decode" else length), length, dtype, mode, shape)
-        for length in sweep.lengths
+        for length in sweep.lengths or (max(sweep.seq_lens),)
         for dtype in sweep.dtypes
         for mode in sweep.modes
         for shape in sweep.shapes
@@ -44,7 +44,7 @@ def test_a_sweep_hands_its_shape_to_its_cases(name: str) -> None:
         (case.batch, case.heads, case.kv_heads, case.head_dim, case.slope_scale, case.logit_scale)
         for case in other.cases()
     }
-    assert parts == {(3, 5, 5, 24, "1/sqrt(d)", 2.0)}
+    assert parts == {(len(other.seq_lens) or 3, 5, 5, 24, "1/sqrt(d)", 2.0)}
 
 
 @each_sweep
@@ -83,3 +83,11 @@ def test_the_gpu_sweep_has_the_shapes_of_two_models_forward_and_backward() -> No
     }
     assert len(cases) == len(lengths) * 2 * 2
     assert all(case.causal and case.kv_heads == case.heads for case in cases)
+
+
+def test_sequences_are_measured_padded_and_packed() -> None:
+    ragged = SWEEPS["ragged"]._replace(seq_lens=(7, 30, 7))
+    assert [(case.form, case.seq_lens, case.batch, case.kv_len) for case in ragged.cases()] == [
+        ("padded", (7, 30, 7), 3, 30),
+        ("packed", (7, 30, 7), 3, 30),
+    ]

@@ -1,0 +1,77 @@
+"""Sequences of different lengths: every variant answers each as if it stood alone, or declines."""
+
+import pytest
+import torch
+
+from suite.case import FORMS, Case, Form, Mode
+from suite.prepared import Prepared, Subject
+from suite.timer import Bench
+from variants.catalog import CATALOG, Variant, on
+from variants.problem import Unsupported
+
+CPU = torch.device("cpu")
+BY_NAME = {variant.name: variant for variant in CATALOG}
+TO_INTERPRET = [one for one in on("cpu") if one.name not in {"flex", "compile"}]
+TO_COMPILE = [BY_NAME["flex"], BY_NAME["compile"]]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)
+
+
+def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
+    """Return sequences that are longer and shorter than a block of flex, two of them alike."""
+    lengths = (150, 300, 1, 37, 150)
+    return Case(
+        heads=6,
+        kv_heads=2,
+        head_dim=64,
+        q_len=max(lengths),
+        kv_len=max(lengths),
+        dtype="bfloat16",
+        mode=mode,
+        causal=causal,
+        batch=len(lengths),
+        seq_lens=lengths,
+        form=form,
+    )
+
+
+def prepared(variant: Variant, case: Case) -> Prepared:
+    """Prepare a variant for a batch, as a lane does."""
+    subject = Subject(variant.module, variant.options, biased=variant.answers == "alibi")
+    return Prepared(subject, case, 0, Bench(CPU))
+
+
+def assert_agrees(variant: Variant, case: Case) -> None:
+    """Say that every sequence agrees with the oracle, on two draws of inputs."""
+    with torch.set_grad_enabled(case.mode == "backward"):
+        ready = prepared(variant, case)
+        for checked in (ready.check("before"), ready.check("after")):
+            assert checked.agrees, checked
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", TO_INTERPRET, ids=lambda variant: variant.name)
+def test_causal_sequences_are_answered_in_both_forms(
+    variant: Variant, form: Form, mode: Mode
+) -> None:
+    assert_agrees(variant, a_batch(form, mode))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", TO_COMPILE, ids=lambda variant: variant.name)
+def test_compiled_variants_answer_both_forms_too(variant: Variant, form: Form) -> None:
+    assert_agrees(variant, a_batch(form))
+
+
+@pytest.mark.parametrize("name", ["no_bias", "eager", "sdpa_mask", "flex"])
+def test_bidirectional_sequences_are_answered_packed(name: str) -> None:
+    assert_agrees(BY_NAME[name], a_batch("packed", causal=False))
+
+
+@pytest.mark.parametrize("variant", on("cpu"), ids=lambda variant: variant.name)
+def test_padding_that_queries_would_see_is_declined(variant: Variant) -> None:
+    with pytest.raises(Unsupported, match="would see the padding; give them packed"):
+        prepared(variant, a_batch("padded", causal=False))
