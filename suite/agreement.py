@@ -7,26 +7,20 @@ in bfloat16.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
-from torch.nn.functional import max_pool1d
 
 from suite.inputs import Inputs
+from suite.judging import Finding, Judge, least_size, worst_of
+from suite.oracle import ALL_ROWS, Formula, Portion, portions
 from variants.problem import Attention, Spec
-from variants.reference import attend, gradients
 
 ALLOWANCE = {"out": 2.0, "dq": 4.0, "dk": 4.0, "dv": 4.0}
-NEIGHBOURS = 8
-ALL_ROWS = 512
 SAMPLED_ROWS = 256
 TILE = 64
-BLOCK_BYTES = 64 << 20
-_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -59,27 +53,22 @@ def check(
     to 512 queries, else 256 of them: the ends, tile edges and a random rest.
     """
     rows = rows_to_check(spec.q_len, seed, inputs.q.device)
-    slopes = inputs.slopes if biased else torch.zeros_like(inputs.slopes)
-    dout = None
-    if inputs.dout is not None:
-        dout = torch.zeros_like(inputs.dout)
-        dout[:, :, rows] = inputs.dout[:, :, rows]
-    answers = _answers(attention, inputs, dout)
+    answers = _answers(attention, inputs, rows)
     for name, answer in answers.items():
         asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[name]
         if answer.shape != asked.shape or answer.dtype != asked.dtype:
             found, wanted = list(answer.shape), list(asked.shape)
             where = f"{name} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
             return Comparison(math.inf, 0.0, where)
-    truths = _formula(inputs, slopes, spec, dout, rows, torch.float64)
-    yardsticks = _formula(inputs, slopes, spec, dout, rows, spec.dtype)
-    keys = torch.arange(spec.kv_len, device=rows.device)
-    comparisons: list[Comparison] = []
-    for name, answer in answers.items():
-        places = rows if name in {"out", "dq"} else keys
-        least = _least_size(name, inputs, spec.scale)
-        found_here = _Judge(name, truths[name], yardsticks[name], places, least, spec.dtype)
-        comparisons += found_here.of(answer[:, :, places])
+    slopes = inputs.slopes if biased else torch.zeros_like(inputs.slopes)
+    formula = Formula(spec, inputs, slopes, rows)
+    least = {name: least_size(name, inputs, spec.scale) for name in answers}
+    by_portion = [_judged(answers, formula, portion, least) for portion in portions(spec)]
+    comparisons = [
+        _compared(name, worst_of(findings), spec.dtype)
+        for name in answers
+        for findings in zip(*(judged[name] for judged in by_portion), strict=True)
+    ]
     return max(comparisons, key=lambda comparison: comparison.excess)
 
 
@@ -89,8 +78,9 @@ def compare(answer: Tensor, truth: Tensor, yardstick: Tensor) -> Comparison:
     All [batch, heads, rows, head_dim], truth in float64; every row is checked.
     """
     rows = torch.arange(truth.shape[2], device=truth.device)
-    judge = _Judge("out", truth, yardstick, rows, _TINY, answer.dtype)
-    return max(judge.of(answer), key=lambda comparison: comparison.excess)
+    judge = Judge("out", truth, yardstick, (0, 0), rows, torch.finfo(torch.float64).tiny)
+    comparisons = [_compared("out", finding, answer.dtype) for finding in judge.of(answer)]
+    return max(comparisons, key=lambda comparison: comparison.excess)
 
 
 def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
@@ -107,99 +97,44 @@ def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
     return torch.cat([chosen, others[: SAMPLED_ROWS - len(chosen)]]).sort().values.to(device)
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """What one tensor's answer is held against; all [batch, heads, rows, head_dim]."""
-
-    name: str
-    truth: Tensor
-    yardstick: Tensor
-    places: Tensor
-    least_size: float
-    dtype: torch.dtype
-
-    def of(self, answer: Tensor) -> Iterator[Comparison]:
-        """Yield the comparison by heads and the one by rows."""
-        floor = ALLOWANCE[self.name] * torch.finfo(self.dtype).eps
-        for sizes, dims in ((self._head_sizes(), (2, 3)), (self._row_sizes(), (3,))):
-            error = vector_norm(answer.double() - self.truth, dim=dims) / sizes
-            own = vector_norm(self.yardstick.double() - self.truth, dim=dims) / sizes
-            worst = int(error.nan_to_num(nan=math.inf).argmax())
-            batch, head, *row = torch.unravel_index(torch.tensor(worst), error.shape)
-            where = f"{self.name}, batch {int(batch)} head {int(head)}"
-            yield Comparison(
-                error=error.flatten()[worst].item(),
-                budget=max(floor, ALLOWANCE[self.name] * own.max().item()),
-                where=f"{where} row {int(self.places[row[0]])}" if row else where,
-            )
-
-    def _head_sizes(self) -> Tensor:
-        least = self.least_size * math.sqrt(self.truth.shape[2])
-        sizes: Tensor = vector_norm(self.truth, dim=(2, 3)).clamp(min=least)  # [batch, heads]
-        return sizes
-
-    def _row_sizes(self) -> Tensor:
-        sizes: Tensor = vector_norm(self.truth, dim=3).clamp(min=self.least_size)
-        if self.name == "out":
-            return sizes  # [batch, heads, rows]
-        # A gradient row can cancel to nothing (the first query has one key and so no choice) while
-        # its rounding does not: a row counts as no smaller than the largest near it.
-        return max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
-
-
-def _least_size(name: str, inputs: Inputs, scale: float) -> float:
-    """Return the norm below which a row counts as zero: a thousandth of dq's or dk's terms.
-
-    With a single key dq and dk are zero throughout, so that all there is of them is rounding: it
-    is held against four times those terms.
-    """
-    if name in {"out", "dv"} or inputs.dout is None:
-        return _TINY
-    q, k, v, dout = (
-        float(vector_norm(tensor.double(), dim=3).square().mean().sqrt())
-        for tensor in (inputs.q.detach(), inputs.k.detach(), inputs.v.detach(), inputs.dout)
-    )
-    dweight = dout * v / math.sqrt(inputs.v.shape[3])
-    share = 4.0 if inputs.k.shape[2] == 1 else 1e-3
-    return max(_TINY, share * scale * dweight * (k if name == "dq" else q))
-
-
-def _answers(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[str, Tensor]:
+def _answers(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
+    """Call once; gradients are those of a dout that is zero but for the checked rows."""
     q, k, v = inputs.q, inputs.k, inputs.v
-    if dout is None:
+    if inputs.dout is None:
         with torch.no_grad():
             return {"out": attention(q, k, v, inputs.slopes)}
     out = attention(q, k, v, inputs.slopes)
     if out.shape != q.shape:
         return {"out": out.detach()}
+    dout = inputs.dout
+    if len(rows) < dout.shape[2]:
+        dout = torch.zeros_like(dout)
+        dout[:, :, rows] = inputs.dout[:, :, rows]
     dq, dk, dv = torch.autograd.grad(out, (q, k, v), dout)
     return {"out": out.detach(), "dq": dq, "dk": dk, "dv": dv}
 
 
-def _formula(
-    inputs: Inputs,
-    slopes: Tensor,
-    spec: Spec,
-    dout: Tensor | None,
-    rows: Tensor,
-    dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """Evaluate the reference formula in `dtype` on the checked rows, a block of them at a time."""
-    q, k, v = (tensor.detach().to(dtype) for tensor in (inputs.q, inputs.k, inputs.v))
-    row_bytes = 8 * spec.batch * spec.heads * spec.kv_len
-    out_of = partial(attend, scale=spec.scale, causal=spec.causal)
-    gradients_of = partial(gradients, scale=spec.scale, causal=spec.causal)
-    by_rows: list[tuple[Tensor, ...]] = []
-    sums: dict[str, Tensor] = {}  # as large as k and v, so that no block's own is kept
-    for block in torch.split(rows, max(1, BLOCK_BYTES // row_bytes)):
-        q_rows, positions = q[:, :, block], block + spec.kv_len - spec.q_len
-        if dout is None:
-            by_rows.append((out_of(q_rows, k, v, slopes, positions=positions),))
-            continue
-        dout_rows = dout[:, :, block].to(dtype)
-        out, dq, dk, dv = gradients_of(q_rows, k, v, slopes, dout_rows, positions=positions)
-        by_rows.append((out, dq))
-        for name, part in (("dk", dk), ("dv", dv)):
-            sums[name] = sums[name].add_(part) if name in sums else part
-    parts = zip(("out", "dq"), zip(*by_rows, strict=True), strict=False)
-    return {name: torch.cat(blocks, dim=2) for name, blocks in parts} | sums
+def _judged(
+    answers: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
+) -> dict[str, list[Finding]]:
+    """Return for every answer the finding by heads and the one by rows of one portion."""
+    spec, rows = formula.spec, formula.rows
+    truths, yardsticks = formula.of(portion, torch.float64), formula.of(portion, spec.dtype)
+    keys = torch.arange(spec.kv_len, device=rows.device)
+    findings: dict[str, list[Finding]] = {}
+    for name, answer in answers.items():
+        if name in {"out", "dq"}:
+            part, places = portion.of_queries(answer)[:, :, rows], rows
+            first = portion.batch.start, portion.heads.start
+        else:
+            part, places = portion.of_keys(answer), keys
+            first = portion.batch.start, portion.kv_heads.start
+        judge = Judge(name, truths[name], yardsticks[name], first, places, least[name])
+        findings[name] = list(judge.of(part))
+    return findings
+
+
+def _compared(name: str, found: Finding, dtype: torch.dtype) -> Comparison:
+    """Hold the answer's worst against the formula's worst, and never against less than eps."""
+    floor = ALLOWANCE[name] * torch.finfo(dtype).eps
+    return Comparison(found.error, max(floor, ALLOWANCE[name] * found.own), found.where)

@@ -82,4 +82,6 @@ def _for_each_head(q: Tensor, k: Tensor) -> Tensor:
 
 def _summed_by_group(gradient: Tensor, kv_heads: int) -> Tensor:
     batch, heads, kv_len, head_dim = gradient.shape
+    if heads == kv_heads:
+        return gradient  # a sum of one would be a copy
     return gradient.view(batch, kv_heads, heads // kv_heads, kv_len, head_dim).sum(dim=2)
