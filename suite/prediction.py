@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from suite import oracle
 from suite.case import Case
 from suite.inputs import spec_of
 
@@ -56,7 +57,7 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def predicted_bytes(
     case: Case, module: str, options: Mapping[str, str], device: torch.device
 ) -> int | None:
-    """Return what inputs and one call would take, or None where only a real call can tell.
+    """Return what inputs and one call or check would take, or None where only a call can tell.
 
     A compiled graph can't be told beforehand, nor can a variant that looks at its data. One that
     declines or raises is left to do so in earnest.
@@ -88,7 +89,12 @@ def _called_without_memory(
             out = attention(q, k, v, torch.empty(case.heads, device=device))
             if spec.needs_grad:
                 torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
-    return int(ledger.peak + (INPUT_COPIES - 1) * inputs)
+        called = ledger.peak + (INPUT_COPIES - 1) * inputs
+        # A check has timed and fresh inputs beside its answers, but no longer the call.
+        checked = ledger.level + inputs + oracle.held_bytes(spec)
+        if spec.needs_grad:
+            checked += 2 * out.nbytes + inputs  # two douts; dq, dk and dv
+    return int(max(called, checked))
 
 
 def available_bytes(device: torch.device) -> int:

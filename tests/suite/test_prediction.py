@@ -4,9 +4,13 @@ import psutil
 import pytest
 import torch
 
+from suite.agreement import check
+from suite.case import Mode
 from suite.inputs import draw, spec_of
 from suite.memory import weigh_on_cpu
+from suite.oracle import held_bytes
 from suite.prediction import available_bytes, predicted_bytes
+from suite.prepared import Subject, TooLarge, foresee
 from tests.records import a_case
 from variants import eager
 
@@ -14,7 +18,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("length", [128, 300, 512])
-def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(length: int) -> None:
+def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.oracle.held_bytes", lambda _: 0)
     case = a_case(length, "bfloat16")
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = eager.prepare(spec)
@@ -24,6 +31,44 @@ def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(length: 
     predicted = predicted_bytes(case, "variants.eager", {}, CPU)
     assert predicted is not None
     assert taken <= predicted <= 2 * taken
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+def test_a_prediction_leaves_room_for_the_check(mode: Mode) -> None:
+    case = a_case(512, "bfloat16", mode)
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    attention = eager.prepare(spec)
+    taken = weigh_on_cpu(
+        lambda: check(attention, spec, inputs, biased=True, seed=0), attention, ()
+    ).peak_bytes
+    predicted = predicted_bytes(case, "variants.eager", {}, CPU)
+    assert predicted is not None
+    assert taken + 2 * 3 * inputs.q.nbytes <= predicted
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask"])
+def test_131072_keys_with_every_score_are_skipped_with_both_figures(
+    name: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.prediction.available_bytes", lambda _: 24 * 10**9)
+    with pytest.raises(TooLarge, match=r"needs about \d+\.\d GB and 24\.0 GB are free"):
+        foresee(
+            Subject(f"variants.{name}", {}, biased=True), a_case(1 << 17, "bfloat16", mode), CPU
+        )
+
+
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["no_bias", "sdpa_key"])
+def test_131072_keys_fit_where_no_score_is_kept(
+    name: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.prediction.available_bytes", lambda _: 24 * 10**9)
+    found = foresee(
+        Subject(f"variants.{name}", {}, biased=True), a_case(1 << 17, "bfloat16", mode), CPU
+    )
+    assert found.needed_bytes is not None
+    assert held_bytes(spec_of(a_case(1 << 17, "bfloat16", mode), CPU)) < found.needed_bytes
 
 
 def test_what_no_machine_has_is_predicted_without_being_taken() -> None:
