@@ -17,7 +17,7 @@ def render(calibration: Calibration) -> str:
     ]
     if not calibration.plans:
         return "\n\n".join([*parts, TOO_FEW])
-    headers = ("pairs a stage", "false alarms", *(f"+{effect:.0%} found" for effect in EFFECTS))
+    headers = ("pairs", "false alarms", *(f"+{effect:.0%} found" for effect in EFFECTS))
     parts.append(
         tabulate([_line(plan) for plan in calibration.plans], headers, disable_numparse=True)
     )

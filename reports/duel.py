@@ -63,8 +63,8 @@ def between(
 def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: float) -> Comparison:
     """Prime both sides, measure the first stage, then the suspects' second, and say what is.
 
-    A stage has `pairs`, or with a budget (in seconds) as many as a rehearsed pair says that it
-    holds if every cell came to the second stage; fixed before the first is measured.
+    The first stage has `pairs`, or with a budget (in seconds) as many as a rehearsed pair says
+    that it holds if every cell came to the second; fixed before the first is measured.
 
     Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started.
     """
@@ -87,12 +87,12 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
 
 
 def planned(left_s: float, pair_s: float) -> int:
-    """Return how many pairs each stage has in the time that is left. Raises BudgetTooSmall."""
+    """Return how many pairs the first stage has in the time that is left. Raises BudgetTooSmall."""
     pairs = int((1 - KEPT_BACK) * left_s / (2 * pair_s))
     if pairs < LEAST_PAIRS:
         missing_s = 2 * LEAST_PAIRS * pair_s / (1 - KEPT_BACK) - left_s
         raise BudgetTooSmall(
-            f"--budget: a pair takes {pair_s:.0f} s here and {LEAST_PAIRS} a stage are the least; "
+            f"--budget: a pair takes {pair_s:.0f} s here and {LEAST_PAIRS} in a stage are the least; "
             f"give {missing_s:.0f} s more, or fewer lengths or variants"
         )
     return min(pairs, MOST_PAIRS)

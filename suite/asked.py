@@ -55,7 +55,7 @@ def share(option: str, text: str) -> float:
 
 
 def pairs(number: int) -> int:
-    """Return a number of pairs a stage. Raises BadRequest below what statistics can use."""
+    """Return a number of pairs. Raises BadRequest below what statistics can use."""
     if not LEAST_PAIRS <= number <= MOST_PAIRS:
         raise BadRequest(f"--pairs {number}: give at least {LEAST_PAIRS} and at most {MOST_PAIRS}")
     return number
