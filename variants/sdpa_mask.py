@@ -2,7 +2,8 @@
 
 Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal, built at the
 first call and kept while the slopes are the same; every call reads it from memory.
-slope * (j - i) rounds harmlessly in half precision (slope * j would not).
+slope * (j - i) rounds harmlessly in half precision (slope * j would not), for it is small where the
+weights are large; a query before the first key is given that key's row, which is its own moved up.
 
 Which kernel takes the mask is torch's choice, or on CUDA the option `backend`; flash takes none
 there. `efficient` and `cudnn` are fused and store no scores; `efficient` copies the mask at every
@@ -45,6 +46,7 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
     def mask(slopes: Tensor) -> Tensor:
         keys = torch.arange(spec.kv_len, device=slopes.device)
         queries = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=slopes.device)
+        queries = queries.clamp(min=0)  # nearest key at distance 0; a softmax can't tell
         distance = keys[None, :] - queries[:, None]  # [q_len, kv_len]
         bias = slopes[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
         if spec.causal:

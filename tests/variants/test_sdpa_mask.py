@@ -11,7 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from suite import kernels
-from suite.case import Case
+from suite.agreement import check
+from suite.case import Case, Dtype
 from suite.inputs import Inputs, draw, spec_of
 from variants import sdpa_mask
 from variants.problem import Spec, Unsupported
@@ -70,6 +71,16 @@ def test_a_forced_backend_declines_a_cpu_and_says_what_runs_there(
     with pytest.raises(Unsupported) as declined:
         sdpa_mask.prepare(spec_of(CASE, CPU), backend=backend)
     assert str(declined.value) == reason
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_queries_far_before_the_first_key_lose_nothing_to_a_mask_in_half_precision(
+    dtype: Dtype,
+) -> None:
+    case = replace(CASE, heads=12, kv_heads=12, q_len=300, kv_len=64, dtype=dtype, causal=False)
+    inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
+    found = check(sdpa_mask.prepare(spec), spec, inputs, biased=True, seed=0)
+    assert found.agrees, found
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
