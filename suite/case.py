@@ -1,5 +1,6 @@
 """A case: one attention problem to measure, in plain values and with one readable id."""
 
+import math
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -58,8 +59,12 @@ class Case(
     form: Form = "padded"
 
     def __post_init__(self) -> None:
-        if min(self.heads, self.kv_heads, self.q_len, self.kv_len, self.head_dim, self.batch) < 1:
-            raise ValueError("heads, lengths, head_dim and batch are at least 1")
+        for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
+        for name in ("bias_max", "logit_scale"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)}: give a number over 0")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if self.causal and self.q_len > self.kv_len:

@@ -130,6 +130,59 @@ def test_a_name_can_be_part_of_a_file_name(case: Case) -> None:
     assert not set(case.id) & set(" /\\:\t\n")
 
 
+counts = st.integers(-2, 40) | st.sampled_from([1, 2, 4, 8])
+factors = st.floats() | st.sampled_from([0.0, 0.5, 8.0])
+
+
+def has_a_meaning(values: dict[str, Any]) -> bool:
+    """Say whether there is such an attention problem, by another road than the case's own."""
+    sizes = [values[name] for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch")]
+    if min(sizes) < 1 or values["heads"] not in range(0, 41, values["kv_heads"]):
+        return False
+    if not all(0 < values[name] < float("inf") for name in ("bias_max", "logit_scale")):
+        return False
+    first_step = values["kv_len"] - (15 if values["mode"] == "decode" else 0)
+    if values["causal"]:
+        return bool(values["q_len"] <= first_step)
+    return bool(values["mode"] != "decode")
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"), counts)
+        | dict.fromkeys(("bias_max", "logit_scale"), factors)
+        | {"mode": st.sampled_from(MODES), "causal": st.booleans(), "dtype": st.just("float32")}
+    )
+)
+def test_random_values_make_a_case_or_an_error_that_names_one_of_them(
+    values: dict[str, Any],
+) -> None:
+    if has_a_meaning(values):
+        assert Case(**values).q_len == values["q_len"]
+        return
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        Case(**values)
+    said = str(refused.value).replace(":", "").split()
+    assert {str(value) for value in values.values()} & set(said), said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("kv_heads", 0, "kv_heads 0: give at least 1"),
+        ("head_dim", -8, "head_dim -8: give at least 1"),
+        ("bias_max", -1.0, "bias_max -1.0: give a number over 0"),
+        ("logit_scale", float("nan"), "logit_scale nan: give a number over 0"),
+    ],
+)
+def test_a_count_or_factor_without_a_meaning_is_refused_by_name(
+    name: str, value: float, told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        case_of(**{name: value})
+
+
 def test_heads_that_can_t_share_the_kv_heads_evenly_are_refused() -> None:
     with pytest.raises(ValueError, match="8 heads can't share 3 kv heads evenly"):
         case_of(kv_heads=3)
