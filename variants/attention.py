@@ -1,6 +1,7 @@
 """alibi_attention: any variant of the catalog as one function, for a model's own code."""
 
 import importlib
+import math
 from functools import lru_cache
 
 import torch
@@ -10,6 +11,7 @@ from variants.catalog import CATALOG, Variant
 from variants.problem import Attention, Spec, alibi_slopes
 
 PREPARED_AT_MOST = 128
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
 
 
@@ -29,8 +31,8 @@ def alibi_attention(
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all of one
     floating dtype and device; query row r stands at position r + kv_len - q_len. `slopes` [heads]
     are positive float32, and by default the standard rule's for that head count; `scale` is
-    1 / sqrt(head_dim) by default. What a variant builds for a shape is kept for the next call of
-    that shape, the last 128 of them.
+    positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
+    call of that shape, the last 128 of them.
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
     torch.compile the call is a graph break: a variant that is compiled is so by itself.
@@ -43,6 +45,8 @@ def alibi_attention(
         narrow = torch.get_autocast_dtype(kind)
         q, k, v = (tensor.to(narrow) for tensor in (q, k, v))
     _check(q, k, v, slopes, causal)
+    if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
+        raise ValueError(f"scale {scale}: give a number over 0")
     slopes = _standard_slopes(q.shape[1], q.device) if slopes is None else slopes
     attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
     with torch.autocast(kind, enabled=False):
@@ -101,7 +105,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool)
                 f"{name} is {tensor.dtype} on {tensor.device}, q {q.dtype} on {q.device}: "
                 "give one dtype and device"
             )
-    if not q.is_floating_point() or q.dtype == torch.float64:
+    if q.dtype not in _DTYPES:
         raise ValueError(f"q is {q.dtype}: give float32, bfloat16 or float16")
     if k.shape != v.shape:
         raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: give them the same shape")

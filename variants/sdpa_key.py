@@ -41,14 +41,22 @@ def prepare(spec: Spec) -> Attention:
         return row.expand(spec.batch, spec.heads, spec.q_len, spec.kv_len)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=key_row(slopes),
-            is_causal=spec.q_len == spec.kv_len,
-            scale=spec.scale,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
+        try:
+            return scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=key_row(slopes),
+                is_causal=spec.q_len == spec.kv_len,
+                scale=spec.scale,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
+        except RuntimeError as refusal:
+            if "Explicit attn_mask should not be set" not in str(refusal):
+                raise
+            raise Unsupported(
+                "only torch's flash kernel takes a mask together with is_causal, and it is off or "
+                "refuses these tensors: make q, k and v contiguous"
+            ) from refusal
 
     return attention
