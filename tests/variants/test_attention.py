@@ -238,7 +238,8 @@ def test_a_key_row_is_declined_where_flash_refuses_the_tensors() -> None:
 
 
 ODD_DTYPES = [*TOLERANCE, torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32]
-PLACES = ["q", "k", "v", "k and v", "dtype of k", "dtype", "strides", "slopes", "scale", "variant"]
+PLACES = ["q", "k", "v", "k and v", "kv heads", "kv length", "dtype of k", "dtype", "strides"]
+PLACES += ["slopes", "scale", "variant"]
 
 
 @st.composite
@@ -265,7 +266,9 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
         made: Tensor = unless("strides", whole[..., : sizes[-1]].contiguous(), whole[..., ::2])
         return made
 
-    keys = changed("k and v", shape)
+    kv_heads = unless("kv heads", heads, *range(1, 13))
+    kv_length = unless("kv length", length, *range(1, 71))
+    keys = changed("k and v", [shape[0], kv_heads, kv_length, shape[3]])
     own_slopes = torch.linspace(0.5, 0.01, heads)
     return {
         "q": tensor(changed("q", shape), dtype),
@@ -279,7 +282,7 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(given_to_it=maybe_mistaken())
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=600, deadline=None, derandomize=True, database=None)
 def test_random_mistakes_are_refused_in_words_and_the_rest_is_answered_rightly(
     given_to_it: dict[str, Any],
 ) -> None:

@@ -77,7 +77,7 @@ DECLINES = {
 """All that the variants of the catalog decline on a CPU, and in what words."""
 
 ROUNDED = {("sdpa_key", "float32"): 1e-5}
-"""What gives up digits that the formula keeps, and the error that it may make instead."""
+"""What gives up digits that the formula keeps, and the error that it may make in PLAIN instead."""
 
 SLOW_TO_COMPILE = {"compile", "flex"}
 WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]

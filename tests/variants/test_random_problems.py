@@ -1,0 +1,222 @@
+"""No wrong answer without a status: random problems end in agreement, or in a word why not.
+
+Every variant goes the way that a lane takes it, refusals included. The problems are the same for
+all variants and on every machine.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from suite.agreement import check
+from suite.case import DECODE_STEPS, DTYPES, LAYOUTS, MODES, Case
+from suite.inputs import draw, slopes_of, spec_of
+from suite.lane import Lane
+from suite.prepared import Subject
+from suite.protocol import Answer, Check, Checked, Done, FirstCall, Prepare, Refused
+from suite.timer import Bench
+from tests.variants.test_variants import (
+    CPU,
+    DECLINES,
+    GENERAL,
+    ROUNDED,
+    SLOW_TO_COMPILE,
+    declined,
+    traits_of,
+)
+from variants.catalog import BASELINE, Variant, on
+from variants.eager import prepare as eager
+
+HEAD_DIMS = (64, 80, 96, 112, 128, 8, 17, 40)
+EDGES = (1, 63, 64, 65, 127, 128, 129, 255, 256, 257)
+LONGEST = 300
+
+COMPILED = [variant for variant in on("cpu") if variant.name in SLOW_TO_COMPILE]
+INTERPRETED = [variant for variant in on("cpu") if variant.name not in SLOW_TO_COMPILE]
+KNOWN = {BASELINE.name, *GENERAL, *(name for name, _ in DECLINES)}
+
+the_same_everywhere = settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+a_few = settings(the_same_everywhere, max_examples=6, phases=[Phase.generate])
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Spare these many small calls the wait for a second core that others use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@st.composite
+def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
+    """Draw a problem that has a meaning: any heads, lengths around tile edges, chunks, steps."""
+
+    def one_of(*values: Any) -> Any:
+        return draw_value(st.sampled_from(values))
+
+    mode = one_of(*modes)
+    heads = one_of(*range(1, 13))
+    causal = mode == "decode" or one_of(True, True, False)
+    first = DECODE_STEPS if mode == "decode" else 1
+    kv_len = draw_value(
+        st.sampled_from([edge for edge in EDGES if edge >= first]) | st.integers(first, LONGEST)
+    )
+    most = kv_len - first + 1 if causal else LONGEST
+    q_len = one_of(min(kv_len, most), 1, draw_value(st.integers(1, most)))
+    return Case(
+        heads=heads,
+        kv_heads=one_of(*(count for count in range(1, heads + 1) if heads % count == 0)),
+        head_dim=one_of(*HEAD_DIMS),
+        q_len=q_len,
+        kv_len=kv_len,
+        dtype=one_of(*DTYPES),
+        batch=one_of(1, 2),
+        mode=mode,
+        causal=causal,
+        bias_max=one_of(8.0, 16.0),
+        slope_scale=one_of("1", "1/sqrt(d)"),
+        scale=one_of("1/sqrt(d)", "1/d"),
+        layout=one_of(*LAYOUTS),
+        logit_scale=one_of(0.5, 1.0, 2.0, 3.0, 4.0),
+    )
+
+
+def told(variant: Variant, case: Case) -> list[Answer]:
+    """Return what a lane of the variant says of the case: one refusal, or both checks."""
+    biased = variant.answers == "alibi"
+    lane = Lane(Subject(variant.module, variant.options, biased=biased), Bench(CPU))
+    for step in (Prepare(case, seed=0), FirstCall()):
+        answer = lane.answer(step)
+        if not isinstance(answer, Done):
+            return [answer]
+    return [lane.answer(Check("before")), lane.answer(Check("after"))]
+
+
+def tolerated(variant: Variant, case: Case, budget: float) -> float:
+    """Return the error that is no mistake: the budget, but for two kinds of case.
+
+    In float32 the budget is what one order of summing happens to lose, next to nothing over few
+    rows, while a score of size s is known to eps * s and its weight no better. Normal q and k
+    rarely make scores past five standard deviations; a key row adds slope * distance to them.
+
+    Gradients of fewer queries than keys: where one key has nearly all of a query's weight, dq and
+    dk cancel, and over few rows the formula may happen to lose little (7 budgets were met). Most
+    keys are far from every query, so that a mask in half precision, true to half an eps of
+    slope * distance, shows in dk and dv.
+    """
+    eps: float = torch.finfo(getattr(torch, case.dtype)).eps
+    farthest = case.kv_len * slopes_of(case).max().item()
+    few_queries = case.mode == "backward" and case.q_len < case.kv_len
+    allowed = 10 * budget if few_queries else budget
+    if case.dtype == "float32":
+        score = 1 + 5 * case.logit_scale**2 * math.sqrt(case.head_dim) * case.scale_value
+        score += farthest if (variant.name, case.dtype) in ROUNDED else 0
+        return max(allowed, 2 * budget) + 2 * eps * score
+    if few_queries and variant.name == "sdpa_mask":
+        return allowed + eps / 2 * farthest
+    return allowed
+
+
+def assert_may_decline(variant: Variant, case: Case, refused: Refused) -> None:
+    """Say that the table has the variant decline the case in these words.
+
+    A line that no table knows may decline what is not causal with as many queries as keys.
+    """
+    assert refused.status == "unsupported", refused
+    if variant.name in KNOWN:
+        reasons = [DECLINES.get((variant.name, trait)) for trait in traits_of(case)]
+        assert any(words in refused.reason for _, words in filter(None, reasons)), refused
+        return
+    assert refused.reason
+    assert case.mode == "decode" or not case.causal or case.q_len < case.kv_len, refused
+
+
+def assert_right_or_declined(variant: Variant, case: Case) -> None:
+    """Say that a variant declines what it may, and answers all else rightly."""
+    answers = told(variant, case)
+    if declined(variant, case) or isinstance(answers[0], Refused):
+        (refused,) = answers
+        assert isinstance(refused, Refused), refused
+        assert_may_decline(variant, case, refused)
+        return
+    for found in answers:
+        assert isinstance(found, Checked), found
+        assert found.error <= tolerated(variant, case, found.budget), found
+
+
+@pytest.mark.parametrize("variant", INTERPRETED, ids=lambda variant: variant.name)
+@the_same_everywhere
+@given(case=problems())
+def test_a_random_problem_is_answered_rightly_or_declined(variant: Variant, case: Case) -> None:
+    assert_right_or_declined(variant, case)
+
+
+@pytest.mark.parametrize("variant", COMPILED, ids=lambda variant: variant.name)
+@a_few
+@given(case=problems(("forward", "backward")))
+def test_so_are_a_few_by_what_is_compiled(variant: Variant, case: Case) -> None:
+    assert_right_or_declined(variant, case)
+
+
+def kinds_of(case: Case) -> set[str]:
+    """Name what a problem is an example of."""
+    kinds = {
+        "a chunk": 1 < case.q_len < case.kv_len,
+        "one query": case.q_len == 1 < case.kv_len,
+        "one token": case.q_len == case.kv_len == 1,
+        "more queries than keys": case.q_len > case.kv_len,
+        "bidirectional": not case.causal,
+        "one kv head": case.kv_heads == 1 < case.heads,
+        "grouped heads": 1 < case.kv_heads < case.heads,
+        "heads no power of two": bool(case.heads & (case.heads - 1)),
+        "an edge": case.kv_len in EDGES[1:],
+    }
+    plain = {case.mode, case.dtype, case.layout, f"head_dim {case.head_dim}"}
+    return plain | {name for name, holds in kinds.items() if holds}
+
+
+def test_the_random_problems_are_of_every_kind() -> None:
+    met: set[str] = set()
+
+    @the_same_everywhere
+    @given(problems())
+    def meet(case: Case) -> None:
+        met.update(kinds_of(case))
+
+    meet()
+    numbered = {f"head_dim {head_dim}" for head_dim in HEAD_DIMS}
+    named = {"a chunk", "one query", "one token", "more queries than keys", "bidirectional"}
+    named |= {"one kv head", "grouped heads", "heads no power of two", "an edge"}
+    assert met == {*MODES, *DTYPES, *LAYOUTS} | numbered | named
+
+
+@the_same_everywhere
+@given(case=problems(("forward",)), data=st.data())
+def test_one_wrong_row_of_a_random_problem_is_reported(case: Case, data: st.DataObject) -> None:
+    sizes = (case.batch, case.heads, case.q_len)
+    batch, head, row = (data.draw(st.integers(0, size - 1)) for size in sizes)
+    spec = spec_of(case, CPU)
+    attention = eager(spec)
+
+    def wrong_once(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        out = attention(q, k, v, slopes)
+        out[batch, head, row] *= 0.5
+        return out
+
+    found = check(wrong_once, spec, draw(case, 0, "before", CPU), biased=True, seed=0)
+    assert not found.agrees, found
