@@ -92,8 +92,8 @@ def planned(left_s: float, pair_s: float) -> int:
     if pairs < LEAST_PAIRS:
         missing_s = 2 * LEAST_PAIRS * pair_s / (1 - KEPT_BACK) - left_s
         raise BudgetTooSmall(
-            f"--budget: a pair takes {pair_s:.0f} s here and {LEAST_PAIRS} in a stage are the least; "
-            f"give {missing_s:.0f} s more, or fewer lengths or variants"
+            f"--budget: a pair takes {pair_s:.0f} s here and {LEAST_PAIRS} a stage are the "
+            f"least; give {missing_s:.0f} s more, or fewer lengths or variants"
         )
     return min(pairs, MOST_PAIRS)
 

@@ -62,7 +62,7 @@ def test_a_budget_decides_on_the_number_of_pairs(tmp_path: Path) -> None:
 
 def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
-    with pytest.raises(BudgetTooSmall, match=r"4 in a stage are the least; give \d+ s more"):
+    with pytest.raises(BudgetTooSmall, match=r"4 a stage are the least; give \d+ s more"):
         fought(file, {}, budget_s=0.1)
     assert '"record":"pair"' not in file.read_text()
 
