@@ -7,8 +7,8 @@ in bfloat16.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,10 @@ class Comparison:
         return self.error / self.budget
 
 
+Findings = Mapping[str, Sequence[Finding]]
+"""Of each answer (out, dq, dk, dv): the worst of its heads, and the worst of its rows."""
+
+
 def check(
     attention: Attention, spec: Spec, inputs: Inputs, *, biased: bool, seed: int
 ) -> Comparison:
@@ -52,24 +56,52 @@ def check(
     `biased` is false for a variant that answers attention without a bias. Rows are all checked up
     to 512 queries, else 256 of them: the ends, tile edges and a random rest.
     """
+    found = findings(attention, spec, inputs, biased=biased, seed=seed)
+    return comparison([found], spec.dtype)
+
+
+def findings(
+    attention: Attention, spec: Spec, inputs: Inputs, *, biased: bool, seed: int, name: str = ""
+) -> Findings:
+    """Return how far one call is from the oracle, where in the part of a case called `name`."""
     rows = rows_to_check(spec.q_len, seed, inputs.q.device)
     answers = _answers(attention, inputs, rows)
-    for name, answer in answers.items():
-        asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[name]
+    for of, answer in answers.items():
+        asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[of]
         if answer.shape != asked.shape or answer.dtype != asked.dtype:
             found, wanted = list(answer.shape), list(asked.shape)
-            where = f"{name} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
-            return Comparison(math.inf, 0.0, where)
+            where = f"{name}{of} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
+            return {of: [Finding(math.inf, 0.0, where)] * 2}
     slopes = inputs.slopes if biased else torch.zeros_like(inputs.slopes)
     formula = Formula(spec, inputs, slopes, rows)
-    least = {name: least_size(name, inputs, spec.scale) for name in answers}
+    least = {of: least_size(of, inputs, spec.scale) for of in answers}
     by_portion = [_judged(answers, formula, portion, least) for portion in portions(spec)]
-    comparisons = [
-        _compared(name, worst_of(findings), spec.dtype)
-        for name in answers
-        for findings in zip(*(judged[name] for judged in by_portion), strict=True)
+    return {
+        of: [replace(each, where=name + each.where) for each in merged]
+        for of, merged in _merged(by_portion).items()
+    }
+
+
+def comparison(parts: Sequence[Findings], dtype: torch.dtype) -> Comparison:
+    """Hold the worst of all parts of a case against one budget: the formula's worst in any.
+
+    A single query has one row a head, whose budget alone would be a matter of luck.
+    """
+    compared = [
+        _compared(of, found, dtype) for of, worst in _merged(parts).items() for found in worst
     ]
-    return max(comparisons, key=lambda comparison: comparison.excess)
+    return max(compared, key=lambda one: one.excess)
+
+
+def _merged(parts: Sequence[Findings]) -> Findings:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: [
+            worst_of(found)
+            for found in zip(*(part[name] for part in parts if name in part), strict=True)
+        ]
+        for name in names
+    }
 
 
 def compare(answer: Tensor, truth: Tensor, yardstick: Tensor) -> Comparison:

@@ -16,6 +16,7 @@ from random import Random
 import msgspec
 
 from suite.case import Case
+from suite.clock import SETTLE_S
 from suite.crew import Crew
 from suite.handle import Handle, LaneFault
 from suite.machine import Policy
@@ -30,11 +31,11 @@ from suite.steady import Patience, Turn, steady_turn
 from suite.store import Store
 from suite.watch import Watch
 
-VISITS = 4
-"""How often a pair prepares each case: of 24 pairs of `eager` and `sdpa_mask` at four lengths, four
-visits of two rounds had a spread of 0.4% to 4.5%, one visit of four rounds 0.9% to 6.0%."""
+VISITS, ROUNDS = 4, 1
+"""How often a pair prepares each case, and how many rounds it times then. Over 24 pairs of `eager`
+and `sdpa_mask` at four lengths four visits of one round spread by 0.8% to 4.6%, one visit of four
+rounds, which takes as long, by 0.9% to 6.0%."""
 
-ROUNDS = 2
 PATIENCE_S = 4.0
 
 Cell = tuple[Case, str]
@@ -161,6 +162,7 @@ class Duel:
                 (lanes[side],) = crew.ready([name])
             for side, step in self._starting(lanes, cell):
                 lanes[side].hear(step, Done, self.plan.step_timeout_s)
+            time.sleep(SETTLE_S)  # the threads of both sides' first calls are still spinning
             for _ in range(ROUNDS):
                 took: dict[PairSide, Turn] = {}
                 for side in random.sample(SIDES, len(SIDES)):

@@ -3,7 +3,7 @@
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -86,14 +86,13 @@ class Prepared:
             inputs = draw(self._case, self._seed, stage, self._bench.device)
         case, device = self._case, self._bench.device
         apart = parts(case, self._attention, self._prepare, inputs, device)
-        found = max(map(self._compared, apart), key=lambda each: each.excess)
+        found = agreement.comparison(list(map(self._findings, apart)), self.spec.dtype)
         return Checked(found.agrees, found.error, found.budget, found.where)
 
-    def _compared(self, part: Part) -> agreement.Comparison:
+    def _findings(self, part: Part) -> agreement.Findings:
         name, attention, spec, inputs = part
         biased, seed = self._subject.biased, self._seed
-        found = agreement.check(attention, spec, inputs, biased=biased, seed=seed)
-        return replace(found, where=name + found.where)
+        return agreement.findings(attention, spec, inputs, biased=biased, seed=seed, name=name)
 
     def take_turn(self) -> Sampled:
         """Take one turn's samples; in decode a call is a step."""

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement import check, compare
+from suite.agreement import check, compare, comparison
 from suite.inputs import draw, spec_of
+from suite.judging import Finding
 from tests.suite.answers import (
     CPU,
     Change,
@@ -174,3 +175,14 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     )
     answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
     assert compare(answer, truth, yardstick) == found
+
+
+def test_the_parts_of_a_case_share_one_budget_and_the_worst_part_is_named() -> None:
+    lucky = {"out": [Finding(3e-6, 1e-7, "step at 5: head"), Finding(3e-6, 1e-7, "step at 5: row")]}
+    usual = {"out": [Finding(1e-6, 2e-6, "step at 6: head"), Finding(1e-6, 2e-6, "step at 6: row")]}
+    assert not comparison([lucky], torch.float32).agrees
+    together = comparison([usual, lucky], torch.float32)
+    assert together.agrees
+    assert (together.error, together.budget, together.where) == (3e-6, 4e-6, "step at 5: head")
+    wrong = {"out": [Finding(math.inf, 0.0, "step at 7: out is no tensor of the right shape")] * 2}
+    assert comparison([usual, wrong, lucky], torch.float32).excess == math.inf
