@@ -50,10 +50,10 @@ def sweeps() -> str:
     lines = [
         (
             f"{name} (default on {default_on[name]})" if name in default_on else name,
-            ",".join(map(str, sweep.lengths)),
+            "+".join(map(str, sweep.seq_lens)) or ",".join(map(str, sweep.lengths)),
             ",".join(sweep.dtypes),
             ",".join(sweep.modes),
-            f"{sweep.batch or sweep.shapes[0].batch} x "
+            f"{len(sweep.seq_lens) or sweep.batch or sweep.shapes[0].batch} x "
             + " and ".join(f"{shape.heads} heads of {shape.head_dim}" for shape in sweep.shapes),
             sweep.passes,
             sweep.purpose,

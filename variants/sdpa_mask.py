@@ -2,8 +2,7 @@
 
 Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal, built at the
 first call and kept while the slopes are the same; every call reads it from memory.
-slope * (j - i) rounds harmlessly in half precision (slope * j would not), for it is small where the
-weights are large; a query before the first key is given that key's row, which is its own moved up.
+slope * (j - i) rounds harmlessly in half precision, for it is small where the weights are large.
 
 Which kernel takes the mask is torch's choice, or on CUDA the option `backend`; flash takes none
 there. `efficient` and `cudnn` are fused and store no scores; `efficient` copies the mask at every
@@ -77,10 +76,7 @@ def _forced(attention: Attention, backend: str) -> Attention:
 
 
 def _reasons(refused: Callable[[], object], backend: str) -> str:
-    """Repeat a refused call for its warnings, in which torch gives its reasons by backend.
-
-    can_use_efficient_attention(debug=True) would give them too, but past Python to stderr.
-    """
+    """Repeat a refused call for its warnings, in which torch gives its reasons by backend."""
     with warnings.catch_warnings(record=True) as caught, suppress(RuntimeError):
         warnings.simplefilter("always")
         refused()

@@ -50,7 +50,8 @@ def test_every_sweep_is_listed_with_its_grid_and_its_purpose(name: str) -> None:
     line = line_of(listing.sweeps(), name)
     sweep = SWEEPS[name]
     for part in (sweep.lengths, sweep.dtypes, sweep.modes):
-        assert ",".join(map(str, part)) in line.split()
+        assert not part or ",".join(map(str, part)) in line.split()
+    assert "+".join(map(str, sweep.seq_lens)) in line
     assert sweep.purpose in line
     assert str(sweep.passes) in line.split()
     for shape in sweep.shapes:
