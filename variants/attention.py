@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from variants.catalog import CATALOG, Variant
-from variants.problem import Attention, Spec, alibi_slopes
+from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
 PREPARED_AT_MOST = 128
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -35,7 +35,8 @@ def alibi_attention(
     call of that shape, the last 128 of them.
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
-    torch.compile the call is a graph break: a variant that is compiled is so by itself.
+    torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA
+    graph can capture a call whose like was made before.
 
     Raises ValueError for tensors that don't fit together, and variants.problem.Unsupported where
     the variant can't do this, with what would help.
@@ -76,6 +77,11 @@ def _spec(
 
 @lru_cache(maxsize=PREPARED_AT_MOST)
 def _prepared(variant: str, spec: Spec) -> Attention:
+    if spec.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise Unsupported(
+            f"{variant} would build and compile for a new shape inside a CUDA graph's capture; "
+            "call it once with such tensors before"
+        )
     line: Variant = _BY_NAME[variant]
     prepare = importlib.import_module(line.module).prepare
     attention: Attention = prepare(spec, **line.options)

@@ -1,5 +1,6 @@
 """alibi_attention: the public function gives the formula's answer, or says why it can't."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from variants import attention
 from variants.attention import alibi_attention
 from variants.catalog import on
 from variants.problem import Unsupported, alibi_slopes
@@ -17,6 +19,7 @@ from variants.reference import attend
 # Importing inductor uses what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
+CUDA = torch.device("cuda", 0)
 NAMES = [variant.name for variant in on("cpu") if variant.answers == "alibi"]
 UNCOMPILED = [name for name in NAMES if name not in {"compile", "flex"}]
 LEARNING = ["eager", "compile", "sdpa_mask"]
@@ -163,6 +166,40 @@ def test_under_torch_compile_it_is_a_graph_break_and_right() -> None:
     torch._dynamo.reset()
     with pytest.raises(Exception, match=r"(?i)disable"):
         torch.compile(block, fullgraph=True)(q, k, v)
+
+
+def test_a_shape_that_is_new_inside_a_cuda_graph_s_capture_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    q, k, v = tensors(q_len=21, kv_len=21)
+    spec = replace(attention._spec(q, k, v, alibi_slopes(4), True, None), device=CUDA)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(Unsupported, match=r"eager would build .* call it once .* before"):
+        attention._prepared("eager", spec)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    attention._prepared("eager", spec)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert attention._prepared("eager", spec) is not None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["eager", "compile", "flex", "sdpa_mask_efficient"])
+def test_a_cuda_graph_captures_a_call_and_replays_it_on_other_numbers(name: str) -> None:
+    q, k, v = (tensor.to(CUDA, torch.bfloat16) for tensor in tensors(q_len=256, kv_len=256))
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.no_grad(), torch.cuda.stream(side):
+        for _ in range(3):
+            alibi_attention(q, k, v, variant=name)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        out = alibi_attention(q, k, v, variant=name)
+    q.copy_(torch.randn_like(q))
+    graph.replay()
+    torch.cuda.synchronize()
+    wanted = truth(q.cpu(), k.cpu(), v.cpu())
+    assert_close(out.cpu(), wanted, torch.bfloat16)
 
 
 @pytest.mark.parametrize("name", UNCOMPILED)
