@@ -83,7 +83,7 @@ def pair_options(command: _Command) -> _Command:
         (
             grid_options,
             click.option(
-                "--pairs", type=int, default=10, show_default=True, help="Pairs of the first stage."
+                "--pairs", type=int, default=14, show_default=True, help="Pairs of the first stage."
             ),
             click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
             GATE,

@@ -22,7 +22,7 @@ from suite.store import Results, StoreError
 
 ITSELF = "itself"
 RESAMPLES, RESAMPLES_OF_POWER = 400, 200
-STAGES = (4, 6, 8, 10, 12)
+STAGES = (4, 6, 8, 10, 12, 14, 16)
 EFFECTS = (0.02, 0.03, 0.04, 0.05, 0.07, 0.10)
 FALSE_ALARMS, POWER, POWER_AT_GATE = 0.01, 0.95, 0.80
 REGRESSION = 0.05
