@@ -59,7 +59,7 @@ def test_131072_keys_with_every_score_are_skipped_with_both_figures(
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
-@pytest.mark.parametrize("name", ["no_bias", "sdpa_key"])
+@pytest.mark.parametrize("name", ["no_bias", "sdpa_key", "sdpa_folded"])
 def test_131072_keys_fit_where_no_score_is_kept(
     name: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

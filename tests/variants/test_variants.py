@@ -73,6 +73,8 @@ DECLINES = {
     ("flex", "backward"): (NotImplementedError, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
+    ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
+    ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),
 }
 """All that the variants of the catalog decline on a CPU, and in what words."""
 
