@@ -40,7 +40,16 @@ def test_the_baseline_comes_first_on_every_device(device: str) -> None:
 
 def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
     names = [variant.name for variant in on("cpu")]
-    assert names == ["no_bias", "eager", "compile", "flex", "sdpa_mask", "sdpa_key", "sdpa_folded"]
+    assert names == [
+        "no_bias",
+        "eager",
+        "compile",
+        "flex",
+        "sdpa_mask",
+        "sdpa_key",
+        "sdpa_window",
+        "sdpa_folded",
+    ]
 
 
 def test_on_cuda_each_backend_that_takes_a_mask_is_measured_by_itself() -> None:

@@ -73,6 +73,7 @@ DECLINES = {
     ("flex", "backward"): (NotImplementedError, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
+    ("sdpa_window", "bidirectional"): (Unsupported, "certified for causal attention"),
     ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),
 }

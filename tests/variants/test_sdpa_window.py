@@ -1,0 +1,129 @@
+"""sdpa_window: right where bands, strips and squares meet, planned from each call's own data."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from suite.agreement import check
+from suite.case import DTYPES, Case, Dtype
+from suite.inputs import draw, spec_of
+from variants import banded
+from variants.problem import Spec, Unsupported
+from variants.sdpa_window import prepare
+
+CPU = torch.device("cpu")
+
+LONG = [
+    Case(heads=8, kv_heads=8, head_dim=64, q_len=1100, kv_len=1100, dtype="float32"),
+    Case(heads=8, kv_heads=2, head_dim=64, q_len=1023, kv_len=1023, dtype="bfloat16", batch=2),
+    Case(heads=12, kv_heads=12, head_dim=32, q_len=640, kv_len=640, dtype="float16", batch=13),
+    Case(heads=4, kv_heads=4, head_dim=64, q_len=700, kv_len=700, dtype="float32", mode="backward"),
+    Case(
+        heads=6,
+        kv_heads=3,
+        head_dim=64,
+        q_len=900,
+        kv_len=900,
+        dtype="bfloat16",
+        mode="backward",
+        batch=2,
+        layout="bnhd",
+    ),
+    Case(heads=8, kv_heads=8, head_dim=64, q_len=333, kv_len=1500, dtype="float32"),
+    Case(heads=8, kv_heads=1, head_dim=64, q_len=1, kv_len=2000, dtype="bfloat16"),
+    Case(heads=8, kv_heads=8, head_dim=64, q_len=17, kv_len=1501, dtype="float32", batch=2),
+    Case(
+        heads=8,
+        kv_heads=8,
+        head_dim=64,
+        q_len=1100,
+        kv_len=1100,
+        dtype="bfloat16",
+        logit_scale=4.0,
+    ),
+]
+
+
+def agrees(case: Case) -> bool:
+    spec = spec_of(case, CPU)
+    with torch.set_grad_enabled(spec.needs_grad):
+        return check(prepare(spec), spec, draw(case, 0, "before", CPU), biased=True, seed=0).agrees
+
+
+@pytest.mark.parametrize("case", LONG, ids=lambda case: case.id)
+def test_it_agrees_where_heads_have_windows_of_their_own(case: Case) -> None:
+    assert agrees(case)
+
+
+@pytest.mark.parametrize("planted", ["a key too few", "a block too few", "too gentle a bias"])
+def test_the_oracle_sees_a_band_that_is_wrong(
+    planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relative = banded._relative
+
+    def wrong(bias: torch.Tensor, rows: int, width: int, spec: Spec) -> torch.Tensor:
+        if planted == "too gentle a bias":
+            return relative(0.9 * bias, rows, width, spec)
+        mask = relative(bias, rows, width, spec).clone()
+        mask[:, :, : -2 if planted == "a key too few" else -64] = -torch.inf
+        return mask.masked_fill((mask == -torch.inf).all(dim=-1, keepdim=True), 0.0)
+
+    monkeypatch.setattr(banded, "_relative", wrong)
+    assert not agrees(LONG[0])
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    kv_len=st.integers(1, 900),
+    fewer=st.sampled_from([0, 0, 1, 64, 300, 899]),
+    dtype=st.sampled_from(DTYPES),
+    batch=st.sampled_from([1, 3]),
+    kv_heads=st.sampled_from([1, 2, 4]),
+    logit_scale=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_any_length_agrees(
+    kv_len: int, fewer: int, dtype: Dtype, batch: int, kv_heads: int, logit_scale: float
+) -> None:
+    case = Case(
+        heads=4,
+        kv_heads=kv_heads,
+        head_dim=16,
+        q_len=max(1, kv_len - fewer),
+        kv_len=kv_len,
+        dtype=dtype,
+        batch=batch,
+        logit_scale=logit_scale,
+    )
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    found = check(prepare(spec), spec, inputs, biased=True, seed=0)
+    assert found.error <= max(4 * found.budget, 1e-5 * logit_scale**2), found
+
+
+def test_other_data_is_planned_anew() -> None:
+    case = Case(heads=4, kv_heads=4, head_dim=64, q_len=700, kv_len=700, dtype="float32")
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    attention = prepare(spec)
+    attention(inputs.q * 0.1, inputs.k * 0.1, inputs.v, inputs.slopes)
+    assert check(attention, spec, inputs, biased=True, seed=0).agrees
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"causal": False}, "certified for causal attention; sdpa_mask"),
+        ({"slopes_need_grad": True}, "give the slopes no gradient; eager, compile and sdpa_mask"),
+        ({"device": torch.device("cuda")}, "on the host"),
+    ],
+)
+def test_what_it_can_not_do_it_declines(change: dict[str, object], words: str) -> None:
+    case = Case(heads=4, kv_heads=4, head_dim=64, q_len=64, kv_len=64, dtype="float32")
+    spec = spec_of(case, CPU)
+    with pytest.raises(Unsupported, match=words):
+        prepare(spec.__class__(**{**vars(spec), **change}))

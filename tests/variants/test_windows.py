@@ -1,0 +1,233 @@
+"""No window leaves out more weight than it states, whatever the data: summed in float64."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from variants.problem import Spec, alibi_slopes
+from variants.windows import BLOCK, tolerance, windows_of
+
+HEADS = 4
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+the_same_everywhere = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def spec_for(q: Tensor, k: Tensor) -> Spec:
+    return Spec(
+        batch=q.shape[0],
+        heads=q.shape[1],
+        kv_heads=k.shape[1],
+        q_len=q.shape[2],
+        kv_len=k.shape[2],
+        head_dim=q.shape[3],
+        dtype=q.dtype,
+        device=q.device,
+        scale=q.shape[3] ** -0.5,
+        causal=True,
+        needs_grad=False,
+    )
+
+
+def drawn(
+    kv_len: int, q_len: int | None = None, dtype: torch.dtype = torch.float32, size: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return q [1, HEADS, q_len, 32] and k [1, HEADS, kv_len, 32] of normal numbers."""
+    torch.manual_seed(kv_len)
+    q = torch.randn(1, HEADS, q_len or kv_len, 32) * size
+    return q.to(dtype), (torch.randn(1, HEADS, kv_len, 32) * size).to(dtype)
+
+
+def logs_of_weights(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
+    """Return the logarithm of every weight, by the formula: [batch, heads, q_len, kv_len]."""
+    q_len, kv_len = q.shape[2], k.shape[2]
+    distance = torch.arange(kv_len) - torch.arange(kv_len - q_len, kv_len)[:, None]
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    scores = q.double() @ k.double().mT / math.sqrt(q.shape[3])
+    scores += slopes.double()[:, None, None] * distance
+    return scores.masked_fill(distance > 0, -math.inf).log_softmax(dim=-1)
+
+
+def first_keys(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
+    """Return the first key that each query's window holds: [batch, heads, q_len]."""
+    q_len, kv_len = q.shape[2], k.shape[2]
+    back = windows_of(spec_for(q, k))(q, k, slopes).back
+    blocks = back.shape[2]
+    own = kv_len - BLOCK * torch.arange(blocks, 0, -1)  # where each block of keys begins
+    first = (own - BLOCK * back).clamp(min=0).repeat_interleave(BLOCK, dim=2)[..., -q_len:]
+    front = first.new_zeros((*first.shape[:2], q_len - first.shape[2]))
+    return torch.cat([front, first], dim=2)
+
+
+def most_left_out(q: Tensor, k: Tensor, slopes: Tensor) -> float:
+    """Return the largest share of any row's weight that lies before its window."""
+    outside = torch.arange(k.shape[2]) < first_keys(q, k, slopes)[..., None]
+    weights = logs_of_weights(q, k, slopes).exp()
+    return (weights * outside).sum(dim=-1).max().item()
+
+
+def most_buried(q: Tensor, k: Tensor, slopes: Tensor) -> float:
+    """Return the largest share of any row's weight whose bias is below the depth."""
+    q_len, kv_len = q.shape[2], k.shape[2]
+    distance = torch.arange(kv_len - q_len, kv_len)[:, None] - torch.arange(kv_len)
+    depth = windows_of(spec_for(q, k))(q, k, slopes).depth
+    buried = slopes[:, None, None] * distance > depth[:, None, None]
+    return (logs_of_weights(q, k, slopes).exp() * buried).sum(dim=-1).max().item()
+
+
+def left_out_share(q: Tensor, k: Tensor, slopes: Tensor) -> float:
+    """Return the share of causal pairs that lie outside of the windows."""
+    first = first_keys(q, k, slopes).double()
+    return (first.sum() / (q.shape[1] * q.shape[2] * (q.shape[2] + 1) / 2)).item()
+
+
+def assert_certified(q: Tensor, k: Tensor, slopes: Tensor) -> None:
+    assert most_left_out(q, k, slopes) <= tolerance(q.dtype)
+    assert most_buried(q, k, slopes) <= tolerance(q.dtype)
+
+
+def huge_norms(q: Tensor, k: Tensor) -> None:
+    q *= 30
+    k *= 30
+
+
+def a_far_key_that_wins(q: Tensor, k: Tensor) -> None:
+    q[:, :, -1] = 6
+    k[:, :, 5] = 6
+
+
+def rows_that_cancel(q: Tensor, k: Tensor) -> None:
+    """Let a query's scores grow with distance as its bias falls."""
+    q[..., 0] = 8
+    k[..., 0] = -torch.arange(k.shape[2]) / 16
+
+
+def one_outlier_key(q: Tensor, k: Tensor) -> None:
+    k[:, :, 200] *= 40
+
+
+def one_outlier_query(q: Tensor, k: Tensor) -> None:
+    q[:, :, -70] *= 40
+
+
+def near_keys_that_repel(q: Tensor, k: Tensor) -> None:
+    """Give a query's nearest keys the worst scores, so that the weight is elsewhere."""
+    q[:, :, -1] = 3
+    k[:, :, -40:] = -3
+
+
+def keys_with_one_direction(q: Tensor, k: Tensor) -> None:
+    q += 2
+    k += 3
+
+
+ATTACKS: tuple[Callable[[Tensor, Tensor], None], ...] = (
+    huge_norms,
+    a_far_key_that_wins,
+    rows_that_cancel,
+    one_outlier_key,
+    one_outlier_query,
+    near_keys_that_repel,
+    keys_with_one_direction,
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_widens_the_window(
+    attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype
+) -> None:
+    q, k = drawn(700, dtype=dtype)
+    slopes = alibi_slopes(HEADS)
+    plain = first_keys(q, k, slopes)
+    attack(q, k)
+    assert_certified(q, k, slopes)
+    assert (first_keys(q, k, slopes) < plain).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_at_a_logit_scale_of_16_nothing_of_weight_is_lost(dtype: torch.dtype) -> None:
+    q, k = drawn(700, dtype=dtype, size=16)
+    assert_certified(q, k, alibi_slopes(HEADS))
+
+
+@pytest.mark.parametrize("size", [6e4, 1e-7])
+def test_nor_at_the_ends_of_float16(size: float) -> None:
+    q, k = drawn(300, dtype=torch.float16)
+    q, k = q.clamp(-1, 1) * size, k.clamp(-1, 1) * size
+    assert_certified(q, k, alibi_slopes(HEADS))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_where_a_norm_is_no_number_every_key_is_looked_at(wrong: float) -> None:
+    q, k = drawn(300)
+    k[:, :, 3] = wrong
+    assert (first_keys(q, k, alibi_slopes(HEADS))[..., 128:] == 0).all()
+
+
+@pytest.mark.parametrize("slope", [0.0, -0.1, 200.0])
+def test_learned_slopes_may_be_anything(slope: float) -> None:
+    q, k = drawn(300)
+    slopes = torch.full((HEADS,), slope)
+    assert most_left_out(q, k, slopes) <= tolerance(q.dtype)
+    assert (first_keys(q, k, slopes)[..., -1] == 0).all() == (slope <= 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_plain_data_is_mostly_left_out(dtype: torch.dtype) -> None:
+    q, k = drawn(2048, dtype=dtype)
+    assert_certified(q, k, alibi_slopes(HEADS))
+    assert left_out_share(q, k, alibi_slopes(HEADS)) > 0.3
+
+
+def test_heads_that_share_keys_have_windows_of_their_own() -> None:
+    q, k = drawn(700)
+    k = k[:, :2]
+    assert_certified(q, k, alibi_slopes(HEADS))
+    steep, gentler = first_keys(q, k, alibi_slopes(HEADS))[0, :2, -1]
+    assert steep > gentler
+
+
+def test_many_heads_are_bounded_in_portions_with_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    q, k = drawn(700)
+    at_once = windows_of(spec_for(q, k))(q, k, alibi_slopes(HEADS))
+    monkeypatch.setattr("variants.windows._AT_ONCE", 1)
+    by_head = windows_of(spec_for(q, k))(q, k, alibi_slopes(HEADS))
+    assert all(torch.equal(one, other) for one, other in zip(at_once, by_head, strict=True))
+
+
+@the_same_everywhere
+@given(
+    kv_len=st.integers(1, 400),
+    fewer=st.integers(0, 399),
+    dtype=st.sampled_from(DTYPES),
+    size=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+    attacks=st.sets(st.sampled_from(ATTACKS[:1] + ATTACKS[4:])),
+    steep=st.floats(1e-3, 3.0),
+)
+def test_no_random_problem_loses_more_than_stated(
+    kv_len: int,
+    fewer: int,
+    dtype: torch.dtype,
+    size: float,
+    attacks: set[Callable[[Tensor, Tensor], None]],
+    steep: float,
+) -> None:
+    q, k = drawn(kv_len, max(1, kv_len - fewer), dtype, size)
+    if q.shape[2] > 70:
+        for attack in attacks:
+            attack(q, k)
+    assert_certified(q, k, alibi_slopes(HEADS) * steep)

@@ -1,0 +1,67 @@
+"""sdpa_window: causal SDPA on the keys that can matter, as certified from the data at every call.
+
+A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
+back each block of queries must look; heads and blocks with like windows share a call of stock SDPA
+on overlapping views of k and v. What is left out weighs less in any row than rounding its output
+does. Stores [heads, kv_len] float32. Its time grows with the length, not with its square, once the
+gentlest head's window is shorter; large norms put that off.
+Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
+"""
+
+import torch
+from torch import Tensor
+
+from variants.banded import attend_band, falling_bias
+from variants.bands import bands
+from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
+from variants.slopes_cache import built_once
+from variants.windows import BLOCK, windows_of
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return attention in bands, planned anew from the data of every call."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
+    _decline(spec)
+    windows = windows_of(spec)
+    before = -(-spec.kv_len // BLOCK) - max(1, spec.q_len // BLOCK)
+
+    @built_once
+    def bias_of(slopes: Tensor) -> Tensor:
+        return falling_bias(slopes, spec.kv_len)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        back, depth = windows(q, k, slopes)
+        widths = back.amax(dim=0).tolist()  # [heads][blocks]
+        bias, out = bias_of(slopes), torch.empty_like(q)
+        # Without it exp() of far keys is subnormal in float32, and products of those are slow.
+        near = bias.masked_fill(bias < -depth[:, None], -torch.inf)
+        for heads, kv_heads in _sharing(spec):
+            for band in bands(widths[heads], before):
+                own = slice(heads.start + band.first_head, heads.start + band.last_head)
+                own_kv = own if spec.kv_heads == spec.heads else kv_heads
+                keys, values = (
+                    part[:, own_kv].expand(-1, own.stop - own.start, -1, -1) for part in (k, v)
+                )
+                attend_band(q[:, own], keys, values, bias[own], near[own], out[:, own], band, spec)
+        return out
+
+    return attention
+
+
+def _decline(spec: Spec) -> None:
+    if spec.slopes_need_grad:
+        raise Unsupported("windows give the slopes no gradient; eager, compile and sdpa_mask do")
+    if spec.device.type != "cpu":
+        raise Unsupported("its plan waits for the data on the host; flex_window doesn't")
+    if not spec.causal:
+        raise Unsupported("windows are certified for causal attention; sdpa_mask takes both sides")
+
+
+def _sharing(spec: Spec) -> list[tuple[slice, slice]]:
+    """Return heads beside the kv heads that they share: all with all, or a group with its one."""
+    if spec.kv_heads == spec.heads:
+        return [(slice(0, spec.heads), slice(0, spec.heads))]
+    size = spec.heads // spec.kv_heads
+    return [(slice(kv * size, (kv + 1) * size), slice(kv, kv + 1)) for kv in range(spec.kv_heads)]
