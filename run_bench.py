@@ -195,7 +195,7 @@ def doctor(device: str | None) -> None:
     """
     from reports import doctor as report
     from suite import devices, health, machine, nvml, probe
-    from variants.catalog import BASELINE, CATALOG
+    from variants.catalog import CATALOG
 
     used = devices.chosen(device)
     hardware = used.hardware
@@ -208,7 +208,8 @@ def doctor(device: str | None) -> None:
     _show(f"\n{report.troubles(troubles)}\n")
     findings = probe.probe(CATALOG, machine.policy(used.kind, hardware.cores), used.name)
     _show(report.variants(findings))
-    if not any(one.status == "measured" and one.variant != BASELINE.name for one in findings):
+    alibi = {variant.name for variant in CATALOG if variant.answers == "alibi"}
+    if not any(one.status == "measured" and one.variant in alibi for one in findings):
         raise SystemExit(3)
 
 

@@ -26,7 +26,7 @@ from variants.reference import attend
 
 SEEDS = range(12)
 SHAPES = ((65, 8, 64), (128, 12, 64), (129, 8, 128), (193, 12, 64), (512, 8, 64))
-VARIANTS = tuple(one for one in CATALOG if one.name in {"no_bias", "sdpa_mask", "sdpa_key"})
+VARIANTS = tuple(one for one in CATALOG if one.name in {"no_bias", "rope", "sdpa_mask", "sdpa_key"})
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "float16")
 CPU = torch.device("cpu")
 
@@ -80,8 +80,8 @@ def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Found]:
         spec = spec_of(case, CPU)
         attention = import_module(variant.module).prepare(spec)
         for seed in SEEDS:
-            inputs, biased = draw(case, seed, "before", CPU), variant.answers == "alibi"
-            one = agreement.check(attention, spec, inputs, biased=biased, seed=seed)
+            inputs = draw(case, seed, "before", CPU)
+            one = agreement.check(attention, spec, inputs, answers=variant.answers, seed=seed)
             yield Found(one.excess, f"{one.where.replace('batch 0 ', '')}, n{length}")
 
 

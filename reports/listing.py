@@ -14,7 +14,7 @@ from variants.catalog import CATALOG, Variant
 def variants() -> str:
     """Return the variants, what each answers, whose default set it is in, and what it is."""
     lines = [(variant.name, variant.answers, variant.device, words(variant)) for variant in CATALOG]
-    return tabulate(lines, ("variant", "answers", "runs on", "what it is"))
+    return tabulate(lines, ("variant", "answers", "default on", "what it is"))
 
 
 def words(variant: Variant) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from suite.inputs import Inputs
 from suite.judging import Finding, Judge, least_size, worst_of
 from suite.oracle import ALL_ROWS, Formula, Portion, portions
+from variants.catalog import Answers
 from variants.problem import Attention, Spec
 
 ALLOWANCE = {"out": 2.0, "dq": 4.0, "dk": 4.0, "dv": 4.0}
@@ -49,33 +50,32 @@ Findings = Mapping[str, Sequence[Finding]]
 
 
 def check(
-    attention: Attention, spec: Spec, inputs: Inputs, *, biased: bool, seed: int
+    attention: Attention, spec: Spec, inputs: Inputs, *, answers: Answers, seed: int
 ) -> Comparison:
     """Compare one call of `attention` with the oracle; with gradients where the spec wants them.
 
-    `biased` is false for a variant that answers attention without a bias. Rows are all checked up
-    to 512 queries, else 256 of them: the ends, tile edges and a random rest.
+    `answers` says which oracle it is held to. Rows are all checked up to 512 queries, else 256 of
+    them: the ends, tile edges and a random rest.
     """
-    found = findings(attention, spec, inputs, biased=biased, seed=seed)
+    found = findings(attention, spec, inputs, answers=answers, seed=seed)
     return comparison([found], spec.dtype)
 
 
 def findings(
-    attention: Attention, spec: Spec, inputs: Inputs, *, biased: bool, seed: int, name: str = ""
+    attention: Attention, spec: Spec, inputs: Inputs, *, answers: Answers, seed: int, name: str = ""
 ) -> Findings:
     """Return how far one call is from the oracle, where in the part of a case called `name`."""
     rows = rows_to_check(spec.q_len, seed, inputs.q.device)
-    answers = _answers(attention, inputs, rows)
-    for of, answer in answers.items():
+    given = _given(attention, inputs, rows)
+    for of, answer in given.items():
         asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[of]
         if answer.shape != asked.shape or answer.dtype != asked.dtype:
             found, wanted = list(answer.shape), list(asked.shape)
             where = f"{name}{of} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
             return {of: [Finding(math.inf, 0.0, where)] * 2}
-    slopes = inputs.slopes if biased else torch.zeros_like(inputs.slopes)
-    formula = Formula(spec, inputs, slopes, rows)
-    least = {of: least_size(of, inputs, spec.scale) for of in answers}
-    by_portion = [_judged(answers, formula, portion, least) for portion in portions(spec)]
+    formula = Formula(spec, inputs, answers, rows)
+    least = {of: least_size(of, inputs, spec.scale) for of in given}
+    by_portion = [_judged(given, formula, portion, least) for portion in portions(spec)]
     return {
         of: [replace(each, where=name + each.where) for each in merged]
         for of, merged in _merged(by_portion).items()
@@ -129,7 +129,7 @@ def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
     return torch.cat([chosen, others[: SAMPLED_ROWS - len(chosen)]]).sort().values.to(device)
 
 
-def _answers(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
+def _given(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
     """Call once; gradients are those of a dout that is zero but for the checked rows."""
     q, k, v = inputs.q, inputs.k, inputs.v
     if inputs.dout is None:
@@ -147,14 +147,14 @@ def _answers(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Te
 
 
 def _judged(
-    answers: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
+    given: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
 ) -> dict[str, list[Finding]]:
     """Return for every answer the finding by heads and the one by rows of one portion."""
     spec, rows = formula.spec, formula.rows
     truths, yardsticks = formula.of(portion, torch.float64), formula.of(portion, spec.dtype)
     keys = torch.arange(spec.kv_len, device=rows.device)
     findings: dict[str, list[Finding]] = {}
-    for name, answer in answers.items():
+    for name, answer in given.items():
         if name in {"out", "dq"}:
             part, places = portion.of_queries(answer)[:, :, rows], rows
             first = portion.batch.start, portion.heads.start

@@ -42,6 +42,7 @@ from suite.protocol import (
     send,
 )
 from suite.timer import Bench
+from variants.catalog import Answers
 from variants.problem import Unsupported
 
 _PR_SET_PDEATHSIG = 1
@@ -64,7 +65,7 @@ def main(
     torch.set_num_threads(int(threads))
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    subject = Subject(module, msgspec.json.decode(options), biased=answers == "alibi")
+    subject = Subject(module, msgspec.json.decode(options), msgspec.convert(answers, Answers))
     channel = socket.socket(fileno=int(channel_number))
     lane = Lane(subject, Bench(_opened(device)))
     send(channel, Ready())

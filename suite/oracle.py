@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from suite.inputs import Inputs
+from suite.rotary import rotated
+from variants.catalog import Answers
 from variants.problem import Spec
 from variants.reference import attend, gradients
 
@@ -83,11 +85,15 @@ def _tensor_bytes(spec: Spec) -> int:
 
 @dataclass(frozen=True)
 class Formula:
-    """The reference formula on the checked rows of a case's inputs, with slopes [heads]."""
+    """The reference formula on the checked rows of a case's inputs.
+
+    It has no bias unless it `answers` alibi. For rope it turns queries and new keys beforehand:
+    as many last keys as there are queries. Those before them come turned, from a cache.
+    """
 
     spec: Spec
     inputs: Inputs
-    slopes: Tensor
+    answers: Answers
     rows: Tensor
 
     def of(self, portion: Portion, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -97,18 +103,35 @@ class Formula:
         taken together, unless a single kv head serves more than fit.
         """
         k, v = (portion.of_keys(tensor.detach()) for tensor in (self.inputs.k, self.inputs.v))
-        k, v = k.to(dtype), v.to(dtype)
+        k, v = self._turned_keys(k.to(dtype), 1), v.to(dtype)
         narrower = list(portion.by_heads(_heads_at_once(self.spec)))
         rows_of_scores = narrower[0].of_queries(self.inputs.q)[:, :, 0, 0].numel()
         row_bytes = 8 * rows_of_scores * self.spec.kv_len
         blocks = torch.split(self.rows, max(1, BLOCK_BYTES // row_bytes))
         parts = (self._of_rows(rows, some, k, v) for some in narrower for rows in blocks)
-        return _joined(parts, len(blocks))
+        joined = _joined(parts, len(blocks))
+        if "dk" in joined:
+            joined["dk"] = self._turned_keys(joined["dk"], -1)
+        return joined
+
+    def _turned_keys(self, keys: Tensor, way: int) -> Tensor:
+        """Return keys, or their gradients, with the new ones turned there (1) or back (-1)."""
+        if self.answers != "rope":
+            return keys
+        cached = max(0, self.spec.kv_len - self.spec.q_len)
+        positions = torch.arange(cached, self.spec.kv_len, device=keys.device)
+        turned = rotated(keys[:, :, cached:], way * positions)
+        return torch.cat([keys[:, :, :cached], turned], dim=2) if cached else turned
+
+    def _turned_queries(self, queries: Tensor, positions: Tensor) -> Tensor:
+        return rotated(queries, positions) if self.answers == "rope" else queries
 
     def _of_rows(self, rows: Tensor, portion: Portion, k: Tensor, v: Tensor) -> dict[str, Tensor]:
-        spec, slopes = self.spec, self.slopes[portion.heads]
+        spec, slopes = self.spec, self.inputs.slopes[portion.heads]
+        slopes = slopes if self.answers == "alibi" else torch.zeros_like(slopes)
         positions = rows + spec.kv_len - spec.q_len
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows].to(k.dtype)
+        q = self._turned_queries(q, positions)
         if self.inputs.dout is None:
             out = attend(q, k, v, slopes, scale=spec.scale, causal=spec.causal, positions=positions)
             return {"out": out}
@@ -116,7 +139,9 @@ class Formula:
         found = gradients(
             q, k, v, slopes, dout, scale=spec.scale, causal=spec.causal, positions=positions
         )
-        return dict(zip(("out", "dq", "dk", "dv"), found, strict=True))
+        named = dict(zip(("out", "dq", "dk", "dv"), found, strict=True))
+        named["dq"] = self._turned_queries(named["dq"], -positions)
+        return named
 
 
 def _joined(parts: Iterable[dict[str, Tensor]], blocks: int) -> dict[str, Tensor]:

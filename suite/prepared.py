@@ -21,16 +21,17 @@ from suite.series import Samples
 from suite.slowdown import slowed
 from suite.timer import Bench, Timer
 from suite.waiting import waited_ns
+from variants.catalog import Answers
 from variants.problem import Attention, Spec
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a lane runs: a variant's module, its options, and whether it has a bias to honour."""
+    """What a lane runs: a variant's module, its options, and what it answers."""
 
     module: str
     options: Mapping[str, str]
-    biased: bool
+    answers: Answers
 
 
 class TooLarge(Exception):  # noqa: N818 - a prediction, nothing has gone wrong yet
@@ -91,8 +92,8 @@ class Prepared:
 
     def _findings(self, part: Part) -> agreement.Findings:
         name, attention, spec, inputs = part
-        biased, seed = self._subject.biased, self._seed
-        return agreement.findings(attention, spec, inputs, biased=biased, seed=seed, name=name)
+        answers, seed = self._subject.answers, self._seed
+        return agreement.findings(attention, spec, inputs, answers=answers, seed=seed, name=name)
 
     def take_turn(self) -> Sampled:
         """Take one turn's samples; in decode a call is a step."""

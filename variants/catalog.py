@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-Answers = Literal["alibi", "no_bias"]
-Device = Literal["any", "cpu", "cuda"]
+Answers = Literal["alibi", "no_bias", "rope"]
+Device = Literal["any", "cpu", "cuda", "none"]
 
 
 class Variant(NamedTuple):
     """One line of the catalog: a name, the module whose prepare makes it, and what it answers.
 
     `options` are keyword arguments of prepare. `device` says whose default set the line belongs
-    to; named by hand on another device its prepare still runs, and declines or answers.
+    to; named by hand on another device its prepare still runs, and declines or answers. A line in
+    no default set is measured wherever it is named.
     """
 
     name: str
@@ -26,6 +27,7 @@ BASELINE = Variant("no_bias", "variants.no_bias", answers="no_bias")
 
 CATALOG = (
     BASELINE,
+    Variant("rope", "variants.rope", answers="rope", device="none"),
     Variant("eager", "variants.eager"),
     Variant("compile", "variants.compile"),
     Variant("flex", "variants.flex"),

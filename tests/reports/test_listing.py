@@ -21,7 +21,7 @@ def line_of(listed: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("variant", CATALOG, ids=lambda variant: variant.name)
-def test_every_variant_is_listed_with_what_it_answers_where_it_runs_and_what_it_is(
+def test_every_variant_is_listed_with_what_it_answers_whose_default_it_is_and_what_it_is(
     variant: Variant,
 ) -> None:
     line = line_of(listing.variants(), variant.name)
@@ -32,7 +32,7 @@ def test_every_variant_is_listed_with_what_it_answers_where_it_runs_and_what_it_
 
 def test_the_columns_say_what_they_are() -> None:
     headers = re.split(r"  +", listing.variants().splitlines()[0].strip())
-    assert headers == ["variant", "answers", "runs on", "what it is"]
+    assert headers == ["variant", "answers", "default on", "what it is"]
 
 
 def test_the_words_of_a_variant_are_its_file_s_and_its_options() -> None:

@@ -44,7 +44,7 @@ def variant(name: str, case: Case) -> Attention:
 def compared(attention: Attention, case: Case, seed: int = 0, stage: str = "before") -> Comparison:
     """Check an attention on one draw of a case."""
     inputs = draw(case, seed, stage, CPU)
-    return check(attention, spec_of(case, CPU), inputs, biased=True, seed=seed)
+    return check(attention, spec_of(case, CPU), inputs, answers="alibi", seed=seed)
 
 
 def attention_with(make: Made, case: Case) -> Attention:

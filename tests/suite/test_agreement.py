@@ -119,8 +119,8 @@ def test_bias_free_attention_is_held_to_its_own_oracle() -> None:
         variant("eager", case),
     )
     stock = variant("no_bias", case)
-    assert check(stock, spec, inputs, biased=False, seed=0).agrees
-    assert check(attention, spec, inputs, biased=False, seed=0).excess >= 4
+    assert check(stock, spec, inputs, answers="no_bias", seed=0).agrees
+    assert check(attention, spec, inputs, answers="no_bias", seed=0).excess >= 4
 
 
 def kept(attention: Attention) -> Attention:
@@ -161,7 +161,7 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     case = case_of()
     inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
     attention = variant("sdpa_mask", case)
-    found = check(attention, spec, inputs, biased=True, seed=0)
+    found = check(attention, spec, inputs, answers="alibi", seed=0)
     truth, yardstick = (
         attend(
             inputs.q.to(dtype),

@@ -15,7 +15,7 @@ from variants.problem import Attention, Spec
 
 CPU = torch.device("cpu")
 CASE = Case(heads=4, kv_heads=2, head_dim=16, q_len=1, kv_len=40, dtype="float32", mode="decode")
-EAGER = Subject("variants.eager", {}, biased=True)
+EAGER = Subject("variants.eager", {}, answers="alibi")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_a_turn_of_another_mode_has_no_steps() -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_a_variant_that_compiles_for_every_length_is_counted_as_often() -> None:
-    compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, biased=True)
+    compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, answers="alibi")
     prepared = Prepared(compiling, CASE, 0, Bench(CPU))
     before = graphs_compiled()
     prepared.first_call()
@@ -93,7 +93,7 @@ def test_a_variant_that_compiles_for_every_length_is_counted_as_often() -> None:
 def test_every_length_is_checked(stage: str) -> None:
     assert Prepared(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees  # type: ignore[arg-type]
     for length in (CASE.kv_lens[0], CASE.kv_lens[7], CASE.kv_lens[-1]):
-        wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, biased=True)
+        wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
         checked = Prepared(wrong, CASE, 0, Bench(CPU)).check(stage)  # type: ignore[arg-type]
         assert not checked.agrees, length
 

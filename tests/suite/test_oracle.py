@@ -15,6 +15,7 @@ from suite.inputs import draw, spec_of
 from suite.memory import weigh_on_cpu
 from suite.oracle import held_bytes, portions
 from tests.suite.answers import CPU, case_of, changed_at, compared, spoiled, variant, with_gradients
+from variants.catalog import Answers
 from variants.problem import Attention
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -127,29 +128,31 @@ def cheap(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
     return q + last.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
 
 
-def taken_by_a_check(case: Case) -> int:
+def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
     """Return the most that a check allocates at once beside inputs and answers."""
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     answers = inputs.q.nbytes
     if case.mode == "backward":
         answers = 2 * (inputs.q.nbytes + inputs.k.nbytes)
-    return (
-        weigh_on_cpu(lambda: check(cheap, spec, inputs, biased=True, seed=0), cheap, ()).peak_bytes
-        - answers
-    )
+
+    def checked() -> object:
+        return check(cheap, spec, inputs, answers=question, seed=0)
+
+    return weigh_on_cpu(checked, cheap, ()).peak_bytes - answers
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("kv_heads", [8, 4, 1])
 @pytest.mark.parametrize("lengths", [(300, 300), (1024, 1024), (8, 8192)], ids=str)
+@pytest.mark.parametrize("question", ["alibi", "rope"])
 def test_a_check_takes_no_more_than_it_reckons(
-    lengths: tuple[int, int], kv_heads: int, mode: str, dtype: str
+    question: Answers, lengths: tuple[int, int], kv_heads: int, mode: str, dtype: str
 ) -> None:
     q_len, kv_len = lengths
     case = case_of(kv_heads=kv_heads, q_len=q_len, kv_len=kv_len, mode=mode, dtype=dtype)
     reckoned = held_bytes(spec_of(case, CPU))
-    assert reckoned / 5 < taken_by_a_check(case) <= reckoned
+    assert reckoned / 5 < taken_by_a_check(case, question) <= reckoned
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def findings(prepare: Prepare, case: Case) -> list[Comparison]:
     inputs = draw(case, 0, "before", CPU)
     attention = prepare(spec_of(case, CPU))
     return [
-        check(part.attention, part.spec, part.inputs, biased=True, seed=0)
+        check(part.attention, part.spec, part.inputs, answers="alibi", seed=0)
         for part in parts(case, attention, prepare, inputs, CPU)
     ]
 

@@ -39,7 +39,7 @@ def test_a_prediction_leaves_room_for_the_check(mode: Mode) -> None:
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = eager.prepare(spec)
     taken = weigh_on_cpu(
-        lambda: check(attention, spec, inputs, biased=True, seed=0), attention, ()
+        lambda: check(attention, spec, inputs, answers="alibi", seed=0), attention, ()
     ).peak_bytes
     predicted = predicted_bytes(case, "variants.eager", {}, CPU)
     assert predicted is not None
@@ -54,7 +54,7 @@ def test_131072_keys_with_every_score_are_skipped_with_both_figures(
     monkeypatch.setattr("suite.prediction.available_bytes", lambda _: 24 * 10**9)
     with pytest.raises(TooLarge, match=r"needs about \d+\.\d GB and 24\.0 GB are free"):
         foresee(
-            Subject(f"variants.{name}", {}, biased=True), a_case(1 << 17, "bfloat16", mode), CPU
+            Subject(f"variants.{name}", {}, answers="alibi"), a_case(1 << 17, "bfloat16", mode), CPU
         )
 
 
@@ -65,7 +65,7 @@ def test_131072_keys_fit_where_no_score_is_kept(
 ) -> None:
     monkeypatch.setattr("suite.prediction.available_bytes", lambda _: 24 * 10**9)
     found = foresee(
-        Subject(f"variants.{name}", {}, biased=True), a_case(1 << 17, "bfloat16", mode), CPU
+        Subject(f"variants.{name}", {}, answers="alibi"), a_case(1 << 17, "bfloat16", mode), CPU
     )
     assert found.needed_bytes is not None
     assert held_bytes(spec_of(a_case(1 << 17, "bfloat16", mode), CPU)) < found.needed_bytes

@@ -6,13 +6,12 @@ import torch
 from suite.case import FORMS, Case, Form, Mode
 from suite.prepared import Prepared, Subject
 from suite.timer import Bench
-from variants.catalog import CATALOG, Variant, on
+from tests.variants.test_variants import BY_NAME, CPU, ON_CPU, SLOW_TO_COMPILE
+from variants.catalog import Variant
 from variants.problem import Unsupported
 
-CPU = torch.device("cpu")
-BY_NAME = {variant.name: variant for variant in CATALOG}
-TO_INTERPRET = [one for one in on("cpu") if one.name not in {"flex", "compile"}]
-TO_COMPILE = [BY_NAME["flex"], BY_NAME["compile"]]
+TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE]
+TO_COMPILE = [one for one in ON_CPU if one.name in SLOW_TO_COMPILE]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
@@ -39,7 +38,7 @@ def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
 
 def prepared(variant: Variant, case: Case) -> Prepared:
     """Prepare a variant for a batch, as a lane does."""
-    subject = Subject(variant.module, variant.options, biased=variant.answers == "alibi")
+    subject = Subject(variant.module, variant.options, answers=variant.answers)
     return Prepared(subject, case, 0, Bench(CPU))
 
 
@@ -66,12 +65,12 @@ def test_compiled_variants_answer_both_forms_too(variant: Variant, form: Form) -
     assert_agrees(variant, a_batch(form))
 
 
-@pytest.mark.parametrize("name", ["no_bias", "eager", "sdpa_mask", "flex"])
+@pytest.mark.parametrize("name", ["no_bias", "rope", "eager", "sdpa_mask", "flex"])
 def test_bidirectional_sequences_are_answered_packed(name: str) -> None:
     assert_agrees(BY_NAME[name], a_batch("packed", causal=False))
 
 
-@pytest.mark.parametrize("variant", on("cpu"), ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", ON_CPU, ids=lambda variant: variant.name)
 def test_padding_that_queries_would_see_is_declined(variant: Variant) -> None:
     with pytest.raises(Unsupported, match="would see the padding; give them packed"):
         prepared(variant, a_batch("padded", causal=False))

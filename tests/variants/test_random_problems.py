@@ -25,20 +25,21 @@ from tests.variants.test_variants import (
     CPU,
     DECLINES,
     GENERAL,
+    ON_CPU,
     ROUNDED,
     SLOW_TO_COMPILE,
     declined,
     traits_of,
 )
-from variants.catalog import BASELINE, Variant, on
+from variants.catalog import BASELINE, Variant
 from variants.eager import prepare as eager
 
 HEAD_DIMS = (64, 80, 96, 112, 128, 8, 17, 40)
 EDGES = (1, 63, 64, 65, 127, 128, 129, 255, 256, 257)
 LONGEST = 300
 
-COMPILED = [variant for variant in on("cpu") if variant.name in SLOW_TO_COMPILE]
-INTERPRETED = [variant for variant in on("cpu") if variant.name not in SLOW_TO_COMPILE]
+COMPILED = [variant for variant in ON_CPU if variant.name in SLOW_TO_COMPILE]
+INTERPRETED = [variant for variant in ON_CPU if variant.name not in SLOW_TO_COMPILE]
 KNOWN = {BASELINE.name, *GENERAL, *(name for name, _ in DECLINES)}
 
 the_same_everywhere = settings(
@@ -98,8 +99,7 @@ def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
 
 def told(variant: Variant, case: Case) -> list[Answer]:
     """Return what a lane of the variant says of the case: one refusal, or both checks."""
-    biased = variant.answers == "alibi"
-    lane = Lane(Subject(variant.module, variant.options, biased=biased), Bench(CPU))
+    lane = Lane(Subject(variant.module, variant.options, answers=variant.answers), Bench(CPU))
     for step in (Prepare(case, seed=0), FirstCall()):
         answer = lane.answer(step)
         if not isinstance(answer, Done):
@@ -218,5 +218,5 @@ def test_one_wrong_row_of_a_random_problem_is_reported(case: Case, data: st.Data
         out[batch, head, row] *= 0.5
         return out
 
-    found = check(wrong_once, spec, draw(case, 0, "before", CPU), biased=True, seed=0)
+    found = check(wrong_once, spec, draw(case, 0, "before", CPU), answers="alibi", seed=0)
     assert not found.agrees, found

@@ -1,9 +1,10 @@
-"""Every variant measured on a CPU answers as the float64 oracle does, or declines where it may.
+"""Every variant that runs on a CPU answers as the float64 oracle does, or declines where it may.
 
 A new line of the catalog is tested here without a word about it.
 """
 
 import importlib
+from typing import get_args
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ import torch
 from suite.agreement import Comparison, check
 from suite.case import Case
 from suite.inputs import draw, spec_of
-from variants.catalog import CATALOG, Variant, on
+from variants.catalog import CATALOG, Answers, Variant
 from variants.problem import Attention, Unsupported
 
 CPU = torch.device("cpu")
 BY_NAME = {variant.name: variant for variant in CATALOG}
+ON_CPU = [variant for variant in CATALOG if variant.device != "cuda"]
 
 PLAIN = [
     Case(heads=1, kv_heads=1, head_dim=64, q_len=1, kv_len=1, dtype="float32"),
@@ -64,12 +66,14 @@ BEYOND = [
     ),
     Case(heads=8, kv_heads=1, head_dim=80, q_len=1, kv_len=200, dtype="float16"),
     Case(heads=12, kv_heads=12, head_dim=64, q_len=1, kv_len=129, dtype="float32"),
+    Case(heads=4, kv_heads=2, head_dim=17, q_len=9, kv_len=20, dtype="float32", causal=False),
 ]
 """A variant may decline these, but those in GENERAL answer them."""
 
-GENERAL = {"eager", "compile", "flex", "sdpa_mask"}
+GENERAL = {"eager", "compile", "flex", "sdpa_mask", "rope"}
 
 DECLINES = {
+    ("rope", "an odd head_dim"): (Unsupported, "make head_dim even"),
     ("flex", "backward"): (NotImplementedError, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
@@ -95,6 +99,7 @@ def traits_of(case: Case) -> set[str]:
     traits = {
         "backward": case.mode == "backward",
         "bidirectional": not case.causal,
+        "an odd head_dim": bool(case.head_dim % 2),
         "a chunk of queries": case.causal and 1 < case.q_len < case.kv_len,
     }
     return {name for name, holds in traits.items() if holds}
@@ -109,7 +114,7 @@ def pairs(cases: list[Case]) -> list[object]:
     """Pair every variant with the cases it is to answer."""
     return [
         pytest.param(variant, case, id=f"{variant.name}-{case.id}")
-        for variant in on("cpu")
+        for variant in ON_CPU
         for case in cases
         if not declined(variant, case)
         and (variant.name not in SLOW_TO_COMPILE or case in WORTH_COMPILING)
@@ -126,8 +131,7 @@ def prepared(variant: Variant, case: Case) -> Attention:
 def compared(variant: Variant, case: Case, attention: Attention, stage: str) -> Comparison:
     """Compare one call with the oracle."""
     inputs = draw(case, 0, stage, CPU)
-    biased = variant.answers == "alibi"
-    return check(attention, spec_of(case, CPU), inputs, biased=biased, seed=0)
+    return check(attention, spec_of(case, CPU), inputs, answers=variant.answers, seed=0)
 
 
 @pytest.mark.parametrize(("variant", "case"), pairs(PLAIN))
@@ -190,8 +194,13 @@ def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:
     assert compared(BY_NAME["sdpa_key"], half, prepared(BY_NAME["sdpa_key"], half), "before").agrees
 
 
-def test_bias_free_attention_is_not_taken_for_alibi() -> None:
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [(one.name, other) for one in ON_CPU for other in get_args(Answers) if other != one.answers],
+)
+def test_no_variant_is_taken_for_one_that_answers_another_question(
+    name: str, other: Answers
+) -> None:
     case = Case(heads=8, kv_heads=8, head_dim=64, q_len=37, kv_len=37, dtype="bfloat16")
-    attention = prepared(BY_NAME["no_bias"], case)
-    found = check(attention, spec_of(case, CPU), draw(case, 0, "before", CPU), biased=True, seed=0)
-    assert found.excess > 4
+    inputs, attention = draw(case, 0, "before", CPU), prepared(BY_NAME[name], case)
+    assert check(attention, spec_of(case, CPU), inputs, answers=other, seed=0).excess > 4
