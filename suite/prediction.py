@@ -1,8 +1,10 @@
 """What a variant would allocate, found by calling it with tensors that have no memory."""
 
 import importlib
+import sys
 import weakref
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import psutil
@@ -83,9 +85,7 @@ def _called_without_memory(
         )
         inputs = ledger.level
         attention = importlib.import_module(module).prepare(spec, **options)
-        if hasattr(attention, "_torchdynamo_orig_callable"):
-            return None
-        with torch.set_grad_enabled(spec.needs_grad):
+        with torch.set_grad_enabled(spec.needs_grad), _without_compiling():
             out = attention(q, k, v, torch.empty(case.heads, device=device))
             if spec.needs_grad:
                 torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
@@ -95,6 +95,17 @@ def _called_without_memory(
         if spec.needs_grad:
             checked += 2 * out.nbytes + inputs  # two douts; dq, dk and dv
     return int(max(called, checked))
+
+
+def _without_compiling() -> AbstractContextManager[object]:
+    """Have a graph that would be compiled raise: tried without memory, torch gives it up for good.
+
+    Nothing is compiled in a process without dynamo, whose import takes seconds.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("fail_on_recompile")
+    return stance
 
 
 def available_bytes(device: torch.device) -> int:

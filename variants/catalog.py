@@ -30,6 +30,8 @@ CATALOG = (
     Variant("rope", "variants.rope", answers="rope", device="none"),
     Variant("eager", "variants.eager"),
     Variant("compile", "variants.compile"),
+    Variant("compile_autotune", "variants.compile", options={"search": "autotune"}, device="none"),
+    Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
     Variant("flex", "variants.flex"),
     Variant("sdpa_mask", "variants.sdpa_mask", device="cpu"),
     Variant(

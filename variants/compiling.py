@@ -1,4 +1,4 @@
-"""The one way torch.compile is used here: whole graph, static shapes, no silent fall-back."""
+"""The one way torch.compile is used here: whole graph, no silent fall-back, shapes as asked for."""
 
 import os
 import shutil
@@ -13,18 +13,25 @@ import torch
 from variants.problem import Attention, Unsupported
 
 
-def compiled(function: Callable[..., Any], device: torch.device) -> Attention:
-    """Return `function` compiled for one shape.
+def compiled(
+    function: Callable[..., Any],
+    device: torch.device,
+    *,
+    dynamic: bool = False,
+    mode: str | None = None,
+) -> Attention:
+    """Return `function` compiled: for one shape, or if `dynamic` for any.
 
     torch counts recompilations by code object and runs eager code, without a word, past its
     limit. A code object of its own keeps each prepared variant's count apart, and fullgraph
-    turns the limit into an error.
+    turns the limit into an error. `mode` is torch.compile's.
 
     Raises Unsupported where inductor has no compiler to call.
     """
     if device.type == "cpu":
         _require_cpu_compiler()
-    return cast(Attention, torch.compile(_own_copy(function), fullgraph=True, dynamic=False))
+    graph = torch.compile(_own_copy(function), fullgraph=True, dynamic=dynamic, mode=mode)
+    return cast(Attention, graph)
 
 
 def _own_copy(function: Callable[..., Any]) -> FunctionType:

@@ -1,5 +1,6 @@
 """Predictions: what would not fit is told before a byte is taken."""
 
+import msgspec
 import psutil
 import pytest
 import torch
@@ -10,7 +11,8 @@ from suite.inputs import draw, spec_of
 from suite.memory import weigh_on_cpu
 from suite.oracle import held_bytes
 from suite.prediction import available_bytes, predicted_bytes
-from suite.prepared import Subject, TooLarge, foresee
+from suite.prepared import Prepared, Subject, TooLarge, foresee
+from suite.timer import Bench
 from tests.records import a_case
 from variants import eager
 
@@ -87,8 +89,20 @@ def test_linear_variants_are_predicted_to_stay_linear() -> None:
     assert long < 20 * short
 
 
-def test_a_compiled_variant_can_not_be_told_beforehand() -> None:
-    assert predicted_bytes(a_case(64, "bfloat16"), "variants.compile", {}, CPU) is None
+@pytest.mark.parametrize("options", [{}, {"lengths": "dynamic"}], ids=str)
+def test_a_compiled_variant_can_not_be_told_beforehand(options: dict[str, str]) -> None:
+    assert predicted_bytes(a_case(64, "bfloat16"), "variants.compile", options, CPU) is None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_a_graph_that_sequences_share_is_not_spoiled_by_the_attempt() -> None:
+    sequences = {"batch": 3, "q_len": 30, "kv_len": 30, "seq_lens": (30, 20, 30), "form": "packed"}
+    case = msgspec.structs.replace(a_case(30, "bfloat16"), **sequences)
+    options = {"lengths": "dynamic"}
+    assert predicted_bytes(case, "variants.compile", options, CPU) is None
+    with torch.no_grad():
+        ready = Prepared(Subject("variants.compile", options, "alibi"), case, 0, Bench(CPU))
+        assert ready.check("before").agrees
 
 
 def test_what_is_available_is_less_than_what_there_is() -> None:

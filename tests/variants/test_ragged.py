@@ -6,11 +6,11 @@ import torch
 from suite.case import FORMS, Case, Form, Mode
 from suite.prepared import Prepared, Subject
 from suite.timer import Bench
-from tests.variants.test_variants import BY_NAME, CPU, ON_CPU, SLOW_TO_COMPILE
+from tests.variants.test_variants import BY_NAME, CPU, ON_CPU, SLOW_TO_COMPILE, SLOW_TO_SEARCH
 from variants.catalog import Variant
 from variants.problem import Unsupported
 
-TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE]
+TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE | SLOW_TO_SEARCH]
 TO_COMPILE = [one for one in ON_CPU if one.name in SLOW_TO_COMPILE]
 
 pytestmark = pytest.mark.filterwarnings(

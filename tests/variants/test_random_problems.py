@@ -28,6 +28,7 @@ from tests.variants.test_variants import (
     ON_CPU,
     ROUNDED,
     SLOW_TO_COMPILE,
+    SLOW_TO_SEARCH,
     declined,
     traits_of,
 )
@@ -39,7 +40,9 @@ EDGES = (1, 63, 64, 65, 127, 128, 129, 255, 256, 257)
 LONGEST = 300
 
 COMPILED = [variant for variant in ON_CPU if variant.name in SLOW_TO_COMPILE]
-INTERPRETED = [variant for variant in ON_CPU if variant.name not in SLOW_TO_COMPILE]
+INTERPRETED = [
+    variant for variant in ON_CPU if variant.name not in SLOW_TO_COMPILE | SLOW_TO_SEARCH
+]
 KNOWN = {BASELINE.name, *GENERAL, *(name for name, _ in DECLINES)}
 
 the_same_everywhere = settings(

@@ -70,7 +70,7 @@ BEYOND = [
 ]
 """A variant may decline these, but those in GENERAL answer them."""
 
-GENERAL = {"eager", "compile", "flex", "sdpa_mask", "rope"}
+GENERAL = {"eager", "compile", "compile_dynamic", "flex", "sdpa_mask", "rope"}
 
 DECLINES = {
     ("rope", "an odd head_dim"): (Unsupported, "make head_dim even"),
@@ -86,12 +86,15 @@ DECLINES = {
 ROUNDED = {("sdpa_key", "float32"): 1e-5}
 """What gives up digits that the formula keeps, and the error that it may make in PLAIN instead."""
 
-SLOW_TO_COMPILE = {"compile", "flex"}
+SLOW_TO_COMPILE = {"compile", "compile_dynamic", "flex"}
 WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]
+SLOW_TO_SEARCH = {"compile_autotune"}
+WORTH_SEARCHING = [PLAIN[1]]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning"),
+]
 
 
 def traits_of(case: Case) -> set[str]:
@@ -118,6 +121,7 @@ def pairs(cases: list[Case]) -> list[object]:
         for case in cases
         if not declined(variant, case)
         and (variant.name not in SLOW_TO_COMPILE or case in WORTH_COMPILING)
+        and (variant.name not in SLOW_TO_SEARCH or case in WORTH_SEARCHING)
     ]
 
 
