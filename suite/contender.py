@@ -155,10 +155,12 @@ def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
     try:
         if contender.name in setting.cold:
             records.append(_weighed(setting, lane))
-            kernels = lane.ask(NameKernels(), Named, limit_s).kernels
         checked = lane.ask(Check("after"), Checked, limit_s)
         records.append(agreement_record(setting, contender.name, "after", checked))
-        _replay(setting, contender)
+        if contender.name in setting.cold:
+            kernels = _kernels(setting, lane)
+        if lane.alive:
+            _replay(setting, contender)
         if lane.alive:
             lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
@@ -172,6 +174,13 @@ def _weighed(setting: Setting, lane: Handle) -> Memory:
     with rise(setting.gpu, lane.process_id) as risen:
         weighed = lane.ask(Weigh(), Weighed, setting.step_timeout_s)
     return memory_record(setting, lane.variant.name, weighed, risen())
+
+
+def _kernels(setting: Setting, lane: Handle) -> list[str]:
+    """Name the kernels of a call, once all that the cell needs is known: a profiler may fail."""
+    with suppress(LaneFault):
+        return lane.ask(NameKernels(), Named, setting.step_timeout_s).kernels
+    return []
 
 
 def _replay(setting: Setting, contender: Contender) -> None:

@@ -1,7 +1,10 @@
 """Which attention kernels a call ran, read off the profiler outside of timing."""
 
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import torch
 from torch.autograd.profiler import profile
@@ -10,6 +13,8 @@ CPU = torch.device("cpu")
 MOST_NAMES = 8
 LONGEST_NAME = 120
 LEAD_CYCLES = 100_000_000
+_FUSED = ("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient")
+_PLAIN = frozenset({"aten::bmm", "aten::baddbmm", "aten::mm", "aten::_softmax"})
 _TELLING = re.compile(
     r"\w*(?:fmha_|cudnn_|flash_(?:fwd|bwd)|attn|attention|triton_|gemm|gemv|nvjet|softmax)\w*"
     r"(?!\w|::)",
@@ -26,12 +31,13 @@ and a softmax. A namespace is no such word.
 def of(call: Callable[[], object], device: torch.device = CPU) -> list[str]:
     """Return the names of the attention kernels in one call, in order, each once.
 
-    On a CPU they are torch's fused attention operators, and none where the attention is no
-    operator of torch's own (a compiled or a plain graph). On CUDA they are the device's kernels.
+    On a CPU they are torch's fused attention operators, or else its products and softmax, and then
+    what inductor made (cpp_...). On CUDA they are the device's kernels. At most 8 names of at most
+    120 characters.
     """
     if device.type == "cuda":
         return telling(_device_kernels(call, device))
-    return _operators(call)
+    return _few_and_short(_on_cpu(call))
 
 
 def telling(names: Iterable[str]) -> list[str]:
@@ -41,19 +47,41 @@ def telling(names: Iterable[str]) -> list[str]:
     order, each once, at most 8 names of at most 120 characters.
     """
     found = (_TELLING.search(name) for name in names)
-    words = dict.fromkeys(match.group()[:LONGEST_NAME] for match in found if match)
-    return list(words)[:MOST_NAMES]
+    return _few_and_short(match.group() for match in found if match)
 
 
-def _operators(call: Callable[[], object]) -> list[str]:
-    with profile(use_kineto=False) as seen:
+def _few_and_short(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name[:LONGEST_NAME] for name in names))[:MOST_NAMES]
+
+
+def _on_cpu(call: Callable[[], object]) -> list[str]:
+    generated: list[str] = []
+    with _watching(generated), profile(use_kineto=False) as seen:
         call()
-    names = dict.fromkeys(event.name for event in seen.function_events or [])
-    return [
-        name.removeprefix("aten::_")
-        for name in names
-        if name.startswith(("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient"))
+    names = [event.name for event in seen.function_events or []]
+    operators = [name for name in names if name.startswith(_FUSED)] or [
+        name for name in names if name in _PLAIN
     ]
+    return [re.sub("^aten::_?", "", name) for name in operators] + generated
+
+
+@contextmanager
+def _watching(generated: list[str]) -> Iterator[None]:
+    """Collect the kernels that inductor's graphs call in this thread; its profiler omits them.
+
+    A generated module has one function `call`, which names its kernels as globals.
+    """
+
+    def see(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "call":
+            generated.extend(name for name in frame.f_code.co_names if name.startswith("cpp_"))
+
+    before = sys.getprofile()
+    sys.setprofile(see)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
 
 
 def _device_kernels(call: Callable[[], object], device: torch.device) -> list[str]:

@@ -1,10 +1,14 @@
 """The profiler tells which attention kernel a call ran."""
 
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from suite import kernels
+from suite.inputs import draw
+from tests.suite.answers import case_of, variant
 
 
 def test_stock_attention_on_a_cpu_names_the_flash_operator_once() -> None:
@@ -34,9 +38,47 @@ def test_forward_and_backward_name_both_operators_in_order() -> None:
     ]
 
 
-def test_plain_matrix_products_name_no_operator() -> None:
+def test_attention_in_plain_operators_names_its_products_and_its_softmax() -> None:
     q = torch.randn(1, 2, 16, 64)
-    assert kernels.of(lambda: torch.softmax(q @ q.mT, dim=-1) @ q) == []
+    assert kernels.of(lambda: torch.softmax(q @ q.mT, dim=-1) @ q + 1) == ["bmm", "softmax"]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [("flex", "cpp_fused", "flex_attention"), ("compile", "bmm", "softmax")],
+)
+def test_kernels_that_inductor_made_are_named(name: str, first: str, last: str) -> None:
+    case = case_of(dtype="bfloat16")
+    inputs, attention = draw(case, 0, "before", kernels.CPU), variant(name, case)
+    with torch.no_grad():
+
+        def call() -> object:
+            return attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
+
+        call()
+        names = kernels.of(call)
+    assert names[0].startswith(first)
+    assert names[-1].startswith("cpp_fused")
+    assert last in names[-1]
+    assert len(names) <= 2
+
+
+def test_another_profiler_of_the_thread_is_put_back_even_if_the_call_raises() -> None:
+    def mine(*_: object) -> None:
+        pass
+
+    def raises() -> None:
+        raise ValueError("on demand")
+
+    before = sys.getprofile()
+    sys.setprofile(mine)
+    try:
+        with pytest.raises(ValueError, match="on demand"):
+            kernels.of(raises)
+        assert sys.getprofile() is mine
+    finally:
+        sys.setprofile(before)
 
 
 def test_the_call_is_made_once() -> None:
