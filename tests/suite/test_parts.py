@@ -3,35 +3,29 @@
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import Tensor
 
 from suite.agreement import Comparison, check
 from suite.case import Case, Form, Mode
 from suite.inputs import draw, spec_of
 from suite.parts import parts
+from tests.suite.answers import CPU, case_of
 from variants import eager
 from variants.problem import Attention, Spec
 from variants.ragged import ragged
 
-CPU = torch.device("cpu")
 Prepare = Callable[[Spec], Attention]
+
+
+def small(**changes: object) -> Case:
+    """Return a case of two narrow heads."""
+    return case_of(heads=2, kv_heads=2, head_dim=16, **changes)
 
 
 def a_batch(form: Form, mode: Mode = "forward") -> Case:
     """Return three sequences of one batch."""
-    return Case(
-        heads=2,
-        kv_heads=2,
-        head_dim=16,
-        q_len=40,
-        kv_len=40,
-        dtype="float32",
-        mode=mode,
-        batch=3,
-        seq_lens=(17, 40, 5),
-        form=form,
-    )
+    sequences = (17, 40, 5)
+    return small(q_len=40, kv_len=40, mode=mode, batch=3, seq_lens=sequences, form=form)
 
 
 def findings(prepare: Prepare, case: Case) -> list[Comparison]:
@@ -90,9 +84,7 @@ def test_what_another_sequence_or_the_padding_did_disagrees(
 
 def test_parts_are_named_by_sequence_and_by_step() -> None:
     ragged_batch = a_batch("packed")
-    step = Case(
-        heads=2, kv_heads=2, head_dim=16, q_len=1, kv_len=20, dtype="float32", mode="decode"
-    )
+    step = small(q_len=1, kv_len=20, mode="decode")
     names = [
         [
             part.name

@@ -62,6 +62,7 @@ turns = st.lists(
     st.tuples(counts, st.lists(counts, min_size=1, max_size=4).map(tuple)), min_size=1, max_size=4
 ).map(tuple)
 software = st.dictionaries(names, names, max_size=3)
+in_a_pass = {"case": cases(), "variant": names, "pass_number": counts}
 series_names = st.sampled_from(get_args(SeriesName))
 any_record = st.one_of(
     st.builds(Canary, counts, st.text(), figures),
@@ -74,9 +75,7 @@ any_record = st.one_of(
     ),
     st.builds(
         Agreement,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
+        **in_a_pass,
         stage=st.sampled_from(["before", "after"]),
         agrees=st.booleans(),
         error=st.none() | figures,
@@ -86,9 +85,7 @@ any_record = st.one_of(
     ),
     st.builds(
         Time,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
+        **in_a_pass,
         turns=turns,
         calls_per_sample=counts,
         taken=counts,
@@ -107,9 +104,7 @@ any_record = st.one_of(
     ),
     st.builds(
         Memory,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
+        **in_a_pass,
         peak_bytes=counts,
         persistent_bytes=counts,
         resident_bytes=st.none() | counts,
@@ -120,9 +115,7 @@ any_record = st.one_of(
     ),
     st.builds(
         Fault,
-        case=cases(),
-        variant=names,
-        pass_number=counts,
+        **in_a_pass,
         status=st.sampled_from(get_args(Status)),
         step=names,
         reason=st.text(),
