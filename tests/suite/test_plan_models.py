@@ -1,0 +1,37 @@
+"""Models bring their own attention; what is asked for beside them joins it or is refused."""
+
+import pytest
+
+from suite.asked import BadRequest
+from tests.suite.planned import asked
+
+
+def test_models_bring_their_own_attention_lengths_and_batch() -> None:
+    cases = asked(sweep=None, models="falcon-rw-1b,Refact-1.6B,mosaic-bert-base").cases
+    by_batch = {case.batch for case in cases}
+    falcon, refact, bert = (
+        next(case for case in cases if (case.heads, case.kv_heads) == heads)
+        for heads in ((32, 32), (32, 1), (12, 12))
+    )
+    assert by_batch == {1, 8}
+    assert falcon.slope_scale == "1/sqrt(d)"
+    assert [case.kv_len for case in cases if case.kv_heads == 1] == [1024, 2048, 4096, 8192, 16384]
+    assert (refact.kv_len, refact.causal) == (1024, True)
+    assert (bert.kv_len, bert.causal, bert.batch) == (128, False, 8)
+    assert {case.dtype for case in cases} == {"bfloat16"}
+
+
+def test_lengths_and_batch_that_are_asked_for_go_before_the_models_own() -> None:
+    cases = asked(sweep=None, models="mosaic-bert-base", lengths="64", batch=2).cases
+    assert [(case.kv_len, case.batch) for case in cases] == [(64, 2)]
+
+
+def test_models_of_the_same_attention_are_measured_once() -> None:
+    both = asked(sweep=None, models="bloom-7b1,mpt-7b")
+    assert both.cases == asked(sweep=None, models="mpt-7b").cases
+
+
+@pytest.mark.parametrize(("option", "value"), [("sweep", "quick"), ("heads", 4), ("head_dim", 64)])
+def test_what_a_model_has_of_its_own_is_refused_beside_it(option: str, value: object) -> None:
+    with pytest.raises(BadRequest, match=f"{value} beside --models: a model has its own"):
+        asked(**{"sweep": None, "models": "mpt-7b", option: value})
