@@ -64,6 +64,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             scale=self.scale,
             lengths=self.lengths,
             batch=self.batch,
+            model=self.name,
         )
 
 

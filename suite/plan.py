@@ -7,7 +7,7 @@ import msgspec
 
 from suite import asked
 from suite.asked import BadRequest
-from suite.case import DTYPES, LAYOUTS, MODES
+from suite.case import DTYPES, LAYOUTS, MODES, Case
 from suite.fingerprint import differences
 from suite.models import UnreadableModels, built_in, read
 from suite.record import Machine, Plan
@@ -62,12 +62,8 @@ def plan(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     grid = grid._replace(**changes)  # type: ignore[arg-type]
-    try:
-        cases = grid.cases()
-    except ValueError as error:
-        raise BadRequest(f"--lengths, --q-len and --modes make no case: {error}") from None
     return Plan(
-        cases=tuple(cases),
+        cases=tuple(dict.fromkeys(case for shape in grid.shapes for case in _cases(grid, shape))),
         variants=_variants(variants, kind),
         passes=grid.passes,
         seed=asked.seed_in_range(seed),
@@ -119,6 +115,15 @@ def _of_models(text: str) -> Sweep:
         else:
             shapes.append(built_in()[asked.pick("--models", word, built_in())].shape)
     return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
+
+
+def _cases(grid: Sweep, shape: Shape) -> list[Case]:
+    """Return the grid's cases of one shape. Raises BadRequest that names the shape's model."""
+    try:
+        return grid._replace(shapes=(shape,)).cases()
+    except ValueError as error:
+        of = f" of {shape.model}" if shape.model else ""
+        raise BadRequest(f"--lengths, --q-len and --modes make no case{of}: {error}") from None
 
 
 def _refuse(why: str, **options: object) -> None:

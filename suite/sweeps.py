@@ -8,7 +8,8 @@ from suite.case import FORMS, Case, Dtype, Form, Layout, Mode, Scale, SlopeScale
 class Shape(NamedTuple):
     """An attention as a model has it; `lengths` and `batch` are its usual ones, where it has any.
 
-    Without `kv_heads` every head has keys and values of its own.
+    Without `kv_heads` every head has keys and values of its own. `model` is the name of the model
+    that was asked for, if one was.
     """
 
     heads: int = 8
@@ -20,6 +21,7 @@ class Shape(NamedTuple):
     scale: Scale = "1/sqrt(d)"
     lengths: tuple[int, ...] = ()
     batch: int = 1
+    model: str = ""
 
 
 MPT_7B = Shape(heads=32, head_dim=128)

@@ -1,5 +1,7 @@
 """Models bring their own attention; what is asked for beside them joins it or is refused."""
 
+from typing import Any
+
 import pytest
 
 from suite.asked import BadRequest
@@ -35,3 +37,21 @@ def test_models_of_the_same_attention_are_measured_once() -> None:
 def test_what_a_model_has_of_its_own_is_refused_beside_it(option: str, value: object) -> None:
     with pytest.raises(BadRequest, match=f"{value} beside --models: a model has its own"):
         asked(**{"sweep": None, "models": "mpt-7b", option: value})
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "why"),
+    [
+        ("mosaic-bert-base", {"modes": "decode"}, "decode: a bidirectional model has no cache"),
+        ("falcon-rw-1b", {"modes": "decode", "q_len": 500}, "decode steps through 16 lengths"),
+        ("falcon-rw-1b", {"q_len": 1000}, "q_len 1000 is over kv_len 512"),
+    ],
+)
+def test_of_several_models_the_one_that_makes_no_case_is_named(
+    model: str, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        asked(sweep=None, models=f"Refact-1.6B,{model}", **options)
+    assert str(refused.value).startswith(
+        f"--lengths, --q-len and --modes make no case of {model}: {why}"
+    )
