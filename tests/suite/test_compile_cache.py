@@ -74,7 +74,7 @@ def test_what_a_dead_process_left_is_swept_away(tmp_path: Path) -> None:
         assert not cache.exists()
 
 
-@pytest.mark.parametrize("owner", [os.getpid(), 1])
+@pytest.mark.parametrize("owner", [os.getpid(), 1], ids=["this one", "the first one"])
 def test_what_a_living_process_has_is_kept(owner: int, tmp_path: Path) -> None:
     cache = left_behind(tmp_path, owner)
     with compile_cache():

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import NoReturn
 
 import pynvml
 import pytest
@@ -20,7 +21,12 @@ from tests.fakes.nvml import (
 )
 
 
-def test_without_the_library_its_absence_is_the_answer() -> None:
+def test_without_the_library_its_absence_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_found(name: str) -> NoReturn:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "CDLL", not_found)
     with nvml.opened(UUID) as opened, nvml.rise(opened) as risen:
         assert opened == Absent("NVML: NVML Shared Library Not Found")
     assert risen() == opened

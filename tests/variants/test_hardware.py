@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pynvml
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.nvml import MIG_UUID, NOT_SUPPORTED, UUID, FakeNvml
@@ -311,9 +311,11 @@ def test_the_same_gpu_in_another_slot_has_the_same_key(fake_nvml: FakeNvml) -> N
     assert this_gpu(moved).key == this_gpu(H100).key
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(), mig=st.booleans())
-def test_any_gpu_s_key_can_name_a_folder(name: str, mig: bool) -> None:
-    gpu = this_gpu(H100._replace(name=f"{name} MIG" if mig else name))
+def test_any_gpu_s_key_can_name_a_folder(fake_nvml: FakeNvml, name: str, mig: bool) -> None:
+    fake_nvml(mig=int(mig))
+    gpu = this_gpu(H100._replace(name=name))
     assert FOLDER_SAFE.fullmatch(gpu.key)
     assert "--" not in gpu.key
 
