@@ -27,11 +27,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All but the tests marked heavy: those take tens of seconds each, and have a lighter one beside them.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not heavy'
 
 # Light tests first, in an environment that on a clean clone has no peers yet.
 test-all: test .venv/.peers
+	$(BIN)/python -m pytest -m heavy
 	$(BIN)/python -m pytest tests/peers
 
 .venv/.peers: .venv/.complete

@@ -37,6 +37,7 @@ def sides_left(pid: int) -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob(f"alibi-bench-side-{pid}-*"))
 
 
+@pytest.mark.heavy
 def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
     file = tmp_path / "aa.jsonl"
     words = ("--device", "cpu", "--lengths", "256", "--variants", "sdpa_key", "--inject", "90%")

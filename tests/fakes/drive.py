@@ -1,6 +1,7 @@
-"""Run the fake variants over two tiny cases: `python -m tests.fakes.drive FILE`; resumes FILE."""
+"""Run the fake variants over tiny cases, or resume: `python -m tests.fakes.drive FILE PASSES`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from reports.progress import PlainProgress
@@ -20,19 +21,21 @@ VARIANTS = (
 LENGTHS = (16, 24)
 
 
-def plan(step_timeout_s: float, passes: int = 1) -> Plan:
-    """Return the plan of two tiny cases."""
+def plan(step_timeout_s: float, passes: int, lengths: Sequence[int]) -> Plan:
+    """Return the plan of a tiny case for each length."""
     cases = [
         Case(heads=2, kv_heads=2, head_dim=8, q_len=length, kv_len=length, dtype="float32")
-        for length in LENGTHS
+        for length in lengths
     ]
     return Plan(tuple(cases), tuple(v.name for v in VARIANTS), passes, 0, step_timeout_s)
 
 
-def drive(file: Path, step_timeout_s: float = 60.0, passes: int = 1) -> None:
+def drive(
+    file: Path, step_timeout_s: float = 60.0, passes: int = 1, lengths: Sequence[int] = LENGTHS
+) -> None:
     """Measure what `file` lacks."""
     finished = read(file).finished() if file.exists() else frozenset()
-    machine = fingerprint(plan(step_timeout_s, passes), sys.argv, chosen("cpu"))
+    machine = fingerprint(plan(step_timeout_s, passes, lengths), sys.argv, chosen("cpu"))
     store = Store(file)
     try:
         store.append([machine])
@@ -42,4 +45,4 @@ def drive(file: Path, step_timeout_s: float = 60.0, passes: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    drive(Path(sys.argv[1]), passes=int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    drive(Path(sys.argv[1]), passes=int(sys.argv[2]))

@@ -1,6 +1,6 @@
-"""The right answer, until the environment variable FAULT says where and how to go wrong.
+"""The right answer, until the environment variable PLANTED says where and how to go wrong.
 
-FAULT is JSON: {"variant": name, "q_len": length, "moment": one of MOMENTS, "kind": one of KINDS}.
+PLANTED is JSON: {variant: {q_len: [one of MOMENTS, one of KINDS]}}.
 """
 
 import json
@@ -24,21 +24,20 @@ KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "raise", "memory", "kernel", "uns
 
 def prepare_as(name: str, spec: Spec) -> Attention:
     """Prepare the variant `name`: the formula, with the fault that is planned for it."""
-    fault = json.loads(os.environ.get("FAULT", "{}"))
-    if fault.get("variant") != name or fault.get("q_len") != spec.q_len:
-        fault = {}
-    if fault.get("moment") == "prepare":
-        go_wrong(fault["kind"])
+    planted = json.loads(os.environ.get("PLANTED", "{}"))
+    moment, kind = planted.get(name, {}).get(str(spec.q_len), (None, None))
+    if moment == "prepare":
+        go_wrong(kind)
     right = partial(attend, scale=spec.scale, causal=spec.causal)
     calls = 0
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        if fault and fault["moment"] == moment_of(calls, slopes):
-            if fault["kind"] == "nan":
+        if moment == moment_of(calls, slopes):
+            if kind == "nan":
                 return torch.full_like(q, float("nan"))
-            go_wrong(fault["kind"])
+            go_wrong(kind)
         return right(q, k, v, slopes)
 
     return attention

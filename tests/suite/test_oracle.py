@@ -155,6 +155,7 @@ def test_a_check_takes_no_more_than_it_reckons(
     assert reckoned / 5 < taken_by_a_check(case, question) <= reckoned
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "head_dim"),
     [(6, 6, 64), (2, 1, 256)],

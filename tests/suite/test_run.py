@@ -1,85 +1,58 @@
-"""Runs under fault: the guilty cell carries the blame, the rest is measured, nothing is left."""
+"""A run measures every cell in every pass; one that is stopped resumes and leaves nothing."""
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from suite.record import Agreement, Canary, CellRecord, Fault, Limit, Time
+from suite.record import Canary, Limit, Time
 from suite.store import read
 from tests.fakes.drive import LENGTHS, VARIANTS, drive
-from tests.fakes.faulty import MOMENTS
-from variants.catalog import BASELINE
+from tests.suite.fates import ROOT
 
-ROOT = Path(__file__).parents[2]
-STEP_TIMEOUT_S = 8.0
+pytestmark = pytest.mark.usefixtures("no_lane_is_left")
 
 
-@pytest.fixture(autouse=True)
-def no_lane_is_left() -> Iterator[None]:
-    """Whatever a test does, no lane outlives it."""
-    yield
-    deadline = time.monotonic() + 10
-    while lanes() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert lanes() == []
+def begun(file: Path, passes: int = 1) -> "subprocess.Popen[bytes]":
+    """Start a run in a process of its own."""
+    words = [sys.executable, "-m", "tests.fakes.drive", str(file), str(passes)]
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
-def lanes() -> list[str]:
-    """Return the command lines of living lanes that serve this test's processes."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if "suite.lane" in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(" ".join(words))
-    return [words for words in found if "tests.fakes" in words]
-
-
-def cells(file: Path) -> dict[tuple[str, int], list[CellRecord]]:
-    """Return the records of each (variant, q_len)."""
-    found: dict[tuple[str, int], list[CellRecord]] = {}
-    for record in read(file).records:
-        if isinstance(record, Agreement | Time | Fault):
-            found.setdefault((record.variant, record.case.q_len), []).append(record)
-    return found
-
-
-def measured(records: list[CellRecord], heats: int = 1) -> bool:
-    """Whether a cell was checked, timed and checked again, in so many heats of a race each."""
-    kinds = Counter(type(record).__name__ for record in records)
-    races = {record.race for record in records if isinstance(record, Time)}
-    return kinds == Counter({"Agreement": 2 * heats, "Time": heats}) and len(races) == heats
-
-
-def assert_only_the_guilty_cell_suffers(file: Path, heats: int = 1) -> list[CellRecord]:
-    """Return the guilty cell's records, once every other cell is known to be measured.
-
-    The baseline is, beside the guilty one, in so many heats.
-    """
-    found = cells(file)
-    assert set(found) == {(variant.name, length) for variant in VARIANTS for length in LENGTHS}
-    guilty = found.pop(("second", 24))
-    assert measured(found.pop((BASELINE.name, 24)), heats)
-    assert all(measured(records) for records in found.values())
-    return guilty
-
-
-def test_a_run_without_faults_measures_every_cell_in_every_pass(tmp_path: Path) -> None:
-    file = tmp_path / "run.jsonl"
-    drive(file, passes=2)
+def times_of(file: Path) -> Counter[tuple[str, int]]:
+    """Return how often each (variant, q_len) was timed."""
     times = [record for record in read(file).records if isinstance(record, Time)]
-    assert Counter((time.variant, time.case.q_len) for time in times) == {
-        (variant.name, length): 2 for variant in VARIANTS for length in LENGTHS
-    }
+    return Counter((time.variant, time.case.q_len) for time in times)
+
+
+def each_cell(times: int) -> Counter[tuple[str, int]]:
+    """Return every (variant, q_len), so many times."""
+    return Counter({(one.name, length): times for one in VARIANTS for length in LENGTHS})
+
+
+def test_a_run_measures_every_cell_in_every_pass_and_its_lanes_are_the_first_to_go(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "run.jsonl"
+    parent = begun(file, passes=2)
+    try:
+        wait_for(lambda: file.exists() and any(isinstance(r, Canary) for r in read(file).records))
+        scores = [
+            Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip()
+            for child in psutil.Process(parent.pid).children()
+        ]
+        assert parent.wait(timeout=120) == 0
+    finally:
+        parent.kill()
+        parent.wait(timeout=20)
+    assert scores == ["1000"] * len(VARIANTS)
+    assert times_of(file) == each_cell(2)
     canaries = [record for record in read(file).records if isinstance(record, Canary)]
     assert [canary.pass_number for canary in canaries] == [1, 2]
     assert all(canary.median_ms > 0 for canary in canaries)
@@ -92,141 +65,26 @@ def test_a_run_without_faults_measures_every_cell_in_every_pass(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "moment", "status", "words"),
-    [
-        ("SIGKILL", "turns", "crashed", "killed by SIGKILL during Slice"),
-        ("SIGSEGV", "first call", "crashed", "killed by SIGSEGV during FirstCall"),
-        ("exit", "check", "crashed", "exited with 7 during Check"),
-        ("hang", "turns", "timed_out", "Slice took over 8 s; raise --step-timeout"),
-        ("raise", "prepare", "failed", "RuntimeError: this variant raises on demand"),
-        ("raise", "turns", "failed", "RuntimeError: this variant raises on demand"),
-        ("memory", "first call", "out_of_memory", "can't allocate memory"),
-        ("unsupported", "prepare", "unsupported", "this variant declines on demand"),
-    ],
+    "end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.heavy)]
 )
-def test_a_fault_costs_the_guilty_cell_alone(
-    kind: str,
-    moment: str,
-    status: str,
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert moment in MOMENTS
-    plant(monkeypatch, kind, moment)
-    file = tmp_path / "run.jsonl"
-    drive(file, STEP_TIMEOUT_S)
-    again = status == "out_of_memory"
-    (fault,) = assert_only_the_guilty_cell_suffers(file, heats=2 if again else 1)
-    assert isinstance(fault, Fault)
-    assert fault.status == status
-    assert words in fault.reason
-
-
-@pytest.fixture
-def small_cgroup() -> Iterator[Path]:
-    """A memory cgroup of 256 MiB, where this machine lets tests make one."""
-    own = re.search(r"^\d+:memory:(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
-    folder = Path(f"/sys/fs/cgroup/memory{own[1] if own else ''}", f"alibi-{os.getpid()}")
-    try:
-        folder.mkdir()
-        Path(folder, "memory.limit_in_bytes").write_text("256M")
-    except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error}")
-    yield folder
-    folder.rmdir()
-
-
-def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(
-    small_cgroup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "kernel", "turns")
-    monkeypatch.setenv("MEMORY_CGROUP", str(small_cgroup))
-    file = tmp_path / "run.jsonl"
-    drive(file, STEP_TIMEOUT_S)
-    (fault,) = assert_only_the_guilty_cell_suffers(file, heats=2)
-    assert isinstance(fault, Fault)
-    assert fault.status == "out_of_memory"
-    assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")
-
-
-def test_a_wrong_answer_is_recorded_and_not_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "nan", "check")
-    file = tmp_path / "run.jsonl"
-    drive(file)
-    (check,) = assert_only_the_guilty_cell_suffers(file)
-    assert isinstance(check, Agreement)
-    assert not check.agrees
-
-
-def test_an_answer_that_goes_wrong_after_timing_is_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "nan", "after")
-    file = tmp_path / "run.jsonl"
-    drive(file)
-    guilty = assert_only_the_guilty_cell_suffers(file)
-    checks = [record for record in guilty if isinstance(record, Agreement)]
-    assert [(check.stage, check.agrees) for check in checks] == [("before", True), ("after", False)]
-
-
-def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "SIGKILL", "after")
-    file = tmp_path / "run.jsonl"
-    drive(file)
-    guilty = assert_only_the_guilty_cell_suffers(file)
-    assert {type(record) for record in guilty} == {Agreement, Fault, Time}
-
-
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_parent_that_is_stopped_leaves_a_file_that_resumes(
+def test_a_run_that_is_stopped_leaves_a_file_that_resumes_and_then_no_cache(
     end: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "hang", "turns")
-    file = tmp_path / "run.jsonl"
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.drive", str(file)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: hung(parent))
-    parent.send_signal(end)
-    parent.wait(timeout=20)
-    kept = {key for key, records in cells(file).items() if measured(records)}
-    monkeypatch.delenv("FAULT")
-    drive(file)
-    times = [record for record in read(file).records if isinstance(record, Time)]
-    assert Counter((time.variant, time.case.q_len) for time in times) == {
-        (variant.name, length): 1 for variant in VARIANTS for length in LENGTHS
-    }
-    assert kept <= {(time.variant, time.case.q_len) for time in times}
-
-
-def test_a_run_killed_outright_leaves_a_cache_that_the_next_run_removes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    plant(monkeypatch, "hang", "first call")
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.drive", str(tmp_path / "killed.jsonl")],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: any(tmp_path.glob("alibi-bench-*")))
-    parent.kill()
+    monkeypatch.setenv("PLANTED", json.dumps({"second": {24: ("turns", "hang")}}))
+    file = tmp_path / "run.jsonl"
+    parent = begun(file)
+    wait_for(lambda: hung(parent))
+    parent.send_signal(end)
     parent.wait(timeout=20)
-    monkeypatch.delenv("FAULT")
-    drive(tmp_path / "next.jsonl")
+    assert bool(list(tmp_path.glob("alibi-bench-*"))) == (end == signal.SIGKILL)
+    kept = read(file).records
+    monkeypatch.delenv("PLANTED")
+    drive(file)
+    assert times_of(file) == each_cell(1)
+    assert read(file).records[: len(kept)] == kept
     assert not list(tmp_path.glob("alibi-bench-*"))
-
-
-def plant(monkeypatch: pytest.MonkeyPatch, kind: str, moment: str) -> None:
-    """Plan a fault for the cell (second, 24)."""
-    fault = {"variant": "second", "q_len": 24, "moment": moment, "kind": kind}
-    monkeypatch.setenv("FAULT", json.dumps(fault))
 
 
 def hung(parent: "subprocess.Popen[bytes]") -> bool:
@@ -244,20 +102,3 @@ def wait_for(condition: object, limit_s: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.05)
-
-
-def test_every_lane_is_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> None:
-    file = tmp_path / "run.jsonl"
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.drive", str(file)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: file.exists() and any(isinstance(r, Canary) for r in read(file).records))
-        scores = [
-            Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip()
-            for child in psutil.Process(parent.pid).children()
-        ]
-        assert scores == ["1000"] * len(VARIANTS)
-    finally:
-        parent.kill()
-        parent.wait(timeout=20)

@@ -169,6 +169,7 @@ def test_a_random_problem_is_answered_rightly_or_declined(variant: Variant, case
     assert_right_or_declined(variant, case)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("variant", COMPILED, ids=lambda variant: variant.name)
 @a_few
 @given(case=problems(("forward", "backward")))

@@ -1,0 +1,133 @@
+"""Runs under fault: the guilty cell carries the blame, and the rest is measured."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from suite.record import Agreement, CellRecord, Fault, Status, Time
+from tests.fakes.drive import VARIANTS, drive
+from tests.fakes.faulty import KINDS, MOMENTS
+from tests.suite.fates import cells, measured
+from variants.catalog import BASELINE
+
+STEP_TIMEOUT_S = 8.0
+
+pytestmark = [pytest.mark.usefixtures("no_lane_is_left"), pytest.mark.timeout(600)]
+
+Cells = dict[tuple[str, int], list[CellRecord]]
+
+
+class Planted(NamedTuple):
+    """A fault of the variant `second`, and what the file is to say of it."""
+
+    kind: str
+    moment: str
+    status: Status
+    words: str
+
+
+FAULTS = [
+    Planted("SIGKILL", "turns", "crashed", "killed by SIGKILL during Slice"),
+    Planted("SIGSEGV", "first call", "crashed", "killed by SIGSEGV during FirstCall"),
+    Planted("exit", "check", "crashed", "exited with 7 during Check"),
+    Planted("hang", "turns", "timed_out", "Slice took over 8 s; raise --step-timeout"),
+    Planted("raise", "prepare", "failed", "RuntimeError: this variant raises on demand"),
+    Planted("raise", "turns", "failed", "RuntimeError: this variant raises on demand"),
+    Planted("memory", "first call", "out_of_memory", "can't allocate memory"),
+    Planted("unsupported", "prepare", "unsupported", "this variant declines on demand"),
+]
+AT = dict(enumerate(FAULTS, start=16))
+"""Every fault has a case of its own, named by its length, in one run of them all."""
+WRONG_AT_ONCE, WRONG_LATER, DEAD_LATER, KILLED_BY_THE_KERNEL, NOTHING = range(100, 105)
+OTHERS = {
+    WRONG_AT_ONCE: ("check", "nan"),
+    WRONG_LATER: ("after", "nan"),
+    DEAD_LATER: ("after", "SIGKILL"),
+}
+
+
+@contextmanager
+def small_cgroup() -> Iterator[Path | None]:
+    """Make a memory cgroup of 256 MiB, where this machine lets tests make one."""
+    own = re.search(r"^\d+:memory:(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    folder = Path(f"/sys/fs/cgroup/memory{own[1] if own else ''}", f"alibi-{os.getpid()}")
+    try:
+        folder.mkdir()
+        Path(folder, "memory.limit_in_bytes").write_text("256M")
+    except OSError:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    """Return what became of each cell of one run with all faults that this machine can have."""
+    file = tmp_path_factory.mktemp("faults") / "run.jsonl"
+    faults = {length: (fault.moment, fault.kind) for length, fault in AT.items()} | OTHERS
+    with small_cgroup() as cgroup, pytest.MonkeyPatch.context() as monkeypatch:
+        if cgroup is not None:
+            faults[KILLED_BY_THE_KERNEL] = ("turns", "kernel")
+            monkeypatch.setenv("MEMORY_CGROUP", str(cgroup))
+        assert all(moment in MOMENTS and kind in KINDS for moment, kind in faults.values())
+        monkeypatch.setenv("PLANTED", json.dumps({"second": faults}))
+        drive(file, STEP_TIMEOUT_S, lengths=[*faults, NOTHING])
+    return cells(file)
+
+
+def guilty(found: Cells, length: int, heats: int = 1) -> list[CellRecord]:
+    """Return the records of the cell at fault, once the others of its case are known to be well.
+
+    The baseline raced beside it in so many heats.
+    """
+    assert measured(found[BASELINE.name, length], heats)
+    assert measured(found["first", length])
+    return found["second", length]
+
+
+@pytest.mark.parametrize("length", AT, ids=lambda at: f"{AT[at].kind} at {AT[at].moment}")
+def test_a_fault_costs_the_guilty_cell_alone(length: int, ran: Cells) -> None:
+    wanted = AT[length]
+    (fault,) = guilty(ran, length, heats=2 if wanted.status == "out_of_memory" else 1)
+    assert isinstance(fault, Fault)
+    assert fault.status == wanted.status
+    assert wanted.words in fault.reason
+
+
+def test_after_all_faults_a_case_without_one_is_measured_whole(ran: Cells) -> None:
+    assert {(one.name, length) for one in VARIANTS for length in (*AT, *OTHERS)} <= set(ran)
+    assert measured(guilty(ran, NOTHING))
+
+
+def test_a_wrong_answer_is_recorded_and_not_timed(ran: Cells) -> None:
+    (check,) = guilty(ran, WRONG_AT_ONCE)
+    assert isinstance(check, Agreement)
+    assert not check.agrees
+
+
+def test_an_answer_that_goes_wrong_after_timing_is_caught(ran: Cells) -> None:
+    checks = [record for record in guilty(ran, WRONG_LATER) if isinstance(record, Agreement)]
+    assert [(check.stage, check.agrees) for check in checks] == [("before", True), ("after", False)]
+
+
+def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(ran: Cells) -> None:
+    kinds = {type(record) for record in guilty(ran, DEAD_LATER)}
+    assert kinds == {Agreement, Fault, Time}
+
+
+def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(ran: Cells) -> None:
+    if ("second", KILLED_BY_THE_KERNEL) not in ran:
+        pytest.skip("no memory cgroup can be made here")
+    (fault,) = guilty(ran, KILLED_BY_THE_KERNEL, heats=2)
+    assert isinstance(fault, Fault)
+    assert fault.status == "out_of_memory"
+    assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")
