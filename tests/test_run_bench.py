@@ -254,6 +254,19 @@ def test_a_table_of_two_machines_has_a_part_for_each(file: Path, tmp_path: Path)
     assert done.stdout.count("fastest that agrees") == 2
 
 
+def test_compare_exits_with_1_for_a_regression_alone(file: Path, tmp_path: Path) -> None:
+    plan = a_plan(CASE, variants=NAMES, passes=3)
+    kept = [record for record in complete(plan) if getattr(record, "variant", "") != "flex"]
+    other = write(tmp_path / "other.jsonl", a_machine(plan), *kept)
+    for words, code, told in (
+        ((file, file), 0, "no regression: 3 cells: 3 same"),
+        ((file, other), 1, "REGRESSED: 3 cells: 1 missing, 2 same"),
+        ((other, file), 0, "no regression: 3 cells: 1 inconclusive, 2 same"),
+    ):
+        done = bench("compare", *words)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (code, told), done
+
+
 def test_a_file_named_twice_is_counted_once(file: Path) -> None:
     rows = json.loads(bench("table", file, file, "--format", "json").stdout)
     assert {row["passes"] for row in rows} == {3}

@@ -1,11 +1,13 @@
 """Ratios, ranks and ties hold across heats, in which the baseline has raced more than once."""
 
+import math
 from dataclasses import dataclass
 
 import msgspec
 import pytest
 
 from reports.cells import groups
+from reports.estimates import over_passes
 from reports.row import Row
 from suite.record import Record
 from tests.records import a_case, a_check, a_machine, a_plan, a_time, results
@@ -75,6 +77,23 @@ def test_variants_of_different_heats_are_tied_by_their_ratios_to_the_baseline() 
     assert (rows["flex"].rank, rows["eager"].rank) == (1, 2)
     assert rows["eager"].tied
     assert not rows["eager"].too_noisy
+
+
+@pytest.mark.parametrize(("spread", "reaches", "noisy"), [(0.06, 1.18, False), (0.085, 1.26, True)])
+def test_a_tie_is_noise_from_where_its_interval_reaches_over_1_25(
+    spread: float, reaches: float, noisy: bool
+) -> None:
+    logs = [0.02 + step * spread for step in (-1, 0, 1)]
+    rows = rows_of(
+        *(
+            Heat(number, number, {"no_bias": 1.0, "flex": 2.0, "eager": 2.0 * math.exp(log)})
+            for number, log in enumerate(logs, start=1)
+        )
+    )
+    interval = over_passes(logs).interval
+    assert interval is not None
+    assert interval[1] == pytest.approx(reaches, abs=0.01)
+    assert (rows["eager"].tied, rows["eager"].too_noisy) == (True, noisy)
 
 
 def test_without_a_baseline_variants_of_different_heats_are_not_tied() -> None:

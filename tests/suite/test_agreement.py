@@ -177,6 +177,18 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     assert compare(answer, truth, yardstick) == found
 
 
+@pytest.mark.parametrize(("name", "times"), [("out", 2), ("dq", 4), ("dk", 4), ("dv", 4)])
+def test_a_budget_is_so_many_times_what_the_formula_loses_or_so_many_eps(
+    name: str, times: int
+) -> None:
+    eps = torch.finfo(torch.float32).eps
+    for own, budget in ((1e-5, times * 1e-5), (0.0, times * eps)):
+        for error, agrees in ((0.99 * budget, True), (1.01 * budget, False)):
+            found = comparison([{name: [Finding(error, own, "head")] * 2}], torch.float32)
+            assert found.budget == pytest.approx(budget)
+            assert found.agrees == agrees
+
+
 def test_the_parts_of_a_case_share_one_budget_and_the_worst_part_is_named() -> None:
     lucky = {"out": [Finding(3e-6, 1e-7, "step at 5: head"), Finding(3e-6, 1e-7, "step at 5: row")]}
     usual = {"out": [Finding(1e-6, 2e-6, "step at 6: head"), Finding(1e-6, 2e-6, "step at 6: row")]}

@@ -44,7 +44,6 @@ def with_circumstances(**changes: Any) -> Machine:
         (with_hardware(key="cpu-other"), "hardware key cpu-invented-2cores and not cpu-other"),
         (with_software(torch="2.11.0"), "torch 2.13.0 and not 2.11.0"),
         (with_software(triton="3.5"), "triton absent and not 3.5"),
-        (with_software(provider="1.0"), "provider absent and not 1.0"),
         (with_policy(threads=16), "threads 2 and not 16"),
         (with_policy(malloc={"ARENAS": "1"}), "malloc {} and not {'ARENAS': '1'}"),
         (with_policy(omp_wait_policy="ACTIVE"), "omp_wait_policy default and not ACTIVE"),
@@ -54,6 +53,12 @@ def with_circumstances(**changes: Any) -> Machine:
 )
 def test_each_differing_field_is_named_with_both_its_values(other: Machine, phrase: str) -> None:
     assert differences(THIS, other) == [phrase]
+
+
+def test_software_that_only_one_of_them_names_differs_whichever_it_is() -> None:
+    other = with_software(provider="1.0")
+    assert differences(THIS, other) == ["provider absent and not 1.0"]
+    assert differences(other, THIS) == ["provider 1.0 and not absent"]
 
 
 def test_the_fields_of_the_policy_are_all_compared() -> None:

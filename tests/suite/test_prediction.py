@@ -32,7 +32,8 @@ def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
         taken = weigh_on_cpu(lambda: attention(*arguments), attention, arguments).peak_bytes
     predicted = predicted_bytes(case, "variants.eager", {}, CPU)
     assert predicted is not None
-    assert taken <= predicted <= 2 * taken
+    timed_fresh_and_copies = 4 * 3 * inputs.q.nbytes
+    assert taken + timed_fresh_and_copies <= predicted <= 2 * taken
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])

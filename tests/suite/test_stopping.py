@@ -106,6 +106,14 @@ def test_a_median_that_is_not_known_yet_goes_on_to_the_cap() -> None:
     assert reason_to_stop([spread * 2] * 26) == "cap of 1 s"
 
 
+@pytest.mark.parametrize(("half", "known"), [(0.019, True), (0.021, False)])
+def test_a_median_is_known_when_its_interval_reaches_2_percent_to_either_side(
+    half: float, known: bool
+) -> None:
+    turns = [[0.01 * (1 - half), 0.01 * (1 + half)] * 2] * 5
+    assert reason_to_stop(turns) == ("median known within 2%" if known else None)
+
+
 def test_one_wild_sample_does_not_keep_a_known_median_going() -> None:
     assert reason_to_stop([[0.01] * 4] * 5 + [[0.01, 0.03]]) == "median known within 2%"
 
