@@ -129,6 +129,19 @@ def test_an_existing_file_is_not_written_over(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_a_file_that_takes_no_more_ends_the_run_with_3(tmp_path: Path) -> None:
+    run = f"'{sys.executable}' run_bench.py run --device cpu --out '{tmp_path / 'run.jsonl'}'"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 0; {run}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "File too large; what is in it is kept" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "words",
     [
