@@ -42,7 +42,7 @@ def compared(case: Case, slopes: Tensor | None = None) -> Comparison:
     inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
     if slopes is not None:
         inputs = replace(inputs, slopes=slopes)
-    return check(sdpa_folded.prepare(spec), spec, inputs, biased=True, seed=0)
+    return check(sdpa_folded.prepare(spec), spec, inputs, answers="alibi", seed=0)
 
 
 def excess_of_columns(slopes: Tensor, length: int, scale: float, dtype: Dtype) -> float:
@@ -183,7 +183,7 @@ def test_on_cuda_it_agrees_and_is_torch_s_flash_kernel(
     cuda, case = torch.device("cuda"), a_case(length, dtype, mode)
     spec, inputs = spec_of(case, cuda), draw(case, 0, "before", cuda)
     attention = sdpa_folded.prepare(spec)
-    found = check(attention, spec, inputs, biased=True, seed=0)
+    found = check(attention, spec, inputs, answers="alibi", seed=0)
     assert found.agrees, found
     with torch.no_grad():
         arguments = inputs.q, inputs.k, inputs.v, inputs.slopes

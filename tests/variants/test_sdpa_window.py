@@ -48,7 +48,9 @@ LONG = [
 def agrees(case: Case) -> bool:
     spec = spec_of(case, CPU)
     with torch.set_grad_enabled(spec.needs_grad):
-        return check(prepare(spec), spec, draw(case, 0, "before", CPU), biased=True, seed=0).agrees
+        return check(
+            prepare(spec), spec, draw(case, 0, "before", CPU), answers="alibi", seed=0
+        ).agrees
 
 
 @pytest.mark.parametrize("case", LONG, ids=lambda case: case.id)
@@ -102,7 +104,7 @@ def test_any_length_agrees(
         logit_scale=logit_scale,
     )
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
-    found = check(prepare(spec), spec, inputs, biased=True, seed=0)
+    found = check(prepare(spec), spec, inputs, answers="alibi", seed=0)
     assert found.error <= max(4 * found.budget, 1e-5 * logit_scale**2), found
 
 
@@ -111,7 +113,7 @@ def test_other_data_is_planned_anew() -> None:
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = prepare(spec)
     attention(inputs.q * 0.1, inputs.k * 0.1, inputs.v, inputs.slopes)
-    assert check(attention, spec, inputs, biased=True, seed=0).agrees
+    assert check(attention, spec, inputs, answers="alibi", seed=0).agrees
 
 
 @pytest.mark.parametrize(
