@@ -40,6 +40,7 @@ CATALOG = (
     Variant("sdpa_mask_cudnn", "variants.sdpa_mask", options={"backend": "cudnn"}, device="cuda"),
     Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
     Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
+    Variant("flex_window", "variants.flex_window", device="cuda"),
     Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
     Variant("sdpa_folded", "variants.sdpa_folded"),
 )

@@ -24,7 +24,7 @@ def prepare(spec: Spec) -> Attention:
             "flex gives captured slopes no gradient here; eager, compile and sdpa_mask do"
         )
     if spec.needs_grad and spec.device.type == "cpu":
-        _let_torch_refuse(spec)
+        let_torch_refuse(spec)
     offset = spec.kv_len - spec.q_len
     block_mask = block_mask_of(spec)
     grouped = spec.heads != spec.kv_heads
@@ -46,7 +46,7 @@ def prepare(spec: Spec) -> Attention:
     return compiled(attention, spec.device)
 
 
-def _let_torch_refuse(spec: Spec) -> None:
+def let_torch_refuse(spec: Spec) -> None:
     """Ask torch uncompiled, because a compiled call buries its reason in a trace."""
     token = torch.zeros(1, 1, 1, 16, dtype=spec.dtype, device=spec.device, requires_grad=True)
     flex_attention(token, token, token)
