@@ -79,6 +79,18 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
     return windows
 
 
+def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
+    """Return the share of all causal pairs of blocks that lie inside the windows.
+
+    A pair on the diagonal counts whole, as it is computed. Queries in front are in no block and
+    left out; bands of several windows compute somewhat more.
+    """
+    back = windows_of(spec)(q, k, slopes).back
+    rows, columns = back.shape[2], -(-spec.kv_len // BLOCK)
+    causal = spec.batch * spec.heads * rows * (2 * columns - rows + 1) // 2
+    return (back + 1).sum().item() / causal
+
+
 def _portions(
     size: int, query: Tensor, key: Tensor, mean: Tensor, slopes: Tensor
 ) -> Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from variants.problem import Spec, alibi_slopes
-from variants.windows import BLOCK, tolerance, windows_of
+from variants.windows import BLOCK, density, tolerance, windows_of
 
 HEADS = 4
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -207,6 +207,32 @@ def test_many_heads_are_bounded_in_portions_with_the_same_answer(
     monkeypatch.setattr("variants.windows._AT_ONCE", 1)
     by_head = windows_of(spec_for(q, k))(q, k, alibi_slopes(HEADS))
     assert all(torch.equal(one, other) for one, other in zip(at_once, by_head, strict=True))
+
+
+@pytest.mark.parametrize(("kv_len", "q_len"), [(1024, 1024), (700, 700), (1000, 300), (500, 1)])
+def test_density_is_the_share_of_pairs_of_blocks_inside_the_windows(
+    kv_len: int, q_len: int
+) -> None:
+    q, k = drawn(kv_len, q_len)
+    slopes = alibi_slopes(HEADS)
+    back = windows_of(spec_for(q, k))(q, k, slopes).back[0].tolist()
+    last = -(-kv_len // BLOCK) - 1
+    inside = causal = 0
+    for head in back:
+        for place, own in enumerate(range(last - len(head) + 1, last + 1)):
+            for block in range(own + 1):
+                causal += 1
+                inside += own - block <= head[place]
+    assert density(spec_for(q, k), q, k, slopes) == pytest.approx(inside / causal)
+
+
+def test_density_falls_with_length_and_is_1_for_huge_norms() -> None:
+    found = [
+        density(spec_for(q, k), q, k, alibi_slopes(HEADS)) for q, k in map(drawn, (512, 1024, 2048))
+    ]
+    assert 1 > found[0] > found[1] > found[2] > 0
+    q, k = drawn(512)
+    assert density(spec_for(q, k), q * 1000, k * 1000, alibi_slopes(HEADS)) == 1.0
 
 
 @the_same_everywhere
