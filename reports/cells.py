@@ -122,6 +122,7 @@ def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
     row.steps = sum(time.steps for time in times)
     row.recompilations = sum(time.recompilations for time in times)
     row.kernels = next((time.kernels for time in times if time.kernels), ())
+    row.density = next((time.density for time in times if time.density is not None), None)
     fill_in_series(row, times)
 
 

@@ -18,7 +18,8 @@ class Row(msgspec.Struct, kw_only=True):
     product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
     fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
     and `sm_clock_mhz` is the least and the most that was seen. In decode a call is one of `steps`,
-    in which `recompilations` graphs were compiled.
+    in which `recompilations` graphs were compiled. `density` is the share of all causal pairs that
+    a variant looked at which leaves some out; it depends on the data.
     After `break_even_calls` calls the variant has cost less in all than the one that starts
     fastest; None where it never does.
     """
@@ -81,3 +82,4 @@ class Row(msgspec.Struct, kw_only=True):
     error: float | None = None
     error_budget: float | None = None
     kernels: tuple[str, ...] = ()
+    density: float | None = None

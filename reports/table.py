@@ -70,7 +70,7 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
             parts.append(_fastest(rows, layout))
-            parts.append(_recompiled(rows, layout))
+            parts += [_recompiled(rows, layout), _looked_at(rows, layout)]
     parts += [NOTES[metric], _reasons(ended, layout)]
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
@@ -141,6 +141,16 @@ def _recompiled(rows: Sequence[Row], layout: str) -> str:
         + (f"{row.steps} steps" if row.steps else "timed calls")
         for row in rows
         if row.recompilations
+    )
+
+
+def _looked_at(rows: Sequence[Row], layout: str) -> str:
+    """Return a line for each variant that left pairs out: how much it looked at, for this data."""
+    mark = "- " if layout == "github" else ""
+    partial = [row for row in rows if row.density is not None]
+    return "\n".join(
+        f"{mark}{variant} looked at " + ", ".join(f"{row.density:.0%} of {row.case}" for row in own)
+        for variant, own in _by(lambda row: row.variant, partial).items()
     )
 
 

@@ -1,7 +1,6 @@
 """One variant in a race: how it enters, takes a turn, and leaves with its cell's records."""
 
 import statistics
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -62,7 +61,7 @@ class Contender:
         """The turns of the series that is the call's cost."""
         return self.series[cost(self.series)]
 
-    def time_record(self, setting: Setting, kernels: Sequence[str]) -> Time:
+    def time_record(self, setting: Setting, named: Named) -> Time:
         """Return the turns so far, thinned, and how they came about."""
         chosen = cost(self.series)
         clocks = self.clocks_mhz
@@ -77,7 +76,8 @@ class Contender:
             prepare_s=self.prepare_s,
             first_call_s=self.first_call_s,
             cold=self.name in setting.cold,
-            kernels=tuple(kernels),
+            kernels=tuple(named.kernels),
+            density=named.density,
             race=setting.race,
             cost=chosen,
             others=tuple(
@@ -151,21 +151,21 @@ def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
     records: list[CellRecord] = [
         agreement_record(setting, contender.name, "before", contender.first_check)
     ]
-    kernels: list[str] = []
+    named = Named([])
     try:
         if contender.name in setting.cold:
             records.append(_weighed(setting, lane))
         checked = lane.ask(Check("after"), Checked, limit_s)
         records.append(agreement_record(setting, contender.name, "after", checked))
         if contender.name in setting.cold:
-            kernels = _kernels(setting, lane)
+            named = _named(setting, lane)
         if lane.alive:
             _replay(setting, contender)
         if lane.alive:
             lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
         records.append(fault_record(setting, contender.name, fault))
-    records.append(contender.time_record(setting, kernels))
+    records.append(contender.time_record(setting, named))
     return records
 
 
@@ -176,11 +176,11 @@ def _weighed(setting: Setting, lane: Handle) -> Memory:
     return memory_record(setting, lane.variant.name, weighed, risen())
 
 
-def _kernels(setting: Setting, lane: Handle) -> list[str]:
+def _named(setting: Setting, lane: Handle) -> Named:
     """Name the kernels of a call, once all that the cell needs is known: a profiler may fail."""
     with suppress(LaneFault):
-        return lane.ask(NameKernels(), Named, setting.step_timeout_s).kernels
-    return []
+        return lane.ask(NameKernels(), Named, setting.step_timeout_s)
+    return Named([])
 
 
 def _replay(setting: Setting, contender: Contender) -> None:

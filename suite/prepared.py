@@ -24,6 +24,9 @@ from suite.waiting import waited_ns
 from variants.catalog import Answers
 from variants.problem import Attention, Spec
 
+Density = Callable[[Spec, Tensor, Tensor, Tensor], float]
+"""(spec, q, k, slopes) -> the share of all causal pairs that a call computes."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -63,6 +66,7 @@ class Prepared:
         self._bytes_before = memory.allocated_bytes(bench.device)
         module = importlib.import_module(subject.module)
         self._prepare: Prepare = partial(module.prepare, **subject.options)
+        self._density: Density | None = getattr(module, "density", None)
         start = time.perf_counter()
         self._attention: Attention = self._prepare(self.spec)
         if case.mode == "decode":
@@ -133,8 +137,14 @@ class Prepared:
         return Weighed(**vars(weight))
 
     def name_kernels(self) -> Named:
-        """Name the kernels of one profiled call."""
-        return Named(kernels.of(self._call(), self._bench.device))
+        """Name the kernels of one profiled call; tell the density where the variant has one."""
+        return Named(kernels.of(self._call(), self._bench.device), self._computed_share())
+
+    def _computed_share(self) -> float | None:
+        if self._density is None or self._case.seq_lens:
+            return None
+        inputs = self._inputs
+        return self._density(self.spec, inputs.q, inputs.k, inputs.slopes)
 
     def _call(self) -> Callable[[], object]:
         """Return the call that is timed, without arguments."""

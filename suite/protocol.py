@@ -161,9 +161,10 @@ class Weighed(msgspec.Struct, tag=True):
 
 
 class Named(msgspec.Struct, tag=True):
-    """The names of the kernels that ran."""
+    """The names of the kernels that ran, and the share of all pairs that was computed, if told."""
 
     kernels: list[str]
+    density: float | None = None
 
 
 class Refused(msgspec.Struct, tag=True):

@@ -19,7 +19,9 @@ from variants.compiling import compiled
 from variants.flex import let_torch_refuse
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.windows import windows_of
+from variants.windows import density, windows_of
+
+__all__ = ["density", "prepare"]
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 

@@ -16,7 +16,9 @@ from variants.bands import bands
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.slopes_cache import built_once
-from variants.windows import BLOCK, windows_of
+from variants.windows import BLOCK, density, windows_of
+
+__all__ = ["density", "prepare"]
 
 
 def prepare(spec: Spec) -> Attention:

@@ -112,6 +112,18 @@ def test_graphs_compiled_in_timed_steps_are_told_under_the_table() -> None:
     assert f"no_bias {step.id}" not in table("simple", file)
 
 
+def test_what_a_variant_left_out_is_told_with_the_share_that_it_looked_at() -> None:
+    cases = [a_case(length) for length in (512, 2048)]
+    times = [a_time(case, "no_bias") for case in cases]
+    for case, density in zip(cases, (0.81, 0.532), strict=True):
+        times.append(msgspec.structs.replace(a_time(case, "sdpa_window"), density=density))
+    file = results(a_machine(a_plan(*cases)), *times)
+    told = f"sdpa_window looked at 81% of {cases[0].id}, 53% of {cases[1].id}"
+    assert f"\n{told}\n" in table("simple", file)
+    assert f"\n- {told}\n" in table("github", file)
+    assert table("simple", file).count("looked at") == 1
+
+
 def test_reasons_are_a_list_in_github_format() -> None:
     file = results(a_machine(), a_fault(a_case(), "eager"))
     assert "\n- eager unsupported" in table("github", file)

@@ -5,7 +5,7 @@ from typing import Any, cast
 from suite.contender import Contender, take_turn
 from suite.handle import Handle
 from suite.nvml import Absent
-from suite.protocol import Checked, Sampled
+from suite.protocol import Checked, Named, Sampled
 from suite.series import Samples
 from suite.setting import Setting
 from suite.watch import Silence
@@ -40,7 +40,7 @@ def test_steps_and_graphs_of_all_turns_are_counted() -> None:
     contender = Contender(cast(Handle, Lane()), 0.1, 0.2, checked)
     for number in (1, 2, 3):
         assert take_turn(SETTING, contender, number) is None
-    time = contender.time_record(SETTING, ())
+    time = contender.time_record(SETTING, Named([]))
     assert (time.steps, time.recompilations, time.retaken) == (96, 93, 3)
     assert time.turns == tuple((number, (2_000, 3_000)) for number in (1, 2, 3))
     assert (time.taken, time.calls_per_sample) == (6, 16)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from suite.agreement import check
 from suite.case import DTYPES, Case, Dtype
 from suite.inputs import draw, spec_of
+from suite.prepared import Prepared, Subject
+from suite.timer import Bench
 from variants import banded
 from variants.problem import Spec, Unsupported
 from variants.sdpa_window import prepare
@@ -129,3 +131,11 @@ def test_what_it_can_not_do_it_declines(change: dict[str, object], words: str) -
     spec = spec_of(case, CPU)
     with pytest.raises(Unsupported, match=words):
         prepare(spec.__class__(**{**vars(spec), **change}))
+
+
+def test_a_lane_tells_how_much_was_looked_at() -> None:
+    case = Case(heads=4, kv_heads=4, head_dim=64, q_len=1024, kv_len=1024, dtype="float32")
+    for module, wanted in (("variants.sdpa_window", 0.8), ("variants.sdpa_mask", None)):
+        subject = Subject(module, {}, answers="alibi")
+        told = Prepared(subject, case, 0, Bench(CPU)).name_kernels().density
+        assert told == (wanted and pytest.approx(wanted, abs=0.15))
