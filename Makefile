@@ -9,7 +9,7 @@ MINUTES = 9
 OUT = results/gpu.jsonl
 MSGSPEC = msgspec
 
-.PHONY: setup bench test test-all lint own-cost gpu clean
+.PHONY: setup docs bench test test-all lint own-cost gpu clean
 
 setup: .venv/.complete
 
@@ -51,6 +51,12 @@ gpu:
 	if [ -e $(OUT) ]; then asked="--resume $(OUT)"; else asked="--device $(DEVICE) --out $(OUT)"; fi; \
 	$(PYTHON) run_bench.py run --budget $$((left > 30 ? left : 30))s $$asked || exit 3; \
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
+
+# The page of variants, with the tables of the results files named.
+RESULTS = $(wildcard results/published/*/quick.jsonl)
+
+docs: setup
+	$(BIN)/python -m reports.variants_page $(RESULTS)
 
 own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py

@@ -66,8 +66,13 @@ def sweeps() -> str:
 
 def summary(module: str) -> str:
     """Return the first line of a module's docstring without importing the module."""
+    docstring = ast.get_docstring(ast.parse(source(module).read_text())) or ""
+    return docstring.partition("\n")[0]
+
+
+def source(module: str) -> Path:
+    """Return the file of a module of the catalog."""
     found = find_spec(module)
     if found is None or found.origin is None:
         raise ModuleNotFoundError(f"the catalog names {module}, which is not to be found")
-    docstring = ast.get_docstring(ast.parse(Path(found.origin).read_text())) or ""
-    return docstring.partition("\n")[0]
+    return Path(found.origin)

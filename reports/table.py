@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
@@ -13,6 +13,7 @@ from reports.columns import COLUMNS, NOTES, Metric, length_of, mode_of
 from reports.row import NOT_YET, Row
 
 _Key = TypeVar("_Key")
+_Item = TypeVar("_Item")
 
 Format = Literal["simple", "github", "csv", "json"]
 INTERVALS = ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz")
@@ -58,26 +59,27 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
     columns = COLUMNS[metric]
     headers = [column.header for column in columns]
     alignment = ["right" if column.figure else "left" for column in columns]
-    parts = [_conditions(group)]
+    parts = [conditions(group)]
     ended = [row for row in group.rows if row.reason != NOT_YET]
-    for shape, rows in _by(_shape, ended).items():
+    for shape, rows in by(shape_of, ended).items():
         lines = [
             [column.shows(row) for column in columns]
-            for own in _by(_case, rows).values()
+            for own in by(_case, rows).values()
             for row in _in_order(own)
         ]
         parts.append(shape)
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
-            parts.append(_fastest(rows, layout))
-            parts += [_recompiled(rows, layout), _looked_at(rows, layout)]
-    parts += [NOTES[metric], _reasons(ended, layout)]
+            parts.append(fastest(rows, layout))
+            parts += [_recompiled(rows, layout), looked_at(rows, layout)]
+    parts += [NOTES[metric], reasons(ended, layout)]
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
     return "\n\n".join(part for part in parts if part)
 
 
-def _conditions(group: Group) -> str:
+def conditions(group: Group) -> str:
+    """Return what was measured on: device, software, threads, passes and canaries."""
     machine = group.machine
     software = ", ".join(f"{name} {v}" for name, v in machine.software.items() if v != "absent")
     passes = max((row.passes for row in group.rows), default=0)
@@ -96,12 +98,12 @@ def _in_order(rows: Sequence[Row]) -> list[Row]:
     )
 
 
-def _fastest(rows: Sequence[Row], layout: str) -> str:
+def fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
-    dtypes = list(_by(lambda row: row.dtype, rows))
+    dtypes = list(by(lambda row: row.dtype, rows))
     lines = []
-    for (length, mode), own in _by(lambda row: (length_of(row), mode_of(row)), rows).items():
-        of_dtype = _by(lambda row: row.dtype, own)
+    for (length, mode), own in by(lambda row: (length_of(row), mode_of(row)), rows).items():
+        of_dtype = by(lambda row: row.dtype, own)
         lines.append([length, mode, *(_winner(of_dtype.get(dtype, [])) for dtype in dtypes)])
     headers = ["fastest that agrees: length", "mode", *dtypes]
     return tabulate(lines, headers, layout, disable_numparse=True)
@@ -120,11 +122,11 @@ def _winner(rows: Sequence[Row]) -> str:
     )
 
 
-def _reasons(rows: Sequence[Row], layout: str) -> str:
+def reasons(rows: Sequence[Row], layout: str) -> str:
     """Return a line for each way in which cells were not measured, with the cells it befell."""
     unmeasured = [row for row in rows if row.status != "measured"]
     lines = []
-    for (variant, status, reason), own in _by(
+    for (variant, status, reason), own in by(
         lambda row: (row.variant, row.status, row.reason), unmeasured
     ).items():
         cells = own[0].case if len(own) == 1 else f"{len(own)} cells, {own[0].case} first"
@@ -144,17 +146,18 @@ def _recompiled(rows: Sequence[Row], layout: str) -> str:
     )
 
 
-def _looked_at(rows: Sequence[Row], layout: str) -> str:
+def looked_at(rows: Sequence[Row], layout: str) -> str:
     """Return a line for each variant that left pairs out: how much it looked at, for this data."""
     mark = "- " if layout == "github" else ""
     partial = [row for row in rows if row.density is not None]
     return "\n".join(
         f"{mark}{variant} looked at " + ", ".join(f"{row.density:.0%} of {row.case}" for row in own)
-        for variant, own in _by(lambda row: row.variant, partial).items()
+        for variant, own in by(lambda row: row.variant, partial).items()
     )
 
 
-def _shape(row: Row) -> str:
+def shape_of(row: Row) -> str:
+    """Return all of a case but length, dtype and mode, in words."""
     heads = f"{row.heads} heads of {row.head_dim}"
     if row.kv_heads != row.heads:
         heads += f" sharing {row.kv_heads} kv heads"
@@ -171,8 +174,9 @@ def _case(row: Row) -> str:
     return row.case
 
 
-def _by(key: Callable[[Row], _Key], rows: Sequence[Row]) -> dict[_Key, list[Row]]:
-    found: dict[_Key, list[Row]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
+def by(key: Callable[[_Item], _Key], items: Iterable[_Item]) -> dict[_Key, list[_Item]]:
+    """Return the items of each key, both in the order in which they come."""
+    found: dict[_Key, list[_Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
     return found

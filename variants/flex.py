@@ -1,9 +1,10 @@
 """flex: FlexAttention, which compiles the bias into the attention kernel itself.
 
 The bias is a score_mod over the captured slopes, computed in float32 inside the kernel; blocks
-above the diagonal, or of another packed sequence, are never visited. Stores a BlockMask of
-q_len/128 x kv_len/128 indices, built directly because create_block_mask needs gigabytes at 16k.
-Source: torch's flex_attention.
+above the diagonal, or of another packed sequence, are never visited, and no scores pass through
+memory. Stores a BlockMask of q_len/128 x kv_len/128 indices, built directly because
+create_block_mask needs gigabytes at 16k. On the CPU torch has no backward for it. Source: torch's
+flex_attention.
 """
 
 import torch

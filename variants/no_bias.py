@@ -1,9 +1,10 @@
 """no_bias: stock causal attention with no bias at all, the ceiling that people assume.
 
 Answers another question than ALiBi: it is checked against its own oracle, shown beside every table
-as the baseline, and never ranked. Stores nothing, but for fewer queries than keys: SDPA's is_causal
-aligns top-left, so a chunk is given torch's lower-right mask, which flash takes on CUDA; on the CPU
-it is stored, [q_len, kv_len] in q's dtype. Source: torch's scaled_dot_product_attention.
+as the baseline, and never ranked. The flash kernel stores no scores and stops at the diagonal.
+Stores nothing, but for fewer queries than keys: SDPA's is_causal aligns top-left, so a chunk is
+given torch's lower-right mask, which flash takes on CUDA; on the CPU it is stored, [q_len, kv_len]
+in q's dtype. Source: torch's scaled_dot_product_attention.
 """
 
 import torch

@@ -5,9 +5,9 @@ softmax can't see. A position is two digits of 8 bits and a slope three parts of
 in every dtype; two columns more take a row's own bias off. So scores are as small as the formula's
 wherever there is weight, and no row loses digits to its distance from an anchor.
 
-Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. A call copies q, k and v to widen them; its
-output is a view of wider rows. In float16 slopes over 32752 * scale (4094 for head_dim 64) overflow
-to NaN. Source: FlashBias (arXiv 2505.12044) for the fold.
+Digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. A call copies q, k
+and v to widen them; its output is a view of wider rows. In float16 slopes over 32752 * scale (4094
+for head_dim 64) overflow to NaN. Source: FlashBias (arXiv 2505.12044) for the fold.
 """
 
 import torch

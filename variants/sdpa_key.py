@@ -1,10 +1,11 @@
 """sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
 
-A softmax does not change when a row's scores all move by the same amount, so the key's share of
-the bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel.
-One query alone sees every key and needs no is_causal. Rows far from the last key carry
-slope * distance in their float32 scores, which costs float32 outputs digits that half-precision
-outputs never had. Source: BLOOM's and MPT's form of the bias.
+A softmax does not change when a row's scores all move by the same amount, so the key's share of the
+bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel,
+which stores no scores and stops at the diagonal. One query alone sees every key and needs no
+is_causal. Rows far from the last key carry slope * distance in their float32 scores, which costs
+float32 outputs digits that half-precision outputs never had. Source: BLOOM's and MPT's form of the
+bias.
 """
 
 import torch

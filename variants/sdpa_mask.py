@@ -1,7 +1,8 @@
 """sdpa_mask: SDPA with the relative bias precomputed as a dense mask.
 
 Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal, built at the
-first call and kept while the slopes are the same; every call reads it from memory.
+first call and kept while the slopes are the same; every call reads it from memory. A kernel can't
+tell that a mask is causal, so pairs above the diagonal are computed too.
 slope * (j - i) rounds harmlessly in half precision, for it is small where the weights are large.
 
 Which kernel takes the mask is torch's choice, or on CUDA the option `backend`; flash takes none

@@ -1,0 +1,56 @@
+"""docs/variants.md is what its sources give, and what it says of heads and windows is true."""
+
+import csv
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.window_density import over_heads
+from reports.cells import groups
+from reports.reach import BITS, HEADS, picture, reach, slopes
+from reports.variants_page import DENSITIES, page
+from suite.store import read
+from variants.catalog import CATALOG
+from variants.problem import alibi_slopes
+from variants.windows import tolerance
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "variants.md").read_text()
+
+
+def test_the_page_is_what_make_docs_writes() -> None:
+    files = re.findall(r"^- `(results/published/.*\.jsonl)`$", PAGE, re.MULTILINE)
+    assert files
+    assert page(groups([read(ROOT / file) for file in files]), files) == PAGE, "run make docs"
+
+
+def test_the_picture_is_what_make_docs_writes() -> None:
+    assert (ROOT / "docs" / "reach.svg").read_text() == picture(), "run make docs"
+
+
+def test_every_variant_is_on_the_page() -> None:
+    assert all(f"`{variant.name}`" in PAGE for variant in CATALOG)
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_the_pictures_slopes_are_those_of_alibi(heads: int) -> None:
+    assert slopes(heads) == pytest.approx(alibi_slopes(heads).tolist())
+
+
+@pytest.mark.parametrize(("dtype", "bits"), BITS.items())
+def test_a_bar_ends_where_a_weight_is_as_small_as_rounding(dtype: str, bits: int) -> None:
+    assert tolerance(getattr(torch, dtype)) == 2.0**-bits
+    assert math.exp(-0.25 * reach(0.25, bits)) == pytest.approx(2.0**-bits)
+
+
+def test_a_published_density_is_found_again() -> None:
+    with (ROOT / DENSITIES).open() as lines:
+        (row,) = [
+            row
+            for row in csv.DictReader(lines)
+            if list(row.values())[:5] == ["8", "64", "float32", "2048", "2"]
+        ]
+    assert over_heads(8, "float32", 2048, 2.0) == pytest.approx(float(row["density"]), rel=0.01)
