@@ -53,7 +53,7 @@ gpu:
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
 # The page of variants, with the tables of the results files named.
-RESULTS = $(wildcard results/published/*/quick.jsonl)
+RESULTS = $(wildcard results/published/*/*.jsonl)
 
 docs: setup
 	$(BIN)/python -m reports.variants_page $(RESULTS)

@@ -1,6 +1,6 @@
 """docs/variants.md and docs/reach.svg, written from docstrings, results and densities.
 
-    python -m reports.variants_page results/published/*/quick.jsonl
+    python -m reports.variants_page results/published/*/*.jsonl
 
 Whatever is said there is said elsewhere first, so that it can't go stale by itself.
 """

@@ -42,7 +42,7 @@ CATALOG = (
     Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
     Variant("flex_window", "variants.flex_window", device="cuda"),
     Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
-    Variant("sdpa_folded", "variants.sdpa_folded"),
+    Variant("sdpa_folded", "variants.sdpa_folded", device="cuda"),
 )
 
 

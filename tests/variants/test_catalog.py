@@ -53,7 +53,6 @@ def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
         "sdpa_mask",
         "sdpa_key",
         "sdpa_window",
-        "sdpa_folded",
     ]
 
 
