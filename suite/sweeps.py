@@ -91,7 +91,7 @@ class Sweep(NamedTuple):
 
 SWEEPS = {
     "quick": Sweep(
-        "the default on a CPU: inference at everyday lengths, under 3 minutes on 2 cores",
+        "the default on a CPU: inference at everyday lengths, under 4 minutes on 2 cores",
         lengths=(512, 1024),
         dtypes=("float32", "bfloat16"),
         modes=("forward",),
