@@ -110,6 +110,21 @@ def test_any_length_agrees(
     assert found.error <= max(4 * found.budget, 1e-5 * logit_scale**2), found
 
 
+def test_a_batch_is_as_wide_as_its_widest_problem() -> None:
+    case = Case(heads=4, kv_heads=4, head_dim=64, q_len=700, kv_len=700, dtype="float32", batch=2)
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    inputs.q[1] *= 4
+    inputs.k[1] *= 4
+    assert check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
+
+
+def test_steep_heads_that_see_all_keep_their_digits() -> None:
+    case = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="float32")
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    inputs.k[:, :, 0] *= 100  # a bound can't tell that it never wins
+    assert check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
+
+
 def test_other_data_is_planned_anew() -> None:
     case = Case(heads=4, kv_heads=4, head_dim=64, q_len=700, kv_len=700, dtype="float32")
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
