@@ -14,16 +14,16 @@ def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     want a gradient, because it belongs to one graph, nor in inference mode, where tensors can't
     be used in training later.
     """
-    of: weakref.ref[Tensor] | None = None
-    version = -1
-    kept: Tensor | None = None
+    kept: tuple[weakref.ref[Tensor], int, Tensor] | None = None
 
     def built(slopes: Tensor) -> Tensor:
-        nonlocal of, version, kept
+        nonlocal kept
         if slopes.requires_grad or slopes.is_inference() or torch.is_inference_mode_enabled():
             return build(slopes)
-        if kept is None or of is None or of() is not slopes or version != slopes._version:
-            of, version, kept = weakref.ref(slopes), slopes._version, build(slopes)
-        return kept
+        known = kept  # read once and replaced whole: threads may have slopes of their own
+        if known is None or known[0]() is not slopes or known[1] != slopes._version:
+            version = slopes._version
+            kept = known = weakref.ref(slopes), version, build(slopes)
+        return known[2]
 
     return built

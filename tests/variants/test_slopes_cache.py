@@ -1,7 +1,9 @@
 """What is built from slopes is kept for exactly as long as the slopes are the same."""
 
 import gc
+import sys
 import weakref
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -97,3 +99,27 @@ def test_nothing_made_in_inference_mode_is_kept_for_training() -> None:
         inside = build(slopes)
     assert inside.is_inference()
     assert not build(slopes).is_inference()
+
+
+def test_threads_with_other_slopes_never_get_each_others() -> None:
+    doubled = built_once(lambda slopes: slopes * 2)
+    both = (torch.tensor([1.0]), torch.tensor([2.0]))
+    wrong: list[Tensor] = []
+
+    def ask() -> None:
+        for turn in range(4000):
+            slopes = both[turn % 2]
+            if doubled(slopes).item() != 2 * slopes.item():
+                wrong.append(slopes)
+
+    between = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(between)
+    assert not wrong
