@@ -196,6 +196,7 @@ def doctor(device: str | None) -> None:
     from reports import doctor as report
     from suite import devices, health, machine, nvml, probe
     from variants.catalog import CATALOG
+    from variants.software import software
 
     used = devices.chosen(device)
     hardware = used.hardware
@@ -204,7 +205,7 @@ def doctor(device: str | None) -> None:
     troubles = health.of_machine(hardware, os.environ)
     if not isinstance(seen, nvml.Absent):
         troubles += health.of_gpu(seen)
-    _show(report.machine(hardware, machine.software(), machine.circumstances({}), seen))
+    _show(report.machine(hardware, software(), machine.circumstances({}), seen))
     _show(f"\n{report.troubles(troubles)}\n")
     findings = probe.probe(CATALOG, machine.policy(used.kind, hardware.cores), used.name)
     _show(report.variants(findings))
@@ -304,7 +305,7 @@ def ab(base: str | None, base_python: str | None, form: Any, **asked: Any) -> No
       python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
     """
     from suite import sides
-    from suite.machine import software
+    from variants.software import software
 
     if (base is None) == (base_python is None):
         raise click.UsageError("give --base REF or --base-python EXE, one of them")
@@ -336,8 +337,8 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
     from reports.verdicts import render
     from suite import sides
     from suite.asked import share
-    from suite.machine import software
     from suite.store import read
+    from variants.software import software
 
     earlier = [read(file) for file in files]
     comparison = None

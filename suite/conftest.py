@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from suite.devices import Device, chosen
-from suite.machine import software
 from suite.sweeps import SWEEPS
+from variants.software import software
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,9 +3,9 @@
 import re
 from typing import NamedTuple
 
-from suite.machine import torch_cuda
 from variants import cuda_driver
 from variants.hardware import Hardware, this_cpu, this_gpu
+from variants.software import torch_cuda
 
 
 class NoDevice(Exception):  # noqa: N818 - the user's mistake, not the program's

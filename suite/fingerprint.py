@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from suite import machine, nvml
 from suite.devices import Device
 from suite.record import SCHEMA, Machine, Plan
+from variants.software import software
 
 
 def fingerprint(plan: Plan, argv: Sequence[str], device: Device) -> Machine:
@@ -15,7 +16,7 @@ def fingerprint(plan: Plan, argv: Sequence[str], device: Device) -> Machine:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(argv),
         hardware=device.hardware,
-        software=machine.software(),
+        software=software(),
         policy=machine.policy(device.kind, device.hardware.cores),
         circumstances=machine.circumstances(_gpu_facts(device)),
         plan=plan,

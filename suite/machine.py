@@ -1,18 +1,14 @@
-"""The circumstances of a run: hardware, software, policy and code, read without importing torch."""
+"""The circumstances of a run: its policy, its code and what surrounds it."""
 
 import hashlib
 import os
 import platform
-import re
 import subprocess
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
-PROVIDERS = ("torch", "triton")
 
 # glibc moves both thresholds as buffers come and go, so a call's cost depends on what ran before.
 # Fixed at the most it would move to: larger buffers are mapped afresh, smaller ones are kept.
@@ -45,23 +41,6 @@ class Circumstances(msgspec.Struct, frozen=True):
     gpu: dict[str, str] = {}
 
 
-def software() -> dict[str, str]:
-    """Return the version of everything that computes."""
-    versions = {name: _version(name) for name in PROVIDERS}
-    cuda = torch_cuda()
-    return versions if cuda is None else versions | {"cuda": cuda}
-
-
-def torch_cuda() -> str | None:
-    """Return the CUDA version that torch is built with, read off its files, or None."""
-    found = find_spec("torch")
-    if found is None or found.origin is None:
-        return None
-    text = Path(found.origin).with_name("version.py").read_text()
-    version = re.search(r"^cuda\b.*= *'([^']+)'", text, re.MULTILINE)
-    return version[1] if version else None
-
-
 def policy(device: str, cores: int) -> Policy:
     """Return the policy of a run on `device`, whose host has so many cores for it."""
     on_cuda = device != "cpu"
@@ -88,13 +67,6 @@ def circumstances(gpu: dict[str, str]) -> Circumstances:
         affinity=tuple(sorted(os.sched_getaffinity(0))),
         gpu=gpu,
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "absent"
 
 
 def _code() -> tuple[str, bool]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.handle import LAUNCH, Launch
-from suite.machine import PROVIDERS, ROOT
+from suite.machine import ROOT
 from variants.catalog import CATALOG, Variant
+from variants.software import PROVIDERS
 
 _PREFIX = "alibi-bench-side-"
 _ASK_LIMIT_S = 120.0

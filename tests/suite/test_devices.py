@@ -6,10 +6,10 @@ import pytest
 
 from suite import devices
 from suite.devices import NoDevice, chosen
-from suite.machine import torch_cuda
 from variants import cuda_driver
 from variants.cuda_driver import Device, NoCuda
 from variants.hardware import Gpu, this_cpu
+from variants.software import torch_cuda
 
 GPUS = [
     Device(index, "Invented GPU", f"GPU-{index}", "9.0", 132, 80 << 30, 50 << 20)

@@ -12,6 +12,7 @@ from suite.devices import chosen
 from suite.fingerprint import differences, fingerprint
 from suite.record import SCHEMA, Machine
 from tests.records import a_case, a_machine, a_plan
+from variants.software import software
 
 THIS = a_machine()
 CPU = chosen("cpu")
@@ -101,7 +102,7 @@ def test_a_fingerprint_says_who_measured_what_and_when() -> None:
     assert found.plan == plan
     assert found.argv == ("run", "--lengths", "64")
     assert found.hardware == CPU.hardware
-    assert found.software == machine.software()
+    assert found.software == software()
     assert found.policy == machine.policy("cpu", found.hardware.cores)
     assert found.circumstances.gpu == {}
     assert datetime.fromisoformat(found.started).tzinfo is not None
