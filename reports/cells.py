@@ -47,7 +47,7 @@ def _group(files: Sequence[Results]) -> Group:
     rows: list[Row] = []
     for case, variants in cells_of(files).items():
         own = [_row(machine, case, name, passes) for name, passes in variants.items()]
-        relate(own, {name: _times(passes) for name, passes in variants.items()})
+        relate(own, {name: times_of(passes) for name, passes in variants.items()})
         rows += own
     records = [record for file in files for record in file.records]
     hold_against_limits(rows, [record for record in records if isinstance(record, Limit)])
@@ -83,7 +83,7 @@ def _row(machine: Machine, case: Case, variant: str, passes: Passes) -> Row:
         **msgspec.structs.asdict(case),
     )
     records = [record for own in passes.values() for record in own]
-    times = _times(passes)
+    times = times_of(passes)
     _fill_in_checks(row, [record for record in records if isinstance(record, Agreement)])
     _fill_in_memory(row, [record for record in records if isinstance(record, Memory)])
     ended_badly = _ending(records, times)
@@ -122,6 +122,7 @@ def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
     row.steps = sum(time.steps for time in times)
     row.recompilations = sum(time.recompilations for time in times)
     row.kernels = next((time.kernels for time in times if time.kernels), ())
+    row.chose = next((time.chose for time in times if time.chose), None)
     row.density = next((time.density for time in times if time.density is not None), None)
     fill_in_series(row, times)
 
@@ -152,7 +153,8 @@ def _excess(check: Agreement) -> float:
     return check.error / max(check.budget, 1e-300)
 
 
-def _times(passes: Passes) -> Times:
+def times_of(passes: Passes) -> Times:
+    """Return a cell's times, each with the file and the pass it is from."""
     return [
         (place, record)
         for place, own in passes.items()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from reports.row import Row
-from variants.catalog import BASELINE
+from variants.catalog import AUTO, BASELINE
 
 Metric = Literal["time", "memory", "error", "start", "clock"]
 
@@ -48,6 +48,8 @@ def _half_width(row: Row) -> str:
 def _place(row: Row) -> str:
     if row.status != "measured":
         return row.status
+    if row.variant == AUTO.name:
+        return f"chose {row.chose or 'in another pass'}"
     if row.rank is None:
         return "baseline"
     if row.too_noisy:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from reports.estimates import log_ratio, over_passes
 from reports.row import Row
 from suite.record import Time
-from variants.catalog import BASELINE
+from variants.catalog import AUTO, BASELINE
 
 TIE_REACHES = 1.25
 
@@ -25,7 +25,8 @@ def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
         for row in measured:
             _hold_against_baseline(row, times)
     contenders = sorted(
-        (row for row in measured if row.answers == "alibi"), key=lambda row: row.time_ms or 0.0
+        (row for row in measured if row.answers == "alibi" and row.variant != AUTO.name),
+        key=lambda row: row.time_ms or 0.0,
     )
     _rank(contenders, times)
     _count_break_even(contenders)
@@ -40,19 +41,19 @@ def _hold_against_baseline(row: Row, times: Mapping[str, Times]) -> None:
 def _rank(contenders: Sequence[Row], times: Mapping[str, Times]) -> None:
     for rank, row in enumerate(contenders, start=1):
         row.rank = rank
-        logs = _log_ratios_to_fastest(row.variant, contenders[0].variant, times)
+        logs = log_ratios(row.variant, contenders[0].variant, times)
         interval = over_passes(logs).interval if logs and rank > 1 else None
         row.tied = interval is not None and interval[0] <= 1
         row.too_noisy = row.tied and interval is not None and interval[1] > TIE_REACHES
 
 
-def _log_ratios_to_fastest(own: str, fastest: str, times: Mapping[str, Times]) -> list[float]:
-    """Return log(own / fastest) of each pass: paired by round, or each with its own baseline."""
-    direct = _log_ratios(times[own], times[fastest])
+def log_ratios(own: str, other: str, times: Mapping[str, Times]) -> list[float]:
+    """Return log(own / other) of each pass: paired by round, or each with its own baseline."""
+    direct = _log_ratios(times[own], times[other])
     if direct or BASELINE.name not in times:
         return list(direct.values())
     mine = _log_ratios(times[own], times[BASELINE.name])
-    its = _log_ratios(times[fastest], times[BASELINE.name])
+    its = _log_ratios(times[other], times[BASELINE.name])
     return [mine[one] - its[one] for one in mine if one in its]
 
 

@@ -19,7 +19,8 @@ class Row(msgspec.Struct, kw_only=True):
     fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
     and `sm_clock_mhz` is the least and the most that was seen. In decode a call is one of `steps`,
     in which `recompilations` graphs were compiled. `density` is the share of all causal pairs that
-    a variant looked at which leaves some out; it depends on the data.
+    a variant looked at which leaves some out; it depends on the data. `chose` is the variant that
+    `auto` handed the work to, which is why it has no rank of its own.
     After `break_even_calls` calls the variant has cost less in all than the one that starts
     fastest; None where it never does.
     """
@@ -83,3 +84,4 @@ class Row(msgspec.Struct, kw_only=True):
     error_budget: float | None = None
     kernels: tuple[str, ...] = ()
     density: float | None = None
+    chose: str | None = None

@@ -78,6 +78,7 @@ class Contender:
             cold=self.name in setting.cold,
             kernels=tuple(named.kernels),
             density=named.density,
+            chose=named.chose,
             race=setting.race,
             cost=chosen,
             others=tuple(

@@ -27,6 +27,9 @@ from variants.problem import Attention, Spec
 Density = Callable[[Spec, Tensor, Tensor, Tensor], float]
 """(spec, q, k, slopes) -> the share of all causal pairs that a call computes."""
 
+Chosen = Callable[[Spec], str]
+"""spec -> the name of the variant that another one, which chooses, hands the work to."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -67,6 +70,7 @@ class Prepared:
         module = importlib.import_module(subject.module)
         self._prepare: Prepare = partial(module.prepare, **subject.options)
         self._density: Density | None = getattr(module, "density", None)
+        self._chosen: Chosen | None = getattr(module, "chosen", None)
         start = time.perf_counter()
         self._attention: Attention = self._prepare(self.spec)
         if case.mode == "decode":
@@ -137,8 +141,9 @@ class Prepared:
         return Weighed(**vars(weight))
 
     def name_kernels(self) -> Named:
-        """Name the kernels of one profiled call; tell the density where the variant has one."""
-        return Named(kernels.of(self._call(), self._bench.device), self._computed_share())
+        """Name the kernels of one profiled call; tell the density or the choice, if there is."""
+        chose = self._chosen and self._chosen(self.spec)
+        return Named(kernels.of(self._call(), self._bench.device), self._computed_share(), chose)
 
     def _computed_share(self) -> float | None:
         if self._density is None or self._case.seq_lens:

@@ -161,10 +161,13 @@ class Weighed(msgspec.Struct, tag=True):
 
 
 class Named(msgspec.Struct, tag=True):
-    """The names of the kernels that ran, and the share of all pairs that was computed, if told."""
+    """The names of the kernels that ran, and if told: the share of all pairs that was computed,
+    and the variant that was chosen to answer.
+    """
 
     kernels: list[str]
     density: float | None = None
+    chose: str | None = None
 
 
 class Refused(msgspec.Struct, tag=True):

@@ -109,7 +109,8 @@ class Time(_Line, frozen=True, tag="time"):
     is the elapsed time of `calls_per_sample` calls. Of the `taken` samples the file keeps at most
     200, evenly spaced within each turn. `first_call_s` met an empty compile cache when `cold` is
     true. `kernels` are the attention kernels that one profiled call ran, once a run, and `density`
-    the share of all causal pairs that it looked at, for variants that leave some out. Rounds are
+    the share of all causal pairs that it looked at, for variants that leave some out; `chose` is
+    the variant that one that chooses handed the work to. Rounds are
     shared only with times of the same `race`.
 
     `disturbed` counts turns that were repeated because other processes kept the lane's threads
@@ -139,6 +140,7 @@ class Time(_Line, frozen=True, tag="time"):
     steps: int = 0
     recompilations: int = 0
     density: float | None = None
+    chose: str | None = None
 
     def __post_init__(self) -> None:
         if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):

@@ -1,6 +1,8 @@
-"""What holds for every test: one marked gpu is skipped where there is none, NVML can be faked."""
+"""What holds for every test: gpu marks, a faked NVML, and no selection but the test's own."""
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pynvml
 import pytest
@@ -18,6 +20,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="needs a gpu, and torch can use none here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give all tests, and the processes that they start, an empty cache in place of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+class Folders(NamedTuple):
+    """Where selections are looked for."""
+
+    of_user: Path
+    committed: Path
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
+    """Give two folders that don't exist yet, to a process that has read and said nothing so far."""
+    from tests.variants.selections import forget
+    from variants import selection
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(selection, "COMMITTED", tmp_path / "committed")
+    forget()
+    yield Folders(selection.of_user(), tmp_path / "committed")
+    forget()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from variants import auto
 from variants.catalog import CATALOG, Variant
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
@@ -24,7 +25,7 @@ def alibi_attention(
     slopes: Tensor | None = None,
     causal: bool = True,
     scale: float | None = None,
-    variant: str = "flex",
+    variant: str = "auto",
 ) -> Tensor:
     """Return softmax(scale * q k^T - slope |i - j|) v, [batch, heads, q_len, head_dim] like q.
 
@@ -32,7 +33,8 @@ def alibi_attention(
     floating dtype and device; query row r stands at position r + kv_len - q_len. `slopes` [heads]
     are positive float32, and by default the standard rule's for that head count; `scale` is
     positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
-    call of that shape, the last 128 of them.
+    call of that shape, the last 128 of them. `variant` "auto" is the one that was measured to be
+    fastest for the shape on this device (variants.auto).
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
     torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA
@@ -41,17 +43,47 @@ def alibi_attention(
     Raises ValueError for tensors that don't fit together, and variants.problem.Unsupported where
     the variant can't do this, with what would help.
     """
+    q, k, v = _as_autocast(q, k, v)
+    slopes = _checked(q, k, v, slopes, causal, scale)
+    attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
+    with torch.autocast(q.device.type, enabled=False):
+        return attention(q, k, v, slopes)
+
+
+def variant_for(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    slopes: Tensor | None = None,
+    causal: bool = True,
+    scale: float | None = None,
+) -> str:
+    """Return the name of the variant that `alibi_attention` with "auto" uses for such tensors.
+
+    Takes and raises what that does.
+    """
+    q, k, v = _as_autocast(q, k, v)
+    slopes = _checked(q, k, v, slopes, causal, scale)
+    return auto.chosen(_spec(q, k, v, slopes, causal, scale))
+
+
+def _as_autocast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     kind = q.device.type
-    if torch.is_autocast_enabled(kind):
-        narrow = torch.get_autocast_dtype(kind)
-        q, k, v = (tensor.to(narrow) for tensor in (q, k, v))
+    if not torch.is_autocast_enabled(kind):
+        return q, k, v
+    narrow = torch.get_autocast_dtype(kind)
+    return tuple(tensor.to(narrow) for tensor in (q, k, v))
+
+
+def _checked(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool, scale: float | None
+) -> Tensor:
+    """Return the slopes, the standard ones without any. Raises ValueError for what can't be."""
     _check(q, k, v, slopes, causal)
     if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
         raise ValueError(f"scale {scale}: give a number over 0")
-    slopes = _standard_slopes(q.shape[1], q.device) if slopes is None else slopes
-    attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
-    with torch.autocast(kind, enabled=False):
-        return attention(q, k, v, slopes)
+    return _standard_slopes(q.shape[1], q.device) if slopes is None else slopes
 
 
 def _spec(

@@ -1,4 +1,7 @@
-"""The catalog of variants, in the order in which lists show them. Imports none of them."""
+"""The catalog of variants, the simplest first, because a tie goes to the simpler one.
+
+Lists show them in this order. Imports none of them.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,15 +27,12 @@ class Variant(NamedTuple):
 
 
 BASELINE = Variant("no_bias", "variants.no_bias", answers="no_bias")
+AUTO = Variant("auto", "variants.auto")
 
 CATALOG = (
     BASELINE,
     Variant("rope", "variants.rope", answers="rope", device="none"),
     Variant("eager", "variants.eager"),
-    Variant("compile", "variants.compile"),
-    Variant("compile_autotune", "variants.compile", options={"search": "autotune"}, device="none"),
-    Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
-    Variant("flex", "variants.flex"),
     Variant("sdpa_mask", "variants.sdpa_mask", device="cpu"),
     Variant(
         "sdpa_mask_efficient", "variants.sdpa_mask", options={"backend": "efficient"}, device="cuda"
@@ -40,10 +40,17 @@ CATALOG = (
     Variant("sdpa_mask_cudnn", "variants.sdpa_mask", options={"backend": "cudnn"}, device="cuda"),
     Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
     Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
-    Variant("flex_window", "variants.flex_window", device="cuda"),
-    Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
     Variant("sdpa_folded", "variants.sdpa_folded", device="cuda"),
+    Variant("flex", "variants.flex"),
+    Variant("compile", "variants.compile"),
+    Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
+    Variant("compile_autotune", "variants.compile", options={"search": "autotune"}, device="none"),
+    Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
+    Variant("flex_window", "variants.flex_window", device="cuda"),
+    AUTO,
 )
+
+ALIBI = tuple(variant.name for variant in CATALOG if variant.answers == "alibi")
 
 
 def on(device: str) -> tuple[Variant, ...]:

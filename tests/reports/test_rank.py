@@ -101,3 +101,12 @@ def test_without_a_baseline_variants_of_different_heats_are_not_tied() -> None:
         *(Heat(n, 10 * n + (m == "eager"), {m: 2.0}) for n in (1, 2, 3) for m in ("eager", "flex"))
     )
     assert not any(row.tied for row in rows.values())
+
+
+def test_auto_has_no_rank_of_its_own_and_takes_none_away() -> None:
+    rows = rows_of(
+        *(Heat(number, 0, {"no_bias": 1.0, "auto": 1.5, "eager": 1.6}) for number in (1, 2, 3))
+    )
+    assert (rows["auto"].rank, rows["auto"].break_even_calls) == (None, None)
+    assert rows["eager"].rank == 1
+    assert rows["auto"].vs_no_bias == pytest.approx(1.5)

@@ -124,6 +124,15 @@ def test_what_a_variant_left_out_is_told_with_the_share_that_it_looked_at() -> N
     assert table("simple", file).count("looked at") == 1
 
 
+def test_auto_says_whom_it_chose_in_place_of_a_rank() -> None:
+    case = a_case()
+    chose = msgspec.structs.replace(a_time(case, "auto", 2.0), chose="flex")
+    plan = a_plan(case, variants=("flex", "auto"))
+    text = table("simple", results(a_machine(plan), *measured(case, "flex", 2.0), chose))
+    assert re.search(r"auto .* chose flex$", text, re.MULTILINE)
+    assert "forward  flex" in text.partition("fastest that agrees")[2]
+
+
 def test_reasons_are_a_list_in_github_format() -> None:
     file = results(a_machine(), a_fault(a_case(), "eager"))
     assert "\n- eager unsupported" in table("github", file)

@@ -30,8 +30,8 @@ from variants.problem import Unsupported
         ({"scale": -1.0}, "scale -1.0: give a number over 0"),
         ({"scale": float("nan")}, "scale nan: give a number over 0"),
         ({"scale": float("inf")}, "scale inf: give a number over 0"),
-        ({"variant": "no_bias"}, "variant 'no_bias': there are eager, compile"),
-        ({"variant": "flx"}, "variant 'flx': there are eager, compile"),
+        ({"variant": "no_bias"}, "variant 'no_bias': there are eager, sdpa_mask"),
+        ({"variant": "flx"}, "variant 'flx': there are eager, sdpa_mask"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_both_sides(

@@ -48,24 +48,26 @@ def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
     assert names == [
         "no_bias",
         "eager",
-        "compile",
-        "flex",
         "sdpa_mask",
         "sdpa_key",
+        "flex",
+        "compile",
         "sdpa_window",
+        "auto",
     ]
 
 
 def test_on_cuda_each_backend_that_takes_a_mask_is_measured_by_itself() -> None:
     forced = ["sdpa_mask_efficient", "sdpa_mask_cudnn", "sdpa_mask_math"]
     names = [variant.name for variant in on("cuda")]
-    assert names == ["no_bias", "eager", "compile", "flex", *forced, "flex_window", "sdpa_folded"]
+    others = ["sdpa_folded", "flex", "compile", "flex_window", "auto"]
+    assert names == ["no_bias", "eager", *forced, *others]
 
 
 def test_every_other_variant_says_that_it_is_measured_only_where_it_is_named() -> None:
     somewhere = [*on("cpu"), *on("cuda")]
     others = [variant for variant in CATALOG if variant not in somewhere]
-    assert [variant.name for variant in others] == ["rope", "compile_autotune", "compile_dynamic"]
+    assert [variant.name for variant in others] == ["rope", "compile_dynamic", "compile_autotune"]
     assert {variant.device for variant in others} == {"none"}
 
 

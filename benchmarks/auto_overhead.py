@@ -1,0 +1,76 @@
+"""What choosing costs: a call through alibi_attention's "auto" beside the variant that it chose.
+
+    python benchmarks/auto_overhead.py
+
+Both make the same call on a shape so small that what is around it shows; they take turns, and the
+median of the paired differences is told. The first call for a shape reads selections (once a
+process), picks and prepares; a step of decode meets a new shape each time.
+"""
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from suite.case import Case
+from suite.inputs import draw, spec_of
+from variants import auto
+from variants.attention import alibi_attention
+from variants.catalog import CATALOG
+
+ROUNDS, CALLS = 60, 300
+SHORT = Case(heads=1, kv_heads=1, head_dim=64, q_len=16, kv_len=16, dtype="bfloat16")
+
+
+def main() -> None:
+    """Print the overhead of a call for a known shape, of the first, and of a step of decode."""
+    inputs, spec = (
+        draw(SHORT, 0, "before", torch.device("cpu")),
+        spec_of(SHORT, torch.device("cpu")),
+    )
+    tensors = inputs.q, inputs.k, inputs.v
+    with torch.no_grad():
+        first_us = _once_us(lambda: alibi_attention(*tensors))
+        name = auto.chosen(spec)
+        line = next(one for one in CATALOG if one.name == name)
+        chosen = importlib.import_module(line.module).prepare(spec, **line.options)
+        known_us = _difference_us(
+            lambda: alibi_attention(*tensors), lambda: chosen(*tensors, inputs.slopes)
+        )
+        print(f"auto chose {name} for {SHORT.id}")
+        print(f"first call of the process: {first_us / 1000:.1f} ms")
+        print(f"a call for a known shape: {known_us:.1f} us more than {name} itself")
+        print(f"a call for a new shape: {_new_shape_us(tensors):.0f} us in all, in steps of decode")
+
+
+def _once_us(call: Callable[[], object]) -> float:
+    began = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - began) / 1000
+
+
+def _difference_us(one: Callable[[], object], other: Callable[[], object]) -> float:
+    differences = [_each_us(one) - _each_us(other) for _ in range(ROUNDS)]
+    return statistics.median(differences)
+
+
+def _each_us(call: Callable[[], object]) -> float:
+    began = time.perf_counter_ns()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter_ns() - began) / CALLS / 1000
+
+
+def _new_shape_us(tensors: tuple[Tensor, ...]) -> float:
+    q, k, v = tensors
+    cache = [torch.cat([part] * 32, dim=2) for part in (k, v)]  # 512 keys
+    steps = [(q[:, :, -1:], *(part[:, :, :length] for part in cache)) for length in range(300, 500)]
+    return statistics.median(_once_us(partial(alibi_attention, *own)) for own in steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The order of variants that `auto` is advised to try for a spec, on this process's device."""
+
+import logging
+from functools import lru_cache
+
+import torch
+
+from variants import cuda_driver
+from variants.hardware import this_cpu, this_gpu
+from variants.known import Here, Known, known
+from variants.pick import Answer, pick, static_order
+from variants.problem import Spec
+from variants.question import command, problem_of
+from variants.selection import found
+from variants.software import beneath
+
+_LOG = logging.getLogger("alibi_bench")
+_SAID = {
+    "static": "no selection for this device",
+    "stale": "the selection of this device is stale",
+    "architecture": "no selection for this device, one of its kin is used",
+}
+
+
+def order(spec: Spec) -> tuple[str, ...]:
+    """Return the names to try: what a selection ranks, then the fixed order.
+
+    Selections are read at the first call for a device. That none was made for it, or that it is
+    stale, is logged once as a warning of `alibi_bench`, with the command that would measure.
+    """
+    problem = problem_of(spec)
+    fixed = static_order(spec.device.type, problem)
+    about = about_device(spec.device, torch.get_num_threads())
+    if about is None:
+        return fixed
+    answer = pick(problem, about)
+    if answer.ground in _SAID:
+        _say_once(spec.device, answer)
+    ranked = [expected.variant for expected in answer.ranking]
+    return tuple(dict.fromkeys([*ranked, *fixed]))
+
+
+@lru_cache(maxsize=64)
+def about_device(device: torch.device, threads: int) -> Known | None:
+    """Return what is known of a device, read once; None for one that can't be told from others."""
+    try:
+        if device.type == "cpu":
+            here = Here(this_cpu(), beneath(this_cpu()), threads)
+        else:
+            gpu = this_gpu(cuda_driver.devices()[device.index or 0])
+            here = Here(gpu, beneath(gpu), gpu.cores)
+    except (OSError, cuda_driver.NoCuda):
+        return None
+    selections, refused = found(here.hardware.key)
+    for line in refused:
+        _LOG.warning("selection refused: %s", line)
+    return known(here, selections)
+
+
+_said: set[tuple[torch.device, str]] = set()
+
+
+def _say_once(device: torch.device, answer: Answer) -> None:
+    if (device, answer.ground) not in _said:
+        _said.add((device, answer.ground))
+        _LOG.warning(
+            "%s: auto takes %s (%s). To measure here: %s",
+            _SAID[answer.ground],
+            answer.variant,
+            answer.provenance,
+            command(answer.problem, str(device)),
+        )

@@ -1,0 +1,144 @@
+"""What each variant is expected to cost at a length, from what was measured around it.
+
+Between two lengths a variant's score, time and memory are straight lines in log(figure) over
+log(length); the variant is the one with the lowest score there.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from variants.likeness import growth
+from variants.selection import Candidate, Choice
+
+
+class Expected(NamedTuple):
+    """What a variant is expected to cost; `low_ms` and `high_ms` are None without intervals."""
+
+    variant: str
+    score: float
+    time_ms: float
+    low_ms: float | None
+    high_ms: float | None
+
+
+class Estimate(NamedTuple):
+    """The candidates at a length, the chosen one first, and how far that can be trusted.
+
+    `kind` says where the length lies among those measured. `regret_at_most` is how much slower
+    than the fastest the chosen one may be, as a share: at the worse of the two ends, by their
+    intervals. It holds between them if the ratio of two variants moves one way there.
+    """
+
+    kind: Literal["exact", "interpolated", "extrapolated"]
+    lengths: tuple[int, ...]
+    ranking: list[Expected]
+    regret_at_most: float | None
+
+
+def estimated(family: Sequence[Choice], length: int, max_bytes: int | None) -> Estimate | None:
+    """Return the estimate at a length of one family, whose choices come by rising length.
+
+    None where no variant was measured at both ends, or keeps `max_bytes`.
+    """
+    ends = _ends(family, length)
+    lengths = tuple(end.problem.kv_len for end in ends)
+    if lengths == (length,):
+        return Estimate("exact", lengths, _as_chosen(ends[0]), _regret(ends, ends[0].variant))
+    power = growth(ends[0].problem)
+    # A variant that lacks one of the ends disagreed there, or did not fit.
+    at_ends = [own for name in _names(ends[-1]) if len(own := _own(ends, name)) == len(ends)]
+    ranking = sorted(
+        (
+            _line(own, lengths, length, power)
+            for own in at_ends
+            if max_bytes is None or _bytes(own, lengths, length, power) <= max_bytes
+        ),
+        key=lambda one: one.score,
+    )
+    if not ranking:
+        return None
+    if lengths[0] <= length <= lengths[-1]:
+        return Estimate("interpolated", lengths, ranking, _regret(ends, ranking[0].variant))
+    return Estimate("extrapolated", lengths, ranking, None)
+
+
+def scaled(expected: Expected, factor: float) -> Expected:
+    """Return what is expected where there is so many times the work."""
+    low, high = expected.low_ms, expected.high_ms
+    return Expected(
+        expected.variant,
+        expected.score * factor,
+        expected.time_ms * factor,
+        None if low is None else low * factor,
+        None if high is None else high * factor,
+    )
+
+
+def _ends(family: Sequence[Choice], length: int) -> Sequence[Choice]:
+    """Return the choices at a length, around it, or the nearest two on its one side."""
+    shorter = [one for one in family if one.problem.kv_len <= length]
+    longer = [one for one in family if one.problem.kv_len > length]
+    if shorter and (shorter[-1].problem.kv_len == length or longer):
+        return shorter[-1:] if shorter[-1].problem.kv_len == length else (shorter[-1], longer[0])
+    return shorter[-2:] or longer[:2]
+
+
+def _names(end: Choice) -> list[str]:
+    return [one.variant for one in end.candidates]
+
+
+def _own(ends: Sequence[Choice], variant: str) -> list[Candidate]:
+    return [one for end in ends for one in end.candidates if one.variant == variant]
+
+
+def _as_chosen(choice: Choice) -> list[Expected]:
+    first = sorted(choice.candidates, key=lambda one: one.variant != choice.variant)
+    return [_point(one) for one in first]
+
+
+def _point(one: Candidate) -> Expected:
+    low, high = one.time_ci_ms or (None, None)
+    return Expected(one.variant, one.score, one.time_ms, low, high)
+
+
+def _line(own: Sequence[Candidate], lengths: Sequence[int], length: int, power: float) -> Expected:
+    def at(values: Sequence[float]) -> float:
+        return _through(values, lengths, length, power)
+
+    intervals = [one.time_ci_ms for one in own if one.time_ci_ms is not None]
+    known = len(intervals) == len(own) and lengths[0] <= length <= lengths[-1]
+    return Expected(
+        own[0].variant,
+        at([one.score for one in own]),
+        at([one.time_ms for one in own]),
+        at([low for low, _ in intervals]) if known else None,
+        at([high for _, high in intervals]) if known else None,
+    )
+
+
+def _bytes(own: Sequence[Candidate], lengths: Sequence[int], length: int, power: float) -> float:
+    """Return the bytes at a length; without end where one of the ends was not weighed."""
+    weights = [float(max(1, one.bytes)) for one in own if one.bytes is not None]
+    whole = len(weights) == len(own)
+    return _through(weights, lengths, length, power) if whole else math.inf
+
+
+def _through(values: Sequence[float], lengths: Sequence[int], length: int, power: float) -> float:
+    """Return the value at a length on the line through two points, or of `power` through one."""
+    if len(values) == 2:
+        power = math.log(values[1] / values[0]) / math.log(lengths[1] / lengths[0])
+    return float(values[0] * (length / lengths[0]) ** power)
+
+
+def _regret(ends: Sequence[Choice], variant: str) -> float | None:
+    """Return the worst over the ends of what may be lost to any other, by paired intervals."""
+    losses = [0.0]
+    for end in ends:
+        intervals = {one.variant: one.over_first_ci for one in end.candidates}
+        own = intervals.pop(variant)
+        for other in intervals.values():
+            if own is None or other is None:
+                return None
+            losses.append(own[1] / other[0] - 1)
+    return max(losses)

@@ -1,0 +1,61 @@
+"""What is known of a device: selections sorted by what they are to it, and indexed by family."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from variants.hardware import Hardware
+from variants.likeness import Family, are_akin, family_of
+from variants.selection import Choice, Selection
+
+
+class Here(NamedTuple):
+    """Where the answer is wanted: the device, the versions of what computes, and host threads."""
+
+    hardware: Hardware
+    software: dict[str, str]
+    threads: int
+
+
+class Indexed(NamedTuple):
+    """A selection with its choices by family, each family's by rising length."""
+
+    selection: Selection
+    families: dict[Family, list[Choice]]
+
+
+class Known(NamedTuple):
+    """What is known of a device: its own selections, those that are stale, and of its kin."""
+
+    here: Here
+    current: list[Indexed]
+    stale: list[Indexed]
+    akin: list[Indexed]
+
+
+def known(here: Here, selections: Iterable[Selection]) -> Known:
+    """Sort selections by what they are to a device; those that come first are preferred."""
+    current, stale, akin = [], [], []
+    for selection in selections:
+        if selection.hardware.key != here.hardware.key:
+            if are_akin(selection.hardware, here.hardware):
+                akin.append(_indexed(selection))
+        elif changes(selection, here):
+            stale.append(_indexed(selection))
+        else:
+            current.append(_indexed(selection))
+    return Known(here, current, stale, akin)
+
+
+def changes(selection: Selection, here: Here) -> list[str]:
+    """Return what makes a selection of this device stale, a phrase for each."""
+    names = sorted({*selection.software, *here.software})
+    pairs = [(n, selection.software.get(n, "none"), here.software.get(n, "none")) for n in names]
+    pairs.append(("threads", str(selection.threads), str(here.threads)))
+    return [f"{name} {then} and not {now}" for name, then, now in pairs if then != now]
+
+
+def _indexed(selection: Selection) -> Indexed:
+    families: dict[Family, list[Choice]] = {}
+    for choice in sorted(selection.choices, key=lambda one: one.problem.kv_len):
+        families.setdefault(family_of(choice.problem), []).append(choice)
+    return Indexed(selection, families)

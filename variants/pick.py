@@ -1,0 +1,137 @@
+"""Which variant to use for a problem on a device, and on what ground; imports no torch.
+
+Looked for in this order, and the answer says where it was found:
+
+    exact          this device and software measured this very problem
+    interpolated   they measured the like at a shorter and at a longer length
+    extrapolated   at shorter lengths only, or at longer ones only
+    stale          this device measured it with other software or threads
+    alike          this device measured another shape of the same dtype and mode
+    architecture   another device of the same architecture measured it
+    static         nobody did: a fixed order, whose variants are tried one after another
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from variants.expected import Estimate, Expected, estimated, scaled
+from variants.hardware import Gpu
+from variants.known import Here, Indexed, Known, changes
+from variants.likeness import distance, family_of, regime_of, work
+from variants.selection import Objective, Problem, Selection
+
+Ground = Literal[
+    "exact", "interpolated", "extrapolated", "stale", "alike", "architecture", "static"
+]
+
+_ON_CUDA = ("flex", "sdpa_mask_efficient", "compile", "sdpa_mask_math", "eager")
+_ON_CPU = ("sdpa_mask", "flex", "eager")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The variant to use for a problem, and how far that can be trusted.
+
+    `ranking` are the candidates, the chosen one first, then by score. `regret_at_most` is how much
+    slower than the fastest it may be, as a share; None where nothing bounds it.
+    """
+
+    problem: Problem
+    variant: str
+    ground: Ground
+    provenance: str
+    objective: Objective = "eager"
+    ranking: tuple[Expected, ...] = ()
+    regret_at_most: float | None = None
+
+
+_Found = tuple[Estimate, str]
+_Search = Callable[[Problem, Indexed], _Found | None]
+
+
+def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
+    """Return what is tried, one after another, where nothing was measured.
+
+    On CUDA, where nothing has been seen yet, torch's own way to a bias comes first. On a CPU
+    `sdpa_key` costs least, but loses digits in float32 and takes no chunk; `sdpa_window` does.
+    """
+    if kind != "cpu":
+        return _ON_CUDA
+    if not problem.causal:
+        return _ON_CPU
+    is_chunk = 1 < problem.q_len < problem.kv_len
+    first = "sdpa_window" if is_chunk or problem.dtype == "float32" else "sdpa_key"
+    return (first, *_ON_CPU)
+
+
+def pick(problem: Problem, known: Known) -> Answer:
+    """Return the answer for a problem from what is known."""
+    here = known.here
+    searches: Sequence[tuple[Ground | None, list[Indexed], _Search]] = (
+        (None, known.current, _same_shape),
+        ("stale", known.stale, _same_shape),
+        ("alike", known.current, _other_shape),
+        ("stale", known.stale, _other_shape),
+        ("architecture", known.akin, _same_shape),
+        ("architecture", known.akin, _other_shape),
+    )
+    for ground, places, search in searches:
+        for place in places:
+            if found := search(problem, place):
+                return _answer(problem, ground, place.selection, found, here)
+    kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
+    order = static_order(kind, problem)
+    words = f"nothing like it was measured: the first that can of {', '.join(order)}"
+    return Answer(problem, order[0], "static", words)
+
+
+def _same_shape(problem: Problem, place: Indexed) -> _Found | None:
+    family = place.families.get(family_of(problem))
+    if family is None:
+        return None
+    estimate = estimated(family, problem.kv_len, place.selection.max_memory_bytes)
+    return estimate and (estimate, f"{_lengths(estimate)} measured")
+
+
+def _other_shape(problem: Problem, place: Indexed) -> _Found | None:
+    """Look in the nearest shape's family, whose times are scaled by its work."""
+    regime = regime_of(problem)
+    others = [own for own in place.families.values() if regime_of(own[0].problem) == regime]
+    if not others:
+        return None
+    family = min(others, key=lambda own: distance(own[0].problem, problem))
+    estimate = estimated(family, problem.kv_len, place.selection.max_memory_bytes)
+    if estimate is None:
+        return None
+    other = family[0].problem
+    factor = work(problem) / work(other)
+    ranking = [scaled(one, factor) for one in estimate.ranking]
+    shape = f"{other.batch} x {other.heads} heads of {other.head_dim}"
+    words = f"scaled from {shape}, {_lengths(estimate)} measured"
+    return estimate._replace(ranking=ranking, regret_at_most=None), words
+
+
+def _lengths(estimate: Estimate) -> str:
+    return f"{' and '.join(map(str, estimate.lengths))} keys"
+
+
+def _answer(
+    problem: Problem, ground: Ground | None, selection: Selection, found: _Found, here: Here
+) -> Answer:
+    estimate, words = found
+    versions = ", ".join(f"{name} {v}" for name, v in selection.software.items() if v != "absent")
+    words += f" on {selection.hardware.name}, {versions}, {selection.threads} threads"
+    words += f", {max(selection.measured, default='at a time unknown')}"
+    if ground == "stale":
+        words += f"; stale: {'; '.join(changes(selection, here))}"
+    proven = ground is None and selection.objective == "eager"
+    return Answer(
+        problem,
+        estimate.ranking[0].variant,
+        ground or estimate.kind,
+        words,
+        selection.objective,
+        tuple(estimate.ranking),
+        estimate.regret_at_most if proven else None,
+    )
