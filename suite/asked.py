@@ -54,6 +54,18 @@ def share(option: str, text: str) -> float:
     return value
 
 
+def size(option: str, text: str) -> int:
+    """Read a size such as 512MiB, in bytes. Raises BadRequest for anything else."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+    try:
+        value = int(float(text[:-3]) * units[text[-3:]])
+    except (ValueError, KeyError, OverflowError):
+        value = 0
+    if not 0 < value <= 1 << 50:
+        raise BadRequest(f"{option} {text}: give a size such as 512MiB or 2GiB")
+    return value
+
+
 def pairs(number: int) -> int:
     """Return a number of pairs. Raises BadRequest below what statistics can use."""
     if not LEAST_PAIRS <= number <= MOST_PAIRS:

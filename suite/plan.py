@@ -12,7 +12,7 @@ from suite.fingerprint import differences
 from suite.models import UnreadableModels, built_in, read
 from suite.record import Machine, Plan
 from suite.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
-from variants.catalog import BASELINE, CATALOG, Variant, on
+from variants.catalog import AUTO, BASELINE, CATALOG, Variant, on
 
 
 def plan(
@@ -143,6 +143,20 @@ def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
     gone = [one.name for one in base if one.name not in known and one.device in ("any", kind)]
     names = [name for name in (*whole.variants, *gone) if name != BASELINE.name]
     return msgspec.structs.replace(whole, variants=tuple(names), passes=1)
+
+
+def without(whole: Plan, variant: Variant) -> Plan:
+    """Return a plan that leaves a variant out."""
+    return msgspec.structs.replace(
+        whole, variants=tuple(name for name in whole.variants if name != variant.name)
+    )
+
+
+def of_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:
+    """Return a plan of cases, in every variant but `auto` of plans that are alike otherwise."""
+    named = {name for one in like for name in one.variants}
+    names = tuple(variant.name for variant in CATALOG if variant.name in named)
+    return without(msgspec.structs.replace(like[0], cases=tuple(cases), variants=names), AUTO)
 
 
 def check_resumable(before: Machine, now: Machine) -> None:

@@ -333,7 +333,16 @@ def test_list_shows_variants_and_sweeps() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["table", "FILE"], ["list", "variants"], ["run", "--lengths", "0"]]
+    "words",
+    [
+        ["--help"],
+        ["table", "FILE"],
+        ["list", "variants"],
+        ["run", "--lengths", "0"],
+        ["choose", "FILE"],
+        ["best", "--length", "512"],
+        ["regret", "FILE"],
+    ],
 )
 def test_what_measures_nothing_imports_no_torch(words: list[str], file: Path) -> None:
     given = [str(file) if word == "FILE" else word for word in words]

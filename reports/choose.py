@@ -1,0 +1,157 @@
+"""From results to a selection: the variant for each problem, by an objective and within limits."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from reports.candidates import Rules, candidates_of, why_none
+from reports.cells import Group, cells_of, groups, times_of
+from reports.contest import Contest, decided
+from suite.asked import BadRequest
+from suite.case import Case
+from suite.record import Machine
+from suite.store import NotWritten, Results
+from variants.selection import BadSelection, Choice, Problem, Selection, read
+from variants.software import with_driver
+
+
+class Chosen(NamedTuple):
+    """A selection, and a line for each problem for which nothing could be chosen."""
+
+    selection: Selection
+    left_out: list[str]
+
+
+def choose(files: Sequence[Results], rules: Rules, before: Selection | None = None) -> Chosen:
+    """Choose for every problem of results files of one device, software and policy.
+
+    `before` has the incumbents; what it chose for other problems is kept if it was measured and
+    chosen alike. Raises BadRequest for files that don't belong together, or without a candidate.
+    """
+    group = _only_group(files)
+    incumbents = _incumbents(before, rules)
+    choices, left_out = [], []
+    times = {
+        case.id: {name: times_of(passes) for name, passes in own.items()}
+        for case, own in cells_of(files).items()
+    }
+    for case in cells_of(files):
+        if case.seq_lens:
+            continue
+        rows = [row for row in group.rows if row.case == case.id]
+        candidates = candidates_of(rows, rules)
+        if candidates:
+            contest = Contest(candidates, times[case.id], rules.objective)
+            choices.append(decided(problem_of(case), contest, incumbents.get(problem_of(case))))
+        else:
+            left_out.append(f"{case.id}: {why_none(rows, rules)}")
+    if not choices:
+        raise BadRequest(f"choose: no problem has a candidate; {'; '.join(left_out[:3])}")
+    return Chosen(_with_kept(_selection(group.machine, files, rules, choices), before), left_out)
+
+
+def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
+    """Return the first selection that there is, and a line for each that was refused."""
+    refused: list[str] = []
+    for path in paths:
+        if path.exists():
+            try:
+                return read(path), refused
+            except BadSelection as error:
+                refused.append(str(error))
+    return None, refused
+
+
+def write(path: Path, selection: Selection) -> None:
+    """Put a selection in place of the file at once, so that nobody ever reads half of one.
+
+    Raises NotWritten where it can't be written.
+    """
+    text = msgspec.json.format(msgspec.json.encode(selection), indent=1) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).chmod(0o644)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink()
+                raise
+    except OSError as error:
+        raise NotWritten(f"{path}: {error.strerror or error}; name another --out") from None
+
+
+def problem_of(case: Case) -> Problem:
+    """Return a case as selections know it."""
+    values = msgspec.structs.asdict(case)
+    return Problem(**{name: values[name] for name in Problem.__struct_fields__})
+
+
+def _only_group(files: Sequence[Results]) -> Group:
+    found = groups(files)
+    if len(found) > 1:
+        machines = " and ".join(
+            f"{one.machine.hardware.key} with torch {one.machine.software.get('torch', 'absent')}"
+            for one in found
+        )
+        raise BadRequest(f"choose: {machines} are no one device, software and policy: name one's")
+    return found[0]
+
+
+def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
+    if before is None or before.objective != rules.objective:
+        return {}
+    return {choice.problem: choice.variant for choice in before.choices}
+
+
+def _selection(
+    machine: Machine, files: Sequence[Results], rules: Rules, choices: Sequence[Choice]
+) -> Selection:
+    policy = machine.policy
+    driver = machine.circumstances.gpu.get("driver", "unknown")
+    return Selection(
+        schema=1,
+        hardware=machine.hardware,
+        software=with_driver(machine.software, None if driver == "unknown" else driver),
+        threads=policy.threads,
+        policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
+        objective=rules.objective,
+        max_memory_bytes=rules.max_memory_bytes,
+        max_error=rules.max_error,
+        measured=tuple(sorted({_run(file.machine) for file in files})),
+        choices=tuple(choices),
+    )
+
+
+def _run(machine: Machine) -> str:
+    commit = machine.circumstances.commit[:12]
+    return f"{machine.started} of {commit}{'+' if machine.circumstances.uncommitted else ''}"
+
+
+def _with_kept(new: Selection, before: Selection | None) -> Selection:
+    """Return a selection with what was chosen before for other problems, measured alike."""
+    alike = (
+        "hardware",
+        "software",
+        "threads",
+        "policy",
+        "objective",
+        "max_memory_bytes",
+        "max_error",
+    )
+    if before is None or any(getattr(before, name) != getattr(new, name) for name in alike):
+        return new
+    chosen = {choice.problem for choice in new.choices}
+    kept = [choice for choice in before.choices if choice.problem not in chosen]
+    return msgspec.structs.replace(
+        new,
+        choices=(*kept, *new.choices),
+        measured=tuple(sorted({*(before.measured if kept else ()), *new.measured})),
+    )

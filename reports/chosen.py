@@ -1,0 +1,102 @@
+"""What was chosen and what is advised, for people and for programs."""
+
+from collections.abc import Sequence
+
+import msgspec
+from tabulate import tabulate
+
+from reports.columns import significant
+from variants.expected import Expected
+from variants.pick import Answer
+from variants.selection import Choice, Problem, Selection
+
+
+def selection_table(selection: Selection) -> str:
+    """Return a line for each choice: what for, what, how long it takes, and why."""
+    lines = [
+        (
+            *described(choice.problem),
+            choice.variant,
+            significant(_candidate_ms(choice)),
+            choice.why,
+        )
+        for choice in selection.choices
+    ]
+    headers = ("shape", "length", "dtype", "mode", "chosen", "ms", "why")
+    return tabulate(lines, headers, disable_numparse=True)
+
+
+def answers(found: Sequence[Answer], form: str, *, explain: bool) -> str:
+    """Return answers as text, or as a JSON list with everything."""
+    if form == "json":
+        return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return "\n\n".join(_answer(answer, explain=explain) for answer in found)
+
+
+def _answer(answer: Answer, *, explain: bool) -> str:
+    shape, length, dtype, mode = described(answer.problem)
+    lines = [f"{answer.variant}", f"  for {shape}, {length} keys, {dtype}, {mode}"]
+    if answer.ranking:
+        lines.append(f"  expected {_time(answer.ranking[0])}")
+        lines.append(f"  runner-up {_runner_up(answer)}")
+    lines.append(f"  regret {_regret(answer)}")
+    objective = "" if answer.objective == "eager" else f", by {answer.objective}"
+    lines.append(f"  {answer.ground}{objective}: {answer.provenance}")
+    if explain and answer.ranking:
+        lines.append(f"\n{_ranking(answer.ranking)}")
+    return "\n".join(lines)
+
+
+def _runner_up(answer: Answer) -> str:
+    if len(answer.ranking) < 2:
+        return "none: nothing else agrees and keeps the limits"
+    first, second = answer.ranking[:2]
+    return f"{second.variant}, {second.score / first.score:.2f}x, {_time(second)}"
+
+
+def _regret(answer: Answer) -> str:
+    if answer.regret_at_most is None:
+        return "not bounded: it was not measured around here with intervals"
+    return f"at most {answer.regret_at_most:.1%} over the fastest, by the intervals measured"
+
+
+def _ranking(ranking: Sequence[Expected]) -> str:
+    least = ranking[0].score
+    lines = [
+        (
+            one.variant,
+            significant(one.time_ms),
+            "" if one.low_ms is None else significant(one.low_ms),
+            "" if one.high_ms is None else significant(one.high_ms),
+            f"{one.score / least:.2f}x",
+        )
+        for one in ranking
+    ]
+    return tabulate(lines, ("variant", "ms", "low", "high", "to chosen"), disable_numparse=True)
+
+
+def _time(expected: Expected) -> str:
+    told = f"{significant(expected.time_ms)} ms"
+    if expected.low_ms is None or expected.high_ms is None:
+        return told
+    return f"{told} ({significant(expected.low_ms)} to {significant(expected.high_ms)})"
+
+
+def _candidate_ms(choice: Choice) -> float:
+    return next(one.time_ms for one in choice.candidates if one.variant == choice.variant)
+
+
+def described(problem: Problem) -> tuple[str, str, str, str]:
+    """Return shape, length, dtype and mode in words; what is usual is left out."""
+    shape = f"{problem.batch} x {problem.heads} heads of {problem.head_dim}"
+    if problem.kv_heads != problem.heads:
+        shape += f" ({problem.kv_heads} kv)"
+    shape += "" if problem.causal else ", bidirectional"
+    shape += f", bias max {problem.bias_max:g}" if problem.bias_max != 8 else ""
+    shape += ", slopes over sqrt(d)" if problem.slope_scale != "1" else ""
+    shape += f", scale {problem.scale}" if problem.scale != "1/sqrt(d)" else ""
+    shape += f", {problem.layout}" if problem.layout != "bhnd" else ""
+    shape += f", logit scale {problem.logit_scale:g}" if problem.logit_scale != 1 else ""
+    square = problem.q_len == problem.kv_len
+    length = str(problem.kv_len) if square else f"{problem.q_len} of {problem.kv_len}"
+    return shape, length, problem.dtype, problem.mode

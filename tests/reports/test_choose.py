@@ -1,0 +1,140 @@
+"""From results files to a selection, and to a file that is whole or not there."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reports.candidates import Rules
+from reports.choose import choose, incumbent, problem_of, write
+from suite.asked import BadRequest
+from suite.case import Case
+from suite.store import NotWritten
+from tests.records import a_fault, a_machine
+from tests.reports.tunings import case_of, chosen, tuned, weighed
+from variants.selection import LARGEST_BYTES, Problem, read
+
+TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
+MEBIBYTE = 1 << 20
+
+
+def test_there_is_a_choice_for_every_problem_with_what_it_was_measured_on() -> None:
+    machine = a_machine()
+    selection = chosen(tuned(TIMES, machine=machine)).selection
+    assert [one.problem.kv_len for one in selection.choices] == [512, 1024]
+    assert (selection.hardware, selection.software) == (machine.hardware, machine.software)
+    assert (selection.threads, selection.objective) == (2, "eager")
+    assert selection.measured == (f"{machine.started} of 000000000000",)
+    assert selection.policy["clock"] == "cpu"
+
+
+def test_uncommitted_code_is_marked() -> None:
+    here = a_machine()
+    dirty = msgspec.structs.replace(here.circumstances, uncommitted=True)
+    machine = msgspec.structs.replace(here, circumstances=dirty)
+    assert chosen(tuned(TIMES, machine=machine)).selection.measured[0].endswith("+")
+
+
+def test_a_gpu_s_driver_is_part_of_the_software() -> None:
+    here = a_machine()
+    with_gpu = msgspec.structs.replace(here.circumstances, gpu={"driver": "580.12"})
+    machine = msgspec.structs.replace(here, circumstances=with_gpu)
+    assert chosen(tuned(TIMES, machine=machine)).selection.software["driver"] == "580.12"
+    assert "driver" not in chosen(tuned(TIMES)).selection.software
+
+
+def test_a_problem_has_all_of_a_case_s_values() -> None:
+    case = Case(
+        heads=8,
+        kv_heads=2,
+        head_dim=80,
+        q_len=7,
+        kv_len=9,
+        dtype="float16",
+        batch=3,
+        mode="backward",
+        bias_max=16.0,
+        slope_scale="1/sqrt(d)",
+        scale="1/d",
+        layout="bnhd",
+        logit_scale=2.0,
+    )
+    problem = problem_of(case)
+    assert Case(**msgspec.structs.asdict(problem)) == case
+    assert problem != Problem(heads=8, kv_heads=2, head_dim=80, q_len=7, kv_len=9, dtype="float16")
+
+
+def test_what_takes_too_much_or_errs_too_far_is_left_out() -> None:
+    weights = weighed({"eager": MEBIBYTE, "flex": 5 * MEBIBYTE})
+    file = tuned({"eager": {512: 3.0}, "flex": {512: 2.0}}, *weights)
+    unlimited, limited = (
+        chosen(file, rules=Rules(max_memory_bytes=limit)).selection
+        for limit in (None, 3 * MEBIBYTE)
+    )
+    assert unlimited.choices[0].variant == "flex"
+    assert limited.choices[0].variant == "eager"
+    assert limited.max_memory_bytes == 3 * MEBIBYTE
+    with pytest.raises(BadRequest, match="no variant keeps --max-memory and --max-error"):
+        chosen(file, rules=Rules(max_error=1e-9))
+
+
+def test_a_problem_without_a_candidate_is_told_and_the_others_are_chosen_for() -> None:
+    fault = a_fault(case_of(1024), "eager")
+    found = chosen(tuned({"eager": {512: 3.0, 1024: 9.0}}, fault))
+    assert [one.problem.kv_len for one in found.selection.choices] == [512]
+    assert found.left_out == [f"{case_of(1024).id}: no variant was measured and agrees"]
+
+
+def test_a_time_on_the_device_is_not_to_be_had_of_a_cpu() -> None:
+    with pytest.raises(BadRequest, match="no time on a device, which only a GPU has"):
+        chosen(tuned(TIMES), rules=Rules("graph"))
+
+
+@pytest.mark.parametrize("other", [{"key": "cpu-other"}, {"torch": "2.12.0"}, {"threads": 4}])
+def test_files_that_cannot_be_compared_are_not_chosen_from(other: dict[str, str | int]) -> None:
+    files = [tuned(TIMES), tuned(TIMES, machine=a_machine(**other))]  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="are no one device, software and policy"):
+        choose(files, Rules())
+
+
+def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -> None:
+    before = chosen(tuned({"eager": {256: 1.0}})).selection
+    after = chosen(tuned(TIMES), before=before).selection
+    assert sorted(one.problem.kv_len for one in after.choices) == [256, 512, 1024]
+    elsewhere = tuned(TIMES, machine=a_machine(torch="2.12.0"))
+    assert len(chosen(elsewhere, before=before).selection.choices) == 2
+    assert (
+        len(chosen(tuned(TIMES), before=before, rules=Rules(max_error=1.0)).selection.choices) == 2
+    )
+
+
+def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:
+    selection = chosen(tuned(TIMES)).selection
+    path = tmp_path / "new" / f"{selection.hardware.key}.json"
+    write(path, selection)
+    assert read(path) == selection
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert path.stat().st_size < LARGEST_BYTES
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    selection = chosen(tuned(TIMES)).selection
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotWritten, match="name another --out"):
+        write(tmp_path / "file" / "selection.json", selection)
+    (tmp_path / "taken.json").mkdir()
+    with pytest.raises(NotWritten, match=r"taken\.json"):
+        write(tmp_path / "taken.json", selection)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "taken.json"]
+
+
+def test_the_first_selection_that_can_be_read_is_the_incumbent(tmp_path: Path) -> None:
+    selection = chosen(tuned(TIMES)).selection
+    good, bad = tmp_path / f"{selection.hardware.key}.json", tmp_path / "bad.json"
+    write(good, selection)
+    bad.write_text("{")
+    found, refused = incumbent([tmp_path / "none.json", bad, good])
+    assert found == selection
+    assert len(refused) == 1
+    assert str(bad) in refused[0]
+    assert incumbent([]) == (None, [])

@@ -1,0 +1,57 @@
+"""Invented tunings: results files in which each variant takes so long at each length."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from reports.candidates import Rules
+from reports.choose import Chosen, choose
+from suite.case import Case
+from suite.record import Machine, Record
+from suite.store import Results
+from tests.records import a_case, a_machine, a_memory, a_plan, measured, results
+from variants.selection import Choice, Selection
+
+Times = Mapping[str, Mapping[int, float | Sequence[float]]]
+"""By variant and length: milliseconds in each of three passes, or in all of them."""
+
+SURE = (1.0, 1.001, 0.999)
+
+
+def case_of(length: int) -> Case:
+    """Return the case of a length, in bfloat16."""
+    return a_case(length, "bfloat16")
+
+
+def tuned(times: Times, *others: Record, machine: Machine | None = None) -> Results:
+    """Return the file of a run whose baseline takes a millisecond in every pass."""
+    lengths = list(dict.fromkeys(length for own in times.values() for length in own))
+    plan = a_plan(*map(case_of, lengths), variants=["no_bias", *times], passes=3)
+    records: list[Record] = []
+    for variant, own in ({"no_bias": dict.fromkeys(lengths, 1.0)} | dict(times)).items():
+        for length, ms in own.items():
+            passes = [ms * each for each in SURE] if isinstance(ms, float | int) else ms
+            for number, each in enumerate(passes, start=1):
+                records += measured(case_of(length), variant, each, number)
+    machine = msgspec.structs.replace(machine or a_machine(), plan=plan)
+    return results(machine, *records, *others)
+
+
+def weighed(bytes_by_variant: Mapping[str, int], length: int = 512) -> list[Record]:
+    """Return what each variant took at its peak; each keeps a mebibyte beside it."""
+    return [
+        a_memory(case_of(length), name, peak_bytes=peak) for name, peak in bytes_by_variant.items()
+    ]
+
+
+def chosen(*files: Results, before: Selection | None = None, rules: Rules | None = None) -> Chosen:
+    """Choose from files."""
+    return choose(files, rules or Rules(), before)
+
+
+def the_choice(
+    *files: Results, before: Selection | None = None, rules: Rules | None = None
+) -> Choice:
+    """Return the only choice of files that have one problem."""
+    (choice,) = chosen(*files, before=before, rules=rules).selection.choices
+    return choice

@@ -1,0 +1,204 @@
+"""`choose`, `best` and `regret` as commands: what they print, write and refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite.store import Results
+from tests.records import write
+from tests.reports.tunings import tuned
+from variants.selection import read
+
+ROOT = Path(__file__).parents[1]
+KEY = "cpu-invented-2cores"
+TIMES = {
+    "eager": {512: 1.0, 1024: 4.0, 2048: 16.0},
+    "flex": {512: 2.1, 1024: 4.4, 2048: 8.0},
+}
+SHAPE = ("--heads", "8", "--head-dim", "64")
+TINY = ("--device", "cpu", "--lengths", "64,160", "--variants", "eager,sdpa_mask")
+
+
+class Commands:
+    """The command line with a cache directory of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cached = folder / "alibi-bench" / "selections" / f"{KEY}.json"
+        self._environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "run_bench.py", *map(str, words)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self._environment,
+        )
+
+    def ran(self, *words: object) -> str:
+        """Return what a command printed that went well."""
+        done = self.run(*words)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def refused(self, *words: object) -> str:
+        """Return the one line with which a command was refused."""
+        done = self.run(*words)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        (line,) = done.stderr.splitlines()
+        return line
+
+
+def written(path: Path, file: Results) -> Path:
+    """Write an invented tuning, and return its path."""
+    return write(path, file.machine, *file.records[1:])
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Commands:
+    """The command line with an empty cache directory."""
+    return Commands(tmp_path / "cache")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the file of an invented tuning."""
+    return written(tmp_path / "tuning.jsonl", tuned(TIMES))
+
+
+def test_a_selection_goes_to_the_cache_and_to_out(
+    commands: Commands, file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{KEY}.json"
+    text = commands.ran("choose", file, "--out", out)
+    assert read(out) == read(commands.cached)
+    assert [one.variant for one in read(out).choices] == ["eager", "eager", "flex"]
+    assert f"Selection: {commands.cached}" in text
+    assert f"Selection: {out}" in text
+    assert "flex takes 2.10x" in text
+
+
+def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: Path) -> None:
+    out = tmp_path / f"{KEY}.json"
+    flex_first = tuned({"eager": {512: 2.0}, "flex": {512: 1.0}})
+    commands.ran("choose", written(tmp_path / "one.jsonl", flex_first), "--out", out)
+    level = tuned({"eager": {512: 1.0}, "flex": {512: 1.01}})
+    text = commands.ran("choose", written(tmp_path / "two.jsonl", level), "--out", out)
+    assert "incumbent; eager gains 1.0%" in text
+    assert read(out).choices[0].variant == "flex"
+
+
+def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpolated(
+    commands: Commands, file: Path
+) -> None:
+    commands.ran("choose", file)
+    text = commands.ran("best", *SHAPE, "--length", "512,1448", "--hardware", KEY, "--explain")
+    exact, between = text.split("\n\nflex\n")
+    assert exact.startswith("eager\n")
+    assert "exact: 512 keys measured on Invented CPU" in exact
+    assert "expected 1.00 ms" in exact
+    assert "runner-up flex, 2.10x" in exact
+    assert "interpolated: 1024 and 2048 keys measured" in between
+    assert "runner-up eager, 1.35x" in between
+
+
+def test_programs_get_answers_as_json(commands: Commands, file: Path) -> None:
+    commands.ran("choose", file)
+    words = (*SHAPE, "--length", "724", "--hardware", KEY, "--format", "json")
+    (answer,) = json.loads(commands.ran("best", *words))
+    assert (answer["variant"], answer["ground"]) == ("eager", "interpolated")
+    assert answer["ranking"][0][2] == pytest.approx(2.0, rel=0.01)
+    assert answer["regret_at_most"] == 0.0
+    assert answer["problem"]["kv_len"] == 724
+
+
+def test_without_any_selection_there_is_still_an_answer_that_says_so(commands: Commands) -> None:
+    text = commands.ran("best", "--models", "bloom-560m", "--length", "777", "--device", "cpu")
+    assert "777 keys, bfloat16, forward" in text
+    assert "regret not bounded" in text
+
+
+def test_a_damaged_selection_is_told_in_a_line_and_passed_over(commands: Commands) -> None:
+    commands.cached.parent.mkdir(parents=True)
+    commands.cached.write_text('{"schema": 1, "hardware"')
+    done = commands.run("best", "--length", "64", "--device", "cpu", *SHAPE)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Warning: {commands.cached}: ")
+
+
+def test_a_damaged_incumbent_is_told_and_replaced(commands: Commands, file: Path) -> None:
+    commands.cached.parent.mkdir(parents=True)
+    commands.cached.write_text("damaged")
+    done = commands.run("choose", file)
+    assert done.returncode == 0
+    assert "Warning: " in done.stderr
+    assert len(read(commands.cached).choices) == 3
+
+
+def test_regret_prices_what_files_did_not_measure(
+    commands: Commands, file: Path, tmp_path: Path
+) -> None:
+    race = written(tmp_path / "race.jsonl", tuned({"eager": {724: 2.0}, "flex": {724: 1.6}}))
+    text = commands.ran("regret", file, "--unseen", race)
+    assert "Left out: 1 problems; regret 0.00% in the mean" in text
+    assert "Unseen: 1 problems; regret 25.00% in the mean" in text
+    assert "Two tunings chose differently for 0 of 3 (0%)." in text
+    assert json.loads(commands.ran("regret", file, "--format", "json"))["flips"]["problems"] == 3
+
+
+def test_a_mistake_is_one_line_that_names_it(
+    commands: Commands, file: Path, tmp_path: Path
+) -> None:
+    for words, part in {
+        ("choose",): "name results FILES, or give --tune",
+        ("choose", file, "--tune"): "one of them",
+        ("choose", file, "--lengths", "512"): "--lengths needs --tune",
+        ("choose", file, "--budget", "1m"): "--budget needs --tune",
+        ("choose", file, "--max-memory", "lots"): "--max-memory lots: give a size such as 512MiB",
+        ("choose", file, "--max-error", "-1"): "--max-error -1",
+        ("choose", file, "--objective", "speed"): "speed",
+        ("choose", file, "--objective", "graph"): "only a GPU has",
+        ("choose", "nowhere.jsonl"): "nowhere.jsonl: No such file",
+        ("choose", "--tune", "--budget", "soon"): "--budget soon: give a duration",
+        ("best",): "--length",
+        ("best", "--length", "0"): "--length 0: a length is at least 1",
+        ("best", "--length", "64", "--mode", "forwards"): "--mode forwards",
+        ("best", "--length", "64", "--dtype", "float8"): "--dtype float8",
+        ("best", "--length", "64", "--models", "gpt-2"): "--models gpt-2",
+        ("best", "--length", "64", "--hardware", "cpu-of-nobody"): "--hardware cpu-of-nobody",
+        ("regret", file, "--fresh", "1m", "--unseen", file): "--unseen FILE",
+        ("regret", file, "--out", "x"): "drop --out",
+        ("regret", file, "--fresh", "1m", "--out", tmp_path / "x"): "--fresh: this is hardware key",
+    }.items():
+        assert part in commands.refused(*words), words
+
+
+def test_a_selection_that_cannot_be_written_ends_with_3(commands: Commands, file: Path) -> None:
+    done = commands.run("choose", file, "--out", file / "selection.json")
+    assert done.returncode == 3
+    assert "name another --out" in done.stderr
+
+
+@pytest.mark.heavy
+def test_a_small_race_is_measured_chosen_from_advised_and_priced(
+    commands: Commands, tmp_path: Path
+) -> None:
+    done = commands.run("choose", "--tune", *TINY, "--dtypes", "bfloat16", "--budget", "4m")
+    assert done.returncode == 0, done.stderr
+    (selection,) = commands.cached.parent.iterdir()
+    assert [one.problem.kv_len for one in read(selection).choices] == [64, 160]
+    text = commands.ran("best", "--length", "100", "--device", "cpu")
+    assert "interpolated: 64 and 160 keys measured" in text
+    (results,) = (line for line in done.stderr.splitlines() if line.startswith("Results: "))
+    out = tmp_path / "fresh.jsonl"
+    priced = commands.run(
+        "regret", results.removeprefix("Results: "), "--fresh", "3m", "--out", out
+    )
+    assert priced.returncode == 0, priced.stderr
+    assert "Unseen: 1 problems" in priced.stdout
