@@ -32,7 +32,8 @@ def alibi_attention(
     floating dtype and device; query row r stands at position r + kv_len - q_len. `slopes` [heads]
     are positive float32, and by default the standard rule's for that head count; `scale` is
     positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
-    call of that shape, the last 128 of them.
+    call of that shape, the last 128 of them. Slopes may be written to between calls, but on CUDA
+    not through `.data`, which nothing tells of.
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
     torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA

@@ -2,28 +2,61 @@
 
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class _Kept(NamedTuple):
+    """What was built, and of which slopes; replaced as a whole, for threads may share it."""
+
+    slopes: weakref.ref[Tensor]
+    version: int
+    contents: object
+    built: Tensor
+
+
 def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Return `build` that runs again only for other slopes.
 
-    Other means another tensor, or the same one written to since. Nothing is kept from slopes that
-    want a gradient, because it belongs to one graph, nor in inference mode, where tensors can't
-    be used in training later.
+    Other means another tensor, or the same one written to since. torch doesn't count what is
+    written through `.data` or numpy: on the CPU that is seen all the same, by the values, and
+    elsewhere only where the tensor has got other memory.
+
+    Nothing is kept from slopes that want a gradient, because it belongs to one graph, nor in
+    inference mode, where tensors can't be used in training later, nor inside torch.func's
+    transforms, whose tensors end with them.
     """
-    of: weakref.ref[Tensor] | None = None
-    version = -1
-    kept: Tensor | None = None
+    kept: _Kept | None = None
 
     def built(slopes: Tensor) -> Tensor:
-        nonlocal of, version, kept
-        if slopes.requires_grad or slopes.is_inference() or torch.is_inference_mode_enabled():
+        nonlocal kept
+        if slopes.requires_grad or slopes.is_inference() or _in_passing():
             return build(slopes)
-        if kept is None or of is None or of() is not slopes or version != slopes._version:
-            of, version, kept = weakref.ref(slopes), slopes._version, build(slopes)
-        return kept
+        last = kept  # once, because another thread may put its own there at any time
+        if last is None or last.slopes() is not slopes or _changed(slopes, last):
+            contents = _contents(slopes)
+            last = kept = _Kept(weakref.ref(slopes), slopes._version, contents, build(slopes))
+        return last.built
 
     return built
+
+
+def _in_passing() -> bool:
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return transformed or torch.is_inference_mode_enabled()
+
+
+def _changed(slopes: Tensor, last: _Kept) -> bool:
+    return last.version != slopes._version or last.contents != _contents(slopes)
+
+
+def _contents(slopes: Tensor) -> object:
+    """Return the values where that waits for nothing, else the address; nothing of a subclass.
+
+    A subclass such as torch's FakeTensor may have neither.
+    """
+    if type(slopes) not in {Tensor, torch.nn.Parameter}:
+        return None
+    return slopes.tolist() if slopes.device.type == "cpu" else slopes.data_ptr()
