@@ -57,15 +57,17 @@ def test_a_variant_that_declines_says_what_would_help() -> None:
         alibi_attention(q, k, v, variant="sdpa_key")
 
 
-def test_a_key_row_is_declined_where_flash_refuses_the_tensors() -> None:
-    q, k, v = (one[..., ::2] for one in tensors())
+@pytest.mark.parametrize("name", ["sdpa_key", "sdpa_window"])
+def test_a_key_row_is_declined_where_flash_refuses_the_tensors(name: str) -> None:
+    whole = tensors(q_len=200, kv_len=200)  # 64 or fewer need no key row in a window
+    q, k, v = (one[..., ::2] for one in whole)
     with pytest.raises(Unsupported, match="make q, k and v contiguous"):
-        alibi_attention(q, k, v, variant="sdpa_key")
+        alibi_attention(q, k, v, variant=name)
     with (
         sdpa_kernel(SDPBackend.MATH),
         pytest.raises(Unsupported, match="it is off or refuses"),
     ):
-        alibi_attention(*tensors(), variant="sdpa_key")
+        alibi_attention(*whole, variant=name)
 
 
 ODD_DTYPES = [*TOLERANCE, torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32]
@@ -81,7 +83,7 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
     def unless(place: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from(others)) if place in places else usual
 
-    heads, length = draw(st.integers(1, 12)), draw(st.integers(1, 70))
+    heads, length = draw(st.integers(1, 12)), draw(st.integers(1, 70) | st.just(200))
     shape = [draw(st.integers(1, 2)), heads, length, draw(st.sampled_from([8, 17, 64]))]
     dtype = unless("dtype", draw(st.sampled_from(list(TOLERANCE))), *ODD_DTYPES)
 
