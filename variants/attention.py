@@ -28,9 +28,9 @@ def alibi_attention(
 ) -> Tensor:
     """Return softmax(scale * q k^T - slope |i - j|) v, [batch, heads, q_len, head_dim] like q.
 
-    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all of one
-    floating dtype and device; query row r stands at position r + kv_len - q_len. `slopes` [heads]
-    are positive float32, and by default the standard rule's for that head count; `scale` is
+    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all float32,
+    bfloat16 or float16 on one device; query row r stands at position r + kv_len - q_len. `slopes`
+    [heads] are positive float32, by default the standard rule's for that head count; `scale` is
     positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
     call of that shape, the last 128 of them. Slopes may be written to between calls, but on CUDA
     not through `.data`, which nothing tells of.
@@ -42,11 +42,15 @@ def alibi_attention(
     Raises ValueError for tensors that don't fit together, and variants.problem.Unsupported where
     the variant can't do this, with what would help.
     """
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        _check_kind(name, tensor)
     kind = q.device.type
     if torch.is_autocast_enabled(kind):
         narrow = torch.get_autocast_dtype(kind)
         q, k, v = (tensor.to(narrow) for tensor in (q, k, v))
     _check(q, k, v, slopes, causal)
+    if isinstance(scale, Tensor):
+        raise ValueError("scale is a tensor: give a number, and multiply q by one that is learned")
     if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
         raise ValueError(f"scale {scale}: give a number over 0")
     slopes = _standard_slopes(q.shape[1], q.device) if slopes is None else slopes
@@ -102,18 +106,25 @@ def _named(variant: str) -> str:
     return variant
 
 
+def _check_kind(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested or tensor.layout != torch.strided:
+        raise ValueError(f"{name} is nested or sparse: give a dense tensor")
+    if tensor.dim() != 4:
+        shape = "[batch, heads, length, head_dim]"
+        raise ValueError(f"{name} has shape {list(tensor.shape)}: give {shape}")
+    if tensor.dtype not in _DTYPES:
+        raise ValueError(f"{name} is {tensor.dtype}: give float32, bfloat16 or float16")
+    if tensor.device.type not in {"cpu", "cuda"}:
+        raise ValueError(f"{name} is on {tensor.device}: give the CPU or a CUDA GPU")
+
+
 def _check(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool) -> None:
-    for name, tensor in (("q", q), ("k", k), ("v", v)):
-        if tensor.dim() != 4:
-            shape = "[batch, heads, length, head_dim]"
-            raise ValueError(f"{name} has shape {list(tensor.shape)}: give {shape}")
+    for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype or tensor.device != q.device:
             raise ValueError(
                 f"{name} is {tensor.dtype} on {tensor.device}, q {q.dtype} on {q.device}: "
                 "give one dtype and device"
             )
-    if q.dtype not in _DTYPES:
-        raise ValueError(f"q is {q.dtype}: give float32, bfloat16 or float16")
     if k.shape != v.shape:
         raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: give them the same shape")
     (batch, heads, q_len, head_dim), (kv_batch, kv_heads, kv_len, kv_dim) = q.shape, k.shape

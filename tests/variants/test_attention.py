@@ -132,6 +132,13 @@ def test_under_autocast_the_answer_has_its_dtype(name: str) -> None:
     assert_close(out, truth(q, k, v), torch.bfloat16)
 
 
+def test_autocast_takes_tensors_of_several_dtypes() -> None:
+    q, k, v = tensors()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = alibi_attention(q, k.bfloat16(), v.half(), variant="sdpa_mask")
+    assert_close(out, truth(q, k, v), torch.bfloat16)
+
+
 def test_what_inference_mode_built_serves_training_afterwards() -> None:
     q, k, v = tensors(heads=6)
     with torch.inference_mode():

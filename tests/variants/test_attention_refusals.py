@@ -30,6 +30,9 @@ from variants.problem import Unsupported
         ({"scale": -1.0}, "scale -1.0: give a number over 0"),
         ({"scale": float("nan")}, "scale nan: give a number over 0"),
         ({"scale": float("inf")}, "scale inf: give a number over 0"),
+        ({"scale": torch.tensor(0.2)}, "scale is a tensor: .* multiply q by one that is learned"),
+        ({"v": torch.zeros(2, 4, 48, 32, device="meta")}, "v is on meta: give the CPU or a CUDA"),
+        ({"k": torch.zeros(2, 4, 48, 32).to_sparse()}, "k is nested or sparse: give a dense"),
         ({"variant": "no_bias"}, "variant 'no_bias': there are eager, compile"),
         ({"variant": "flx"}, "variant 'flx': there are eager, compile"),
     ],
@@ -45,10 +48,16 @@ def test_what_does_not_fit_together_is_refused_with_both_sides(
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32, torch.bool]
 )
-def test_other_kinds_of_numbers_are_refused(dtype: torch.dtype) -> None:
-    q = torch.zeros(1, 1, 4, 8).to(dtype)
-    with pytest.raises(ValueError, match="give float32, bfloat16 or float16"):
-        alibi_attention(q, q, q, variant="eager")
+@pytest.mark.parametrize("autocast", [False, True])
+def test_other_kinds_of_numbers_are_refused_under_autocast_too(
+    dtype: torch.dtype, autocast: bool
+) -> None:
+    q, k, _ = tensors()
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+        pytest.raises(ValueError, match=r"v is .*: give float32, bfloat16 or float16"),
+    ):
+        alibi_attention(q, k, k.to(dtype), variant="eager")
 
 
 def test_a_variant_that_declines_says_what_would_help() -> None:
