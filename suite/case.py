@@ -14,6 +14,8 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DECODE_STEPS = 16
+MOST_BIAS_MAX = 126.0
+"""A gentlest slope of 2^-126, the smallest normal number of float32; a bias ends there."""
 
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -62,9 +64,10 @@ class Case(
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
-        for name in ("bias_max", "logit_scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: give a number over 0")
+        if not 0 < self.bias_max <= MOST_BIAS_MAX:
+            raise ValueError(f"bias_max {self.bias_max}: give over 0, at most {MOST_BIAS_MAX}")
+        if not 0 < self.logit_scale < math.inf:
+            raise ValueError(f"logit_scale {self.logit_scale}: give a number over 0")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if self.causal and self.q_len > self.kv_len:

@@ -139,7 +139,7 @@ def has_a_meaning(values: dict[str, Any]) -> bool:
     sizes = [values[name] for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch")]
     if min(sizes) < 1 or values["heads"] not in range(0, 41, values["kv_heads"]):
         return False
-    if not all(0 < values[name] < float("inf") for name in ("bias_max", "logit_scale")):
+    if not (0 < values["bias_max"] <= 126 and 0 < values["logit_scale"] < float("inf")):
         return False
     first_step = values["kv_len"] - (15 if values["mode"] == "decode" else 0)
     if values["causal"]:
@@ -172,7 +172,8 @@ def test_random_values_make_a_case_or_an_error_that_names_one_of_them(
     [
         ("kv_heads", 0, "kv_heads 0: give at least 1"),
         ("head_dim", -8, "head_dim -8: give at least 1"),
-        ("bias_max", -1.0, "bias_max -1.0: give a number over 0"),
+        ("bias_max", -1.0, "bias_max -1.0: give over 0, at most 126.0"),
+        ("bias_max", 127.0, "bias_max 127.0: give over 0, at most 126.0"),
         ("logit_scale", float("nan"), "logit_scale nan: give a number over 0"),
     ],
 )
