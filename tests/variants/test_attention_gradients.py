@@ -56,3 +56,9 @@ def test_no_variant_gives_learned_slopes_a_wrong_gradient_without_a_word(name: s
     except (Unsupported, RuntimeError):
         return
     assert_close(found, wanted, torch.float32)
+
+
+def test_flex_says_before_the_first_call_that_a_cpu_has_no_backward_of_it() -> None:
+    q, k, v = (one.requires_grad_() for one in tensors())
+    with pytest.raises(Unsupported, match=r"backward on CPU.* eager, compile and sdpa_mask"):
+        alibi_attention(q, k, v, variant="flex")
