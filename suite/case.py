@@ -152,17 +152,16 @@ class Case(
 
     @property
     def useful_bytes(self) -> int:
-        """Bytes that have to move: every input read once and every result written once.
+        """Bytes that have to move: every input read once and every result written once; of a step.
 
         Forward reads q, k and v and writes the output; backward also reads the output's gradient
         and writes those of q, k and v.
         """
-        of_q = (sum(self.seq_lens) or self.batch * self.q_len) * self.heads * self.head_dim
-        of_k = (sum(self.seq_lens) or self.batch * self.kv_len) * self.kv_heads * self.head_dim
-        numbers = 2 * of_q + 2 * of_k
-        if self.mode == "backward":
-            numbers += 2 * of_q + 2 * of_k
-        return numbers * (4 if self.dtype == "float32" else 2)
+        queries = sum(self.seq_lens) or self.batch * self.q_len
+        keys_twice = 2 * sum(self.seq_lens) or self.batch * (self.kv_lens[0] + self.kv_lens[-1])
+        rows = 2 * queries * self.heads + keys_twice * self.kv_heads
+        times = 2 if self.mode == "backward" else 1
+        return times * rows * self.head_dim * (4 if self.dtype == "float32" else 2)
 
 
 def _short(factor: float) -> str:

@@ -244,6 +244,14 @@ def test_useful_flops_of_a_step_are_those_of_the_mean_length() -> None:
     assert step.useful_flops == 4 * 8 * 64 * (512 - 7.5 - 0.5)
 
 
+def test_useful_bytes_are_every_input_and_result_once_and_of_a_step_the_mean_length_s() -> None:
+    chunk = case_of(q_len=100, kv_heads=2, batch=3)
+    assert chunk.useful_bytes == 4 * 64 * 3 * 2 * (100 * 8 + 512 * 2)
+    assert case_of(mode="backward").useful_bytes == 2 * case_of().useful_bytes
+    step = case_of(mode="decode", q_len=1, kv_len=16, dtype="bfloat16")
+    assert step.useful_bytes == 2 * 64 * 8 * 2 * (1 + 8.5)
+
+
 def test_the_scale_is_one_over_the_root_of_head_dim_or_over_head_dim() -> None:
     assert case_of().scale_value == 1 / 8
     assert case_of(scale="1/d").scale_value == 1 / 64
