@@ -124,11 +124,12 @@ def test_a_cuda_graph_captures_a_call_and_replays_it_on_other_numbers(name: str)
 
 
 @pytest.mark.parametrize("name", UNCOMPILED)
-def test_under_autocast_the_answer_has_its_dtype(name: str) -> None:
-    q, k, v = tensors()
+def test_under_autocast_the_answer_is_that_to_narrower_tensors(name: str) -> None:
+    q, k, v = tensors(q_len=300, kv_len=300)  # where a key row rounded like them is far off
     with torch.autocast("cpu", torch.bfloat16):
         out = alibi_attention(q, k, v, variant=name)
-    assert out.dtype == torch.bfloat16
+    q, k, v = (one.bfloat16() for one in (q, k, v))
+    assert torch.equal(out, alibi_attention(q, k, v, variant=name))
     assert_close(out, truth(q, k, v), torch.bfloat16)
 
 
