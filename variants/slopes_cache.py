@@ -24,28 +24,29 @@ def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     written through `.data` or numpy: on the CPU that is seen all the same, by the values, and
     elsewhere only where the tensor has got other memory.
 
-    Nothing is kept from slopes that want a gradient, because it belongs to one graph, nor in
-    inference mode, where tensors can't be used in training later, nor inside torch.func's
-    transforms, whose tensors end with them.
+    Nothing is kept from slopes that want a gradient, because it belongs to one graph, nor from
+    slopes made in inference mode, which don't tell when they are written to, nor inside
+    torch.func's transforms, whose tensors end with them.
     """
     kept: _Kept | None = None
 
     def built(slopes: Tensor) -> Tensor:
         nonlocal kept
-        if slopes.requires_grad or slopes.is_inference() or _in_passing():
+        if slopes.requires_grad or slopes.is_inference() or _is_transformed():
             return build(slopes)
         last = kept  # once, because another thread may put its own there at any time
         if last is None or last.slopes() is not slopes or _changed(slopes, last):
             contents = _contents(slopes)
-            last = kept = _Kept(weakref.ref(slopes), slopes._version, contents, build(slopes))
+            with torch.inference_mode(mode=False):  # what is made inside of it can't serve training
+                made = build(slopes)
+            last = kept = _Kept(weakref.ref(slopes), slopes._version, contents, made)
         return last.built
 
     return built
 
 
-def _in_passing() -> bool:
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    return transformed or torch.is_inference_mode_enabled()
+def _is_transformed() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _changed(slopes: Tensor, last: _Kept) -> bool:

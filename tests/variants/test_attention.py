@@ -140,10 +140,23 @@ def test_autocast_takes_tensors_of_several_dtypes() -> None:
     assert_close(out, truth(q, k, v), torch.bfloat16)
 
 
+@pytest.mark.parametrize("name", [*UNCOMPILED, "sdpa_folded"])
+def test_inference_mode_answers_rightly_and_so_does_what_comes_after_it(name: str) -> None:
+    q, k, v = tensors(heads=5, q_len=131, kv_len=131)
+    weight = torch.ones(32, requires_grad=True)
+    with torch.inference_mode():
+        assert_close(alibi_attention(q, k, v, variant=name), truth(q, k, v), torch.float32)
+    out = alibi_attention(q, k, v, variant=name)
+    assert_close(out, truth(q, k, v), torch.float32)
+    (out * weight).sum().backward()
+    assert weight.grad is not None
+
+
 def test_what_inference_mode_built_serves_training_afterwards() -> None:
     q, k, v = tensors(heads=6)
     with torch.inference_mode():
         alibi_attention(q, k, v, variant="sdpa_mask")
+    assert not attention._standard_slopes(6, q.device).is_inference()
     q.requires_grad_()
     alibi_attention(q, k, v, variant="sdpa_mask").sum().backward()
     assert q.grad is not None

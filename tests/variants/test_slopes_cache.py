@@ -90,14 +90,24 @@ def test_the_callers_slopes_are_not_kept_alive() -> None:
     assert alive() is None
 
 
-def test_nothing_made_in_inference_mode_is_kept_for_training() -> None:
+def test_what_is_kept_in_inference_mode_serves_training() -> None:
     build = built_once(lambda slopes: slopes * 2)
-    slopes = torch.ones(3)
+    slopes, number = torch.ones(3), torch.tensor(1.0, requires_grad=True)
     with torch.inference_mode():
-        build(torch.ones(3))
         inside = build(slopes)
-    assert inside.is_inference()
-    assert not build(slopes).is_inference()
+        assert build(slopes) is inside
+    assert build(slopes) is inside
+    (gradient,) = torch.autograd.grad((build(slopes) * number).sum(), number)
+    assert gradient == 6
+
+
+def test_slopes_of_inference_mode_are_built_from_at_every_call() -> None:
+    build = built_once(lambda slopes: slopes * 2)
+    with torch.inference_mode():
+        slopes = torch.ones(3)
+        build(slopes)
+        slopes.mul_(2)
+        assert build(slopes).tolist() == [4.0, 4.0, 4.0]
 
 
 def test_what_torch_does_not_count_as_written_is_seen_on_the_cpu() -> None:
