@@ -14,6 +14,8 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DECODE_STEPS = 16
+MOST_BIAS_MAX = 126.0
+"""A gentlest slope of 2^-126, the smallest normal number of float32; a bias ends there."""
 
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -62,9 +64,10 @@ class Case(
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
-        for name in ("bias_max", "logit_scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: give a number over 0")
+        if not 0 < self.bias_max <= MOST_BIAS_MAX:
+            raise ValueError(f"bias_max {self.bias_max}: give over 0, at most {MOST_BIAS_MAX}")
+        if not 0 < self.logit_scale < math.inf:
+            raise ValueError(f"logit_scale {self.logit_scale}: give a number over 0")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if self.causal and self.q_len > self.kv_len:
@@ -149,17 +152,16 @@ class Case(
 
     @property
     def useful_bytes(self) -> int:
-        """Bytes that have to move: every input read once and every result written once.
+        """Bytes that have to move: every input read once and every result written once; of a step.
 
         Forward reads q, k and v and writes the output; backward also reads the output's gradient
         and writes those of q, k and v.
         """
-        of_q = (sum(self.seq_lens) or self.batch * self.q_len) * self.heads * self.head_dim
-        of_k = (sum(self.seq_lens) or self.batch * self.kv_len) * self.kv_heads * self.head_dim
-        numbers = 2 * of_q + 2 * of_k
-        if self.mode == "backward":
-            numbers += 2 * of_q + 2 * of_k
-        return numbers * (4 if self.dtype == "float32" else 2)
+        queries = sum(self.seq_lens) or self.batch * self.q_len
+        keys_twice = 2 * sum(self.seq_lens) or self.batch * (self.kv_lens[0] + self.kv_lens[-1])
+        rows = 2 * queries * self.heads + keys_twice * self.kv_heads
+        times = 2 if self.mode == "backward" else 1
+        return times * rows * self.head_dim * (4 if self.dtype == "float32" else 2)
 
 
 def _short(factor: float) -> str:

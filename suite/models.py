@@ -9,10 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from suite.case import Count, Positive, Scale, SlopeScale
+from suite.asked import LARGEST
+from suite.case import MOST_BIAS_MAX, Scale, SlopeScale
 from suite.sweeps import Shape
 
 BUILT_IN = Path(__file__).with_name("models.json")
+_COUNTS = ("layers", "heads", "kv_heads", "head_dim", "hidden", "train_len", "batch")
 
 
 class UnreadableModels(Exception):  # noqa: N818 - what is the matter with a file
@@ -24,32 +26,41 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `lengths` are the usual ones to measure, up to twice or more of `train_len`; `bias_form` says
     how its code writes the bias, which changes rounding and not meaning; `source` where the row
-    was verified, or that it is recalled. Raises ValueError for heads that don't make up `hidden`.
+    was verified, or that it is recalled. Raises ValueError for numbers that make no attention.
     """
 
     name: str
-    layers: Count
-    heads: Count
-    kv_heads: Count
-    head_dim: Count
-    hidden: Count
-    train_len: Count
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    train_len: int
     attn: Literal["causal", "bidirectional"]
-    bias_max: Positive
+    bias_max: float
     slope_scale: SlopeScale
     bias_form: Literal["key", "key-end", "relative"]
     scale: Scale
-    lengths: tuple[Count, ...]
-    batch: Count
+    lengths: tuple[int, ...]
+    batch: int
     source: str
 
     def __post_init__(self) -> None:
+        counts = [(name, getattr(self, name)) for name in _COUNTS]
+        for name, count in [*counts, *(("lengths", length) for length in self.lengths)]:
+            if not 1 <= count <= LARGEST:
+                raise ValueError(f"{name} {count}: give at least 1 and at most {LARGEST}")
+        if not 0 < self.bias_max <= MOST_BIAS_MAX:
+            raise ValueError(f"bias_max {self.bias_max}: give over 0, at most {MOST_BIAS_MAX}")
         if self.heads * self.head_dim != self.hidden:
-            raise ValueError(f"{self.heads} heads of {self.head_dim} don't make {self.hidden}")
+            raise ValueError(
+                f"{self.heads} heads of {self.head_dim} don't make hidden {self.hidden}"
+            )
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)):
-            raise ValueError("lengths are at least one, each once, in rising order")
+            given = list(self.lengths)
+            raise ValueError(f"lengths {given}: give at least one, each once, in rising order")
 
     @property
     def shape(self) -> Shape:
@@ -81,7 +92,8 @@ def read(path: Path) -> dict[str, Model]:
     except OSError as error:
         raise UnreadableModels(f"{path}: {error.strerror or error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableModels(f"{path}: {error}; suite/models.json shows the form") from None
+        why = " ".join(str(error).split())
+        raise UnreadableModels(f"{path}: {why}; docs/models.md has the form") from None
     found = {row.name: row for row in rows}
     if len(found) < len(rows) or not found:
         raise UnreadableModels(f"{path}: give at least one model, and each name once")

@@ -1,7 +1,6 @@
 """alibi_attention: any variant of the catalog as one function, for a model's own code."""
 
 import importlib
-import math
 from functools import lru_cache
 
 import torch
@@ -9,10 +8,12 @@ from torch import Tensor
 
 from variants import auto
 from variants.catalog import CATALOG, Variant
+from variants.checks import check_fit, check_kinds, check_scale, check_slopes
+from variants.kept import Kept
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
-PREPARED_AT_MOST = 128
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
+_KEPT = Kept(PREPARED_AT_MOST, BYTES_AT_MOST)
 _BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
 
 
@@ -29,12 +30,13 @@ def alibi_attention(
 ) -> Tensor:
     """Return softmax(scale * q k^T - slope |i - j|) v, [batch, heads, q_len, head_dim] like q.
 
-    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all of one
-    floating dtype and device; query row r stands at position r + kv_len - q_len. `slopes` [heads]
-    are positive float32, and by default the standard rule's for that head count; `scale` is
+    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all float32,
+    bfloat16 or float16 on one device; query row r stands at position r + kv_len - q_len. `slopes`
+    [heads] are positive float32, by default the standard rule's for that head count; `scale` is
     positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
-    call of that shape, the last 128 of them. `variant` "auto" is the one that was measured to be
-    fastest for the shape on this device (variants.auto).
+    call of that shape: of the last 128, while they hold a GiB at most or are one. Slopes may be
+    written to between calls, but on CUDA not through `.data`, which nothing tells of. `variant`
+    "auto" is the one that was measured to be fastest for the shape here (variants.auto).
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
     torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA
@@ -43,8 +45,7 @@ def alibi_attention(
     Raises ValueError for tensors that don't fit together, and variants.problem.Unsupported where
     the variant can't do this, with what would help.
     """
-    q, k, v = _as_autocast(q, k, v)
-    slopes = _checked(q, k, v, slopes, causal, scale)
+    q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
     attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
     with torch.autocast(q.device.type, enabled=False):
         return attention(q, k, v, slopes)
@@ -63,27 +64,25 @@ def variant_for(
 
     Takes and raises what that does.
     """
-    q, k, v = _as_autocast(q, k, v)
-    slopes = _checked(q, k, v, slopes, causal, scale)
+    q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
     return auto.chosen(_spec(q, k, v, slopes, causal, scale))
 
 
-def _as_autocast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
-    kind = q.device.type
-    if not torch.is_autocast_enabled(kind):
-        return q, k, v
-    narrow = torch.get_autocast_dtype(kind)
-    return tuple(tensor.to(narrow) for tensor in (q, k, v))
-
-
-def _checked(
+def _fitting(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool, scale: float | None
-) -> Tensor:
-    """Return the slopes, the standard ones without any. Raises ValueError for what can't be."""
-    _check(q, k, v, slopes, causal)
-    if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
-        raise ValueError(f"scale {scale}: give a number over 0")
-    return _standard_slopes(q.shape[1], q.device) if slopes is None else slopes
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return tensors that fit together, in autocast's dtype, with the slopes that are meant."""
+    check_kinds(q, k, v)
+    kind = q.device.type
+    if torch.is_autocast_enabled(kind):
+        narrow = torch.get_autocast_dtype(kind)
+        q, k, v = q.to(narrow), k.to(narrow), v.to(narrow)
+    check_fit(q, k, v, causal=causal)
+    check_scale(scale)
+    if slopes is None:
+        return q, k, v, _standard_slopes(q.shape[1], q.device)
+    check_slopes(slopes, q.shape[1], q.device)
+    return q, k, v, slopes
 
 
 def _spec(
@@ -107,16 +106,17 @@ def _spec(
     )
 
 
-@lru_cache(maxsize=PREPARED_AT_MOST)
 def _prepared(variant: str, spec: Spec) -> Attention:
+    return _KEPT.get(variant, spec, lambda: _prepare(_BY_NAME[variant], spec))
+
+
+def _prepare(line: Variant, spec: Spec) -> Attention:
     if spec.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise Unsupported(
-            f"{variant} would build and compile for a new shape inside a CUDA graph's capture; "
+            f"{line.name} would build and compile for a new shape inside a CUDA graph's capture; "
             "call it once with such tensors before"
         )
-    line: Variant = _BY_NAME[variant]
-    prepare = importlib.import_module(line.module).prepare
-    attention: Attention = prepare(spec, **line.options)
+    attention: Attention = importlib.import_module(line.module).prepare(spec, **line.options)
     return attention
 
 
@@ -131,40 +131,3 @@ def _named(variant: str) -> str:
     if variant not in _BY_NAME:
         raise ValueError(f"variant {variant!r}: there are {', '.join(_BY_NAME)}")
     return variant
-
-
-def _check(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool) -> None:
-    for name, tensor in (("q", q), ("k", k), ("v", v)):
-        if tensor.dim() != 4:
-            shape = "[batch, heads, length, head_dim]"
-            raise ValueError(f"{name} has shape {list(tensor.shape)}: give {shape}")
-        if tensor.dtype != q.dtype or tensor.device != q.device:
-            raise ValueError(
-                f"{name} is {tensor.dtype} on {tensor.device}, q {q.dtype} on {q.device}: "
-                "give one dtype and device"
-            )
-    if q.dtype not in _DTYPES:
-        raise ValueError(f"q is {q.dtype}: give float32, bfloat16 or float16")
-    if k.shape != v.shape:
-        raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: give them the same shape")
-    (batch, heads, q_len, head_dim), (kv_batch, kv_heads, kv_len, kv_dim) = q.shape, k.shape
-    if (batch, head_dim) != (kv_batch, kv_dim):
-        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
-    if 0 in (*q.shape, *k.shape):
-        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: no dimension may be 0")
-    if heads % kv_heads:
-        raise ValueError(f"{heads} heads can't share {kv_heads} kv heads evenly")
-    if causal and q_len > kv_len:
-        raise ValueError(
-            f"q_len {q_len} is over kv_len {kv_len}: the first causal queries would have no key"
-        )
-    if slopes is not None:
-        _check_slopes(slopes, heads, q.device)
-
-
-def _check_slopes(slopes: Tensor, heads: int, device: torch.device) -> None:
-    if tuple(slopes.shape) != (heads,) or slopes.dtype != torch.float32 or slopes.device != device:
-        raise ValueError(
-            f"slopes are {slopes.dtype} {list(slopes.shape)} on {slopes.device}: "
-            f"give float32 [{heads}] on {device}"
-        )

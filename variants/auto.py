@@ -16,7 +16,6 @@ from variants.catalog import CATALOG
 from variants.problem import Attention, Spec, Unsupported
 
 _BY_NAME = {variant.name: variant for variant in CATALOG}
-_DECLINES = (Unsupported, NotImplementedError)
 
 
 def prepare(spec: Spec) -> Attention:
@@ -35,7 +34,7 @@ def _first(spec: Spec, names: tuple[str, ...]) -> tuple[str, Attention]:
         line = _BY_NAME[name]
         try:
             attention = importlib.import_module(line.module).prepare(spec, **line.options)
-        except _DECLINES as refusal:
+        except Unsupported as refusal:
             refusals.append(f"{name}: {refusal}")
         else:
             return name, _or_next(attention, spec, names[place:])

@@ -2,8 +2,8 @@
 
 Stores nothing beforehand; each call makes the [heads, q_len, kv_len] relative bias and the [batch,
 heads, q_len, kv_len] scores in float32, so its memory and traffic grow with the square of the
-length, and it computes the pairs above the diagonal only to mask them. Source: the definition in
-arXiv 2108.12409, written the way one writes it first.
+length, and it computes the pairs above the diagonal only to mask them. Shared kv heads are copied
+for each query head. Source: the definition in arXiv 2108.12409, written as one writes it first.
 """
 
 from functools import partial

@@ -48,6 +48,12 @@ def prepare(spec: Spec) -> Attention:
 
 
 def let_torch_refuse(spec: Spec) -> None:
-    """Ask torch uncompiled, because a compiled call buries its reason in a trace."""
+    """Ask torch uncompiled, because a compiled call buries its reason in a trace.
+
+    Raises Unsupported with torch's reason.
+    """
     token = torch.zeros(1, 1, 1, 16, dtype=spec.dtype, device=spec.device, requires_grad=True)
-    flex_attention(token, token, token)
+    try:
+        flex_attention(token, token, token)
+    except NotImplementedError as refusal:
+        raise Unsupported(f"{refusal} eager, compile and sdpa_mask have a backward") from refusal

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_MOST_BIAS_MAX = 126.0  # smaller slopes than 2^-126 float32 rounds, and in the end to no bias
+
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(q, k, v, slopes) -> out.
 
@@ -59,6 +61,8 @@ def alibi_slopes(heads: int, bias_max: float = 8.0) -> Tensor:
     """
     if heads < 1:
         raise ValueError(f"heads {heads}: a head count is at least 1")
+    if not 0 < bias_max <= _MOST_BIAS_MAX:
+        raise ValueError(f"bias_max {bias_max}: give over 0, at most {_MOST_BIAS_MAX}")
     whole = 1 << (heads.bit_length() - 1)
     slopes = _geometric(whole, bias_max)
     slopes += _geometric(2 * whole, bias_max)[0::2][: heads - whole]

@@ -15,6 +15,7 @@ from variants.banded import attend_band, falling_bias
 from variants.bands import bands
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
+from variants.sdpa_key import FLASH_REFUSED
 from variants.slopes_cache import built_once
 from variants.windows import BLOCK, density, windows_of
 
@@ -33,7 +34,7 @@ def prepare(spec: Spec) -> Attention:
     def bias_of(slopes: Tensor) -> Tensor:
         return falling_bias(slopes, spec.kv_len)
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         back, depth = windows(q, k, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
         bias, out = bias_of(slopes), torch.empty_like(q)
@@ -48,6 +49,17 @@ def prepare(spec: Spec) -> Attention:
                 )
                 attend_band(q[:, own], keys, values, bias[own], near[own], out[:, own], band, spec)
         return out
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        try:
+            return in_bands(q, k, v, slopes)
+        except RuntimeError as refusal:
+            if FLASH_REFUSED not in str(refusal):
+                raise
+            raise Unsupported(
+                "the first keys are seen through a key row, which only torch's flash kernel takes, "
+                "and it is off or refuses these tensors: make q, k and v contiguous"
+            ) from refusal
 
     return attention
 

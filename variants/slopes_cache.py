@@ -2,28 +2,62 @@
 
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class _Kept(NamedTuple):
+    """What was built, and of which slopes; replaced as a whole, for threads may share it."""
+
+    slopes: weakref.ref[Tensor]
+    version: int
+    contents: object
+    built: Tensor
+
+
 def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Return `build` that runs again only for other slopes.
 
-    Other means another tensor, or the same one written to since. Nothing is kept from slopes that
-    want a gradient, because it belongs to one graph, nor in inference mode, where tensors can't
-    be used in training later.
+    Other means another tensor, or the same one written to since. torch doesn't count what is
+    written through `.data` or numpy: on the CPU that is seen all the same, by the values, and
+    elsewhere only where the tensor has got other memory.
+
+    Nothing is kept from slopes that want a gradient, because it belongs to one graph, nor from
+    slopes made in inference mode, which don't tell when they are written to, nor inside
+    torch.func's transforms, whose tensors end with them.
     """
-    kept: tuple[weakref.ref[Tensor], int, Tensor] | None = None
+    kept: _Kept | None = None
 
     def built(slopes: Tensor) -> Tensor:
         nonlocal kept
-        if slopes.requires_grad or slopes.is_inference() or torch.is_inference_mode_enabled():
+        if slopes.requires_grad or slopes.is_inference() or _is_transformed():
             return build(slopes)
-        known = kept  # read once and replaced whole: threads may have slopes of their own
-        if known is None or known[0]() is not slopes or known[1] != slopes._version:
-            version = slopes._version
-            kept = known = weakref.ref(slopes), version, build(slopes)
-        return known[2]
+        last = kept  # once, because another thread may put its own there at any time
+        if last is None or last.slopes() is not slopes or _changed(slopes, last):
+            contents = _contents(slopes)
+            with torch.inference_mode(mode=False):  # what is made inside of it can't serve training
+                made = build(slopes)
+            last = kept = _Kept(weakref.ref(slopes), slopes._version, contents, made)
+        return last.built
 
     return built
+
+
+def _is_transformed() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _changed(slopes: Tensor, last: _Kept) -> bool:
+    return last.version != slopes._version or last.contents != _contents(slopes)
+
+
+def _contents(slopes: Tensor) -> object:
+    """Return the values where that waits for nothing, else the address; nothing of a subclass.
+
+    A subclass such as torch's FakeTensor may have neither.
+    """
+    if type(slopes) not in {Tensor, torch.nn.Parameter}:
+        return None
+    return slopes.tolist() if slopes.device.type == "cpu" else slopes.data_ptr()

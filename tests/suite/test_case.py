@@ -139,7 +139,7 @@ def has_a_meaning(values: dict[str, Any]) -> bool:
     sizes = [values[name] for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch")]
     if min(sizes) < 1 or values["heads"] not in range(0, 41, values["kv_heads"]):
         return False
-    if not all(0 < values[name] < float("inf") for name in ("bias_max", "logit_scale")):
+    if not (0 < values["bias_max"] <= 126 and 0 < values["logit_scale"] < float("inf")):
         return False
     first_step = values["kv_len"] - (15 if values["mode"] == "decode" else 0)
     if values["causal"]:
@@ -172,7 +172,8 @@ def test_random_values_make_a_case_or_an_error_that_names_one_of_them(
     [
         ("kv_heads", 0, "kv_heads 0: give at least 1"),
         ("head_dim", -8, "head_dim -8: give at least 1"),
-        ("bias_max", -1.0, "bias_max -1.0: give a number over 0"),
+        ("bias_max", -1.0, "bias_max -1.0: give over 0, at most 126.0"),
+        ("bias_max", 127.0, "bias_max 127.0: give over 0, at most 126.0"),
         ("logit_scale", float("nan"), "logit_scale nan: give a number over 0"),
     ],
 )
@@ -241,6 +242,14 @@ def test_decode_of_bidirectional_attention_is_refused() -> None:
 def test_useful_flops_of_a_step_are_those_of_the_mean_length() -> None:
     step = case_of(mode="decode", q_len=1, kv_len=512)
     assert step.useful_flops == 4 * 8 * 64 * (512 - 7.5 - 0.5)
+
+
+def test_useful_bytes_are_every_input_and_result_once_and_of_a_step_the_mean_length_s() -> None:
+    chunk = case_of(q_len=100, kv_heads=2, batch=3)
+    assert chunk.useful_bytes == 4 * 64 * 3 * 2 * (100 * 8 + 512 * 2)
+    assert case_of(mode="backward").useful_bytes == 2 * case_of().useful_bytes
+    step = case_of(mode="decode", q_len=1, kv_len=16, dtype="bfloat16")
+    assert step.useful_bytes == 2 * 64 * 8 * 2 * (1 + 8.5)
 
 
 def test_the_scale_is_one_over_the_root_of_head_dim_or_over_head_dim() -> None:

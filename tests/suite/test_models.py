@@ -46,15 +46,23 @@ def test_a_file_of_ones_own_has_the_same_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"heads": 31}, "31 heads of 128 don't make 4096"),
+        ({"heads": 31}, "31 heads of 128 don't make hidden 4096"),
         ({"kv_heads": 3}, "32 heads can't share 3 kv heads evenly"),
-        ({"heads": 0}, "Expected `int` >= 1"),
-        ({"bias_max": -1.0}, "Expected `float` > 0.0"),
+        ({"heads": 0}, "heads 0: give at least 1 and at most 16777216"),
+        ({"batch": 1 << 70}, f"batch {1 << 70}: give at least 1 and at most 16777216"),
+        ({"bias_max": -1.0}, "bias_max -1.0: give over 0, at most 126.0"),
+        ({"bias_max": 1e30}, "bias_max 1e+30: give over 0, at most 126.0"),
+        ({"lengths": [512, 1 << 25]}, "lengths 33554432: give at least 1 and at most 16777216"),
+        ({"name": None}, "Expected `str`, got `null`"),
         ({"attn": "sliding"}, "Invalid enum value 'sliding'"),
-        ({"lengths": []}, "lengths are at least one"),
-        ({"lengths": [512, 256]}, "in rising order"),
+        ({"lengths": []}, "lengths []: give at least one"),
+        (
+            {"lengths": [512, 256]},
+            "lengths [512, 256]: give at least one, each once, in rising order",
+        ),
         ({"lengths": ["512"]}, "Expected `int`, got `str`"),
         ({"extra": 1}, "unknown field `extra`"),
+        ({"in two\nlines": 1}, "unknown field `in two lines`"),
         ({"scale": "1"}, "Invalid enum value '1'"),
     ],
 )
@@ -65,6 +73,15 @@ def test_a_row_that_makes_no_sense_is_refused_with_its_place(
         read(written(tmp_path, MPT, MPT | {"name": "other"} | change))
     assert told in str(refused.value)
     assert "$[1]" in str(refused.value)
+    assert str(refused.value).endswith("; docs/models.md has the form")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("field", MPT)
+def test_a_row_without_a_field_is_refused_by_its_name(field: str, tmp_path: Path) -> None:
+    row = {name: value for name, value in MPT.items() if name != field}
+    with pytest.raises(UnreadableModels, match=rf"required field `{field}` - at `\$\[0\]`"):
+        read(written(tmp_path, row))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "[1]", "\x00", "[" * 100_000])

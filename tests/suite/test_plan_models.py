@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from suite.asked import BadRequest
+from suite.models import built_in
 from tests.suite.planned import asked
 
 
@@ -21,6 +22,18 @@ def test_models_bring_their_own_attention_lengths_and_batch() -> None:
     assert (refact.kv_len, refact.causal) == (1024, True)
     assert (bert.kv_len, bert.causal, bert.batch) == (128, False, 8)
     assert {case.dtype for case in cases} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_every_convention_of_a_model_is_in_each_of_its_cases(name: str) -> None:
+    model, cases = built_in()[name], asked(sweep=None, models=name).cases
+    assert [case.kv_len for case in cases] == list(model.lengths)
+    for case in cases:
+        shape = (case.heads, case.kv_heads, case.head_dim, case.batch, case.causal)
+        causal = model.attn == "causal"
+        assert shape == (model.heads, model.kv_heads, model.head_dim, model.batch, causal)
+        rule = (case.bias_max, case.slope_scale, case.scale)
+        assert rule == (model.bias_max, model.slope_scale, model.scale)
 
 
 def test_lengths_and_batch_that_are_asked_for_go_before_the_models_own() -> None:

@@ -61,6 +61,19 @@ def test_131072_keys_with_every_score_are_skipped_with_both_figures(
         )
 
 
+def test_a_case_is_skipped_for_the_first_byte_that_is_not_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject, case = Subject("variants.eager", {}, answers="alibi"), a_case(512, "bfloat16")
+    needed = foresee(subject, case, CPU).needed_bytes
+    assert needed is not None
+    monkeypatch.setattr("suite.prediction.available_bytes", lambda _: needed)
+    assert foresee(subject, case, CPU).free_bytes == needed
+    monkeypatch.setattr("suite.prediction.available_bytes", lambda _: needed - 1)
+    with pytest.raises(TooLarge):
+        foresee(subject, case, CPU)
+
+
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("name", ["no_bias", "sdpa_key", "sdpa_folded"])
 def test_131072_keys_fit_where_no_score_is_kept(

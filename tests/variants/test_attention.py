@@ -124,18 +124,39 @@ def test_a_cuda_graph_captures_a_call_and_replays_it_on_other_numbers(name: str)
 
 
 @pytest.mark.parametrize("name", UNCOMPILED)
-def test_under_autocast_the_answer_has_its_dtype(name: str) -> None:
-    q, k, v = tensors()
+def test_under_autocast_the_answer_is_that_to_narrower_tensors(name: str) -> None:
+    q, k, v = tensors(q_len=300, kv_len=300)  # where a key row rounded like them is far off
     with torch.autocast("cpu", torch.bfloat16):
         out = alibi_attention(q, k, v, variant=name)
-    assert out.dtype == torch.bfloat16
+    q, k, v = (one.bfloat16() for one in (q, k, v))
+    assert torch.equal(out, alibi_attention(q, k, v, variant=name))
     assert_close(out, truth(q, k, v), torch.bfloat16)
+
+
+def test_autocast_takes_tensors_of_several_dtypes() -> None:
+    q, k, v = tensors()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = alibi_attention(q, k.bfloat16(), v.half(), variant="sdpa_mask")
+    assert_close(out, truth(q, k, v), torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", [*UNCOMPILED, "sdpa_folded"])
+def test_inference_mode_answers_rightly_and_so_does_what_comes_after_it(name: str) -> None:
+    q, k, v = tensors(heads=5, q_len=131, kv_len=131)
+    weight = torch.ones(32, requires_grad=True)
+    with torch.inference_mode():
+        assert_close(alibi_attention(q, k, v, variant=name), truth(q, k, v), torch.float32)
+    out = alibi_attention(q, k, v, variant=name)
+    assert_close(out, truth(q, k, v), torch.float32)
+    (out * weight).sum().backward()
+    assert weight.grad is not None
 
 
 def test_what_inference_mode_built_serves_training_afterwards() -> None:
     q, k, v = tensors(heads=6)
     with torch.inference_mode():
         alibi_attention(q, k, v, variant="sdpa_mask")
+    assert not attention._standard_slopes(6, q.device).is_inference()
     q.requires_grad_()
     alibi_attention(q, k, v, variant="sdpa_mask").sum().backward()
     assert q.grad is not None

@@ -49,6 +49,15 @@ def test_learned_slopes_are_refused_where_they_would_get_no_gradient(name: str) 
         slopes_gradient(name)
 
 
+@pytest.mark.parametrize("name", UNCOMPILED)
+def test_learned_slopes_are_slopes_like_others_where_nothing_learns(name: str) -> None:
+    q, k, v = tensors()
+    slopes = alibi_slopes(4).requires_grad_()
+    with torch.no_grad():
+        out = alibi_attention(q.requires_grad_(), k, v, slopes=slopes, variant=name)
+    assert_close(out, truth(q.detach(), k, v), torch.float32)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LEARNING])
 def test_no_variant_gives_learned_slopes_a_wrong_gradient_without_a_word(name: str) -> None:
     try:
@@ -56,3 +65,9 @@ def test_no_variant_gives_learned_slopes_a_wrong_gradient_without_a_word(name: s
     except (Unsupported, RuntimeError):
         return
     assert_close(found, wanted, torch.float32)
+
+
+def test_flex_says_before_the_first_call_that_a_cpu_has_no_backward_of_it() -> None:
+    q, k, v = (one.requires_grad_() for one in tensors())
+    with pytest.raises(Unsupported, match=r"backward on CPU.* eager, compile and sdpa_mask"):
+        alibi_attention(q, k, v, variant="flex")

@@ -30,6 +30,9 @@ from variants.problem import Unsupported
         ({"scale": -1.0}, "scale -1.0: give a number over 0"),
         ({"scale": float("nan")}, "scale nan: give a number over 0"),
         ({"scale": float("inf")}, "scale inf: give a number over 0"),
+        ({"scale": torch.tensor(0.2)}, "scale is a tensor: .* multiply q by one that is learned"),
+        ({"v": torch.zeros(2, 4, 48, 32, device="meta")}, "v is on meta: give the CPU or a CUDA"),
+        ({"k": torch.zeros(2, 4, 48, 32).to_sparse()}, "k is nested or sparse: give a dense"),
         ({"variant": "no_bias"}, "variant 'no_bias': there are eager, sdpa_mask"),
         ({"variant": "flx"}, "variant 'flx': there are eager, sdpa_mask"),
     ],
@@ -45,10 +48,16 @@ def test_what_does_not_fit_together_is_refused_with_both_sides(
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32, torch.bool]
 )
-def test_other_kinds_of_numbers_are_refused(dtype: torch.dtype) -> None:
-    q = torch.zeros(1, 1, 4, 8).to(dtype)
-    with pytest.raises(ValueError, match="give float32, bfloat16 or float16"):
-        alibi_attention(q, q, q, variant="eager")
+@pytest.mark.parametrize("autocast", [False, True])
+def test_other_kinds_of_numbers_are_refused_under_autocast_too(
+    dtype: torch.dtype, autocast: bool
+) -> None:
+    q, k, _ = tensors()
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+        pytest.raises(ValueError, match=r"v is .*: give float32, bfloat16 or float16"),
+    ):
+        alibi_attention(q, k, k.to(dtype), variant="eager")
 
 
 def test_a_variant_that_declines_says_what_would_help() -> None:
@@ -57,15 +66,17 @@ def test_a_variant_that_declines_says_what_would_help() -> None:
         alibi_attention(q, k, v, variant="sdpa_key")
 
 
-def test_a_key_row_is_declined_where_flash_refuses_the_tensors() -> None:
-    q, k, v = (one[..., ::2] for one in tensors())
+@pytest.mark.parametrize("name", ["sdpa_key", "sdpa_window"])
+def test_a_key_row_is_declined_where_flash_refuses_the_tensors(name: str) -> None:
+    whole = tensors(q_len=200, kv_len=200)  # 64 or fewer need no key row in a window
+    q, k, v = (one[..., ::2] for one in whole)
     with pytest.raises(Unsupported, match="make q, k and v contiguous"):
-        alibi_attention(q, k, v, variant="sdpa_key")
+        alibi_attention(q, k, v, variant=name)
     with (
         sdpa_kernel(SDPBackend.MATH),
         pytest.raises(Unsupported, match="it is off or refuses"),
     ):
-        alibi_attention(*tensors(), variant="sdpa_key")
+        alibi_attention(*whole, variant=name)
 
 
 ODD_DTYPES = [*TOLERANCE, torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32]
@@ -81,7 +92,7 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
     def unless(place: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from(others)) if place in places else usual
 
-    heads, length = draw(st.integers(1, 12)), draw(st.integers(1, 70))
+    heads, length = draw(st.integers(1, 12)), draw(st.integers(1, 70) | st.just(200))
     shape = [draw(st.integers(1, 2)), heads, length, draw(st.sampled_from([8, 17, 64]))]
     dtype = unless("dtype", draw(st.sampled_from(list(TOLERANCE))), *ODD_DTYPES)
 

@@ -60,3 +60,9 @@ def test_any_number_of_heads_gives_that_many_positive_slopes_below_one(
 def test_no_heads_have_no_slopes(heads: int) -> None:
     with pytest.raises(ValueError, match=f"heads {heads}: a head count is at least 1"):
         alibi_slopes(heads)
+
+
+@pytest.mark.parametrize("bias_max", [0.0, -8.0, 127.0, float("inf"), float("nan")])
+def test_a_bias_max_that_leaves_no_bias_is_refused(bias_max: float) -> None:
+    with pytest.raises(ValueError, match=f"^bias_max {bias_max}: give over 0, at most 126.0$"):
+        alibi_slopes(8, bias_max)

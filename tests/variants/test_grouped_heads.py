@@ -1,0 +1,31 @@
+"""One kv head for all query heads: no variant copies it for each of them but where it says so."""
+
+import importlib
+
+import pytest
+import torch
+
+from suite.case import Case
+from suite.inputs import draw, spec_of
+from suite.memory import weigh_on_cpu
+from tests.variants.test_variants import BY_NAME
+
+CPU = torch.device("cpu")
+COPYING = {"eager"}
+STEP = Case(heads=8, kv_heads=1, head_dim=64, q_len=1, kv_len=2048, dtype="bfloat16")
+COPIES = STEP.heads * STEP.kv_len * STEP.head_dim * 2  # of k alone, in bytes
+NAMES = ["no_bias", "eager", "sdpa_mask", "sdpa_key", "sdpa_window", "sdpa_folded"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+@pytest.mark.parametrize("name", [*NAMES, pytest.param("flex", marks=pytest.mark.heavy)])
+def test_a_single_kv_head_is_copied_by_eager_alone(name: str) -> None:
+    variant, inputs = BY_NAME[name], draw(STEP, 0, "before", CPU)
+    prepare = importlib.import_module(variant.module).prepare
+    attention = prepare(spec_of(STEP, CPU), **variant.options)
+    arguments = inputs.q, inputs.k, inputs.v, inputs.slopes
+    with torch.no_grad():
+        attention(*arguments)
+        peak = weigh_on_cpu(lambda: attention(*arguments), attention, arguments).peak_bytes
+    assert (peak >= COPIES) == (name in COPYING), peak

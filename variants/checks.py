@@ -1,0 +1,62 @@
+"""What alibi_attention refuses before any variant is asked: tensors that don't fit together."""
+
+import math
+
+import torch
+from torch import Tensor
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Raise ValueError for a tensor that no variant takes, whatever the others are."""
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.is_nested or tensor.layout != torch.strided:
+            raise ValueError(f"{name} is nested or sparse: give a dense tensor")
+        if tensor.dim() != 4:
+            shape = "[batch, heads, length, head_dim]"
+            raise ValueError(f"{name} has shape {list(tensor.shape)}: give {shape}")
+        if tensor.dtype not in _DTYPES:
+            raise ValueError(f"{name} is {tensor.dtype}: give float32, bfloat16 or float16")
+        if tensor.device.type not in {"cpu", "cuda"}:
+            raise ValueError(f"{name} is on {tensor.device}: give the CPU or a CUDA GPU")
+
+
+def check_fit(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
+    """Raise ValueError for tensors that make no attention together."""
+    for name, tensor in (("k", k), ("v", v)):
+        if tensor.dtype != q.dtype or tensor.device != q.device:
+            raise ValueError(
+                f"{name} is {tensor.dtype} on {tensor.device}, q {q.dtype} on {q.device}: "
+                "give one dtype and device"
+            )
+    if k.shape != v.shape:
+        raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: give them the same shape")
+    (batch, heads, q_len, head_dim), (kv_batch, kv_heads, kv_len, kv_dim) = q.shape, k.shape
+    if (batch, head_dim) != (kv_batch, kv_dim):
+        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
+    if 0 in (*q.shape, *k.shape):
+        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: no dimension may be 0")
+    if heads % kv_heads:
+        raise ValueError(f"{heads} heads can't share {kv_heads} kv heads evenly")
+    if causal and q_len > kv_len:
+        raise ValueError(
+            f"q_len {q_len} is over kv_len {kv_len}: the first causal queries would have no key"
+        )
+
+
+def check_scale(scale: float | None) -> None:
+    """Raise ValueError for a scale that is no positive number."""
+    if isinstance(scale, Tensor):
+        raise ValueError("scale is a tensor: give a number, and multiply q by one that is learned")
+    if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
+        raise ValueError(f"scale {scale}: give a number over 0")
+
+
+def check_slopes(slopes: Tensor, heads: int, device: torch.device) -> None:
+    """Raise ValueError for slopes that are not of these heads on this device."""
+    if tuple(slopes.shape) != (heads,) or slopes.dtype != torch.float32 or slopes.device != device:
+        raise ValueError(
+            f"slopes are {slopes.dtype} {list(slopes.shape)} on {slopes.device}: "
+            f"give float32 [{heads}] on {device}"
+        )
