@@ -493,7 +493,9 @@ def main() -> None:
     from suite.sides import NoSide
     from suite.store import NotWritten, StoreError
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup has set the latter to be ignored
+            signal.signal(stop, _interrupt)
     try:
         cli.main(standalone_mode=False)
     except NotWritten as error:

@@ -4,21 +4,17 @@ The suite is this tree's on both sides, so that nothing but what is compared dif
 """
 
 import json
-import os
-import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from suite.handle import LAUNCH, Launch
 from suite.machine import PROVIDERS, ROOT
+from suite.worktree import NoCommit, worktree
 from variants.catalog import CATALOG, Variant
 
-_PREFIX = "alibi-bench-side-"
 _ASK_LIMIT_S = 120.0
 _CATALOG = """
 import json
@@ -66,21 +62,20 @@ def of_reference(reference: str, software: dict[str, str]) -> Iterator[Side]:
 
     Raises NoSide where there is no git repository or no such commit in it.
     """
-    commit = _commit(reference)
-    _remove_what_is_left_over()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    tree = folder / "tree"
-    try:
-        _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+    option = f"--base {reference}"
+    with ExitStack() as stack:
+        try:
+            commit, tree, folder = stack.enter_context(worktree(reference))
+        except NoCommit as error:
+            raise NoSide(f"{option}: {error}") from None
         if not (tree / "variants" / "catalog.py").exists():
-            raise NoSide(f"--base {reference}: {commit[:12]} has no variants/catalog.py")
+            raise NoSide(f"{option}: {commit[:12]} has no variants/catalog.py")
         (folder / "variants").symlink_to(tree / "variants")
         (folder / "suite").symlink_to(ROOT / "suite")
         launch = Launch(LAUNCH.command, folder)
-        variants = _catalog_of(launch, f"--base {reference}")
+        rows = json.loads(_asked(launch, _CATALOG, option))
+        variants = {row[0]: Variant(*row) for row in rows}
         yield Side(f"{reference} ({commit[:12]})", launch, variants, software)
-    finally:
-        _remove(folder)
 
 
 def of_python(executable: str) -> Side:
@@ -96,38 +91,6 @@ def of_python(executable: str) -> Side:
     words = ", ".join(f"{name} {version}" for name, version in software.items())
     variants = {variant.name: variant for variant in CATALOG}
     return Side(f"{executable} ({words})", launch, variants, software)
-
-
-def _commit(reference: str) -> str:
-    try:
-        _git("rev-parse", "--git-dir")
-    except NoSide:
-        raise NoSide(f"--base {reference}: this is no git repository; use --base-python") from None
-    try:
-        return _git(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"
-        )
-    except NoSide:
-        raise NoSide(
-            f"--base {reference}: git knows no such commit here; fetch it, or see `git branch -a`"
-        ) from None
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", ROOT, *words], capture_output=True, text=True, check=True
-        )
-    except OSError as error:
-        raise NoSide(f"git: {error.strerror}; install git") from None
-    except subprocess.CalledProcessError as error:
-        raise NoSide(f"git {words[0]}: {error.stderr.strip() or 'failed'}") from None
-    return done.stdout.strip()
-
-
-def _catalog_of(launch: Launch, option: str) -> dict[str, Variant]:
-    rows = json.loads(_asked(launch, _CATALOG, option))
-    return {row[0]: Variant(*row) for row in rows}
 
 
 def _asked(launch: Launch, code: str, option: str) -> str:
@@ -150,16 +113,3 @@ def _asked(launch: Launch, code: str, option: str) -> str:
             f"{option}: {last}; it needs what lanes import: torch, msgspec, psutil, nvidia-ml-py"
         )
     return done.stdout.strip().splitlines()[-1]
-
-
-def _remove_what_is_left_over() -> None:
-    """Remove the worktrees of runs that were killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", left.name)
-        if owner and not Path("/proc", owner[1]).exists():
-            _remove(left)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    _git("worktree", "prune")

@@ -71,7 +71,10 @@ def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path
 
 
 @in_git
-def test_an_interrupted_comparison_removes_its_worktree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_an_interrupted_comparison_removes_its_worktree(
+    stop: signal.Signals, tmp_path: Path
+) -> None:
     before = worktrees()
     words = ("ab", "--base", "HEAD", *TINY, "--pairs", "500", "--out", tmp_path / "ab.jsonl")
     process = subprocess.Popen(
@@ -82,7 +85,7 @@ def test_an_interrupted_comparison_removes_its_worktree(tmp_path: Path) -> None:
         if "pair 1:" in line:
             break
     assert len(worktrees()) == len(before) + 1
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in said

@@ -1,14 +1,20 @@
 """The sides of a comparison: a git reference beside this tree, or another interpreter under it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
+import psutil
 import pytest
 
-from suite import sides
+from suite import sides, worktree
 from suite.sides import NoSide, of_python, of_reference
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +52,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "variants" / "catalog.py").write_text(CATALOG.replace("old", "new"))
     git(folder, "commit", "--quiet", "--all", "--message", "new")
     monkeypatch.setattr(sides, "ROOT", folder)
+    monkeypatch.setattr(worktree, "ROOT", folder)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return folder
 
@@ -86,6 +93,50 @@ def test_the_worktree_is_removed_whatever_happens(
     assert left_in(repository) == []
 
 
+@pytest.fixture
+def slow_checkout(repository: Path) -> Iterator[Path]:
+    """A repository whose checkout waits, with an alarm set for the time in which it does."""
+
+    def ring(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    (repository / ".git" / "info" / "attributes").write_text("*.py filter=slow\n")
+    git(repository, "config", "filter.slow.smudge", "sleep 30; cat")
+    git(repository, "config", "filter.slow.clean", "cat")
+    before = signal.signal(signal.SIGALRM, ring)
+    yield repository
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_checkout_that_is_interrupted_leaves_nothing(slow_checkout: Path) -> None:
+    signal.alarm(1)
+    with pytest.raises(KeyboardInterrupt), of_reference("old", {}):
+        pass
+    assert left_in(slow_checkout) == []
+    assert [one for one in psutil.process_iter(["cmdline"]) if is_git(one)] == []
+
+
+def is_git(process: psutil.Process) -> bool:
+    """Whether a process is of this test's repository."""
+    return any("alibi-bench-side-" in word for word in process.info["cmdline"] or ())
+
+
+def test_a_second_interruption_does_not_leave_half_of_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(folder: Path, *, ignore_errors: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), of_reference("old", {}):
+        raise KeyboardInterrupt
+    assert left_in(repository) == []
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(repository: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
@@ -108,10 +159,21 @@ def test_a_reference_that_is_no_commit_is_refused_at_once(reference: str, reposi
 def test_without_a_repository_a_reference_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sides, "ROOT", tmp_path)
+    monkeypatch.setattr(worktree, "ROOT", tmp_path)
     told = "this is no git repository; use --base-python"
     with pytest.raises(NoSide, match=told), of_reference("main", {}):
         pass
+
+
+def test_another_complaint_of_git_is_told_in_its_own_words(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / ".git" / "config").write_text("[core\n")
+    with pytest.raises(NoSide, match="--base main: git rev-parse: fatal: bad config line 1"):
+        of_reference("main", {}).__enter__()
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(NoSide, match=r"--base main: git: .*; install git"):
+        of_reference("main", {}).__enter__()
 
 
 def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
