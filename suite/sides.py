@@ -8,9 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from suite.handle import LAUNCH, Launch
+from suite.handle import LAUNCH, Launch, environment
 from suite.machine import PROVIDERS, ROOT
 from suite.worktree import NoCommit, worktree
 from variants.catalog import CATALOG, Variant
@@ -25,15 +26,18 @@ print(json.dumps([
 ]))
 """
 _SOFTWARE = f"""
-import json, sys
+import json
 from importlib.metadata import PackageNotFoundError, version
 import torch, msgspec, psutil, pynvml
+import suite.lane
 found = {{}}
 for name in {PROVIDERS!r}:
     try:
         found[name] = version(name)
     except PackageNotFoundError:
         found[name] = "absent"
+if torch.version.cuda:
+    found["cuda"] = torch.version.cuda
 print(json.dumps(found))
 """
 
@@ -73,8 +77,7 @@ def of_reference(reference: str, software: dict[str, str]) -> Iterator[Side]:
         (folder / "variants").symlink_to(tree / "variants")
         (folder / "suite").symlink_to(ROOT / "suite")
         launch = Launch(LAUNCH.command, folder)
-        rows = json.loads(_asked(launch, _CATALOG, option))
-        variants = {row[0]: Variant(*row) for row in rows}
+        variants = {row[0]: Variant(*row) for row in _asked(launch, _CATALOG, option)}
         yield Side(f"{reference} ({commit[:12]})", launch, variants, software)
 
 
@@ -86,22 +89,25 @@ def of_python(executable: str) -> Side:
     found = shutil.which(executable)
     if found is None:
         raise NoSide(f"--base-python {executable}: no such program; name an interpreter")
-    launch = Launch((found, "-m", "suite.lane"), ROOT)
-    software = json.loads(_asked(launch, _SOFTWARE, f"--base-python {executable}"))
+    launch = Launch((str(Path(found).absolute()), "-m", "suite.lane"), ROOT)
+    software = _asked(launch, _SOFTWARE, f"--base-python {executable}")
     words = ", ".join(f"{name} {version}" for name, version in software.items())
     variants = {variant.name: variant for variant in CATALOG}
     return Side(f"{executable} ({words})", launch, variants, software)
 
 
-def _asked(launch: Launch, code: str, option: str) -> str:
-    """Return what a side's interpreter prints, run in the side's folder."""
+def _asked(launch: Launch, code: str, option: str) -> Any:
+    """Return what a side's interpreter prints in JSON, run in the side's folder."""
     command = [launch.command[0], "-c", code]
     try:
         done = subprocess.run(
             command,
             cwd=launch.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_ASK_LIMIT_S,
             check=False,
         )
@@ -110,6 +116,10 @@ def _asked(launch: Launch, code: str, option: str) -> str:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
         raise NoSide(
-            f"{option}: {last}; it needs what lanes import: torch, msgspec, psutil, nvidia-ml-py"
+            f"{option}: {last}; it needs Python 3.11 or later and what lanes import: torch, "
+            "msgspec, psutil, nvidia-ml-py"
         )
-    return done.stdout.strip().splitlines()[-1]
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        raise NoSide(f"{option}: it does not run Python; name an interpreter") from None

@@ -73,6 +73,14 @@ def test_a_reference_has_its_own_variants_and_this_tree_s_suite(repository: Path
     assert left_in(repository) == []
 
 
+def test_a_reference_keeps_its_own_variants_where_python_trusts_no_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    with of_reference("old", {}) as side:
+        assert set(side.variants) == {"no_bias", "old"}
+
+
 def test_what_is_uncommitted_here_is_not_in_the_base(repository: Path) -> None:
     (repository / "variants" / "catalog.py").write_text("raise SystemExit('half done')")
     with of_reference("HEAD", {}) as side:
@@ -205,11 +213,42 @@ def test_an_interpreter_that_is_not_there_is_refused() -> None:
         of_python("/no/such/python")
 
 
+def test_an_interpreter_may_be_named_from_the_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    side = of_python("bin/python")
+    assert side.launch.command[0] == str(tmp_path / "bin" / "python")
+    assert side.what.startswith("bin/python (torch ")
+
+
+@pytest.mark.parametrize("program", ["true", "echo"])
+def test_a_program_that_is_no_interpreter_is_refused(program: str) -> None:
+    told = f"--base-python {program}: it does not run Python; name an interpreter"
+    with pytest.raises(NoSide, match=told):
+        of_python(program)
+
+
+def test_an_interpreter_in_which_no_lane_starts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("torch", "msgspec", "psutil", "pynvml"):
+        (tmp_path / f"{package}.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = r"Error: .*; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
+        of_python(sys.executable)
+
+
 def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(
         "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
     )
     bare.chmod(0o755)
-    with pytest.raises(NoSide, match="No module named 'torch'; it needs what lanes import"):
+    told = r"No module named 'torch'; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
         of_python(str(bare))
