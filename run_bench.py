@@ -269,7 +269,7 @@ def compare(
     Example:
       python run_bench.py compare results/before.jsonl results/after.jsonl
     """
-    from reports import versus
+    from reports import paired, versus
     from suite.asked import share
     from suite.store import read
 
@@ -281,7 +281,7 @@ def compare(
     for file in (before, after):
         _warn(file.warnings if file else [])
     if after is None:
-        _judge(versus.of_duel(before), form)
+        _judge(paired.of_duel(before), form)
     else:
         _judge(versus.of_files(before, after, least, across), form)
 

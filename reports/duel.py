@@ -6,9 +6,10 @@ from pathlib import Path
 
 from reports.comparison import Comparison
 from reports.decide import second_stage
-from reports.versus import of_duel, suspected
+from reports.paired import of_duel, suspected
 from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
+from suite.machine import Circumstances
 from suite.nvml import opened
 from suite.pairs import Duel, Injection
 from suite.priming import prime
@@ -49,7 +50,7 @@ def between(
         duel = Duel(
             plan=plan,
             base=base,
-            head=head(machine.software),
+            head=head(machine.software, this_tree(machine.circumstances)),
             policy=machine.policy,
             caches={side: stack.enter_context(compile_cache()) for side in SIDES},
             store=store,
@@ -84,6 +85,12 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
         duel.watch.begin(again * len(suspects))
         duel.take(suspects, range(pairs + 1, pairs + again + 1), "second")
     return of_duel(read(path))
+
+
+def this_tree(code: Circumstances) -> str:
+    """Return what the head is in words: its commit, and whether there are changes beside it."""
+    changed = ", with uncommitted changes" if code.uncommitted else ""
+    return f"this tree ({code.commit[:12]}{changed})"
 
 
 def planned(left_s: float, pair_s: float) -> int:

@@ -55,8 +55,8 @@ class Side(NamedTuple):
     software: dict[str, str]
 
 
-def head(software: dict[str, str], what: str = "this tree") -> Side:
-    """Return this tree's side."""
+def head(software: dict[str, str], what: str) -> Side:
+    """Return this tree's side, which is `what` in words."""
     return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
 
 
