@@ -141,6 +141,7 @@ def run(
       python run_bench.py run --sweep training --variants sdpa_key,compile
       python run_bench.py run --resume results/FILE.jsonl
     """
+    from reports.versus import is_of_pairs
     from suite import asked as asked_for
     from suite import devices, plan, store
     from suite.fingerprint import fingerprint
@@ -159,6 +160,8 @@ def run(
         _refuse_given(context, others, "beside --resume: the file has its plan")
         path, before = resume, store.read(resume)
         _warn(before.warnings)
+        if any(is_of_pairs(record) for record in before.records):
+            raise click.UsageError(f"--resume {resume}: a file of pairs and no run's")
         used, done = devices.chosen(before.machine.plan.device), before.finished()
         machine = fingerprint(before.machine.plan, sys.argv[1:], used)
         plan.check_resumable(before.machine, machine)
@@ -340,21 +343,26 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
     from suite.store import read
 
     earlier = [read(file) for file in files]
+    for file in earlier:
+        _warn(file.warnings)
+    calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
+    gate = share("--gate", asked["gate"])
     comparison = None
     if asked["pairs"] == 0 and not earlier:
         raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
+    if asked["pairs"] == 0 and inject is not None:
+        raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
     if asked["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject)
         out = asked["out"] = asked["out"] or _default_path("aa")
         base = sides.head(software(), calibration.ITSELF)
         comparison = _duel(base, inject=injected, **asked)
-        _show(render(comparison, form))
+        if form != "json":
+            _show(f"{render(comparison, form)}\n")
         earlier.append(read(out))
     pairs = calibration.pairs_of(earlier)
-    if form != "json":
-        gate = share("--gate", asked["gate"])
-        rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
-        _show(f"\n{calibrated.render(rates) if rates else calibrated.TOO_FEW}")
+    rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
+    _show(calibrated.render(rates, form, comparison))
     if comparison is not None and comparison.regressed:
         raise SystemExit(1)
 

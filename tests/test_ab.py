@@ -1,5 +1,6 @@
 """`ab` and `aa` as commands, with real lanes: exit codes, and nothing left whatever happens."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
+
+PAIRS = str(next(ROOT.glob("results/published/*/aa/01.jsonl")))
 
 in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is not under git")
 
@@ -93,6 +96,12 @@ def test_an_interrupted_comparison_removes_its_worktree(
     assert sides_left(process.pid) == []
 
 
+def test_rates_alone_are_told_to_programs() -> None:
+    done = bench("aa", "--pairs", "0", "--format", "json", PAIRS)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["rates"]["pairs"] == 10
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -102,6 +111,10 @@ def test_an_interrupted_comparison_removes_its_worktree(
         (["aa", "--inject", "5"], "--inject 5: give a share such as 5%"),
         (["aa", "--gate", "0%"], "--gate 0%: give a share such as 5%"),
         (["aa", "--pairs", "0"], "name FILES of earlier pairs"),
+        (["aa", "--pairs", "0", "--gate", "7", PAIRS], "--gate 7: give a share such as 5%"),
+        (["aa", "--pairs", "0", "--inject", "5%", PAIRS], "nothing is measured; drop --inject"),
+        (["aa", "README.md"], "README.md: not a results file"),
+        (["run", "--resume", PAIRS], "a file of pairs and no run's"),
         (["aa", "--pairs", "1"], "--pairs 1: give at least 4"),
         (["compare", "/no/such/file"], "/no/such/file: No such file"),
     ],
