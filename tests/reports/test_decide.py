@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.decide import FLOOR, Decision, decide, decide_at_once, second_stage, suspects
+from reports.decide import FLOOR, MARGIN, Decision, decide, decide_at_once, second_stage, suspects
 from reports.moderated import Effect, moderated, moderated_two_sample
 
 CELLS, PAIRS = 8, 6
@@ -122,6 +122,21 @@ def test_like_cells_are_mostly_called_the_same() -> None:
     random = Random(40)
     verdicts = [each.verdict for _ in range(100) for each in compare(gaussian(random))]
     assert verdicts.count("same") >= 0.93 * len(verdicts)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("noise", [gaussian, spiky, bimodal, persistent_but_drawn])
+def test_cells_that_differ_by_the_margin_are_called_the_same_in_5_of_100(
+    noise: Noise, sign: int
+) -> None:
+    """Two one-sided tests at 5%: not more often than that, by the bounds of what is counted."""
+    random, same = Random(45), 0
+    for _ in range(150):
+        shift = sign * math.log1p(MARGIN)
+        pairs = [[each + shift for each in cell] for cell in noise(random)]
+        decided = decide_at_once(moderated([cell[:PAIRS] for cell in pairs]), MARGIN)
+        same += sum(each.verdict == "same" for each in decided)
+    assert bounds(same, 150 * CELLS)[0] <= 0.05
 
 
 def test_two_files_alike_raise_an_alarm_in_at_most_one_comparison_in_100() -> None:
