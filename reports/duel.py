@@ -78,8 +78,8 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
         pairs = planned(budget_s - (now - began), now - rehearsed_from)
     duel.store.append([_versus(duel, pairs, gate)])
     duel.watch.begin(pairs * len(cells))
-    alive = duel.take(cells, range(1, pairs + 1), "first")
-    suspects = [cell for cell in suspected(read(path), gate) if cell in alive]
+    duel.take(cells, range(1, pairs + 1), "first")
+    suspects = suspected(read(path), gate)
     if suspects:
         again = second_stage(pairs, len(suspects), len(cells))
         duel.watch.begin(again * len(suspects))

@@ -201,6 +201,15 @@ def test_every_cell_of_a_sweep_that_slowed_is_found() -> None:
     assert {each.verdict for each in found} == {"slower"}
 
 
+@pytest.mark.parametrize(
+    ("suspected", "cells", "pairs"), [(1, 3, 12), (2, 3, 6), (2, 6, 12), (2, 8, 12), (3, 8, 6)]
+)
+def test_up_to_a_third_of_the_cells_have_twice_the_pairs_in_the_second_stage(
+    suspected: int, cells: int, pairs: int
+) -> None:
+    assert second_stage(6, suspected, cells) == pairs
+
+
 def test_a_cell_with_one_pair_is_neither_different_nor_the_same() -> None:
     verdicts = [each.verdict for each in decide([[0.5], STEADY, []], {}, 0.0)]
     assert verdicts == ["inconclusive", "same", "inconclusive"]

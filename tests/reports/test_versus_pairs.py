@@ -96,6 +96,7 @@ def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
     found = judged(duel({"eager": by(1.10, PAIRS), "flex": PAIRS}, {"eager": by(1.05, PAIRS)}))
     line = line_of(found)
     assert (line.verdict, line_of(found, "flex").verdict) == ("slower", "same")
+    assert line.replicates == len(PAIRS)
     assert line.ratio == pytest.approx(1.05, rel=1e-3)
     assert line.ratio_ci is not None
     assert 1.03 < line.ratio_ci[0] < 1.05 < line.ratio_ci[1] < 1.07
@@ -110,6 +111,7 @@ def test_a_confirmed_gain_is_faster() -> None:
 def test_what_the_second_stage_does_not_confirm_raises_no_alarm() -> None:
     found = judged(duel({"eager": by(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
     assert line_of(found).verdict != "slower"
+    assert line_of(found).replicates == 2 * len(PAIRS)
     assert not found.regressed
 
 

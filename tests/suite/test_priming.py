@@ -38,6 +38,14 @@ def test_a_cell_that_one_side_has_not_is_not_paired(side: str, tmp_path: Path) -
         assert prime(arena.duel) == CELLS[1:]
 
 
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_a_cell_that_one_check_alone_finds_wrong_is_not_paired(stage: str, tmp_path: Path) -> None:
+    faults = [("head.second", 24, f"Check {stage}", "disagrees")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert prime(arena.duel) == CELLS[:3]
+
+
 def test_a_variant_that_base_lacks_is_checked_on_heads_side_alone(tmp_path: Path) -> None:
     with ExitStack() as stack, mock.patch.dict(os.environ, told()):
         arena = Arena(stack, tmp_path / "pairs.jsonl", base=a_side("base", ("second",)))
