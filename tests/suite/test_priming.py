@@ -1,5 +1,6 @@
 """Before pairs: both sides are checked and weighed, or it is said why not; lanes are fakes."""
 
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from reports.progress import PlainProgress
 from suite.handle import Launch
 from suite.priming import prime
 from suite.record import SIDES, Agreement, Fault, Memory
@@ -28,6 +30,21 @@ def test_priming_checks_and_weighs_both_sides_of_every_cell(tmp_path: Path) -> N
     assert kinds == {
         (kind, side): n for kind, n in (("Agreement", 8), ("Memory", 4)) for side in SIDES
     }
+
+
+def test_whoever_watches_learns_how_far_priming_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [("head.second", 24, "FirstCall", "unsupported")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        prime(dataclasses.replace(arena.duel, watch=PlainProgress()))
+    begun, *lines = capsys.readouterr().err.splitlines()
+    assert begun == "4 cells to measure"
+    assert [line.partition("] ")[2] for line in lines] == [
+        *(f"priming, {case.id}: 1 measured" for case, _ in CELLS[:3]),
+        f"priming, {CELLS[3][0].id}: 0 measured, second unsupported",
+    ]
 
 
 @pytest.mark.parametrize("side", SIDES)
