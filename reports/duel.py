@@ -7,6 +7,7 @@ from pathlib import Path
 from reports.comparison import Comparison
 from reports.decide import second_stage
 from reports.paired import of_duel, suspected
+from reports.standing import of_pairs
 from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
 from suite.machine import Circumstances
@@ -14,6 +15,7 @@ from suite.nvml import opened
 from suite.pairs import Duel, Injection
 from suite.priming import prime
 from suite.record import SIDES, Machine, Versus
+from suite.run import RunFailed
 from suite.sides import Side, head
 from suite.store import Store, read
 from suite.watch import Watch
@@ -67,10 +69,13 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
     The first stage has `pairs`, or with a budget (in seconds) as many as a rehearsed pair says
     that it holds if every cell came to the second; fixed before the first is measured.
 
-    Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started.
+    Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started or base has no cell
+    that works.
     """
     began = time.monotonic()
     cells = prime(duel)
+    if not cells:
+        _refuse_a_base_without_cells(path)
     if budget_s is not None:
         rehearsed_from = time.monotonic()
         duel.take(cells, [0], None)
@@ -85,6 +90,16 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
         duel.watch.begin(again * len(suspects))
         duel.take(suspects, range(pairs + 1, pairs + again + 1), "second")
     return of_duel(read(path))
+
+
+def _refuse_a_base_without_cells(path: Path) -> None:
+    """Raise RunFailed where nothing works in base: then no regression could be seen either."""
+    standings = of_pairs(read(path), "base")
+    if standings and all(one.status != "measured" for one in standings.values()):
+        (_, name), one = next(iter(standings.items()))
+        raise RunFailed(
+            f"nothing to compare with: no cell works in base; {name} {one.status}: {one.reason}"
+        )
 
 
 def this_tree(code: Circumstances) -> str:

@@ -17,6 +17,7 @@ from reports.duel import KEPT_BACK, MOST_PAIRS, BudgetTooSmall, fight, planned, 
 from reports.progress import PlainProgress
 from suite.asked import LEAST_PAIRS
 from suite.record import SIDES, Pair, Versus
+from suite.run import RunFailed
 from tests.fakes.arena import CELLS, NAMES, Arena, told
 from tests.records import a_machine
 
@@ -74,6 +75,12 @@ def test_where_head_has_no_cell_left_all_are_missing_and_none_is_paired(
     comparison, arena = fought(tmp_path / "pairs.jsonl", {}, faults=faults, budget_s=budget_s)
     assert [line.verdict for line in comparison.lines] == ["missing"] * len(CELLS)
     assert (comparison.notes, arena.pairs) == ([], [])
+
+
+def test_a_base_in_which_nothing_works_is_no_ground_for_a_verdict(tmp_path: Path) -> None:
+    faults = [(f"base.{name}", case.q_len, "Prepare", "failed") for case, name in CELLS]
+    with pytest.raises(RunFailed, match="no cell works in base; first failed: on demand"):
+        fought(tmp_path / "pairs.jsonl", {}, faults=faults)
 
 
 def test_a_cell_that_breaks_on_the_way_does_not_cut_the_others_short(tmp_path: Path) -> None:
