@@ -143,6 +143,7 @@ def run(
       python run_bench.py run --sweep training --variants sdpa_key,compile
       python run_bench.py run --resume results/FILE.jsonl
     """
+    from reports.versus import is_of_pairs
     from suite import asked as asked_for
     from suite import devices, plan, store
     from suite.fingerprint import fingerprint
@@ -161,6 +162,8 @@ def run(
         _refuse_given(context, others, "beside --resume: the file has its plan")
         path, before = resume, store.read(resume)
         _warn(before.warnings)
+        if any(is_of_pairs(record) for record in before.records):
+            raise click.UsageError(f"--resume {resume}: a file of pairs and no run's")
         used, done = devices.chosen(before.machine.plan.device), before.finished()
         machine = fingerprint(before.machine.plan, sys.argv[1:], used)
         plan.check_resumable(before.machine, machine)
@@ -475,7 +478,7 @@ def compare(
     Example:
       python run_bench.py compare results/before.jsonl results/after.jsonl
     """
-    from reports import versus
+    from reports import paired, versus
     from suite.asked import share
     from suite.store import read
 
@@ -487,7 +490,7 @@ def compare(
     for file in (before, after):
         _warn(file.warnings if file else [])
     if after is None:
-        _judge(versus.of_duel(before), form)
+        _judge(paired.of_duel(before), form)
     else:
         _judge(versus.of_files(before, after, least, across), form)
 
@@ -546,21 +549,26 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
     from variants.software import software
 
     earlier = [read(file) for file in files]
+    for file in earlier:
+        _warn(file.warnings)
+    calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
+    gate = share("--gate", asked["gate"])
     comparison = None
     if asked["pairs"] == 0 and not earlier:
         raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
+    if asked["pairs"] == 0 and inject is not None:
+        raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
     if asked["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject)
         out = asked["out"] = asked["out"] or _default_path("aa")
         base = sides.head(software(), calibration.ITSELF)
         comparison = _duel(base, inject=injected, **asked)
-        _show(render(comparison, form))
+        if form != "json":
+            _show(f"{render(comparison, form)}\n")
         earlier.append(read(out))
     pairs = calibration.pairs_of(earlier)
-    if form != "json":
-        gate = share("--gate", asked["gate"])
-        rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
-        _show(f"\n{calibrated.render(rates) if rates else calibrated.TOO_FEW}")
+    rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
+    _show(calibrated.render(rates, form, comparison))
     if comparison is not None and comparison.regressed:
         raise SystemExit(1)
 
@@ -699,7 +707,9 @@ def main() -> None:
     from suite.sides import NoSide
     from suite.store import NotWritten, StoreError
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup has set the latter to be ignored
+            signal.signal(stop, _interrupt)
     try:
         cli.main(standalone_mode=False)
     except NotWritten as error:

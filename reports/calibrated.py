@@ -1,27 +1,64 @@
-"""A calibration for people: spread by cell, rates by number of pairs, and what they recommend."""
+"""A calibration for people and programs: spread by cell, rates by number of pairs, what to use."""
 
+from typing import Any
+
+import msgspec
 from tabulate import tabulate
 
-from reports.calibration import EFFECTS, Calibration, Plan
+from reports import verdicts
+from reports.calibration import EFFECTS, Calibration, Plan, Rate
+from reports.comparison import Comparison
+from reports.verdicts import Format
 
 TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 12 or more."
 
 
-def render(calibration: Calibration) -> str:
-    """Return the tables and the recommendation."""
+def render(
+    calibration: Calibration | None, layout: Format, comparison: Comparison | None = None
+) -> str:
+    """Return the tables and the recommendation; in JSON with the comparison, where there is one."""
+    if layout == "json":
+        told = {} if comparison is None else verdicts.told(comparison)
+        told["rates"] = None if calibration is None else _told(calibration)
+        return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+    if calibration is None:
+        return TOO_FEW
     spread = [(cell, f"{100 * own:.2f}") for cell, own in calibration.spread.items()]
+    aligned = ("left", "right")
     parts = [
         f"{calibration.pairs} pairs of the same code; correlation of successive pairs "
         f"{calibration.autocorrelation:+.2f}",
-        tabulate(spread, ("cell", "spread %"), colalign=("left", "right"), disable_numparse=True),
+        tabulate(spread, ("cell", "spread %"), layout, colalign=aligned, disable_numparse=True),
     ]
     if not calibration.plans:
         return "\n\n".join([*parts, TOO_FEW])
     headers = ("pairs", "false alarms", *(f"+{effect:.0%} found" for effect in EFFECTS))
-    parts.append(
-        tabulate([_line(plan) for plan in calibration.plans], headers, disable_numparse=True)
-    )
+    lines = [_line(plan) for plan in calibration.plans]
+    parts.append(tabulate(lines, headers, layout, disable_numparse=True))
     return "\n\n".join([*parts, _recommendation(calibration)])
+
+
+def _told(calibration: Calibration) -> dict[str, Any]:
+    """Return every figure under its name; rates with their bounds, effects as shares."""
+    plan = calibration.recommended
+    return {
+        "pairs": calibration.pairs,
+        "autocorrelation": calibration.autocorrelation,
+        "spread": calibration.spread,
+        "plans": [
+            {
+                "pairs": one.pairs,
+                "false_alarms": _rate(one.false_alarms),
+                "found": [{"slowdown": by} | _rate(rate) for by, rate in one.power.items()],
+            }
+            for one in calibration.plans
+        ],
+        "recommended": plan and {"pairs": plan.pairs, "gate": plan.smallest_effect},
+    }
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {"found": rate.found, "of": rate.of, "bounds": rate.bounds}
 
 
 def _line(plan: Plan) -> tuple[str, ...]:

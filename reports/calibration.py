@@ -15,7 +15,7 @@ import msgspec
 
 from reports.decide import decide, second_stage, suspects
 from reports.moderated import moderated
-from reports.versus import figure
+from reports.paired import figure
 from suite.fingerprint import differences
 from suite.record import Pair, Versus
 from suite.store import Results, StoreError

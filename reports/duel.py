@@ -6,13 +6,16 @@ from pathlib import Path
 
 from reports.comparison import Comparison
 from reports.decide import second_stage
-from reports.versus import of_duel, suspected
+from reports.paired import of_duel, suspected
+from reports.standing import of_pairs
 from suite.asked import LEAST_PAIRS
 from suite.compile_cache import compile_cache
+from suite.machine import Circumstances
 from suite.nvml import opened
 from suite.pairs import Duel, Injection
 from suite.priming import prime
 from suite.record import SIDES, Machine, Versus
+from suite.run import RunFailed
 from suite.sides import Side, head
 from suite.store import Store, read
 from suite.watch import Watch
@@ -49,7 +52,7 @@ def between(
         duel = Duel(
             plan=plan,
             base=base,
-            head=head(machine.software),
+            head=head(machine.software, this_tree(machine.circumstances)),
             policy=machine.policy,
             caches={side: stack.enter_context(compile_cache()) for side in SIDES},
             store=store,
@@ -66,10 +69,13 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
     The first stage has `pairs`, or with a budget (in seconds) as many as a rehearsed pair says
     that it holds if every cell came to the second; fixed before the first is measured.
 
-    Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started.
+    Raises BudgetTooSmall, and RunFailed when a side's lanes can't be started or base has no cell
+    that works.
     """
     began = time.monotonic()
     cells = prime(duel)
+    if not cells:
+        _refuse_a_base_without_cells(path)
     if budget_s is not None:
         rehearsed_from = time.monotonic()
         duel.take(cells, [0], None)
@@ -77,13 +83,29 @@ def fight(duel: Duel, path: Path, *, pairs: int, budget_s: float | None, gate: f
         pairs = planned(budget_s - (now - began), now - rehearsed_from)
     duel.store.append([_versus(duel, pairs, gate)])
     duel.watch.begin(pairs * len(cells))
-    alive = duel.take(cells, range(1, pairs + 1), "first")
-    suspects = [cell for cell in suspected(read(path), gate) if cell in alive]
+    duel.take(cells, range(1, pairs + 1), "first")
+    suspects = suspected(read(path), gate)
     if suspects:
         again = second_stage(pairs, len(suspects), len(cells))
         duel.watch.begin(again * len(suspects))
         duel.take(suspects, range(pairs + 1, pairs + again + 1), "second")
     return of_duel(read(path))
+
+
+def _refuse_a_base_without_cells(path: Path) -> None:
+    """Raise RunFailed where nothing works in base: then no regression could be seen either."""
+    standings = of_pairs(read(path), "base")
+    if standings and all(one.status != "measured" for one in standings.values()):
+        (_, name), one = next(iter(standings.items()))
+        raise RunFailed(
+            f"nothing to compare with: no cell works in base; {name} {one.status}: {one.reason}"
+        )
+
+
+def this_tree(code: Circumstances) -> str:
+    """Return what the head is in words: its commit, and whether there are changes beside it."""
+    changed = ", with uncommitted changes" if code.uncommitted else ""
+    return f"this tree ({code.commit[:12]}{changed})"
 
 
 def planned(left_s: float, pair_s: float) -> int:

@@ -1,7 +1,7 @@
 """Verdicts for people and for programs: a table, why a cell has none, and one line of summary."""
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from tabulate import tabulate
@@ -18,9 +18,7 @@ _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "in
 def render(comparison: Comparison, layout: Format) -> str:
     """Return a comparison in one of the formats; the worst comes first."""
     if layout == "json":
-        told = {"regressed": comparison.regressed, "summary": summary(comparison)}
-        told |= msgspec.to_builtins(comparison)
-        return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+        return msgspec.json.format(msgspec.json.encode(told(comparison)), indent=2).decode()
     lines = sorted(
         comparison.lines,
         key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)),
@@ -37,6 +35,13 @@ def render(comparison: Comparison, layout: Format) -> str:
     title = f"{comparison.head} against {comparison.base}"
     parts = [title, table, "\n".join(comparison.notes), "\n".join(reasons), summary(comparison)]
     return "\n\n".join(part for part in parts if part)
+
+
+def told(comparison: Comparison) -> dict[str, Any]:
+    """Return all of a comparison for programs."""
+    verdict: dict[str, Any] = {"regressed": comparison.regressed, "summary": summary(comparison)}
+    verdict |= msgspec.to_builtins(comparison)
+    return verdict
 
 
 def summary(comparison: Comparison) -> str:

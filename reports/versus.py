@@ -1,15 +1,14 @@
 """What became of each cell from base to head: its time, memory and error, and if it is there."""
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from reports.comparison import Comparison, Line, Verdict
-from reports.decide import Decision, decide, decide_at_once, suspects
-from reports.moderated import moderated, moderated_two_sample
-from reports.standing import Cell, Standing, canaries_differ, of_pairs, of_run
-from suite.fingerprint import differences
-from suite.record import Pair, Stage, Versus
+from reports.decide import Decision, decide_at_once
+from reports.moderated import moderated_two_sample
+from reports.standing import Cell, Standing, canaries_differ, of_run
+from suite.fingerprint import differences, software_differences
+from suite.record import Pair, Record, Versus
 from suite.store import Results, StoreError
 
 HEAVIER = 1.01
@@ -23,83 +22,39 @@ def of_files(base: Results, head: Results, gate: float, across: Sequence[str] = 
     Raises StoreError when they can't be compared, naming the fields.
     """
     for run in (base, head):
-        if any(isinstance(record, Versus | Pair) for record in run.records):
+        if any(is_of_pairs(record) for record in run.records):
             raise StoreError(f"{run.path}: a file of pairs; compare it alone, it has both sides")
     differing = differences(head.machine, base.machine)
-    software = set(base.machine.software) | set(head.machine.software)
-    of_software = [one for one in differing if one.split()[0] in software]
-    refused = [one for one in differing if one not in of_software or "software" not in across]
+    other = software_differences(head.machine.software, base.machine.software)
+    refused = [one for one in differing if one not in other or "software" not in across]
     if refused:
-        hint = "; --across software compares them" if refused == of_software else ""
+        hint = "; --across software compares them" if refused == other else ""
         raise StoreError(f"{head.path} against {base.path}: {'; '.join(refused)}{hint}")
-    normalise = not of_software and canaries_differ(base, head)
+    normalise = not other and canaries_differ(base, head)
     sides = of_run(base, normalise), of_run(head, normalise)
     notes = ["times divided by each pass's canary, which moved by over 5%"] if normalise else []
-    notes += [f"across software: {'; '.join(of_software)}"] if of_software else []
-    cells = [cell for cell in _measured(*sides) if all(side[cell].figures for side in sides)]
+    notes += told_of_software(other)
+    cells = [cell for cell in measured_on_both(*sides) if all(side[cell].figures for side in sides)]
     effects = moderated_two_sample([(sides[0][c].figures, sides[1][c].figures) for c in cells])
     decisions = dict(zip(cells, decide_at_once(effects, gate), strict=True))
     counts = {cell: min(len(side[cell].figures) for side in sides) for cell in cells}
     return Comparison(
-        str(base.path), str(head.path), notes, _lines(*sides, decisions, counts.__getitem__)
+        str(base.path), str(head.path), notes, lines_of(*sides, decisions, counts.__getitem__)
     )
 
 
-def of_duel(results: Results) -> Comparison:
-    """Return what a file of pairs says. Raises StoreError for a file without any."""
-    versus = next((one for one in results.records if isinstance(one, Versus)), None)
-    if versus is None:
-        raise StoreError(f"{results.path}: a run and no file of pairs; compare it with another run")
-    sides = of_pairs(results, "base"), of_pairs(results, "head")
-    first, second = _first_stage(results), figures(results, "second")
-    cells = list(first)
-    places = {place: second[cell] for place, cell in enumerate(cells) if cell in second}
-    made = decide([first[cell] for cell in cells], places, versus.gate)
-    decisions = dict(zip(cells, made, strict=True))
-    counts = {cell: len(first[cell]) for cell in cells}
-    for cell in decisions.keys() & second.keys():
-        confirmed = decisions[cell].verdict in {"slower", "faster"}
-        counts[cell] = len(second[cell]) + (0 if confirmed else counts[cell])
-    notes = [f"{name} slowed by {100 * by:g}% on purpose" for name, by in versus.injected.items()]
-    shortest = min(map(len, figures(results, "first").values()), default=0)
-    if shortest < versus.pairs[0]:
-        notes.append(
-            f"cut short: {shortest} of {versus.pairs[0]} pairs of the first stage are whole"
-        )
-    return Comparison(
-        versus.base, versus.head, notes, _lines(*sides, decisions, counts.__getitem__)
-    )
+def told_of_software(differing: Sequence[str]) -> list[str]:
+    """Return the note that different software was compared knowingly, if it was."""
+    return [f"across software: {'; '.join(differing)}"] if differing else []
 
 
-def suspected(results: Results, gate: float) -> list[Cell]:
-    """Return the cells that the first stage of a file of pairs flags for a second."""
-    first = _first_stage(results)
-    cells = list(first)
-    return [cells[place] for place in suspects(moderated(list(first.values())), gate)]
+def is_of_pairs(record: Record) -> bool:
+    """Whether a record is of a duel and no run's."""
+    return isinstance(record, Versus | Pair) or getattr(record, "side", "head") == "base"
 
 
-def figures(results: Results, stage: Stage) -> dict[Cell, list[float]]:
-    """Return of each cell log(head / base), one a pair: the median over its rounds."""
-    found: dict[Cell, list[float]] = {}
-    for record in results.records:
-        if isinstance(record, Pair) and record.stage == stage:
-            found.setdefault((record.case, record.variant), []).append(figure(record))
-    return found
-
-
-def figure(pair: Pair) -> float:
-    """Return a pair's log(head / base): the median over its rounds."""
-    return statistics.median(math.log(head / base) for base, head in pair.rounds)
-
-
-def _first_stage(results: Results) -> dict[Cell, list[float]]:
-    """Return the first stage's figures of the cells that are decided: nothing befell them."""
-    found = figures(results, "first")
-    whole = _measured(of_pairs(results, "base"), of_pairs(results, "head"))
-    return {cell: found[cell] for cell in whole if cell in found}
-
-
-def _measured(base: Mapping[Cell, Standing], head: Mapping[Cell, Standing]) -> list[Cell]:
+def measured_on_both(base: Mapping[Cell, Standing], head: Mapping[Cell, Standing]) -> list[Cell]:
+    """Return the cells that nothing befell on either side."""
     return [
         cell
         for cell, standing in base.items()
@@ -107,12 +62,13 @@ def _measured(base: Mapping[Cell, Standing], head: Mapping[Cell, Standing]) -> l
     ]
 
 
-def _lines(
+def lines_of(
     base: Mapping[Cell, Standing],
     head: Mapping[Cell, Standing],
     decisions: Mapping[Cell, Decision],
     replicates: Callable[[Cell], int],
 ) -> list[Line]:
+    """Return the line of every cell of either side; `decisions` are of those with times on both."""
     lines = []
     for cell in dict.fromkeys([*base, *head]):
         before, after = base.get(cell), head.get(cell)

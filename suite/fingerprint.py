@@ -1,6 +1,6 @@
 """Who measured: the record that opens a run, and what forbids comparing two runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from suite import machine, nvml
@@ -33,12 +33,23 @@ def _gpu_facts(device: Device) -> dict[str, str]:
 def differences(one: Machine, other: Machine) -> list[str]:
     """Return what makes measurements of two runs incomparable, a phrase for each field."""
     pairs = [("hardware key", one.hardware.key, other.hardware.key)]
-    pairs += [
-        (name, one.software.get(name, "absent"), other.software.get(name, "absent"))
-        for name in sorted({*one.software, *other.software})
-    ]
+    pairs += _by_name(one.software, other.software)
     pairs += [
         (field, str(getattr(one.policy, field)), str(getattr(other.policy, field)))
         for field in one.policy.__struct_fields__
     ]
+    return _unlike(pairs)
+
+
+def software_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return what of the software is another, a phrase for each package."""
+    return _unlike(_by_name(one, other))
+
+
+def _by_name(one: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    names = sorted({*one, *other})
+    return [(name, one.get(name, "absent"), other.get(name, "absent")) for name in names]
+
+
+def _unlike(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
     return [f"{name} {mine} and not {theirs}" for name, mine, theirs in pairs if mine != theirs]

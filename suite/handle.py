@@ -189,9 +189,18 @@ def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
     return int(found[1]) if found else 0
 
 
+def environment() -> dict[str, str]:
+    """Return what a side's interpreter inherits.
+
+    PYTHONSAFEPATH is not of it: with that a lane would not import the code of the folder that it
+    is started in, but of the tree that is installed, and a base would be the head again.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
 def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:
     return (
-        dict(os.environ)
+        environment()
         | policy.malloc
         | {
             "OMP_NUM_THREADS": str(policy.threads),

@@ -82,6 +82,8 @@ class Duel:
         """
         alive = list(cells)
         for number in numbers:
+            if not alive:
+                break
             random = Random(f"{self.plan.seed} {stage} {number}")
             ended: list[PairRecord] = []
             names = list(dict.fromkeys(name for _, name in alive))

@@ -21,7 +21,7 @@ from suite.protocol import (
     Weigh,
     Weighed,
 )
-from suite.record import PairRecord, PairSide
+from suite.record import SIDES, Agreement, Fault, PairRecord, PairSide
 from suite.run import RunFailed
 
 STAGES: tuple[Literal["before", "after"], ...] = ("before", "after")
@@ -35,22 +35,28 @@ def prime(duel: Duel) -> list[Cell]:
     side's lanes can't be started.
     """
     sound: list[Cell] = []
+    duel.watch.begin(len(duel.plan.cases) * len(duel.plan.variants))
     for name in duel.plan.variants:
         with duel.crews(name) as crews:
             for case in duel.plan.cases:
-                judged = [_is_sound(duel, side, crew, (case, name)) for side, crew in crews]
-                if judged == [True, True]:
+                told = [_primed(duel, side, crew, (case, name)) for side, crew in crews]
+                records = [record for own in told for record in own]
+                duel.watch.raced(f"priming, {case.id}", records, 1)
+                if len(told) == len(SIDES) and not any(map(_is_bad, records)):
                     sound.append((case, name))
     return sound
 
 
-def _is_sound(duel: Duel, side: PairSide, crew: Crew, cell: Cell) -> bool:
-    """Foresee, prepare, check and weigh; record each with its side."""
+def _is_bad(record: PairRecord) -> bool:
+    return isinstance(record, Fault) or (isinstance(record, Agreement) and not record.agrees)
+
+
+def _primed(duel: Duel, side: PairSide, crew: Crew, cell: Cell) -> list[PairRecord]:
+    """Foresee, prepare, check and weigh; record each with its side, and return what was found."""
     case, name = cell
     limit_s = duel.plan.step_timeout_s
     setting = duel.setting(case, 0)
     records: list[PairRecord] = []
-    sound = True
     duel.watch.step(case, name, f"priming {side}")
     try:
         (lane,) = crew.ready([name])
@@ -63,12 +69,10 @@ def _is_sound(duel: Duel, side: PairSide, crew: Crew, cell: Cell) -> bool:
         for stage in STAGES:
             checked = lane.ask(Check(stage), Checked, limit_s)
             records.append(agreement_record(setting, name, stage, checked))
-            sound = sound and checked.agrees
         weighed = lane.ask(Weigh(), Weighed, limit_s)
         records.append(memory_record(setting, name, weighed, NOT_ASKED))
         lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
         records.append(fault_record(setting, name, fault))
-        sound = False
     duel.store.append(msgspec.structs.replace(record, side=side) for record in records)
-    return sound
+    return records

@@ -4,22 +4,19 @@ The suite is this tree's on both sides, so that nothing but what is compared dif
 """
 
 import json
-import os
-import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from suite.handle import LAUNCH, Launch
+from suite.handle import LAUNCH, Launch, environment
 from suite.machine import ROOT
+from suite.worktree import NoCommit, worktree
 from variants.catalog import CATALOG, Variant
 from variants.software import PROVIDERS
 
-_PREFIX = "alibi-bench-side-"
 _ASK_LIMIT_S = 120.0
 _CATALOG = """
 import json
@@ -30,15 +27,18 @@ print(json.dumps([
 ]))
 """
 _SOFTWARE = f"""
-import json, sys
+import json
 from importlib.metadata import PackageNotFoundError, version
 import torch, msgspec, psutil, pynvml
+import suite.lane
 found = {{}}
 for name in {PROVIDERS!r}:
     try:
         found[name] = version(name)
     except PackageNotFoundError:
         found[name] = "absent"
+if torch.version.cuda:
+    found["cuda"] = torch.version.cuda
 print(json.dumps(found))
 """
 
@@ -56,8 +56,8 @@ class Side(NamedTuple):
     software: dict[str, str]
 
 
-def head(software: dict[str, str], what: str = "this tree") -> Side:
-    """Return this tree's side."""
+def head(software: dict[str, str], what: str) -> Side:
+    """Return this tree's side, which is `what` in words."""
     return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
 
 
@@ -67,21 +67,19 @@ def of_reference(reference: str, software: dict[str, str]) -> Iterator[Side]:
 
     Raises NoSide where there is no git repository or no such commit in it.
     """
-    commit = _commit(reference)
-    _remove_what_is_left_over()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    tree = folder / "tree"
-    try:
-        _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+    option = f"--base {reference}"
+    with ExitStack() as stack:
+        try:
+            commit, tree, folder = stack.enter_context(worktree(reference))
+        except NoCommit as error:
+            raise NoSide(f"{option}: {error}") from None
         if not (tree / "variants" / "catalog.py").exists():
-            raise NoSide(f"--base {reference}: {commit[:12]} has no variants/catalog.py")
+            raise NoSide(f"{option}: {commit[:12]} has no variants/catalog.py")
         (folder / "variants").symlink_to(tree / "variants")
         (folder / "suite").symlink_to(ROOT / "suite")
         launch = Launch(LAUNCH.command, folder)
-        variants = _catalog_of(launch, f"--base {reference}")
+        variants = {row[0]: Variant(*row) for row in _asked(launch, _CATALOG, option)}
         yield Side(f"{reference} ({commit[:12]})", launch, variants, software)
-    finally:
-        _remove(folder)
 
 
 def of_python(executable: str) -> Side:
@@ -92,54 +90,25 @@ def of_python(executable: str) -> Side:
     found = shutil.which(executable)
     if found is None:
         raise NoSide(f"--base-python {executable}: no such program; name an interpreter")
-    launch = Launch((found, "-m", "suite.lane"), ROOT)
-    software = json.loads(_asked(launch, _SOFTWARE, f"--base-python {executable}"))
+    launch = Launch((str(Path(found).absolute()), "-m", "suite.lane"), ROOT)
+    software = _asked(launch, _SOFTWARE, f"--base-python {executable}")
     words = ", ".join(f"{name} {version}" for name, version in software.items())
     variants = {variant.name: variant for variant in CATALOG}
     return Side(f"{executable} ({words})", launch, variants, software)
 
 
-def _commit(reference: str) -> str:
-    try:
-        _git("rev-parse", "--git-dir")
-    except NoSide:
-        raise NoSide(f"--base {reference}: this is no git repository; use --base-python") from None
-    try:
-        return _git(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"
-        )
-    except NoSide:
-        raise NoSide(
-            f"--base {reference}: git knows no such commit here; fetch it, or see `git branch -a`"
-        ) from None
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", ROOT, *words], capture_output=True, text=True, check=True
-        )
-    except OSError as error:
-        raise NoSide(f"git: {error.strerror}; install git") from None
-    except subprocess.CalledProcessError as error:
-        raise NoSide(f"git {words[0]}: {error.stderr.strip() or 'failed'}") from None
-    return done.stdout.strip()
-
-
-def _catalog_of(launch: Launch, option: str) -> dict[str, Variant]:
-    rows = json.loads(_asked(launch, _CATALOG, option))
-    return {row[0]: Variant(*row) for row in rows}
-
-
-def _asked(launch: Launch, code: str, option: str) -> str:
-    """Return what a side's interpreter prints, run in the side's folder."""
+def _asked(launch: Launch, code: str, option: str) -> Any:
+    """Return what a side's interpreter prints in JSON, run in the side's folder."""
     command = [launch.command[0], "-c", code]
     try:
         done = subprocess.run(
             command,
             cwd=launch.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_ASK_LIMIT_S,
             check=False,
         )
@@ -148,19 +117,10 @@ def _asked(launch: Launch, code: str, option: str) -> str:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
         raise NoSide(
-            f"{option}: {last}; it needs what lanes import: torch, msgspec, psutil, nvidia-ml-py"
+            f"{option}: {last}; it needs Python 3.11 or later and what lanes import: torch, "
+            "msgspec, psutil, nvidia-ml-py"
         )
-    return done.stdout.strip().splitlines()[-1]
-
-
-def _remove_what_is_left_over() -> None:
-    """Remove the worktrees of runs that were killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", left.name)
-        if owner and not Path("/proc", owner[1]).exists():
-            _remove(left)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    _git("worktree", "prune")
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        raise NoSide(f"{option}: it does not run Python; name an interpreter") from None

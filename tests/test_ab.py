@@ -1,15 +1,18 @@
 """`ab` and `aa` as commands, with real lanes: exit codes, and nothing left whatever happens."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
+
+PAIRS = str(next(ROOT.glob("results/published/*/aa/01.jsonl")))
 
 in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is not under git")
 
@@ -18,11 +21,19 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "run_bench.py", *map(str, words)]
 
 
-def bench(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+def bench(*words: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words), cwd=ROOT, capture_output=True, text=True, check=False, env=within(folder)
+    )
 
 
-def worktrees() -> list[str]:
+def within(folder: Path | None) -> dict[str, str]:
+    """Return an environment whose temporary files, worktrees among them, lie in a folder."""
+    return os.environ | ({} if folder is None else {"TMPDIR": str(folder)})
+
+
+def worktrees(folder: Path) -> list[str]:
+    """Return the worktrees in a folder: others of the same repository may come and go meanwhile."""
     listed = subprocess.run(
         ["git", "worktree", "list", "--porcelain"],
         cwd=ROOT,
@@ -30,11 +41,7 @@ def worktrees() -> list[str]:
         text=True,
         check=True,
     )
-    return [line for line in listed.stdout.splitlines() if line.startswith("worktree ")]
-
-
-def sides_left(pid: int) -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob(f"alibi-bench-side-{pid}-*"))
+    return [line for line in listed.stdout.splitlines() if line.startswith(f"worktree {folder}")]
 
 
 @pytest.mark.heavy
@@ -52,7 +59,6 @@ def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) 
 
 @in_git
 def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path: Path) -> None:
-    before = worktrees()
     done = bench(
         "ab",
         "--base",
@@ -64,30 +70,44 @@ def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path
         "50%",
         "--out",
         tmp_path / "ab.jsonl",
+        folder=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no regression: 1 cell" in done.stdout
-    assert worktrees() == before
+    assert worktrees(tmp_path) == []
 
 
 @in_git
-def test_an_interrupted_comparison_removes_its_worktree(tmp_path: Path) -> None:
-    before = worktrees()
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_an_interrupted_comparison_removes_its_worktree(
+    stop: signal.Signals, tmp_path: Path
+) -> None:
     words = ("ab", "--base", "HEAD", *TINY, "--pairs", "500", "--out", tmp_path / "ab.jsonl")
     process = subprocess.Popen(
-        command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*words),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=within(tmp_path),
     )
     assert process.stderr is not None
     for line in process.stderr:
         if "pair 1:" in line:
             break
-    assert len(worktrees()) == len(before) + 1
-    process.send_signal(signal.SIGINT)
+    assert len(worktrees(tmp_path)) == 1
+    process.send_signal(stop)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "interrupted" in said
-    assert worktrees() == before
-    assert sides_left(process.pid) == []
+    assert worktrees(tmp_path) == []
+    assert list(tmp_path.glob("alibi-bench-*")) == []
+
+
+def test_rates_alone_are_told_to_programs() -> None:
+    done = bench("aa", "--pairs", "0", "--format", "json", PAIRS)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["rates"]["pairs"] == 10
 
 
 @pytest.mark.parametrize(
@@ -99,6 +119,10 @@ def test_an_interrupted_comparison_removes_its_worktree(tmp_path: Path) -> None:
         (["aa", "--inject", "5"], "--inject 5: give a share such as 5%"),
         (["aa", "--gate", "0%"], "--gate 0%: give a share such as 5%"),
         (["aa", "--pairs", "0"], "name FILES of earlier pairs"),
+        (["aa", "--pairs", "0", "--gate", "7", PAIRS], "--gate 7: give a share such as 5%"),
+        (["aa", "--pairs", "0", "--inject", "5%", PAIRS], "nothing is measured; drop --inject"),
+        (["aa", "README.md"], "README.md: not a results file"),
+        (["run", "--resume", PAIRS], "a file of pairs and no run's"),
         (["aa", "--pairs", "1"], "--pairs 1: give at least 4"),
         (["compare", "/no/such/file"], "/no/such/file: No such file"),
     ],

@@ -48,6 +48,6 @@ def test_the_table_beside_a_published_file_is_that_files(file: Path) -> None:
 def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     files = [read(file) for file in sorted((ROOT / "results/published").glob("*/aa/*.jsonl"))]
     assert len(files) == 20
-    rates = calibrated.render(calibrate(pairs_of(files), gate=0.01))
+    rates = calibrated.render(calibrate(pairs_of(files), gate=0.01), "simple")
     indented = "\n".join(f"    {line}".rstrip() for line in rates.splitlines())
     assert indented in (ROOT / "docs" / "verdicts.md").read_text()

@@ -110,6 +110,8 @@ def wrong(kind: str) -> Answer:
         os.kill(os.getpid(), signal.Signals[kind])
     if kind == "exit":
         os._exit(7)
+    if kind == "disagrees":
+        return Checked(False, 1.0, 1e-2, "out, batch 0 head 0")
     if kind == "nonsense":
         return Ready()
     return Refused("failed" if kind == "failed" else "unsupported", "on demand")

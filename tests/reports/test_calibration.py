@@ -3,6 +3,7 @@
 Simulations have 8 cells and a fixed seed, and fewer comparisons than `aa` draws.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -24,6 +25,7 @@ from reports.calibration import (
     calibrate,
     pairs_of,
 )
+from reports.comparison import Comparison
 from reports.decide import decide
 from suite.record import Record, Versus
 from suite.store import Results, StoreError
@@ -197,7 +199,7 @@ def test_of_quiet_pairs_few_raise_false_alarms_and_a_slowdown_of_5_percent_is_fo
         assert plan.power[0.05].share >= 0.95
     assert found.recommended is not None
     assert found.recommended.pairs == 6
-    told = calibrated.render(found)
+    told = calibrated.render(found, "simple")
     assert "36 pairs of the same code" in told
     assert "Recommended: --pairs 6; smallest slowdown found in 80% of comparisons: " in told
 
@@ -209,7 +211,7 @@ def test_of_noisy_pairs_5_percent_is_not_found_and_nothing_is_recommended(few: N
         assert plan.power[0.05].share < 0.5
         assert not plan.is_enough
     assert found.recommended is None
-    told = calibrated.render(found)
+    told = calibrated.render(found, "simple")
     assert "No number of pairs drawn here" in told
     assert "Recommended" not in told
 
@@ -230,7 +232,7 @@ def test_the_same_seed_gives_the_same_rates(few: None) -> None:
 def test_too_few_pairs_say_so(recorded: int) -> None:
     found = calibrate(simulated(0.01, recorded), GATE)
     assert (found.plans, found.recommended) == ([], None)
-    told = calibrated.render(found)
+    told = calibrated.render(found, "simple")
     assert f"{recorded} pairs of the same code" in told
     assert told.endswith(calibrated.TOO_FEW)
 
@@ -316,7 +318,8 @@ def test_a_calibration_shows_each_cell_and_number_of_pairs_and_recommends_the_fe
     weak, enough = a_plan([0, 0, 0, 0, 10, 20]), a_plan([20, 100, 170, 195, 200, 200], 1)
     plans = [weak, enough._replace(pairs=8), enough._replace(pairs=10)]
     spread = {"eager n512": 0.0171, "flex n512": 0.0216}
-    lines = calibrated.render(calibration.Calibration(40, spread, -0.034, plans)).splitlines()
+    shown = calibration.Calibration(40, spread, -0.034, plans)
+    lines = calibrated.render(shown, "simple").splitlines()
     assert lines[0] == "40 pairs of the same code; correlation of successive pairs -0.03"
     assert [line.split() for line in lines if "n512" in line] == [
         ["eager", "n512", "1.71"],
@@ -327,3 +330,31 @@ def test_a_calibration_shows_each_cell_and_number_of_pairs_and_recommends_the_fe
     assert row.split()[-6:] == ["10%", "50%", "85%", "98%", "100%", "100%"]
     assert lines[-1].startswith("Recommended: --pairs 8; ")
     assert "4%; --gate 4% " in lines[-1]
+
+
+SHOWN = calibration.Calibration(40, {"eager n512": 0.0171}, -0.034, [a_plan([190] * 6, 1)])
+
+
+def test_in_markdown_both_tables_are_markdown() -> None:
+    parts = calibrated.render(SHOWN, "github").split("\n\n")
+    assert [part.splitlines()[1].strip("|-:") for part in parts[1:3]] == ["", ""]
+    assert parts[1].startswith("| cell ")
+    assert parts[2].startswith("| pairs ")
+
+
+def test_programs_get_every_rate_beside_the_comparison() -> None:
+    comparison = Comparison("itself", "this tree", [], [])
+    told = json.loads(calibrated.render(SHOWN, "json", comparison))
+    assert (told["base"], told["regressed"]) == ("itself", False)
+    rates = told["rates"]
+    assert (rates["pairs"], rates["spread"]) == (40, {"eager n512": 0.0171})
+    assert rates["recommended"] == {"pairs": 6, "gate": 0.02}
+    (plan,) = rates["plans"]
+    assert plan["false_alarms"]["found"] == 1
+    assert plan["false_alarms"]["bounds"] == pytest.approx(Rate(1, 400).bounds)
+    assert [each["slowdown"] for each in plan["found"]] == list(EFFECTS)
+
+
+def test_where_there_are_no_rates_every_form_says_so() -> None:
+    assert json.loads(calibrated.render(None, "json")) == {"rates": None}
+    assert calibrated.render(None, "github") == calibrated.TOO_FEW

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.decide import FLOOR, Decision, decide, decide_at_once, second_stage, suspects
+from reports.decide import FLOOR, MARGIN, Decision, decide, decide_at_once, second_stage, suspects
 from reports.moderated import Effect, moderated, moderated_two_sample
 
 CELLS, PAIRS = 8, 6
@@ -124,6 +124,21 @@ def test_like_cells_are_mostly_called_the_same() -> None:
     assert verdicts.count("same") >= 0.93 * len(verdicts)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("noise", [gaussian, spiky, bimodal, persistent_but_drawn])
+def test_cells_that_differ_by_the_margin_are_called_the_same_in_5_of_100(
+    noise: Noise, sign: int
+) -> None:
+    """Two one-sided tests at 5%: not more often than that, by the bounds of what is counted."""
+    random, same = Random(45), 0
+    for _ in range(150):
+        shift = sign * math.log1p(MARGIN)
+        pairs = [[each + shift for each in cell] for cell in noise(random)]
+        decided = decide_at_once(moderated([cell[:PAIRS] for cell in pairs]), MARGIN)
+        same += sum(each.verdict == "same" for each in decided)
+    assert bounds(same, 150 * CELLS)[0] <= 0.05
+
+
 def test_two_files_alike_raise_an_alarm_in_at_most_one_comparison_in_100() -> None:
     random, count = Random(50), 0
     for _ in range(1000):
@@ -184,6 +199,15 @@ def test_suspects_are_confirmed_by_steps() -> None:
 def test_every_cell_of_a_sweep_that_slowed_is_found() -> None:
     found = compare([shifted(0.03) * 2 for _ in range(CELLS)])
     assert {each.verdict for each in found} == {"slower"}
+
+
+@pytest.mark.parametrize(
+    ("suspected", "cells", "pairs"), [(1, 3, 12), (2, 3, 6), (2, 6, 12), (2, 8, 12), (3, 8, 6)]
+)
+def test_up_to_a_third_of_the_cells_have_twice_the_pairs_in_the_second_stage(
+    suspected: int, cells: int, pairs: int
+) -> None:
+    assert second_stage(6, suspected, cells) == pairs
 
 
 def test_a_cell_with_one_pair_is_neither_different_nor_the_same() -> None:

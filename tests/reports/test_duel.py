@@ -1,30 +1,43 @@
 """A duel is planned before it is measured, and an alarm needs both of its stages."""
 
+import dataclasses
 import os
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.comparison import Comparison
-from reports.duel import KEPT_BACK, MOST_PAIRS, BudgetTooSmall, fight, planned
+from reports.duel import KEPT_BACK, MOST_PAIRS, BudgetTooSmall, fight, planned, this_tree
+from reports.progress import PlainProgress
 from suite.asked import LEAST_PAIRS
 from suite.record import SIDES, Pair, Versus
+from suite.run import RunFailed
 from tests.fakes.arena import CELLS, NAMES, Arena, told
+from tests.records import a_machine
 
 Paces = dict[str, tuple[float, float]]
+BROKEN = ("head.second", CELLS[-1][0].q_len, "Slice", "failed")
 NOISE: Paces = {f"{side}.{name}": (1.0, 0.005) for side in SIDES for name in NAMES}
 
 
-def fought(file: Path, paces: Paces, *, budget_s: float | None = None) -> tuple[Comparison, Arena]:
+def fought(
+    file: Path,
+    paces: Paces,
+    *,
+    budget_s: float | None = None,
+    faults: list[tuple[str, int, str, str]] | None = None,
+) -> tuple[Comparison, Arena]:
     """Let base and head fight with lanes of these paces, six pairs a stage."""
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces=NOISE | paces)):
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults, NOISE | paces)):
         arena = Arena(stack, file)
-        return fight(arena.duel, file, pairs=6, budget_s=budget_s, gate=0.01), arena
+        duel = dataclasses.replace(arena.duel, watch=PlainProgress())
+        return fight(duel, file, pairs=6, budget_s=budget_s, gate=0.01), arena
 
 
 def test_the_same_code_has_one_stage_and_no_alarm(tmp_path: Path) -> None:
@@ -52,6 +65,44 @@ def test_the_plan_is_in_the_file_before_the_first_pair(tmp_path: Path) -> None:
     versus = arena.records[place]
     assert isinstance(versus, Versus)
     assert (versus.pairs, versus.gate) == ((6, 12), 0.01)
+
+
+@pytest.mark.parametrize("budget_s", [None, 60.0])
+def test_where_head_has_no_cell_left_all_are_missing_and_none_is_paired(
+    budget_s: float | None, tmp_path: Path
+) -> None:
+    faults = [(f"head.{name}", case.q_len, "FirstCall", "failed") for case, name in CELLS]
+    comparison, arena = fought(tmp_path / "pairs.jsonl", {}, faults=faults, budget_s=budget_s)
+    assert [line.verdict for line in comparison.lines] == ["missing"] * len(CELLS)
+    assert (comparison.notes, arena.pairs) == ([], [])
+
+
+def test_a_base_in_which_nothing_works_is_no_ground_for_a_verdict(tmp_path: Path) -> None:
+    faults = [(f"base.{name}", case.q_len, "Prepare", "failed") for case, name in CELLS]
+    with pytest.raises(RunFailed, match="no cell works in base; first failed: on demand"):
+        fought(tmp_path / "pairs.jsonl", {}, faults=faults)
+
+
+def test_a_cell_that_breaks_on_the_way_does_not_cut_the_others_short(tmp_path: Path) -> None:
+    comparison, arena = fought(tmp_path / "pairs.jsonl", {}, faults=[BROKEN])
+    assert [line.verdict for line in comparison.lines].count("missing") == 1
+    assert comparison.notes == []
+    assert len(arena.pairs) == 6 * (len(CELLS) - 1)
+
+
+@pytest.mark.parametrize(
+    ("uncommitted", "words"),
+    [
+        (False, "this tree (0123456789ab)"),
+        (True, "this tree (0123456789ab, with uncommitted changes)"),
+    ],
+)
+def test_a_tree_is_named_by_its_commit_and_said_to_be_changed(
+    uncommitted: bool, words: str
+) -> None:
+    code = a_machine().circumstances
+    code = msgspec.structs.replace(code, commit="0123456789abcdef", uncommitted=uncommitted)
+    assert this_tree(code) == words
 
 
 def test_a_budget_decides_on_the_number_of_pairs(tmp_path: Path) -> None:

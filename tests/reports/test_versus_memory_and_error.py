@@ -63,6 +63,12 @@ def test_less_or_hardly_more_memory_is_none(base: tuple[int, int], head: tuple[i
     assert not found.regressed
 
 
+def test_the_heaviest_pass_counts() -> None:
+    weighings = [a_memory(CASE, "eager", 1 + each, peak_bytes=each << 20) for each in (1, 9, 2)]
+    found = compared(weighed(4 << 20), a_run({"eager": STEADY}, *weighings))
+    assert (line_of(found).heavier, line_of(found).memory_ratio) == (True, 9 / 4)
+
+
 def test_memory_that_one_side_did_not_weigh_is_not_compared() -> None:
     whole, bare = weighed(1 << 20), a_run({"eager": STEADY})
     for found in (compared(whole, bare), compared(bare, whole)):

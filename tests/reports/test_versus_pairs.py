@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from reports.comparison import Comparison
-from reports.versus import figures, of_duel, suspected
+from reports.paired import figures, of_duel, suspected
 from suite.case import Case
 from suite.record import Agreement, Fault, Memory, PairSide, Record, Stage, Status
 from suite.store import Results, StoreError, read
@@ -96,6 +96,7 @@ def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
     found = judged(duel({"eager": by(1.10, PAIRS), "flex": PAIRS}, {"eager": by(1.05, PAIRS)}))
     line = line_of(found)
     assert (line.verdict, line_of(found, "flex").verdict) == ("slower", "same")
+    assert line.replicates == len(PAIRS)
     assert line.ratio == pytest.approx(1.05, rel=1e-3)
     assert line.ratio_ci is not None
     assert 1.03 < line.ratio_ci[0] < 1.05 < line.ratio_ci[1] < 1.07
@@ -110,6 +111,7 @@ def test_a_confirmed_gain_is_faster() -> None:
 def test_what_the_second_stage_does_not_confirm_raises_no_alarm() -> None:
     found = judged(duel({"eager": by(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
     assert line_of(found).verdict != "slower"
+    assert line_of(found).replicates == 2 * len(PAIRS)
     assert not found.regressed
 
 
@@ -139,6 +141,44 @@ def test_an_interrupted_first_stage_still_has_verdicts(pairs: int) -> None:
 def test_an_interrupted_second_stage_confirms_nothing_with_one_pair() -> None:
     found = judged(duel({"eager": by(1.3, PAIRS)}, {"eager": (1.3,)}))
     assert (line_of(found).verdict, found.regressed) == ("inconclusive", False)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ({"eager": PAIRS[:3], "flex": PAIRS[:4]}, {}, "3 of 6 pairs of the first"),
+        ({"eager": (), "flex": PAIRS}, {}, "0 of 6 pairs of the first"),
+        ({"eager": by(1.3, PAIRS), "flex": PAIRS}, {}, "0 of 6 pairs of the second"),
+        ({"eager": by(1.3, PAIRS)}, {"eager": by(1.3, PAIRS[:5])}, "5 of 6 pairs of the second"),
+        (dict.fromkeys("abcd", PAIRS) | {"eager": by(1.3, PAIRS)}, {"eager": PAIRS}, "6 of 12"),
+    ],
+)
+def test_what_was_cut_short_says_so(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]], note: str
+) -> None:
+    (said,) = judged(duel(first, second)).notes
+    assert said.startswith(f"cut short: {note}")
+
+
+def test_a_cell_that_broke_cuts_nothing_short() -> None:
+    slower = by(1.1, PAIRS)
+    fault = a_fault(CASE, "flex", 2, status="crashed", reason="signal 11")
+    cells = {"eager": slower, "flex": PAIRS[:1], "compile": PAIRS, "rope": PAIRS}
+    assert judged(duel(cells, {"eager": slower}, fault)).notes == []
+
+
+def test_another_software_of_base_is_said() -> None:
+    versus = a_versus((6, 12))
+    versus = msgspec.structs.replace(versus, base_software={"torch": "2.12.0", "cuda": "12.9"})
+    found = judged(results(a_machine(), versus))
+    assert found.notes == ["across software: cuda absent and not 12.9; torch 2.13.0 and not 2.12.0"]
+
+
+def test_a_file_that_was_cut_short_before_its_plan_is_neither_a_run_nor_pairs() -> None:
+    primed_alone = results(a_machine(), *primed(CASE, "eager"))
+    with pytest.raises(StoreError, match="cut short before its first pair; measure again"):
+        of_duel(primed_alone)
+    assert refusal(primed_alone, a_run({"eager": STEADY})).endswith("it has both sides")
 
 
 def test_a_cell_that_was_primed_and_never_paired_says_so() -> None:

@@ -11,8 +11,10 @@ from unittest import mock
 import psutil
 import pytest
 
-from suite.pairs import ROUNDS, VISITS, Injection
+from suite.handle import Handle
+from suite.pairs import ROUNDS, VISITS, Duel, Injection
 from suite.record import SIDES, Fault
+from suite.steady import Patience, Turn
 from tests.fakes.arena import CASES, CELLS, NAMES, Arena, told
 
 
@@ -28,6 +30,24 @@ def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
     for pair in pairs:
         ratio = 1.5 if pair.variant == "first" else 1.0
         assert all(head / base == pytest.approx(ratio) for base, head in pair.rounds)
+
+
+def test_which_side_of_a_round_comes_first_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+    take = Duel._turn
+
+    def noted(duel: Duel, lane: Handle, patience: Patience) -> Turn:
+        turns.append(lane.variant.module.partition(".")[0])
+        return take(duel, lane, patience)
+
+    monkeypatch.setattr(Duel, "_turn", noted)
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        Arena(stack, tmp_path / "pairs.jsonl").duel.take(CELLS, [1, 2, 3], "first")
+    rounds = list(zip(turns[::2], turns[1::2], strict=True))
+    assert {frozenset(each) for each in rounds} == {frozenset(SIDES)}
+    assert 0.25 < [first for first, _ in rounds].count("base") / len(rounds) < 0.75
 
 
 def test_every_pair_has_processes_of_its_own(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Before pairs: both sides are checked and weighed, or it is said why not; lanes are fakes."""
 
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from reports.progress import PlainProgress
 from suite.handle import Launch
 from suite.priming import prime
 from suite.record import SIDES, Agreement, Fault, Memory
@@ -30,12 +32,35 @@ def test_priming_checks_and_weighs_both_sides_of_every_cell(tmp_path: Path) -> N
     }
 
 
+def test_whoever_watches_learns_how_far_priming_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = [("head.second", 24, "FirstCall", "unsupported")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        prime(dataclasses.replace(arena.duel, watch=PlainProgress()))
+    begun, *lines = capsys.readouterr().err.splitlines()
+    assert begun == "4 cells to measure"
+    assert [line.partition("] ")[2] for line in lines] == [
+        *(f"priming, {case.id}: 1 measured" for case, _ in CELLS[:3]),
+        f"priming, {CELLS[3][0].id}: 0 measured, second unsupported",
+    ]
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_a_cell_that_one_side_has_not_is_not_paired(side: str, tmp_path: Path) -> None:
     faults = [(f"{side}.first", 16, "FirstCall", "unsupported")]
     with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
         arena = Arena(stack, tmp_path / "pairs.jsonl")
         assert prime(arena.duel) == CELLS[1:]
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_a_cell_that_one_check_alone_finds_wrong_is_not_paired(stage: str, tmp_path: Path) -> None:
+    faults = [("head.second", 24, f"Check {stage}", "disagrees")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert prime(arena.duel) == CELLS[:3]
 
 
 def test_a_variant_that_base_lacks_is_checked_on_heads_side_alone(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """The sides of a comparison: a git reference beside this tree, or another interpreter under it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
+import psutil
 import pytest
 
-from suite import sides
+from suite import sides, worktree
 from suite.sides import NoSide, of_python, of_reference
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +52,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "variants" / "catalog.py").write_text(CATALOG.replace("old", "new"))
     git(folder, "commit", "--quiet", "--all", "--message", "new")
     monkeypatch.setattr(sides, "ROOT", folder)
+    monkeypatch.setattr(worktree, "ROOT", folder)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return folder
 
@@ -66,6 +73,14 @@ def test_a_reference_has_its_own_variants_and_this_tree_s_suite(repository: Path
     assert left_in(repository) == []
 
 
+def test_a_reference_keeps_its_own_variants_where_python_trusts_no_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    with of_reference("old", {}) as side:
+        assert set(side.variants) == {"no_bias", "old"}
+
+
 def test_what_is_uncommitted_here_is_not_in_the_base(repository: Path) -> None:
     (repository / "variants" / "catalog.py").write_text("raise SystemExit('half done')")
     with of_reference("HEAD", {}) as side:
@@ -83,6 +98,50 @@ def test_the_worktree_is_removed_whatever_happens(
 
     with pytest.raises(error):
         interrupted()
+    assert left_in(repository) == []
+
+
+@pytest.fixture
+def slow_checkout(repository: Path) -> Iterator[Path]:
+    """A repository whose checkout waits, with an alarm set for the time in which it does."""
+
+    def ring(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    (repository / ".git" / "info" / "attributes").write_text("*.py filter=slow\n")
+    git(repository, "config", "filter.slow.smudge", "sleep 30; cat")
+    git(repository, "config", "filter.slow.clean", "cat")
+    before = signal.signal(signal.SIGALRM, ring)
+    yield repository
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_checkout_that_is_interrupted_leaves_nothing(slow_checkout: Path) -> None:
+    signal.alarm(1)
+    with pytest.raises(KeyboardInterrupt), of_reference("old", {}):
+        pass
+    assert left_in(slow_checkout) == []
+    assert [one for one in psutil.process_iter(["cmdline"]) if is_git(one)] == []
+
+
+def is_git(process: psutil.Process) -> bool:
+    """Whether a process is of this test's repository."""
+    return any("alibi-bench-side-" in word for word in process.info["cmdline"] or ())
+
+
+def test_a_second_interruption_does_not_leave_half_of_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(folder: Path, *, ignore_errors: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), of_reference("old", {}):
+        raise KeyboardInterrupt
     assert left_in(repository) == []
 
 
@@ -108,10 +167,21 @@ def test_a_reference_that_is_no_commit_is_refused_at_once(reference: str, reposi
 def test_without_a_repository_a_reference_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sides, "ROOT", tmp_path)
+    monkeypatch.setattr(worktree, "ROOT", tmp_path)
     told = "this is no git repository; use --base-python"
     with pytest.raises(NoSide, match=told), of_reference("main", {}):
         pass
+
+
+def test_another_complaint_of_git_is_told_in_its_own_words(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / ".git" / "config").write_text("[core\n")
+    with pytest.raises(NoSide, match="--base main: git rev-parse: fatal: bad config line 1"):
+        of_reference("main", {}).__enter__()
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(NoSide, match=r"--base main: git: .*; install git"):
+        of_reference("main", {}).__enter__()
 
 
 def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
@@ -143,11 +213,42 @@ def test_an_interpreter_that_is_not_there_is_refused() -> None:
         of_python("/no/such/python")
 
 
+def test_an_interpreter_may_be_named_from_the_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    side = of_python("bin/python")
+    assert side.launch.command[0] == str(tmp_path / "bin" / "python")
+    assert side.what.startswith("bin/python (torch ")
+
+
+@pytest.mark.parametrize("program", ["true", "echo"])
+def test_a_program_that_is_no_interpreter_is_refused(program: str) -> None:
+    told = f"--base-python {program}: it does not run Python; name an interpreter"
+    with pytest.raises(NoSide, match=told):
+        of_python(program)
+
+
+def test_an_interpreter_in_which_no_lane_starts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("torch", "msgspec", "psutil", "pynvml"):
+        (tmp_path / f"{package}.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = r"Error: .*; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
+        of_python(sys.executable)
+
+
 def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(
         "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
     )
     bare.chmod(0o755)
-    with pytest.raises(NoSide, match="No module named 'torch'; it needs what lanes import"):
+    told = r"No module named 'torch'; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
         of_python(str(bare))
