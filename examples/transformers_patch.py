@@ -1,0 +1,267 @@
+"""alibi_attention in BLOOM and MPT of transformers, for as long as a `with` lasts.
+
+    python examples/transformers_patch.py     # needs the extra: pip install -e '.[peers]'
+
+    with alibi_attending(model):
+        model.generate(...)
+
+What the classes of transformers 5.23 allow. Its attention interface has two registries, one of
+attention functions and one of mask functions, and a model's `attn_implementation` names an entry
+of both. BLOOM, MPT and Falcon are its only models with ALiBi, and the attention module of none
+reads the first: `set_attn_implementation` does no more than warn. With a name that is in the
+first registry alone, BLOOM gets no mask at all and attends to the future without a word.
+
+BLOOM and MPT do read the second, so our mask function is theirs through the interface: no mask of
+[queries, keys] is built, and what alibi_attention can't do is refused there. For the rest their
+attention modules take the class below for a while, whose forward is their own up to the scores
+and calls what is registered. Falcon stays as it is: its layers look `attn_implementation` up in a
+table of their own, and its bias, rounded to bfloat16 in every dtype, is over sqrt(head_dim).
+
+The bias that the model hands over is ignored, as it is the standard one: BLOOM's from key 0 on and
+rounded to the model's dtype, so that in bfloat16 the patched model is nearer to float32 than its
+own attention is; MPT's for a bias_max of 8, whatever its configuration says. Compare in float32.
+
+Refused with `Unsupported`: padding, packed or 4-D masks, keys after the last query (StaticCache),
+dropout of attention while training, BLOOM's `output_attentions` and its `slow_but_exact`. MPT's
+modules aren't told of `output_attentions`; it gets None for each layer's.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    BloomConfig,
+    BloomForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+)
+from transformers.masking_utils import causal_mask_function
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bloom.modeling_bloom import BloomAttention, dropout_add
+from transformers.models.mpt.modeling_mpt import MptAttention
+
+from variants.attention import alibi_attention, variant_for
+from variants.problem import Unsupported
+
+NAME = "alibi_attention"
+"""What both registries know us by; it stays, since transformers has no way to take one out."""
+
+HEADS, HEAD_DIM, PROMPT, NEW = 12, 16, 200, 8
+BUDGET = 1e-4
+"""What logits may differ by in float32, as a share of the largest."""
+
+
+def attend(
+    _module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    output_attentions: bool = False,
+    **_rest: Any,
+) -> tuple[Tensor, None]:
+    """Return [batch, length, heads, head_dim] and no weights, as the interface has it."""
+    if attention_mask is None or not attention_mask.is_meta:
+        raise Unsupported("a mask that isn't `plainly_causal`'s: give the model a 2-D mask or none")
+    if dropout:
+        raise Unsupported(f"attention_dropout {dropout} while training: set it to 0")
+    if output_attentions:
+        raise Unsupported("output_attentions: no variant keeps weights; ask the unpatched model")
+    return alibi_attention(query, key, value, scale=scaling).transpose(1, 2), None
+
+
+def plainly_causal(
+    q_length: int,
+    kv_length: int,
+    q_offset: int | Tensor = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Any] = causal_mask_function,
+    attention_mask: Tensor | None = None,
+    **_rest: Any,
+) -> Tensor:
+    """Return a token, and raise Unsupported where more than a causal mask is needed.
+
+    The token is empty and on no real device: `attend` knows it, and a model's own attention fails
+    on it, where without a mask it would go on and see the future.
+    """
+    if attention_mask is not None and not attention_mask.all():
+        raise Unsupported("the batch is padded: give it sequences of one length, or one at a time")
+    if mask_function is not causal_mask_function:
+        raise Unsupported("its mask is not just causal: packed, sliding or bidirectional")
+    if int(q_offset) + q_length != kv_offset + kv_length:
+        raise Unsupported(
+            "its keys don't end with its queries: take a DynamicCache, no StaticCache"
+        )
+    return torch.empty(0, device="meta")
+
+
+class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
+    """BLOOM's attention, with what is registered in the place of scores, softmax and dropout."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        residual: Tensor,
+        alibi: Tensor,
+        attention_mask: Tensor,
+        layer_past: Any = None,
+        use_cache: bool = False,
+        output_attentions: bool = False,
+        **rest: Any,
+    ) -> tuple[Tensor, None]:
+        """Return the new hidden states, and no weights."""
+        if self.slow_but_exact and self.pretraining_tp > 1:
+            raise Unsupported("slow_but_exact: set it to False")
+        q, k, v = self._reshape(self.query_key_value(hidden_states))
+        if layer_past is not None:
+            k, v = layer_past.update(k, v, self.layer_idx)
+        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
+            self,
+            q,
+            k,
+            v,
+            attention_mask,
+            scaling=self.inv_norm_factor,
+            dropout=self.attention_dropout.p if self.training else 0.0,
+            output_attentions=output_attentions,
+        )
+        out = self.dense(attended.flatten(2))
+        return dropout_add(out, residual, self.hidden_dropout, self.training), weights
+
+
+class AlibiMptAttention(MptAttention):  # type: ignore[misc]
+    """MPT's attention, with what is registered in the place of scores, softmax and dropout."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        position_bias: Tensor,
+        past_key_values: Any = None,
+        attention_mask: Tensor | None = None,
+        **rest: Any,
+    ) -> tuple[Tensor, None]:
+        """Return the new hidden states, and no weights."""
+        qkv = self.Wqkv(hidden_states)
+        if self.clip_qkv:
+            qkv = qkv.clamp(-self.clip_qkv, self.clip_qkv)
+        by_third = qkv.unflatten(2, (3, self.n_heads, self.head_dim)).transpose(1, 3)
+        q, k, v = by_third.unbind(2)  # [batch, heads, length, head_dim] each
+        if past_key_values is not None:
+            k, v = past_key_values.update(k, v, self.layer_idx)
+        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
+            self,
+            q,
+            k,
+            v,
+            attention_mask,
+            scaling=self.softmax_scale,
+            dropout=self.attn_dropout_p if self.training else 0.0,
+        )
+        return self.out_proj(attended.flatten(2)), weights
+
+
+_INSTEAD = {BloomAttention: AlibiBloomAttention, MptAttention: AlibiMptAttention}
+
+
+@contextmanager
+def alibi_attending(model: Any) -> Iterator[None]:
+    """Let a BLOOM or MPT use alibi_attention until the end of the block, then restore it.
+
+    Raises Unsupported for a model with no such attention, or with ours already.
+    """
+    owns = [module for module in model.modules() if type(module) in _INSTEAD]
+    if not owns:
+        raise Unsupported(f"{type(model).__name__} has no attention of BLOOM or MPT to replace")
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, plainly_causal)
+    before = [(module, type(module)) for module in owns]
+    implementation = model.config._attn_implementation_internal
+    try:  # as set_attn_implementation does where a class allows it; for these it only warns
+        model.config._attn_implementation_internal = NAME
+        for module in owns:
+            module.__class__ = _INSTEAD[type(module)]
+        yield
+    finally:
+        model.config._attn_implementation_internal = implementation
+        for module, own in before:
+            module.__class__ = own
+
+
+@contextmanager
+def choices() -> Iterator[Counter[str]]:
+    """Count what `auto` takes in the calls of patched models."""
+    seen: Counter[str] = Counter()
+
+    def counted(module: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Any, **how: Any) -> Any:
+        seen[variant_for(q, k, v, scale=how.get("scaling"))] += 1
+        return attend(module, q, k, v, *mask, **how)
+
+    ALL_ATTENTION_FUNCTIONS[NAME] = counted
+    try:
+        yield seen
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[NAME]
+
+
+def small_bloom(**changes: Any) -> Any:
+    """Return a BLOOM of two layers with random weights, large enough for attention to matter."""
+    size = {"vocab_size": 256, "n_layer": 2, "hidden_size": HEADS * HEAD_DIM, "n_head": HEADS}
+    return BloomForCausalLM(BloomConfig(**size, initializer_range=0.2, **changes)).eval()
+
+
+def small_mpt(**changes: Any) -> Any:
+    """Return an MPT of two layers with random weights, large enough for attention to matter."""
+    size = {"vocab_size": 256, "n_layers": 2, "d_model": HEADS * HEAD_DIM, "n_heads": HEADS}
+    return MptForCausalLM(MptConfig(**size, initializer_range=0.2, **changes)).eval()
+
+
+@torch.no_grad()
+def answers(model: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits of a prompt and of NEW tokens decoded greedily after it, and those."""
+    done = model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=False,
+        min_new_tokens=NEW,
+        max_new_tokens=NEW,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    logits = torch.cat([model(prompt).logits, torch.stack(done.logits, dim=1)], dim=1)
+    return logits.float(), done.sequences[:, prompt.shape[1] :]
+
+
+def compare(model: Any) -> bool:
+    """Print how a model's answers change with alibi_attention; say whether only by rounding."""
+    prompt = torch.randint(256, (2, PROMPT), generator=torch.Generator().manual_seed(0))
+    own_logits, own_tokens = answers(model, prompt)
+    with alibi_attending(model), choices() as chosen:
+        logits, tokens = answers(model, prompt)
+    took = ", ".join(f"{name} in {count} calls" for name, count in chosen.items())
+    apart, largest = (logits - own_logits).abs().max(), own_logits.abs().max()
+    same = torch.equal(tokens, own_tokens)
+    print(f"{type(model).__name__}: auto took {took}")
+    print(f"  logits of up to {largest:.1f} differ by at most {apart:.1e}")
+    print(f"  {NEW} tokens decoded with a cache are {'the same' if same else 'others'}")
+    return same and bool(apart <= BUDGET * largest)
+
+
+def main() -> None:
+    """Compare patched and unpatched models."""
+    torch.manual_seed(0)
+    alike = [compare(build()) for build in (small_bloom, small_mpt)]
+    if not all(alike):
+        sys.exit("Error: the patched model answers something else")
+
+
+if __name__ == "__main__":
+    main()

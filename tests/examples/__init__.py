@@ -1,0 +1,1 @@
+"""Tests of the examples, which they run as a reader does."""
