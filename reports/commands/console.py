@@ -1,0 +1,41 @@
+"""What a command shows, where a file of its own goes, and what it refuses."""
+
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+
+def show(text: str) -> None:
+    """Print to stdout; a reader who has seen enough (`| head`) is no error."""
+    try:
+        click.echo(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def default_path(key: str) -> Path:
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return Path(__file__).parent.resolve() / "results" / f"{now}-{key}.jsonl"
+
+
+def refuse_given(context: click.Context, names: Iterable[str], why: str) -> None:
+    """Raise UsageError for an option among `names` that was given."""
+    for name in names:
+        if context.get_parameter_source(name) not in {
+            ParameterSource.DEFAULT,
+            ParameterSource.DEFAULT_MAP,
+        }:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} {why}; drop {option}")

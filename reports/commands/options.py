@@ -1,0 +1,83 @@
+"""The options that several commands share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+VERDICT_FORMATS = ("simple", "github", "json")
+GATE = click.option(
+    "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."
+)
+
+
+def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
+    """Return the option --format, whose words for people come first."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="simple and github are for people, the others for programs.",
+    )
+
+
+def grid_options(command: _Command) -> _Command:
+    """Add the options that say what is measured, on which device and how patiently."""
+    for option in reversed(
+        (
+            click.option(
+                "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
+            ),
+            click.option("--sweep", help="Name: `list sweeps`; without it the command's default."),
+            click.option("--models", help="Names: `list models`; or a file such as my.json."),
+            click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
+            click.option("--dtypes", help="Any of float32,bfloat16,float16."),
+            click.option("--modes", help="Any of forward,backward (both together),decode."),
+            click.option(
+                "--q-len", type=int, help="Queries at the end of each length, as a chunk."
+            ),
+            click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
+            click.option("--variants", help="Names: `list variants`."),
+            click.option("--batch", type=int, help="Batch size."),
+            click.option("--heads", type=int, help="Heads."),
+            click.option(
+                "--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."
+            ),
+            click.option("--head-dim", type=int, help="Size of a head."),
+            click.option("--noncausal", is_flag=True, help="Every query sees every key."),
+            click.option("--layout", help="bhnd, or bnhd as models hold their tensors."),
+            click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
+            click.option(
+                "--step-timeout", default="120s", show_default=True, help="Limit of one step."
+            ),
+            click.option(
+                "--seed", type=int, default=0, show_default=True, help="Of inputs and orders."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def pair_options(command: _Command) -> _Command:
+    """Add the options of commands that measure pairs."""
+    for option in reversed(
+        (
+            grid_options,
+            click.option(
+                "--pairs", type=int, default=14, show_default=True, help="Pairs of the first stage."
+            ),
+            click.option("--budget", help="Time for the whole, such as 5m; decides on --pairs."),
+            GATE,
+            format_option(VERDICT_FORMATS),
+            click.option("--out", type=click.Path(path_type=Path), help="File of pairs to write."),
+        )
+    ):
+        command = option(command)
+    return command

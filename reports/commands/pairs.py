@@ -1,0 +1,176 @@
+"""`compare`, `ab` and `aa`: did it regress, and can that be trusted here?"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reports.commands.console import default_path, refuse_given, show, warn
+from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
+
+
+@click.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("head", type=click.Path(path_type=Path), required=False)
+@GATE
+@click.option("--across", type=click.Choice(["software"]), multiple=True, help="Compare versions.")
+@format_option(VERDICT_FORMATS)
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    base: Path,
+    head: Path | None,
+    gate: str,
+    across: Sequence[str],
+    form: Any,
+) -> None:
+    """Say of each cell whether it regressed; exit 1 if one did.
+
+    BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
+    is one file of pairs that `ab` wrote. Separate runs see large changes only, `ab` small ones too.
+
+    \b
+    Example:
+      python run_bench.py compare results/before.jsonl results/after.jsonl
+    """
+    from reports import paired, versus
+    from suite.asked import share
+    from suite.store import read
+
+    least = share("--gate", gate)
+    if head is None:
+        refuse_given(context, {"gate", "across"}, "beside one file, which has its own plan")
+    before = read(base)
+    after = None if head is None else read(head)
+    for file in (before, after):
+        warn(file.warnings if file else [])
+    if after is None:
+        judge(paired.of_duel(before), form)
+    else:
+        judge(versus.of_files(before, after, least, across), form)
+
+
+@click.command()
+@click.option("--base", help="A git reference, such as main or HEAD~1.")
+@click.option("--base-python", help="Another interpreter, and so another torch.")
+@pair_options
+def ab(base: str | None, base_python: str | None, form: Any, **asked: Any) -> None:
+    """Compare this tree with another version of it, in pairs.
+
+    The other is a git reference or an interpreter. Base and head take turns slice by slice in
+    pairs of fresh processes. What looks slower after the first stage is measured again in a second
+    before it raises an alarm. Exits 1 for a regression. The suite is this tree's on both sides;
+    only variants or interpreter differ.
+
+    \b
+    Example:
+      python run_bench.py ab --base main --budget 5m
+      python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
+    """
+    from suite import sides
+    from variants.software import software
+
+    if (base is None) == (base_python is None):
+        raise click.UsageError("give --base REF or --base-python EXE, one of them")
+    if base is not None:
+        with sides.of_reference(base, software()) as side:
+            judge(_duel(side, **asked), form)
+    elif base_python is not None:
+        judge(_duel(sides.of_python(base_python), **asked), form)
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
+@pair_options
+def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> None:
+    """Compare this tree with itself: can `ab` be trusted here?
+
+    Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
+    then tell the false-alarm rate, the spread by cell and what slowdown is found how often.
+    --pairs 0 measures nothing and tells of FILES alone. Exits 1 when something is slower.
+
+    \b
+    Example:
+      python run_bench.py aa --pairs 24 --out results/aa.jsonl
+      python run_bench.py aa --pairs 0 results/aa*.jsonl
+      python run_bench.py aa --inject 5% --variants sdpa_key
+    """
+    from reports import calibrated, calibration
+    from reports.verdicts import render
+    from suite import sides
+    from suite.asked import share
+    from suite.store import read
+    from variants.software import software
+
+    earlier = [read(file) for file in files]
+    for file in earlier:
+        warn(file.warnings)
+    calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
+    gate = share("--gate", asked["gate"])
+    comparison = None
+    if asked["pairs"] == 0 and not earlier:
+        raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
+    if asked["pairs"] == 0 and inject is not None:
+        raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
+    if asked["pairs"] != 0:
+        injected = None if inject is None else share("--inject", inject)
+        out = asked["out"] = asked["out"] or default_path("aa")
+        base = sides.head(software(), calibration.ITSELF)
+        comparison = _duel(base, inject=injected, **asked)
+        if form != "json":
+            show(f"{render(comparison, form)}\n")
+        earlier.append(read(out))
+    pairs = calibration.pairs_of(earlier)
+    rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
+    show(calibrated.render(rates, form, comparison))
+    if comparison is not None and comparison.regressed:
+        raise SystemExit(1)
+
+
+def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked: Any) -> Any:
+    """Measure base against this tree and return what became of each cell."""
+    from reports.duel import between
+    from reports.progress import progress
+    from suite import asked as asked_for
+    from suite import devices, plan
+    from suite.fingerprint import fingerprint
+    from suite.sweeps import PAIRED_SWEEP
+
+    pairs, inject = asked_for.pairs(asked.pop("pairs")), asked.pop("inject", None)
+    least = asked_for.share("--gate", gate)
+    budget_s = None if budget is None else asked_for.seconds("--budget", budget)
+    used = devices.chosen(asked.pop("device"))
+    if inject is not None and used.kind != "cpu":
+        raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
+    asked["sweep"] = asked["sweep"] or (None if asked["models"] else PAIRED_SWEEP)
+    of_base = base.variants.values() if asked["variants"] is None else ()
+    own = plan.paired(plan.plan(device=used.name, passes=None, **asked), of_base)
+    machine = fingerprint(own, sys.argv[1:], used)
+    path = out or default_path(f"pairs-{machine.hardware.key}")
+    if path.exists():
+        raise click.UsageError(f"--out {path} exists; name a new file")
+    with progress() as watch:
+        return between(
+            base,
+            machine,
+            used.uuid,
+            path,
+            watch,
+            pairs=pairs,
+            budget_s=budget_s,
+            gate=least,
+            inject=inject,
+        )
+
+
+def judge(comparison: Any, form: Any) -> None:
+    """Show a comparison, and exit 1 for a regression."""
+    from reports.verdicts import render
+
+    show(render(comparison, form))
+    if comparison.regressed:
+        raise SystemExit(1)
