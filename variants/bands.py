@@ -1,10 +1,11 @@
 """Heads and blocks of queries put together in bands of one window each, so that few calls do."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-_CALL = 8  # a call more costs as much as this many pairs of blocks
+_CALL = 16  # a call more costs as much as this many pairs of blocks
 
 
 class Band(NamedTuple):
@@ -17,38 +18,52 @@ class Band(NamedTuple):
     back: int
 
 
-def bands(back: list[list[int]], before: int) -> list[Band]:
+def bands(back: list[list[int]], before: int, threads: float) -> list[Band]:
     """Return the bands that cover `back` [heads][blocks], each as wide as its widest block.
 
     A band is cut in two, where that saves most, for as long as it saves more than a call costs.
-    `before` blocks of keys stand before the first block of queries.
+    `before` blocks of keys stand before the first block of queries; `threads`, shared
+    out over the batch, compute a call.
     """
-    return list(_cut(back, 0, 0, before))
+    uneven = [_unevenness(heads, threads) for heads in range(len(back) + 1)]
+    return list(_cut(back, 0, 0, before, uneven))
 
 
-def _cut(back: list[list[int]], head: int, block: int, before: int) -> Iterator[Band]:
+def _unevenness(heads: int, threads: float) -> float:
+    """Return how much longer than all threads on average the busiest takes for triangles.
+
+    A thread takes a run of consecutive rows, and the last rows of a triangle are the longest.
+    """
+    whole, part = divmod(heads / threads, 1)
+    return (whole + 2 * part - part**2) * threads / heads if heads else 1.0
+
+
+def _cut(
+    back: list[list[int]], head: int, block: int, before: int, uneven: list[float]
+) -> Iterator[Band]:
     """Yield the bands of a rectangle whose first head and block are `head` and `block`."""
     heads, blocks = len(back), len(back[0])
+    cost = partial(_cost, uneven)
     by_head = [max(row) for row in back]
     by_block = [max(column) for column in zip(*back, strict=True)]
     widest = max(by_head)
     seen = block + before
-    saved, axis, at = _CALL, "", 0
-    whole = heads * _pairs(seen, blocks, widest)
+    saved, axis, at = float(_CALL), "", 0
+    whole = cost(heads, seen, blocks, widest)
     for cut, (left, right) in enumerate(_both_sides(by_head), start=1):
-        cost = cut * _pairs(seen, blocks, left) + (heads - cut) * _pairs(seen, blocks, right)
-        if whole - cost > saved:
-            saved, axis, at = whole - cost, "heads", cut
+        parts = cost(cut, seen, blocks, left) + cost(heads - cut, seen, blocks, right)
+        if whole - parts > saved:
+            saved, axis, at = whole - parts, "heads", cut
     for cut, (left, right) in enumerate(_both_sides(by_block), start=1):
-        cost = _pairs(seen, cut, left) + _pairs(seen + cut, blocks - cut, right)
-        if whole - heads * cost > saved:
-            saved, axis, at = whole - heads * cost, "blocks", cut
+        parts = cost(heads, seen, cut, left) + cost(heads, seen + cut, blocks - cut, right)
+        if whole - parts > saved:
+            saved, axis, at = whole - parts, "blocks", cut
     if axis == "heads":
-        yield from _cut(back[:at], head, block, before)
-        yield from _cut(back[at:], head + at, block, before)
+        yield from _cut(back[:at], head, block, before, uneven)
+        yield from _cut(back[at:], head + at, block, before, uneven)
     elif axis == "blocks":
-        yield from _cut([row[:at] for row in back], head, block, before)
-        yield from _cut([row[at:] for row in back], head, block + at, before)
+        yield from _cut([row[:at] for row in back], head, block, before, uneven)
+        yield from _cut([row[at:] for row in back], head, block + at, before, uneven)
     else:
         yield Band(head, head + heads, block, block + blocks, widest)
 
@@ -59,7 +74,8 @@ def _both_sides(widths: list[int]) -> Iterator[tuple[int, int]]:
     return zip(accumulate(widths, max), right, strict=False)
 
 
-def _pairs(before: int, blocks: int, back: int) -> int:
-    """Return the pairs of blocks that one head computes: a triangle until its windows fit."""
+def _cost(uneven: list[float], heads: int, before: int, blocks: int, back: int) -> float:
+    """Return the pairs of blocks that heads compute: a triangle until their windows fit."""
     short = min(max(back - before, 0), blocks)
-    return short * before + short * (short + 1) // 2 + (blocks - short) * (back + 1)
+    triangle = short * before + short * (short + 1) // 2
+    return heads * (uneven[heads] * triangle + (blocks - short) * (back + 1))

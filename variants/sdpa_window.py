@@ -29,6 +29,7 @@ def prepare(spec: Spec) -> Attention:
     _decline(spec)
     windows = windows_of(spec)
     before = -(-spec.kv_len // BLOCK) - max(1, spec.q_len // BLOCK)
+    threads = torch.get_num_threads() / spec.batch
 
     @built_once
     def bias_of(slopes: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def prepare(spec: Spec) -> Attention:
         # Without it exp() of far keys is subnormal in float32, and products of those are slow.
         near = bias.masked_fill(bias < -depth[:, None], -torch.inf)
         for heads, kv_heads in _sharing(spec):
-            for band in bands(widths[heads], before):
+            for band in bands(widths[heads], before, threads):
                 own = slice(heads.start + band.first_head, heads.start + band.last_head)
                 own_kv = own if spec.kv_heads == spec.heads else kv_heads
                 keys, values = (

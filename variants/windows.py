@@ -67,7 +67,7 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
         if groups > 1:
             key, mean = (norms.repeat_interleave(groups, dim=1) for norms in (key, mean))
         needless = [
-            _needless(queries, keys, means, falls(own), log_share)
+            _needless(queries, keys, means, falls(own), tolerance(spec.dtype))
             for queries, keys, means, own in _portions(portion, query, key, mean, slopes)
         ]
         span = (query.amax(dim=-1) * key.amax(dim=-1)).amax(dim=0)  # [heads], a score at most
@@ -108,20 +108,20 @@ def _falls(slopes: Tensor, back: Tensor) -> Tensor:
     """
     slope = slopes[:, None, None]
     fall = -BLOCK * slope * back  # at the block's first key
-    most = fall + ((-BLOCK * slope).expm1() / (-slope).expm1()).log() + (BLOCK - 1) * slope
-    least = fall + math.log(BLOCK) + (BLOCK - 1) / 2 * slope
+    most = fall + (((-BLOCK * slope).expm1() / (-slope).expm1()).log() + (BLOCK - 1) * slope)
+    least = fall + (math.log(BLOCK) + (BLOCK - 1) / 2 * slope)
     later = back <= 0
     return torch.stack([most.masked_fill(later, math.inf), least.masked_fill(later, -math.inf)])
 
 
-def _needless(query: Tensor, key: Tensor, mean: Tensor, falls: Tensor, log_share: float) -> Tensor:
+def _needless(query: Tensor, key: Tensor, mean: Tensor, falls: Tensor, share: float) -> Tensor:
     """Return how many of the first blocks of keys each block of queries can do without."""
     query = query[..., None]  # [batch, heads, rows, 1]
-    most = torch.addcmul(falls[0], query, key[..., None, :]).logcumsumexp(dim=-1)
+    most = torch.addcmul(falls[0], query, key[..., None, :])
     least = torch.addcmul(falls[1, ..., -mean.shape[2] :], query, mean[..., None, :], value=-1)
     least = least.logsumexp(dim=-1, keepdim=True)
     least = least.logaddexp(-query * key[..., -query.shape[2] :, None])  # with the query's own key
-    return (most - least <= log_share).sum(dim=-1)
+    return (most.sub_(least).exp_().cumsum_(dim=-1) <= share).sum(dim=-1)
 
 
 def _largest_norms(vectors: Tensor) -> Tensor:
