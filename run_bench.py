@@ -52,6 +52,7 @@ def main() -> None:
     from suite.run import RunFailed
     from suite.sides import NoSide
     from suite.store import NotWritten, StoreError
+    from variants.selection import BadSelection
 
     for stop in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stop) is signal.SIG_DFL:  # nohup has set the latter to be ignored
@@ -63,6 +64,7 @@ def main() -> None:
     except (
         click.UsageError,
         BadRequest,
+        BadSelection,
         BudgetTooSmall,
         NoDevice,
         NoSide,

@@ -2,6 +2,7 @@
 
 import logging
 from functools import lru_cache
+from threading import Lock
 
 import torch
 
@@ -14,9 +15,11 @@ from variants.question import command, problem_of
 from variants.selection import found
 from variants.software import beneath
 
+_LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
 _SAID = {
     "static": "no selection for this device",
+    "unlike": "nothing like it in the selection of this device",
     "stale": "the selection of this device is stale",
     "architecture": "no selection for this device, one of its kin is used",
 }
@@ -30,12 +33,14 @@ def order(spec: Spec) -> tuple[str, ...]:
     """
     problem = problem_of(spec)
     fixed = static_order(spec.device.type, problem)
-    about = about_device(spec.device, torch.get_num_threads())
+    with _LOCK:
+        about = about_device(spec.device, torch.get_num_threads())
     if about is None:
         return fixed
     answer = pick(problem, about)
     if answer.ground in _SAID:
-        _say_once(spec.device, answer)
+        is_unlike = answer.ground == "static" and bool(about.current or about.stale)
+        _say_once(spec.device, "unlike" if is_unlike else answer.ground, answer)
     ranked = [expected.variant for expected in answer.ranking]
     return tuple(dict.fromkeys([*ranked, *fixed]))
 
@@ -60,13 +65,15 @@ def about_device(device: torch.device, threads: int) -> Known | None:
 _said: set[tuple[torch.device, str]] = set()
 
 
-def _say_once(device: torch.device, answer: Answer) -> None:
-    if (device, answer.ground) not in _said:
-        _said.add((device, answer.ground))
-        _LOG.warning(
-            "%s: auto takes %s (%s). To measure here: %s",
-            _SAID[answer.ground],
-            answer.variant,
-            answer.provenance,
-            command(answer.problem, str(device)),
-        )
+def _say_once(device: torch.device, what: str, answer: Answer) -> None:
+    with _LOCK:
+        if (device, what) in _said:
+            return
+        _said.add((device, what))
+    _LOG.warning(
+        "%s: auto takes %s (%s). To measure here: %s",
+        _SAID[what],
+        answer.variant,
+        answer.provenance,
+        command(answer.problem, str(device)),
+    )

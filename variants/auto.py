@@ -42,17 +42,17 @@ def _first(spec: Spec, names: tuple[str, ...]) -> tuple[str, Attention]:
 
 
 def _or_next(attention: Attention, spec: Spec, others: tuple[str, ...]) -> Attention:
-    """Return attention that makes way for the next where a call is declined after all."""
-    current = attention
+    """Return attention that hands a call to the next where it is declined after all."""
+    following: Attention | None = None
 
     def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        nonlocal current
+        nonlocal following
         try:
-            return current(q, k, v, slopes)
+            return attention(q, k, v, slopes)
         except Unsupported:
             if not others:
                 raise
-            current = _first(spec, others)[1]
-            return current(q, k, v, slopes)
+        following = following or _first(spec, others)[1]
+        return following(q, k, v, slopes)
 
     return attend

@@ -6,10 +6,14 @@ log(length); the variant is the one with the lowest score there.
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from variants.likeness import growth
 from variants.selection import Candidate, Choice
+
+Kind = Literal["exact", "interpolated", "extrapolated"]
+_LARGEST_LOG = 600.0  # of what two noisy points may be led to, short of what a float holds
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Expected(NamedTuple):
@@ -30,7 +34,7 @@ class Estimate(NamedTuple):
     intervals. It holds between them if the ratio of two variants moves one way there.
     """
 
-    kind: Literal["exact", "interpolated", "extrapolated"]
+    kind: Kind
     lengths: tuple[int, ...]
     ranking: list[Expected]
     regret_at_most: float | None
@@ -126,9 +130,10 @@ def _bytes(own: Sequence[Candidate], lengths: Sequence[int], length: int, power:
 
 def _through(values: Sequence[float], lengths: Sequence[int], length: int, power: float) -> float:
     """Return the value at a length on the line through two points, or of `power` through one."""
+    logs = [math.log(value) for value in values]
     if len(values) == 2:
-        power = math.log(values[1] / values[0]) / math.log(lengths[1] / lengths[0])
-    return float(values[0] * (length / lengths[0]) ** power)
+        power = (logs[1] - logs[0]) / math.log(lengths[1] / lengths[0])
+    return math.exp(min(_LARGEST_LOG, logs[0] + power * math.log(length / lengths[0])))
 
 
 def _regret(ends: Sequence[Choice], variant: str) -> float | None:

@@ -14,7 +14,7 @@ from variants.cuda_driver import Device
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "i8mm")
 
 
-class Cpu(msgspec.Struct, frozen=True, tag_field="device", tag="cpu"):
+class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cpu"):
     """A CPU: its key, a name for people, and what the key was made of."""
 
     key: str
@@ -27,7 +27,7 @@ class Cpu(msgspec.Struct, frozen=True, tag_field="device", tag="cpu"):
     cores: int
 
 
-class Gpu(msgspec.Struct, frozen=True, tag_field="device", tag="cuda"):
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cuda"):
     """A GPU or a MIG slice of one: its key, a name for people, what the key was made of, its host.
 
     `power_limit_w` is what the driver enforces on the whole GPU, in watts; None where unknown.

@@ -55,7 +55,9 @@ def distance(one: Problem, other: Problem) -> float:
         (one.logit_scale, other.logit_scale),
         (one.bias_max, other.bias_max),
     ]
-    doublings: float = sum(abs(math.log2(of_one / of_other)) for of_one, of_other in ratios)
+    doublings: float = sum(
+        abs(math.log2(of_one) - math.log2(of_other)) for of_one, of_other in ratios
+    )
     rules = ("layout", "scale", "slope_scale")
     unlike = [name for name in rules if getattr(one, name) != getattr(other, name)]
     return doublings + len(unlike) / 2

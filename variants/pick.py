@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from variants.expected import Estimate, Expected, estimated, scaled
+from variants.expected import KINDS, Estimate, Expected, estimated, scaled
 from variants.hardware import Gpu
 from variants.known import Here, Indexed, Known, changes
 from variants.likeness import distance, family_of, regime_of, work
@@ -77,9 +77,10 @@ def pick(problem: Problem, known: Known) -> Answer:
         ("architecture", known.akin, _other_shape),
     )
     for ground, places, search in searches:
-        for place in places:
-            if found := search(problem, place):
-                return _answer(problem, ground, place.selection, found, here)
+        hits = [(place, found) for place in places if (found := search(problem, place))]
+        if hits:  # of several the one that was measured nearest, and the first of those
+            place, found = min(hits, key=lambda hit: KINDS.index(hit[1][0].kind))
+            return _answer(problem, ground, place.selection, found, here)
     kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
     order = static_order(kind, problem)
     words = f"nothing like it was measured: the first that can of {', '.join(order)}"

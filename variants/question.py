@@ -27,7 +27,11 @@ def problem_of(spec: Spec) -> Problem:
         q_len=q_len,
         kv_len=kv_len,
         dtype=_DTYPES[spec.dtype],
-        mode="backward" if spec.needs_grad else "decode" if a_step else "forward",
+        mode="backward"
+        if spec.needs_grad or spec.slopes_need_grad
+        else "decode"
+        if a_step
+        else "forward",
         batch=len(spec.seq_lens) or spec.batch,
         causal=spec.causal,
         layout="bnhd" if spec.layout == "bnhd" else "bhnd",

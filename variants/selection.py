@@ -5,6 +5,7 @@ numbers out of range refuse the whole file in one line. Nothing here imports tor
 """
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +27,8 @@ _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
 _Factor = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 _Milliseconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
-_Text = Annotated[str, msgspec.Meta(max_length=400)]
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_Text = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_CONTROLS}]*\Z")]
 _Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=32)]
 
 
@@ -130,6 +132,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         if len({choice.problem for choice in self.choices}) < len(self.choices):
             raise ValueError("a problem is chosen for twice")
+        texts = [each for each in msgspec.structs.astuple(self.hardware) if isinstance(each, str)]
+        if any(not text.isprintable() or len(text) > 400 for text in texts):
+            raise ValueError("the device's words are over 400 characters, or none for people")
+        if self.hardware.cores < 1:
+            raise ValueError(f"the device has {self.hardware.cores} cores")
 
 
 def of_user() -> Path:
@@ -139,7 +146,9 @@ def of_user() -> Path:
 
 
 def path_of(folder: Path, hardware_key: str) -> Path:
-    """Return the file of a hardware key."""
+    """Return the file of a hardware key. Raises BadSelection for a key that is no name."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,199}", hardware_key):
+        raise BadSelection(f"hardware key {hardware_key[:80]!r}: it can't name a file")
     return folder / f"{hardware_key}.json"
 
 
@@ -147,22 +156,35 @@ def read(path: Path) -> Selection:
     """Read the selection of the hardware key that is the file's name. Raises BadSelection."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise BadSelection(f"{path}: not a regular file")
+            raise _refused(path, "not a regular file")
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except OSError as error:
-        raise BadSelection(f"{path}: {error.strerror or error}") from None
+        raise _refused(path, error.strerror or str(error)) from None
     if len(content) > LARGEST_BYTES:
-        raise BadSelection(f"{path}: over {LARGEST_BYTES >> 20} MiB, no selection is so large")
+        raise _refused(path, f"over {LARGEST_BYTES >> 20} MiB, no selection is so large")
     try:
         found = msgspec.json.decode(content, type=Selection)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadSelection(f"{path}: {str(error)[:200]}; `choose` writes it anew") from None
+        raise _refused(path, f"{str(error)[:200]}; `choose` writes it anew") from None
     if found.hardware.key != path.stem:
-        raise BadSelection(
-            f"{path}: it is of {found.hardware.key[:80]!r}, not of its name's device"
-        )
+        raise _refused(path, f"it is of {found.hardware.key[:80]!r}, not of its name's device")
     return found
+
+
+def _refused(path: Path, why: str) -> BadSelection:
+    """Return the refusal of a file, whose name and words may be a stranger's."""
+    told = "".join(each if each.isprintable() else "?" for each in f"{path}: {why}")
+    return BadSelection(told)
+
+
+def _folders() -> list[Path]:
+    """Return where selections are looked for; a cache that can't be looked into has none."""
+    try:
+        of_user().exists()
+    except (OSError, RuntimeError):  # no home, no permission, or a name too long
+        return [COMMITTED]
+    return [of_user(), COMMITTED]
 
 
 def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
@@ -170,8 +192,9 @@ def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
 
     The device's own come first, and the user's before those that come with the project.
     """
-    own = [path_of(folder, hardware_key) for folder in (of_user(), COMMITTED)]
-    others = [path for folder in (of_user(), COMMITTED) for path in sorted(folder.glob("*.json"))]
+    folders = _folders()
+    own = [path_of(folder, hardware_key) for folder in folders]
+    others = [path for folder in folders for path in sorted(folder.glob("*.json"))]
     selections, refused = [], []
     for path in dict.fromkeys([*own, *others]):
         if path.exists():
