@@ -69,6 +69,8 @@ def unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Priced]:
     The fastest is picked on the odd rounds, and both are priced on the even ones: what is fastest
     by luck then costs as much as it really does. So a regret can be below 0.
     """
+    if len(groups([*files, *fresh])) > 1:
+        raise BadRequest("regret: the race and FILES are of no one device, software and policy")
     selection = choose(files, Rules()).selection
     seen = {choice.problem for choice in selection.choices}
     picking, pricing = of_rounds(fresh, 1), of_rounds(fresh, 0)

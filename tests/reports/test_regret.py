@@ -8,9 +8,10 @@ import pytest
 from reports.halves import of_passes, of_rounds
 from reports.regret import Flips, Priced, between_lengths, flips, left_out, unseen
 from reports.regretted import render, summary
+from suite.asked import BadRequest
 from suite.record import Time
 from suite.store import Results
-from tests.records import a_case, a_check
+from tests.records import a_case, a_check, a_machine
 from tests.reports.tunings import SURE, Times, case_of, chosen, tuned
 
 CROSSING: Times = {
@@ -77,6 +78,12 @@ def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() 
     one = priced_at(724, unseen([tuned(CROSSING)], [race]))
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 3.3 - 1)
+
+
+def test_a_race_on_another_device_prices_nothing() -> None:
+    elsewhere = tuned({"eager": {724: 1.0}}, machine=a_machine(key="cpu-other"))
+    with pytest.raises(BadRequest, match="no one device, software and policy"):
+        unseen([tuned(CROSSING)], [elsewhere])
 
 
 def test_what_was_measured_already_is_not_unseen() -> None:
