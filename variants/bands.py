@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 _CALL = 16  # a call more costs as much as this many pairs of blocks
+_PARTS = 8  # a call on few rows fills neither tiles nor threads
 
 
 class Band(NamedTuple):
@@ -21,12 +22,14 @@ class Band(NamedTuple):
 def bands(back: list[list[int]], before: int, threads: float) -> list[Band]:
     """Return the bands that cover `back` [heads][blocks], each as wide as its widest block.
 
-    A band is cut in two, where that saves most, for as long as it saves more than a call costs.
+    A band is cut in two, where that saves most, for as long as it saves more than a call costs,
+    but none has less than an eighth of all blocks.
     `before` blocks of keys stand before the first block of queries; `threads`, shared
     out over the batch, compute a call.
     """
     uneven = [_unevenness(heads, threads) for heads in range(len(back) + 1)]
-    return list(_cut(back, 0, 0, before, uneven))
+    least = max(1, len(back[0]) // _PARTS)
+    return list(_cut(back, 0, 0, before, uneven, least))
 
 
 def _unevenness(heads: int, threads: float) -> float:
@@ -39,7 +42,7 @@ def _unevenness(heads: int, threads: float) -> float:
 
 
 def _cut(
-    back: list[list[int]], head: int, block: int, before: int, uneven: list[float]
+    back: list[list[int]], head: int, block: int, before: int, uneven: list[float], least: int
 ) -> Iterator[Band]:
     """Yield the bands of a rectangle whose first head and block are `head` and `block`."""
     heads, blocks = len(back), len(back[0])
@@ -56,14 +59,14 @@ def _cut(
             saved, axis, at = whole - parts, "heads", cut
     for cut, (left, right) in enumerate(_both_sides(by_block), start=1):
         parts = cost(heads, seen, cut, left) + cost(heads, seen + cut, blocks - cut, right)
-        if whole - parts > saved:
+        if whole - parts > saved and least <= cut <= blocks - least:
             saved, axis, at = whole - parts, "blocks", cut
     if axis == "heads":
-        yield from _cut(back[:at], head, block, before, uneven)
-        yield from _cut(back[at:], head + at, block, before, uneven)
+        yield from _cut(back[:at], head, block, before, uneven, least)
+        yield from _cut(back[at:], head + at, block, before, uneven, least)
     elif axis == "blocks":
-        yield from _cut([row[:at] for row in back], head, block, before, uneven)
-        yield from _cut([row[at:] for row in back], head, block + at, before, uneven)
+        yield from _cut([row[:at] for row in back], head, block, before, uneven, least)
+        yield from _cut([row[at:] for row in back], head, block + at, before, uneven, least)
     else:
         yield Band(head, head + heads, block, block + blocks, widest)
 

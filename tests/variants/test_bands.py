@@ -1,5 +1,6 @@
 """Bands cover every head and block once, wide enough, and are cut where that pays."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,13 @@ def test_no_band_is_wider_than_its_widest_block(widths: list[list[int]]) -> None
 def test_steep_heads_are_cut_from_gentle_ones() -> None:
     widths = causal([[1] * 64] * 4 + [[60] * 64] * 4)
     assert bands(widths, before=0, threads=2) == [Band(0, 4, 0, 64, 1), Band(4, 8, 0, 64, 60)]
+
+
+@pytest.mark.parametrize("length", [64, 100, 128])
+def test_windows_that_widen_block_by_block_are_not_cut_into_single_ones(length: int) -> None:
+    widening = [list(range(length))]  # of a gentle head, whose windows reach the first key
+    found = bands(widening, before=0, threads=2)
+    assert min(band.last_block - band.first_block for band in found) >= length // 8
 
 
 def test_blocks_that_see_an_outlier_are_cut_from_those_that_do_not() -> None:
