@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reports.commands.console import default_path
 from suite.store import Results
 from tests.records import write
 from tests.reports.tunings import tuned
@@ -91,6 +92,23 @@ def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: P
     text = commands.ran("choose", written(tmp_path / "two.jsonl", level), "--out", out)
     assert "incumbent; eager gains 1.0%" in text
     assert read(out).choices[0].variant == "flex"
+
+
+def test_a_file_named_twice_is_measured_once(
+    commands: Commands, file: Path, tmp_path: Path
+) -> None:
+    once = commands.ran("choose", file)
+    again = tmp_path / "again.jsonl"
+    again.symlink_to(file)
+    assert commands.ran("choose", file, again, file) == once
+    assert read(commands.cached).choices[0].candidates[0].passes == 3
+    assert "for 0 of 3" in commands.ran("regret", file, file)
+
+
+def test_results_of_a_command_that_names_no_file_go_to_the_results_folder() -> None:
+    path = default_path("cpu-of-nobody")
+    assert path.parent == ROOT / "results"
+    assert path.name.endswith("-cpu-of-nobody.jsonl")
 
 
 def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpolated(

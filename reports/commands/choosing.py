@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, refuse_given, show, warn
+from reports.commands.console import default_path, read_once, refuse_given, show, warn
 from reports.commands.options import format_option, grid_options
 from reports.commands.run import measure
 from suite.run import Cells
@@ -58,7 +58,6 @@ def choose(
     from reports.candidates import Rules
     from reports.chosen import selection_table
     from suite import asked as asked_for
-    from suite.store import read
     from variants.selection import of_user, path_of
 
     rules = Rules(
@@ -71,9 +70,7 @@ def choose(
         raise click.UsageError("name results FILES, or give --tune to measure; one of them")
     if not tune:
         refuse_given(context, {"budget", *asked}, "needs --tune, which measures")
-    read_files = [read(file) for file in ([_tuned(budget_s, asked)] if tune else files)]
-    for file in read_files:
-        warn(file.warnings)
+    read_files = read_once([_tuned(budget_s, asked)] if tune else files)
     cached = path_of(of_user(), read_files[0].machine.hardware.key)
     paths = [cached] if out is None else [cached, out]
     before, refused = chooser.incumbent(reversed(paths))
@@ -179,18 +176,17 @@ def regret(
     from reports import regret as pricing
     from reports.regretted import render
     from suite import asked as asked_for
-    from suite.store import read
 
     if fresh is not None and unseen is not None:
         raise click.UsageError("give --fresh to race, or --unseen FILE of an earlier race")
     if fresh is None and out is not None:
         raise click.UsageError(f"--out {out} is for --fresh; drop --out")
-    read_files = [read(file) for file in files]
+    read_files = read_once(files)
     if fresh is not None:
         unseen = _raced_between(read_files, asked_for.seconds("--fresh", fresh), out)
     found = {"Left out": pricing.left_out(read_files)}
     if unseen is not None:
-        found["Unseen"] = pricing.unseen(read_files, [read(unseen)])
+        found["Unseen"] = pricing.unseen(read_files, read_once([unseen]))
     show(render(found, pricing.flips(read_files), form))
 
 
