@@ -9,10 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from reports.candidates import Rules, candidates_of, why_none
-from reports.cells import Group, cells_of, groups, times_of
+from reports.cells import cells_of, groups, times_of
 from reports.contest import Contest, decided
+from reports.versus import is_of_pairs
 from suite.asked import BadRequest
 from suite.case import Case
+from suite.fingerprint import differences
 from suite.record import Machine
 from suite.store import NotWritten, Results
 from variants.selection import BadSelection, Choice, Problem, Selection, read
@@ -32,7 +34,8 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     `before` has the incumbents; what it chose for other problems is kept if it was measured and
     chosen alike. Raises BadRequest for files that don't belong together, or without a candidate.
     """
-    group = _only_group(files)
+    refuse_mixed(files)
+    (group,) = groups(files)
     incumbents = _incumbents(before, rules)
     choices, left_out = [], []
     times = {
@@ -94,15 +97,24 @@ def problem_of(case: Case) -> Problem:
     return Problem(**{name: values[name] for name in Problem.__struct_fields__})
 
 
-def _only_group(files: Sequence[Results]) -> Group:
-    found = groups(files)
-    if len(found) > 1:
-        machines = " and ".join(
-            f"{one.machine.hardware.key} with torch {one.machine.software.get('torch', 'absent')}"
-            for one in found
-        )
-        raise BadRequest(f"choose: {machines} are no one device, software and policy: name one's")
-    return found[0]
+def refuse_mixed(files: Sequence[Results]) -> None:
+    """Raise BadRequest unless files are runs of one device, software, driver and policy."""
+    first = files[0]
+    for file in files:
+        if any(is_of_pairs(record) for record in file.records):
+            raise BadRequest(f"{file.path}: a file of pairs and no run's")
+        if differing := differences(_with_driver(file.machine), _with_driver(first.machine)):
+            raise BadRequest(
+                f"{file.path} beside {first.path}: {'; '.join(differing)}; "
+                "name files of one device, software and policy"
+            )
+
+
+def _with_driver(machine: Machine) -> Machine:
+    """Return a machine whose software has a GPU's driver too."""
+    driver = machine.circumstances.gpu.get("driver", "unknown")
+    software = with_driver(machine.software, None if driver == "unknown" else driver)
+    return msgspec.structs.replace(machine, software=software)
 
 
 def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
@@ -115,11 +127,10 @@ def _selection(
     machine: Machine, files: Sequence[Results], rules: Rules, choices: Sequence[Choice]
 ) -> Selection:
     policy = machine.policy
-    driver = machine.circumstances.gpu.get("driver", "unknown")
     return Selection(
         schema=1,
         hardware=machine.hardware,
-        software=with_driver(machine.software, None if driver == "unknown" else driver),
+        software=_with_driver(machine).software,
         threads=policy.threads,
         policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
         objective=rules.objective,

@@ -9,8 +9,9 @@ from reports.candidates import Rules
 from reports.choose import choose, incumbent, problem_of, write
 from suite.asked import BadRequest
 from suite.case import Case
+from suite.record import Machine
 from suite.store import NotWritten
-from tests.records import a_fault, a_machine
+from tests.records import a_fault, a_machine, a_pair, a_versus
 from tests.reports.tunings import case_of, chosen, tuned, weighed
 from variants.selection import LARGEST_BYTES, Problem, read
 
@@ -36,10 +37,7 @@ def test_uncommitted_code_is_marked() -> None:
 
 
 def test_a_gpu_s_driver_is_part_of_the_software() -> None:
-    here = a_machine()
-    with_gpu = msgspec.structs.replace(here.circumstances, gpu={"driver": "580.12"})
-    machine = msgspec.structs.replace(here, circumstances=with_gpu)
-    assert chosen(tuned(TIMES, machine=machine)).selection.software["driver"] == "580.12"
+    assert chosen(tuned(TIMES, machine=of_gpu("580.12"))).selection.software["driver"] == "580.12"
     assert "driver" not in chosen(tuned(TIMES)).selection.software
 
 
@@ -90,11 +88,31 @@ def test_a_time_on_the_device_is_not_to_be_had_of_a_cpu() -> None:
         chosen(tuned(TIMES), rules=Rules("graph"))
 
 
-@pytest.mark.parametrize("other", [{"key": "cpu-other"}, {"torch": "2.12.0"}, {"threads": 4}])
-def test_files_that_cannot_be_compared_are_not_chosen_from(other: dict[str, str | int]) -> None:
-    files = [tuned(TIMES), tuned(TIMES, machine=a_machine(**other))]  # type: ignore[arg-type]
-    with pytest.raises(BadRequest, match="are no one device, software and policy"):
+def of_gpu(driver: str) -> Machine:
+    """Return a machine whose GPU has a driver."""
+    here = a_machine()
+    with_gpu = msgspec.structs.replace(here.circumstances, gpu={"driver": driver})
+    return msgspec.structs.replace(here, circumstances=with_gpu)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (a_machine(key="cpu-other"), "hardware key cpu-other and not cpu-invented-2cores"),
+        (a_machine(torch="2.12.0"), "torch 2.12.0 and not 2.13.0"),
+        (a_machine(threads=4), "threads 4 and not 2"),
+        (of_gpu("580.12"), "driver 580.12 and not absent"),
+    ],
+)
+def test_files_that_cannot_be_compared_are_not_chosen_from(other: Machine, told: str) -> None:
+    files = [tuned(TIMES), tuned(TIMES, machine=other)]
+    with pytest.raises(BadRequest, match=f"{told}; name files of one device"):
         choose(files, Rules())
+
+
+def test_a_file_of_pairs_is_not_chosen_from() -> None:
+    with pytest.raises(BadRequest, match="a file of pairs and no run's"):
+        choose([tuned(TIMES, a_versus(), a_pair(case_of(512), "flex"))], Rules())
 
 
 def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -> None:

@@ -8,9 +8,10 @@ import pytest
 from reports.halves import of_passes, of_rounds
 from reports.regret import Flips, Priced, between_lengths, flips, left_out, unseen
 from reports.regretted import render, summary
+from suite.asked import BadRequest
 from suite.record import Time
 from suite.store import Results
-from tests.records import a_case, a_check
+from tests.records import a_case, a_check, a_machine
 from tests.reports.tunings import SURE, Times, case_of, chosen, tuned
 
 CROSSING: Times = {
@@ -81,6 +82,12 @@ def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() 
 
 def test_what_was_measured_already_is_not_unseen() -> None:
     assert unseen([tuned(CROSSING)], [tuned(CROSSING)]) == []
+
+
+def test_a_race_on_another_device_prices_nothing() -> None:
+    race = tuned({"eager": {724: 2.0}}, machine=a_machine(key="cpu-other"))
+    with pytest.raises(BadRequest, match="hardware key cpu-other and not"):
+        unseen([tuned(CROSSING)], [race])
 
 
 def test_rounds_and_passes_are_cut_in_two_halves_that_share_nothing() -> None:
