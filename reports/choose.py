@@ -17,7 +17,7 @@ from suite.case import Case
 from suite.fingerprint import differences
 from suite.record import Machine
 from suite.store import NotWritten, Results
-from variants.selection import BadSelection, Choice, Problem, Selection, read
+from variants.selection import BadSelection, Choice, Problem, Selection, is_there, read
 from variants.software import with_driver
 
 
@@ -61,7 +61,7 @@ def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
     """Return the first selection that there is, and a line for each that was refused."""
     refused: list[str] = []
     for path in paths:
-        if path.exists():
+        if is_there(path):
             try:
                 return read(path), refused
             except BadSelection as error:
@@ -88,7 +88,9 @@ def write(path: Path, selection: Selection) -> None:
                 Path(file.name).unlink()
                 raise
     except OSError as error:
-        raise NotWritten(f"{path}: {error.strerror or error}; name another --out") from None
+        raise NotWritten(
+            f"{path}: {error.strerror or error}; name another --out or XDG_CACHE_HOME"
+        ) from None
 
 
 def problem_of(case: Case) -> Problem:

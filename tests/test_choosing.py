@@ -182,6 +182,13 @@ def test_a_mistake_is_one_line_that_names_it(
         ("choose", file, "--max-error", "-1"): "--max-error -1",
         ("choose", file, "--objective", "speed"): "speed",
         ("choose", file, "--objective", "graph"): "only a GPU has",
+        (
+            "choose",
+            file,
+            "--out",
+            tmp_path / "x.json",
+        ): f"--out {tmp_path}/x.json: name it {KEY}.json",
+        ("choose", "--tune", *TINY, "--out", "x.json"): "--out x.json: name it cpu-",
         ("choose", "nowhere.jsonl"): "nowhere.jsonl: No such file",
         ("choose", "--tune", "--budget", "soon"): "--budget soon: give a duration",
         ("best",): "--length",
@@ -198,9 +205,24 @@ def test_a_mistake_is_one_line_that_names_it(
 
 
 def test_a_selection_that_cannot_be_written_ends_with_3(commands: Commands, file: Path) -> None:
-    done = commands.run("choose", file, "--out", file / "selection.json")
+    done = commands.run("choose", file, "--out", file / f"{KEY}.json")
     assert done.returncode == 3
     assert "name another --out" in done.stderr
+
+
+def test_a_cache_that_takes_nothing_ends_with_3_after_out_is_written(
+    file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{KEY}.json"
+    done = Commands(file).run("choose", file, "--out", out)
+    assert done.returncode == 3
+    assert done.stderr.endswith("name another --out or XDG_CACHE_HOME\n")
+    assert len(read(out).choices) == 3
+
+
+def test_out_in_the_cache_itself_is_written_once(commands: Commands, file: Path) -> None:
+    text = commands.ran("choose", file, "--out", commands.cached)
+    assert text.count("Selection: ") == 1
 
 
 @pytest.mark.heavy

@@ -140,8 +140,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def of_user() -> Path:
-    """Return the folder of the user's own selections, which `choose` writes."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Return the folder of the user's own selections, which `choose` writes.
+
+    Raises BadSelection where there is none.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise BadSelection("no home directory to keep selections in: set XDG_CACHE_HOME") from None
     return Path(cache) / "alibi-bench" / "selections"
 
 
@@ -178,13 +184,21 @@ def _refused(path: Path, why: str) -> BadSelection:
     return BadSelection(told)
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
     """Return where selections are looked for; a cache that can't be looked into has none."""
     try:
         of_user().exists()
-    except (OSError, RuntimeError):  # no home, no permission, or a name too long
+    except (OSError, BadSelection):  # no permission, a name too long, or no home
         return [COMMITTED]
     return [of_user(), COMMITTED]
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or something that can't be looked at; reading that says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
@@ -192,12 +206,12 @@ def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
 
     The device's own come first, and the user's before those that come with the project.
     """
-    folders = _folders()
-    own = [path_of(folder, hardware_key) for folder in folders]
-    others = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    places = folders()
+    own = [path_of(folder, hardware_key) for folder in places]
+    others = [path for folder in places for path in sorted(folder.glob("*.json"))]
     selections, refused = [], []
     for path in dict.fromkeys([*own, *others]):
-        if path.exists():
+        if is_there(path):
             try:
                 selections.append(read(path))
             except BadSelection as error:

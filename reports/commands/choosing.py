@@ -70,26 +70,36 @@ def choose(
         raise click.UsageError("name results FILES, or give --tune to measure; one of them")
     if not tune:
         refuse_given(context, {"budget", *asked}, "needs --tune, which measures")
-    read_files = read_once([_tuned(budget_s, asked)] if tune else files)
-    cached = path_of(of_user(), read_files[0].machine.hardware.key)
-    paths = [cached] if out is None else [cached, out]
-    before, refused = chooser.incumbent(reversed(paths))
+    cache = of_user()
+    read_files = read_once([_tuned(budget_s, out, asked)] if tune else files)
+    key = read_files[0].machine.hardware.key
+    paths = [path_of(cache, key)] if out is None else [_named(out, key), path_of(cache, key)]
+    before, refused = chooser.incumbent(paths)
     warn(refused)
     chosen = chooser.choose(read_files, rules, before)
     warn(f"nothing chosen for {line}" for line in chosen.left_out)
-    for path in paths:
+    for path in dict.fromkeys(paths):
         chooser.write(path, chosen.selection)
-    written = "\n".join(f"Selection: {path}" for path in paths)
+    written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))
     show(f"{selection_table(chosen.selection)}\n\n{written}")
 
 
-def _tuned(budget_s: float, asked: dict[str, Any]) -> Path:
+def _named(out: Path, hardware_key: str) -> Path:
+    """Return a selection's path. Raises UsageError for a name under which nobody would find it."""
+    if out.name != f"{hardware_key}.json":
+        raise click.UsageError(f"--out {out}: name it {hardware_key}.json, as it is looked for")
+    return out
+
+
+def _tuned(budget_s: float, out: Path | None, asked: dict[str, Any]) -> Path:
     """Measure a race bounded in time, and return its results file."""
     from suite import devices, plan
     from suite.fingerprint import fingerprint
     from variants.catalog import AUTO
 
     used = devices.chosen(asked.pop("device"))
+    if out is not None:
+        _named(out, used.hardware.key)
     whole = plan.without(plan.plan(device=used.name, passes=None, **asked), AUTO)
     machine = fingerprint(whole, sys.argv[1:], used)
     path = default_path(f"tuned-{machine.hardware.key}")
