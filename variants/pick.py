@@ -96,17 +96,19 @@ def _same_shape(problem: Problem, place: Indexed) -> _Found | None:
 
 
 def _other_shape(problem: Problem, place: Indexed) -> _Found | None:
-    """Look in the nearest shape's family, whose times are scaled by its work."""
+    """Look in the nearest shape's family, whose figures are scaled by its work."""
     regime = regime_of(problem)
     others = [own for own in place.families.values() if regime_of(own[0].problem) == regime]
     if not others:
         return None
     family = min(others, key=lambda own: distance(own[0].problem, problem))
-    estimate = estimated(family, problem.kv_len, place.selection.max_memory_bytes)
-    if estimate is None:
-        return None
     other = family[0].problem
     factor = work(problem) / work(other)
+    limit = place.selection.max_memory_bytes
+    scaled_limit = None if limit is None else limit / max(1.0, factor)
+    estimate = estimated(family, problem.kv_len, scaled_limit)
+    if estimate is None:
+        return None
     ranking = [scaled(one, factor) for one in estimate.ranking]
     shape = f"{other.batch} x {other.heads} heads of {other.head_dim}"
     words = f"scaled from {shape}, {_lengths(estimate)} measured"

@@ -25,7 +25,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
 _Factor = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-_Milliseconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _Text = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_CONTROLS}]*\Z")]
@@ -67,7 +67,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     variant: _Text
-    score: Annotated[float, msgspec.Meta(gt=0, le=2.0**50)]
+    score: Annotated[float, msgspec.Meta(ge=1e-9, le=2.0**50)]
     over_first: _Factor = 1.0
     over_first_ci: tuple[_Factor, _Factor] | None = None
     time_ms: _Milliseconds

@@ -146,6 +146,15 @@ def test_a_limit_on_memory_holds_where_nothing_was_measured() -> None:
     assert answer(a_problem(), limited).ground == "static"
 
 
+def test_a_limit_on_memory_holds_for_a_larger_shape_than_was_measured() -> None:
+    light = a_candidate("eager", 2.0, peak_bytes=0)  # a mebibyte with what it keeps, flex has four
+    choice = chosen_from(a_problem(), a_candidate("flex"), light)
+    limited = a_selection(choice, max_memory_bytes=5 << 20)
+    grounds = [answer(a_problem(batch=batch), limited) for batch in (1, 4, 8)]
+    assert [found.variant for found in grounds[:2]] == ["flex", "eager"]
+    assert [found.ground for found in grounds] == ["exact", "alike", "static"]
+
+
 DTYPES = ("float32", "bfloat16", "float16")
 SHAPES: list[dict[str, Any]] = [{}, {"q_len": 64}, {"q_len": 1}, {"causal": False}]
 
@@ -203,4 +212,6 @@ def test_whatever_a_file_may_say_there_is_an_answer(
     except msgspec.ValidationError:
         return
     problem: Problem = a_problem(length)
-    assert answer(problem, selection).variant in ALIBI
+    found = answer(problem, selection)
+    assert found.variant in ALIBI
+    assert all(one.score > 0 < one.time_ms for one in found.ranking)
