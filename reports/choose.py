@@ -11,21 +11,41 @@ import msgspec
 from reports.candidates import Rules, candidates_of, why_none
 from reports.cells import cells_of, groups, times_of
 from reports.contest import Contest, decided
+from reports.row import NOT_YET, Row
 from reports.versus import is_of_pairs
 from suite.asked import BadRequest
 from suite.case import Case
 from suite.fingerprint import differences
 from suite.record import Machine
 from suite.store import NotWritten, Results
-from variants.selection import BadSelection, Choice, Problem, Selection, is_there, read
+from variants.selection import (
+    RUNS_AT_MOST,
+    BadSelection,
+    Problem,
+    Selection,
+    is_there,
+    read,
+)
 from variants.software import with_driver
+
+_ALIKE = (
+    "hardware",
+    "software",
+    "threads",
+    "policy",
+    "objective",
+    "max_memory_bytes",
+    "max_error",
+)
+"""What two selections have to share for choices of one to stand in the other."""
 
 
 class Chosen(NamedTuple):
-    """A selection, and a line for each problem for which nothing could be chosen."""
+    """A selection, a line for each problem for which nothing was chosen, and what is gone."""
 
     selection: Selection
     left_out: list[str]
+    dropped: str | None
 
 
 def choose(files: Sequence[Results], rules: Rules, before: Selection | None = None) -> Chosen:
@@ -36,25 +56,45 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     """
     refuse_mixed(files)
     (group,) = groups(files)
+    empty = _selection(group.machine, files, rules)
+    unlike = [name for name in _ALIKE if before and getattr(before, name) != getattr(empty, name)]
     incumbents = _incumbents(before, rules)
     choices, left_out = [], []
-    times = {
-        case.id: {name: times_of(passes) for name, passes in own.items()}
-        for case, own in cells_of(files).items()
-    }
-    for case in cells_of(files):
+    looked_at: set[Problem] = set()
+    for case, cells in cells_of(files).items():
         if case.seq_lens:
             continue
-        rows = [row for row in group.rows if row.case == case.id]
+        rows, problem = [row for row in group.rows if row.case == case.id], problem_of(case)
+        incumbent = incumbents.get(problem)
+        if incumbent and not unlike and not _was_tried(incumbent, rows):
+            left_out.append(f"{case.id}: {incumbent}, chosen before, was not measured; it stays")
+            continue
+        looked_at.add(problem)
         candidates = candidates_of(rows, rules)
         if candidates:
-            contest = Contest(candidates, times[case.id], rules.objective)
-            choices.append(decided(problem_of(case), contest, incumbents.get(problem_of(case))))
+            times = {name: times_of(passes) for name, passes in cells.items()}
+            contest = Contest(candidates, times, rules.objective)
+            choices.append(decided(problem, contest, incumbent))
         else:
             left_out.append(f"{case.id}: {why_none(rows, rules)}")
     if not choices:
-        raise BadRequest(f"choose: no problem has a candidate; {'; '.join(left_out[:3])}")
-    return Chosen(_with_kept(_selection(group.machine, files, rules, choices), before), left_out)
+        raise BadRequest(f"choose: nothing to choose; {'; '.join(left_out[:3])}")
+    new = msgspec.structs.replace(empty, choices=tuple(choices))
+    others = [one for one in before.choices if one.problem not in looked_at] if before else []
+    if before is None or not others:
+        return Chosen(new, left_out, None)
+    if unlike:
+        what = ", ".join(name.replace("_", " ") for name in unlike)
+        dropped = f"{len(others)} problems chosen before are dropped: other {what}"
+        return Chosen(new, left_out, dropped)
+    measured = _last({*before.measured, *new.measured})
+    kept = msgspec.structs.replace(new, choices=(*others, *choices), measured=measured)
+    return Chosen(kept, left_out, None)
+
+
+def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
+    """Whether anything came of a variant, be it a fault."""
+    return any(row.variant == variant and row.reason != NOT_YET for row in rows)
 
 
 def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
@@ -125,9 +165,8 @@ def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
     return {choice.problem: choice.variant for choice in before.choices}
 
 
-def _selection(
-    machine: Machine, files: Sequence[Results], rules: Rules, choices: Sequence[Choice]
-) -> Selection:
+def _selection(machine: Machine, files: Sequence[Results], rules: Rules) -> Selection:
+    """Return the selection of files that nothing is chosen in yet."""
     policy = machine.policy
     return Selection(
         schema=1,
@@ -138,8 +177,8 @@ def _selection(
         objective=rules.objective,
         max_memory_bytes=rules.max_memory_bytes,
         max_error=rules.max_error,
-        measured=tuple(sorted({_run(file.machine) for file in files})),
-        choices=tuple(choices),
+        measured=_last({_run(file.machine) for file in files}),
+        choices=(),
     )
 
 
@@ -148,23 +187,5 @@ def _run(machine: Machine) -> str:
     return f"{machine.started} of {commit}{'+' if machine.circumstances.uncommitted else ''}"
 
 
-def _with_kept(new: Selection, before: Selection | None) -> Selection:
-    """Return a selection with what was chosen before for other problems, measured alike."""
-    alike = (
-        "hardware",
-        "software",
-        "threads",
-        "policy",
-        "objective",
-        "max_memory_bytes",
-        "max_error",
-    )
-    if before is None or any(getattr(before, name) != getattr(new, name) for name in alike):
-        return new
-    chosen = {choice.problem for choice in new.choices}
-    kept = [choice for choice in before.choices if choice.problem not in chosen]
-    return msgspec.structs.replace(
-        new,
-        choices=(*kept, *new.choices),
-        measured=tuple(sorted({*(before.measured if kept else ()), *new.measured})),
-    )
+def _last(runs: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(runs)[-RUNS_AT_MOST:])

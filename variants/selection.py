@@ -17,6 +17,7 @@ from variants.hardware import Hardware
 
 SCHEMA = 1
 LARGEST_BYTES = 8 << 20
+RUNS_AT_MOST = 256
 COMMITTED = Path(__file__).resolve().parents[1] / "selections"
 
 Objective = Literal["eager", "graph", "memory"]
@@ -114,8 +115,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What was chosen on one device, and from which measurements.
 
     `software` is everything that computed, a GPU's driver included; with other software, or
-    another number of `threads`, a selection is stale. `measured` are the runs it was made from:
-    when, of which commit.
+    another number of `threads`, a selection is stale. `measured` are the last runs it was made
+    from: when, of which commit.
     """
 
     schema: Literal[1]
@@ -126,7 +127,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     objective: Objective
     max_memory_bytes: _Bytes | None
     max_error: _Share | None
-    measured: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=256)]
+    measured: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=RUNS_AT_MOST)]
     choices: Annotated[tuple[Choice, ...], msgspec.Meta(max_length=10_000)]
 
     def __post_init__(self) -> None:

@@ -78,6 +78,7 @@ def choose(
     warn(refused)
     chosen = chooser.choose(read_files, rules, before)
     warn(f"nothing chosen for {line}" for line in chosen.left_out)
+    warn([chosen.dropped] if chosen.dropped else [])
     for path in dict.fromkeys(paths):
         chooser.write(path, chosen.selection)
     written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))

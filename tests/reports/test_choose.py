@@ -11,9 +11,9 @@ from suite.asked import BadRequest
 from suite.case import Case
 from suite.record import Machine
 from suite.store import NotWritten
-from tests.records import a_fault, a_machine, a_pair, a_versus
+from tests.records import a_check, a_fault, a_machine, a_pair, a_plan, a_versus, results
 from tests.reports.tunings import case_of, chosen, tuned, weighed
-from variants.selection import LARGEST_BYTES, Problem, read
+from variants.selection import LARGEST_BYTES, RUNS_AT_MOST, Problem, read
 
 TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
 MEBIBYTE = 1 << 20
@@ -124,6 +124,45 @@ def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -
     assert (
         len(chosen(tuned(TIMES), before=before, rules=Rules(max_error=1.0)).selection.choices) == 2
     )
+
+
+def test_what_was_chosen_under_other_terms_is_dropped_and_that_is_told() -> None:
+    before = chosen(tuned({"eager": {256: 1.0, 512: 1.0}})).selection
+    after = chosen(tuned(TIMES, machine=a_machine(torch="2.12.0")), before=before)
+    assert after.dropped == "1 problems chosen before are dropped: other software"
+    assert chosen(tuned(TIMES), before=before).dropped is None
+
+
+def test_an_incumbent_that_was_not_measured_stays() -> None:
+    before = chosen(tuned({"eager": {512: 1.0}, "flex": {512: 9.0}})).selection
+    found = chosen(tuned({"flex": {512: 9.0, 1024: 9.0}}), before=before)
+    assert before.choices[0] in found.selection.choices
+    assert found.left_out == [
+        f"{case_of(512).id}: eager, chosen before, was not measured; it stays"
+    ]
+    elsewhere = tuned({"flex": {512: 9.0}}, machine=a_machine(torch="2.12.0"))
+    assert chosen(elsewhere, before=before).selection.choices[0].variant == "flex"
+
+
+def test_a_choice_that_disagrees_by_now_is_gone_though_nothing_takes_its_place() -> None:
+    before = chosen(tuned({"eager": {512: 1.0}})).selection
+    wrong = a_check(case_of(512), "eager", error=1.0)
+    found = chosen(tuned({"eager": {512: 1.0, 1024: 1.0}}, wrong), before=before)
+    assert [one.problem.kv_len for one in found.selection.choices] == [1024]
+
+
+def test_a_selection_names_the_last_runs_that_it_was_made_from() -> None:
+    runs = tuple(f"2025-01-02T03:04:05+00:00 of {number:012}" for number in range(RUNS_AT_MOST))
+    before = msgspec.structs.replace(chosen(tuned({"eager": {256: 1.0}})).selection, measured=runs)
+    found = chosen(tuned(TIMES), before=before).selection
+    assert len(found.measured) == RUNS_AT_MOST
+    assert found.measured[-1].startswith(a_machine().started)
+
+
+def test_where_nothing_was_measured_yet_that_is_the_reason() -> None:
+    nothing = msgspec.structs.replace(a_machine(), plan=a_plan(case_of(512)))
+    with pytest.raises(BadRequest, match="not measured yet: run --resume completes the file"):
+        chosen(results(nothing))
 
 
 def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:

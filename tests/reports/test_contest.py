@@ -84,6 +84,19 @@ def test_an_incumbent_that_disagrees_by_now_is_gone() -> None:
     assert choice.why == "the only candidate"
 
 
+def test_an_incumbent_is_held_against_the_fastest_and_not_the_simplest() -> None:
+    times = {
+        "flex": {512: (1.0,) * 3},
+        "eager": {512: [1.01 * each for each in NOISY]},
+        "sdpa_key": {512: (1.028, 1.029, 1.027)},
+    }
+    choice = the_choice(tuned(times), before=selection_of("sdpa_key"))
+    assert choice.variant == "eager"
+    level = {**times, "sdpa_key": {512: (1.0, 1.01, 0.98)}}
+    choice = the_choice(tuned(level), before=selection_of("sdpa_key"))
+    assert (choice.variant, choice.why) == ("sdpa_key", "incumbent, and the fastest, if not surely")
+
+
 def test_auto_and_baselines_are_no_candidates() -> None:
     file = tuned({"auto": {512: 0.1}, "rope": {512: 0.1}, "eager": {512: 3.0}})
     assert [one.variant for one in the_choice(file).candidates] == ["eager"]
