@@ -55,6 +55,8 @@ def _runner_up(answer: Answer) -> str:
 
 
 def _regret(answer: Answer) -> str:
+    if answer.objective != "eager":
+        return f"not bounded: it was chosen by {answer.objective}"
     if answer.regret_at_most is None:
         return "not bounded: it was not measured around here with intervals"
     return f"at most {answer.regret_at_most:.1%} over the fastest, by the intervals measured"

@@ -114,6 +114,8 @@ def between_lengths(selection: Selection) -> list[Case]:
         ordered = sorted(problems, key=lambda one: one.kv_len)
         for shorter, longer in pairwise(ordered):
             middle = round(math.sqrt(shorter.kv_len * longer.kv_len))
+            if middle in {shorter.kv_len, longer.kv_len}:
+                continue
             q_len = middle if shorter.q_len == shorter.kv_len else shorter.q_len
             values = msgspec.structs.asdict(shorter) | {"kv_len": middle, "q_len": q_len}
             cases.append(Case(**values))

@@ -11,7 +11,7 @@ import pytest
 from reports.commands.console import default_path
 from suite.store import Results
 from tests.records import write
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuned, weighed
 from variants.selection import read
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +125,15 @@ def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpol
     assert "runner-up eager, 1.35x" in between
 
 
+def test_an_answer_by_memory_says_so(commands: Commands, tmp_path: Path) -> None:
+    file = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}}, *weighed({"eager": 9, "flex": 5}))
+    commands.ran("choose", written(tmp_path / "light.jsonl", file), "--objective", "memory")
+    text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert text.startswith("flex\n")
+    assert "regret not bounded: it was chosen by memory" in text
+    assert "exact, by memory: 512 keys" in text
+
+
 def test_programs_get_answers_as_json(commands: Commands, file: Path) -> None:
     commands.ran("choose", file)
     words = (*SHAPE, "--length", "724", "--hardware", KEY, "--format", "json")
@@ -173,6 +182,7 @@ def test_regret_prices_what_files_did_not_measure(
 def test_a_mistake_is_one_line_that_names_it(
     commands: Commands, file: Path, tmp_path: Path
 ) -> None:
+    one_length = written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}}))
     for words, part in {
         ("choose",): "name results FILES, or give --tune",
         ("choose", file, "--tune"): "one of them",
@@ -197,6 +207,8 @@ def test_a_mistake_is_one_line_that_names_it(
         ("best", "--length", "64", "--dtype", "float8"): "--dtype float8",
         ("best", "--length", "64", "--models", "gpt-2"): "--models gpt-2",
         ("best", "--length", "64", "--hardware", "cpu-of-nobody"): "--hardware cpu-of-nobody",
+        ("best", "--length", "64", "--hardware", KEY, "--device", "cpu"): "not both",
+        ("regret", one_length, "--fresh", "1m"): "no two lengths of a shape",
         ("regret", file, "--fresh", "1m", "--unseen", file): "--unseen FILE",
         ("regret", file, "--out", "x"): "drop --out",
         ("regret", file, "--fresh", "1m", "--out", tmp_path / "x"): "--fresh: this is hardware key",

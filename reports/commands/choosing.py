@@ -153,6 +153,8 @@ def best(
     from suite import devices, question
     from variants.pick import pick
 
+    if hardware is not None and device is not None:
+        raise click.UsageError("give --device of this machine or --hardware of another, not both")
     if hardware is not None:
         known, refused = of_hardware(hardware)
     else:
@@ -212,6 +214,8 @@ def _raced_between(files: Sequence[Any], budget_s: float, out: Path | None) -> P
     of_files = files[0].machine
     used = devices.chosen(of_files.plan.device)
     cases = between_lengths(choose(files, Rules()).selection)
+    if not cases:
+        raise click.UsageError("--fresh: FILES have no two lengths of a shape to race between")
     whole = plan.of_cases(cases, [file.machine.plan for file in files])
     machine = fingerprint(whole, sys.argv[1:], used)
     if differing := differences(machine, of_files):

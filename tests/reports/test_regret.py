@@ -54,6 +54,8 @@ def test_lengths_never_measured_lie_in_the_middle_of_each_two() -> None:
     cases = between_lengths(chosen(tuned(CROSSING)).selection)
     assert [(case.q_len, case.kv_len) for case in cases] == [(724, 724), (1448, 1448)]
     assert {case.dtype for case in cases} == {"bfloat16"}
+    neighbours = chosen(tuned({"eager": {512: 1.0, 513: 1.0}})).selection
+    assert between_lengths(neighbours) == []
 
 
 def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
@@ -133,6 +135,10 @@ def test_figures_are_told_to_people_and_programs() -> None:
     text = render(found, Flips(1, 3), "simple")
     assert "Left out: 1 problems; regret 0.00% in the mean" in text
     assert "Unseen: nothing to price." in text
+    lost = {"Unseen": [one._replace(regret=None) for one in found["Left out"]]}
+    assert "Unseen: in all 1 the advised variant did not run." in render(
+        lost, Flips(0, 0), "simple"
+    )
     assert "chose differently for 1 of 3 (33%)" in text
     told = json.loads(render(found, Flips(1, 3), "json"))
     assert told["flips"] == {"flipped": 1, "problems": 3}
