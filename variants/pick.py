@@ -83,7 +83,7 @@ def pick(problem: Problem, known: Known) -> Answer:
             return _answer(problem, ground, place.selection, found, here)
     kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
     order = static_order(kind, problem)
-    words = f"nothing like it was measured: the first that can of {', '.join(order)}"
+    words = f"nothing like it was measured; the first of {', '.join(order)} that takes it"
     return Answer(problem, order[0], "static", words)
 
 
