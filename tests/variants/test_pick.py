@@ -134,6 +134,16 @@ def test_the_objective_is_told() -> None:
     assert answer(a_problem(), bounded(objective="memory")).objective == "memory"
 
 
+def test_one_far_length_says_nothing_where_another_shape_was_measured_around() -> None:
+    short = a_choice({"eager": 1.0, "flex": 2.0}, 64)
+    other = [a_choice({"flex": 1.0, "eager": 9.0}, each, batch=2) for each in (512, 8192)]
+    selection = a_selection(short, *other)
+    grounds = [answer(a_problem(each), selection).ground for each in (16, 256, 257, 6000)]
+    assert grounds == ["extrapolated", "extrapolated", "alike", "alike"]
+    assert answer(a_problem(6000), selection).variant == "flex"
+    assert answer(a_problem(6000), a_selection(short)).ground == "extrapolated"
+
+
 def test_the_nearest_shape_stands_in_with_its_work() -> None:
     near, far = a_choice({"flex": 1.0}, batch=2), a_choice({"eager": 1.0}, batch=16)
     found = answer(a_problem(batch=4), a_selection(far, near))
