@@ -40,7 +40,7 @@ CATALOG = (
     Variant("sdpa_mask_cudnn", "variants.sdpa_mask", options={"backend": "cudnn"}, device="cuda"),
     Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
     Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
-    Variant("sdpa_folded", "variants.sdpa_folded", device="cuda"),
+    Variant("sdpa_folded", "variants.sdpa_folded"),
     Variant("flex", "variants.flex"),
     Variant("compile", "variants.compile"),
     Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),

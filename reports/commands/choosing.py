@@ -168,12 +168,19 @@ def best(
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--fresh", help="Race at lengths between those of FILES, for so long: 5m.")
 @click.option(
-    "--unseen", type=click.Path(path_type=Path), help="A results file of such a race, done before."
+    "--unseen",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A results file of such a race, done before; may be given again.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Results file of --fresh.")
 @format_option(ANSWER_FORMATS)
 def regret(
-    files: Sequence[Path], fresh: str | None, unseen: Path | None, out: Path | None, form: str
+    files: Sequence[Path],
+    fresh: str | None,
+    unseen: Sequence[Path],
+    out: Path | None,
+    form: str,
 ) -> None:
     """Price the advice that FILES give for lengths that they did not measure.
 
@@ -190,16 +197,16 @@ def regret(
     from reports.regretted import render
     from suite import asked as asked_for
 
-    if fresh is not None and unseen is not None:
+    if fresh is not None and unseen:
         raise click.UsageError("give --fresh to race, or --unseen FILE of an earlier race")
     if fresh is None and out is not None:
         raise click.UsageError(f"--out {out} is for --fresh; drop --out")
     read_files = read_once(files)
     if fresh is not None:
-        unseen = _raced_between(read_files, asked_for.seconds("--fresh", fresh), out)
+        unseen = [_raced_between(read_files, asked_for.seconds("--fresh", fresh), out)]
     found = {"Left out": pricing.left_out(read_files)}
-    if unseen is not None:
-        found["Unseen"] = pricing.unseen(read_files, read_once([unseen]))
+    if unseen:
+        found["Unseen"] = pricing.unseen(read_files, read_once(unseen))
     show(render(found, pricing.flips(read_files), form))
 
 

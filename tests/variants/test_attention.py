@@ -140,7 +140,7 @@ def test_autocast_takes_tensors_of_several_dtypes() -> None:
     assert_close(out, truth(q, k, v), torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", [*UNCOMPILED, "sdpa_folded"])
+@pytest.mark.parametrize("name", UNCOMPILED)
 def test_inference_mode_answers_rightly_and_so_does_what_comes_after_it(name: str) -> None:
     q, k, v = tensors(heads=5, q_len=131, kv_len=131)
     weight = torch.ones(32, requires_grad=True)

@@ -50,6 +50,7 @@ def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
         "eager",
         "sdpa_mask",
         "sdpa_key",
+        "sdpa_folded",
         "flex",
         "compile",
         "sdpa_window",
