@@ -125,6 +125,15 @@ def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpol
     assert "runner-up eager, 1.35x" in between
 
 
+def test_where_one_variant_was_measured_nothing_is_said_of_others(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.ran("choose", written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}})))
+    text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert "runner-up none: nothing else was measured, agreed and kept the limits" in text
+    assert "at most 0.0% over the fastest of those measured" in text
+
+
 def test_an_answer_by_memory_says_so(commands: Commands, tmp_path: Path) -> None:
     file = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}}, *weighed({"eager": 9, "flex": 5}))
     commands.ran("choose", written(tmp_path / "light.jsonl", file), "--objective", "memory")
