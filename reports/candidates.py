@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reports.row import Row
+from reports.row import NOT_YET, Row
 from variants.catalog import ALIBI, AUTO, BASELINE
 from variants.selection import Candidate, Objective
 
@@ -68,4 +68,6 @@ def why_none(rows: Sequence[Row], rules: Rules) -> str:
         return "no time on a device, which only a GPU has; choose by another --objective"
     if candidates_of(rows, Rules(rules.objective)):
         return "no variant keeps --max-memory and --max-error"
+    if all(row.reason == NOT_YET for row in rows):
+        return NOT_YET
     return "no variant was measured and agrees"

@@ -9,21 +9,43 @@ from typing import NamedTuple
 import msgspec
 
 from reports.candidates import Rules, candidates_of, why_none
-from reports.cells import Group, cells_of, groups, times_of
+from reports.cells import cells_of, groups, times_of
 from reports.contest import Contest, decided
+from reports.row import NOT_YET, Row
+from reports.versus import is_of_pairs
 from suite.asked import BadRequest
 from suite.case import Case
+from suite.fingerprint import differences
 from suite.record import Machine
 from suite.store import NotWritten, Results
-from variants.selection import BadSelection, Choice, Problem, Selection, read
+from variants.selection import (
+    RUNS_AT_MOST,
+    BadSelection,
+    Problem,
+    Selection,
+    is_there,
+    read,
+)
 from variants.software import with_driver
+
+_ALIKE = (
+    "hardware",
+    "software",
+    "threads",
+    "policy",
+    "objective",
+    "max_memory_bytes",
+    "max_error",
+)
+"""What two selections have to share for choices of one to stand in the other."""
 
 
 class Chosen(NamedTuple):
-    """A selection, and a line for each problem for which nothing could be chosen."""
+    """A selection, a line for each problem for which nothing was chosen, and what is gone."""
 
     selection: Selection
     left_out: list[str]
+    dropped: str | None
 
 
 def choose(files: Sequence[Results], rules: Rules, before: Selection | None = None) -> Chosen:
@@ -32,33 +54,54 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     `before` has the incumbents; what it chose for other problems is kept if it was measured and
     chosen alike. Raises BadRequest for files that don't belong together, or without a candidate.
     """
-    group = _only_group(files)
+    refuse_mixed(files)
+    (group,) = groups(files)
+    empty = _selection(group.machine, files, rules)
+    unlike = [name for name in _ALIKE if before and getattr(before, name) != getattr(empty, name)]
     incumbents = _incumbents(before, rules)
     choices, left_out = [], []
-    times = {
-        case.id: {name: times_of(passes) for name, passes in own.items()}
-        for case, own in cells_of(files).items()
-    }
-    for case in cells_of(files):
+    looked_at: set[Problem] = set()
+    for case, cells in cells_of(files).items():
         if case.seq_lens:
             continue
-        rows = [row for row in group.rows if row.case == case.id]
+        rows, problem = [row for row in group.rows if row.case == case.id], problem_of(case)
+        incumbent = incumbents.get(problem)
+        if incumbent and not unlike and not _was_tried(incumbent, rows):
+            left_out.append(f"{case.id}: {incumbent}, chosen before, was not measured; it stays")
+            continue
+        looked_at.add(problem)
         candidates = candidates_of(rows, rules)
         if candidates:
-            contest = Contest(candidates, times[case.id], rules.objective)
-            choices.append(decided(problem_of(case), contest, incumbents.get(problem_of(case))))
+            times = {name: times_of(passes) for name, passes in cells.items()}
+            contest = Contest(candidates, times, rules.objective)
+            choices.append(decided(problem, contest, incumbent))
         else:
             left_out.append(f"{case.id}: {why_none(rows, rules)}")
     if not choices:
-        raise BadRequest(f"choose: no problem has a candidate; {'; '.join(left_out[:3])}")
-    return Chosen(_with_kept(_selection(group.machine, files, rules, choices), before), left_out)
+        raise BadRequest(f"choose: nothing to choose; {'; '.join(left_out[:3])}")
+    new = msgspec.structs.replace(empty, choices=tuple(choices))
+    others = [one for one in before.choices if one.problem not in looked_at] if before else []
+    if before is None or not others:
+        return Chosen(new, left_out, None)
+    if unlike:
+        what = ", ".join(name.replace("_", " ") for name in unlike)
+        dropped = f"{len(others)} problems chosen before are dropped: other {what}"
+        return Chosen(new, left_out, dropped)
+    measured = _last({*before.measured, *new.measured})
+    kept = msgspec.structs.replace(new, choices=(*others, *choices), measured=measured)
+    return Chosen(kept, left_out, None)
+
+
+def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
+    """Whether anything came of a variant, be it a fault."""
+    return any(row.variant == variant and row.reason != NOT_YET for row in rows)
 
 
 def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
     """Return the first selection that there is, and a line for each that was refused."""
     refused: list[str] = []
     for path in paths:
-        if path.exists():
+        if is_there(path):
             try:
                 return read(path), refused
             except BadSelection as error:
@@ -85,7 +128,9 @@ def write(path: Path, selection: Selection) -> None:
                 Path(file.name).unlink()
                 raise
     except OSError as error:
-        raise NotWritten(f"{path}: {error.strerror or error}; name another --out") from None
+        raise NotWritten(
+            f"{path}: {error.strerror or error}; name another --out or XDG_CACHE_HOME"
+        ) from None
 
 
 def problem_of(case: Case) -> Problem:
@@ -94,15 +139,24 @@ def problem_of(case: Case) -> Problem:
     return Problem(**{name: values[name] for name in Problem.__struct_fields__})
 
 
-def _only_group(files: Sequence[Results]) -> Group:
-    found = groups(files)
-    if len(found) > 1:
-        machines = " and ".join(
-            f"{one.machine.hardware.key} with torch {one.machine.software.get('torch', 'absent')}"
-            for one in found
-        )
-        raise BadRequest(f"choose: {machines} are no one device, software and policy: name one's")
-    return found[0]
+def refuse_mixed(files: Sequence[Results]) -> None:
+    """Raise BadRequest unless files are runs of one device, software, driver and policy."""
+    first = files[0]
+    for file in files:
+        if any(is_of_pairs(record) for record in file.records):
+            raise BadRequest(f"{file.path}: a file of pairs and no run's")
+        if differing := differences(_with_driver(file.machine), _with_driver(first.machine)):
+            raise BadRequest(
+                f"{file.path} beside {first.path}: {'; '.join(differing)}; "
+                "name files of one device, software and policy"
+            )
+
+
+def _with_driver(machine: Machine) -> Machine:
+    """Return a machine whose software has a GPU's driver too."""
+    driver = machine.circumstances.gpu.get("driver", "unknown")
+    software = with_driver(machine.software, None if driver == "unknown" else driver)
+    return msgspec.structs.replace(machine, software=software)
 
 
 def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
@@ -111,22 +165,20 @@ def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
     return {choice.problem: choice.variant for choice in before.choices}
 
 
-def _selection(
-    machine: Machine, files: Sequence[Results], rules: Rules, choices: Sequence[Choice]
-) -> Selection:
+def _selection(machine: Machine, files: Sequence[Results], rules: Rules) -> Selection:
+    """Return the selection of files that nothing is chosen in yet."""
     policy = machine.policy
-    driver = machine.circumstances.gpu.get("driver", "unknown")
     return Selection(
         schema=1,
         hardware=machine.hardware,
-        software=with_driver(machine.software, None if driver == "unknown" else driver),
+        software=_with_driver(machine).software,
         threads=policy.threads,
         policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
         objective=rules.objective,
         max_memory_bytes=rules.max_memory_bytes,
         max_error=rules.max_error,
-        measured=tuple(sorted({_run(file.machine) for file in files})),
-        choices=tuple(choices),
+        measured=_last({_run(file.machine) for file in files}),
+        choices=(),
     )
 
 
@@ -135,23 +187,5 @@ def _run(machine: Machine) -> str:
     return f"{machine.started} of {commit}{'+' if machine.circumstances.uncommitted else ''}"
 
 
-def _with_kept(new: Selection, before: Selection | None) -> Selection:
-    """Return a selection with what was chosen before for other problems, measured alike."""
-    alike = (
-        "hardware",
-        "software",
-        "threads",
-        "policy",
-        "objective",
-        "max_memory_bytes",
-        "max_error",
-    )
-    if before is None or any(getattr(before, name) != getattr(new, name) for name in alike):
-        return new
-    chosen = {choice.problem for choice in new.choices}
-    kept = [choice for choice in before.choices if choice.problem not in chosen]
-    return msgspec.structs.replace(
-        new,
-        choices=(*kept, *new.choices),
-        measured=tuple(sorted({*(before.measured if kept else ()), *new.measured})),
-    )
+def _last(runs: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(runs)[-RUNS_AT_MOST:])

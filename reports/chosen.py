@@ -49,15 +49,18 @@ def _answer(answer: Answer, *, explain: bool) -> str:
 
 def _runner_up(answer: Answer) -> str:
     if len(answer.ranking) < 2:
-        return "none: nothing else agrees and keeps the limits"
+        return "none: nothing else was measured, agreed and kept the limits"
     first, second = answer.ranking[:2]
     return f"{second.variant}, {second.score / first.score:.2f}x, {_time(second)}"
 
 
 def _regret(answer: Answer) -> str:
+    if answer.objective != "eager":
+        return f"not bounded: it was chosen by {answer.objective}"
     if answer.regret_at_most is None:
         return "not bounded: it was not measured around here with intervals"
-    return f"at most {answer.regret_at_most:.1%} over the fastest, by the intervals measured"
+    most = f"{answer.regret_at_most:.1%}"
+    return f"at most {most} over the fastest of those measured, by their intervals"
 
 
 def _ranking(ranking: Sequence[Expected]) -> str:

@@ -1,7 +1,7 @@
 """The contest for one problem: whom a tie goes to, and when an incumbent yields.
 
 A tie goes to the incumbent, the variant chosen before, and without one to the simpler, which comes
-first in the catalog. An incumbent yields only to a gain over 2% whose lower bound is above 0; over
+first in the catalog. An incumbent yields only where the fastest gains over 2%, and surely; over
 the simpler a variant is ahead with a gain over 2%, or with any whose lower bound is above 0.
 """
 
@@ -64,7 +64,7 @@ def decided(problem: Problem, contest: Contest, incumbent: str | None) -> Choice
     simplest = min(tied, key=ALIBI.index)
     variant, why = simplest, _lead(contest, simplest, tied)
     if incumbent is not None and incumbent in contest.candidates and incumbent != simplest:
-        stays = _why_it_stays(contest, incumbent, simplest)
+        stays = _why_it_stays(contest, incumbent, names[0])
         if stays is not None:
             variant, why = incumbent, stays
     return Choice(problem=problem, variant=variant, why=why, candidates=_related(contest))
@@ -101,6 +101,8 @@ def _lead(contest: Contest, variant: str, tied: Sequence[str]) -> str:
 
 def _why_it_stays(contest: Contest, incumbent: str, challenger: str) -> str | None:
     """Return why the incumbent stays, or None where it has to yield."""
+    if incumbent == challenger:
+        return "incumbent, and the fastest, if not surely"
     value, interval = contest.ratio(incumbent, challenger)
     gain = 1 - 1 / value
     if interval is None:

@@ -9,7 +9,7 @@ import msgspec
 
 from reports.candidates import Rules, candidates_of
 from reports.cells import cells_of, groups, times_of
-from reports.choose import choose, problem_of
+from reports.choose import choose, problem_of, refuse_mixed
 from reports.contest import Contest
 from reports.halves import of_passes, of_rounds
 from suite.asked import BadRequest
@@ -68,9 +68,9 @@ def unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Priced]:
 
     The fastest is picked on the odd rounds, and both are priced on the even ones: what is fastest
     by luck then costs as much as it really does. So a regret can be below 0.
+    Raises BadRequest unless all are of one device, software and policy.
     """
-    if len(groups([*files, *fresh])) > 1:
-        raise BadRequest("regret: the race and FILES are of no one device, software and policy")
+    refuse_mixed([*files, *fresh])
     selection = choose(files, Rules()).selection
     seen = {choice.problem for choice in selection.choices}
     picking, pricing = of_rounds(fresh, 1), of_rounds(fresh, 0)
@@ -114,6 +114,8 @@ def between_lengths(selection: Selection) -> list[Case]:
         ordered = sorted(problems, key=lambda one: one.kv_len)
         for shorter, longer in pairwise(ordered):
             middle = round(math.sqrt(shorter.kv_len * longer.kv_len))
+            if middle in {shorter.kv_len, longer.kv_len}:
+                continue
             q_len = middle if shorter.q_len == shorter.kv_len else shorter.q_len
             values = msgspec.structs.asdict(shorter) | {"kv_len": middle, "q_len": q_len}
             cases.append(Case(**values))

@@ -67,6 +67,8 @@ def _asdict(found: Summary | None) -> dict[str, object] | None:
 
 def _part(name: str, priced: Sequence[Priced], form: str) -> list[str]:
     figures = summary(priced)
+    if figures is None and priced:
+        return [f"{name}: in all {len(priced)} the advised variant did not run."]
     if figures is None:
         return [f"{name}: nothing to price."]
     lines = [

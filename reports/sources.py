@@ -4,7 +4,7 @@ from suite.asked import BadRequest
 from suite.machine import policy
 from variants.hardware import Gpu, Hardware
 from variants.known import Here, Known, known
-from variants.selection import COMMITTED, found, of_user
+from variants.selection import folders, found
 from variants.software import beneath
 
 
@@ -24,9 +24,7 @@ def of_hardware(key: str) -> tuple[Known, list[str]]:
     selections, refused = found(key)
     own = [one for one in selections if one.hardware.key == key]
     if not own:
-        keys = sorted(
-            {file.stem for place in (of_user(), COMMITTED) for file in place.glob("*.json")}
-        )
+        keys = sorted({file.stem for folder in folders() for file in folder.glob("*.json")})
         raise BadRequest(
             f"--hardware {key}: there are selections of {', '.join(keys) or 'nothing'}"
         )

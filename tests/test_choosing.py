@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reports.commands.console import default_path
 from suite.store import Results
 from tests.records import write
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuned, weighed
 from variants.selection import read
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +94,23 @@ def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: P
     assert read(out).choices[0].variant == "flex"
 
 
+def test_a_file_named_twice_is_measured_once(
+    commands: Commands, file: Path, tmp_path: Path
+) -> None:
+    once = commands.ran("choose", file)
+    again = tmp_path / "again.jsonl"
+    again.symlink_to(file)
+    assert commands.ran("choose", file, again, file) == once
+    assert read(commands.cached).choices[0].candidates[0].passes == 3
+    assert "for 0 of 3" in commands.ran("regret", file, file)
+
+
+def test_results_of_a_command_that_names_no_file_go_to_the_results_folder() -> None:
+    path = default_path("cpu-of-nobody")
+    assert path.parent == ROOT / "results"
+    assert path.name.endswith("-cpu-of-nobody.jsonl")
+
+
 def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpolated(
     commands: Commands, file: Path
 ) -> None:
@@ -105,6 +123,24 @@ def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpol
     assert "runner-up flex, 2.10x" in exact
     assert "interpolated: 1024 and 2048 keys measured" in between
     assert "runner-up eager, 1.35x" in between
+
+
+def test_where_one_variant_was_measured_nothing_is_said_of_others(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.ran("choose", written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}})))
+    text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert "runner-up none: nothing else was measured, agreed and kept the limits" in text
+    assert "at most 0.0% over the fastest of those measured" in text
+
+
+def test_an_answer_by_memory_says_so(commands: Commands, tmp_path: Path) -> None:
+    file = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}}, *weighed({"eager": 9, "flex": 5}))
+    commands.ran("choose", written(tmp_path / "light.jsonl", file), "--objective", "memory")
+    text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert text.startswith("flex\n")
+    assert "regret not bounded: it was chosen by memory" in text
+    assert "exact, by memory: 512 keys" in text
 
 
 def test_programs_get_answers_as_json(commands: Commands, file: Path) -> None:
@@ -155,6 +191,7 @@ def test_regret_prices_what_files_did_not_measure(
 def test_a_mistake_is_one_line_that_names_it(
     commands: Commands, file: Path, tmp_path: Path
 ) -> None:
+    one_length = written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}}))
     for words, part in {
         ("choose",): "name results FILES, or give --tune",
         ("choose", file, "--tune"): "one of them",
@@ -164,6 +201,13 @@ def test_a_mistake_is_one_line_that_names_it(
         ("choose", file, "--max-error", "-1"): "--max-error -1",
         ("choose", file, "--objective", "speed"): "speed",
         ("choose", file, "--objective", "graph"): "only a GPU has",
+        (
+            "choose",
+            file,
+            "--out",
+            tmp_path / "x.json",
+        ): f"--out {tmp_path}/x.json: name it {KEY}.json",
+        ("choose", "--tune", *TINY, "--out", "x.json"): "--out x.json: name it cpu-",
         ("choose", "nowhere.jsonl"): "nowhere.jsonl: No such file",
         ("choose", "--tune", "--budget", "soon"): "--budget soon: give a duration",
         ("best",): "--length",
@@ -172,6 +216,8 @@ def test_a_mistake_is_one_line_that_names_it(
         ("best", "--length", "64", "--dtype", "float8"): "--dtype float8",
         ("best", "--length", "64", "--models", "gpt-2"): "--models gpt-2",
         ("best", "--length", "64", "--hardware", "cpu-of-nobody"): "--hardware cpu-of-nobody",
+        ("best", "--length", "64", "--hardware", KEY, "--device", "cpu"): "not both",
+        ("regret", one_length, "--fresh", "1m"): "no two lengths of a shape",
         ("regret", file, "--fresh", "1m", "--unseen", file): "--unseen FILE",
         ("regret", file, "--out", "x"): "drop --out",
         ("regret", file, "--fresh", "1m", "--out", tmp_path / "x"): "--fresh: this is hardware key",
@@ -180,9 +226,24 @@ def test_a_mistake_is_one_line_that_names_it(
 
 
 def test_a_selection_that_cannot_be_written_ends_with_3(commands: Commands, file: Path) -> None:
-    done = commands.run("choose", file, "--out", file / "selection.json")
+    done = commands.run("choose", file, "--out", file / f"{KEY}.json")
     assert done.returncode == 3
     assert "name another --out" in done.stderr
+
+
+def test_a_cache_that_takes_nothing_ends_with_3_after_out_is_written(
+    file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{KEY}.json"
+    done = Commands(file).run("choose", file, "--out", out)
+    assert done.returncode == 3
+    assert done.stderr.endswith("name another --out or XDG_CACHE_HOME\n")
+    assert len(read(out).choices) == 3
+
+
+def test_out_in_the_cache_itself_is_written_once(commands: Commands, file: Path) -> None:
+    text = commands.ran("choose", file, "--out", commands.cached)
+    assert text.count("Selection: ") == 1
 
 
 @pytest.mark.heavy

@@ -47,6 +47,8 @@ def alibi_attention(
     """
     q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
     attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
+    if not torch.is_autocast_enabled(q.device.type):
+        return attention(q, k, v, slopes)
     with torch.autocast(q.device.type, enabled=False):
         return attention(q, k, v, slopes)
 

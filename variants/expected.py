@@ -12,7 +12,7 @@ from variants.likeness import growth
 from variants.selection import Candidate, Choice
 
 Kind = Literal["exact", "interpolated", "extrapolated"]
-_LARGEST_LOG = 600.0  # of what two noisy points may be led to, short of what a float holds
+_LARGEST_LOG = 600.0  # of what noisy points may lead to, up or down, short of what a float holds
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -40,28 +40,29 @@ class Estimate(NamedTuple):
     regret_at_most: float | None
 
 
-def estimated(family: Sequence[Choice], length: int, max_bytes: int | None) -> Estimate | None:
+def estimated(family: Sequence[Choice], length: int, max_bytes: float | None) -> Estimate | None:
     """Return the estimate at a length of one family, whose choices come by rising length.
 
     None where no variant was measured at both ends, or keeps `max_bytes`.
     """
     ends = _ends(family, length)
     lengths = tuple(end.problem.kv_len for end in ends)
-    if lengths == (length,):
-        return Estimate("exact", lengths, _as_chosen(ends[0]), _regret(ends, ends[0].variant))
     power = growth(ends[0].problem)
-    # A variant that lacks one of the ends disagreed there, or did not fit.
+    # A variant that lacks one of the ends disagreed there, did not fit, or was not measured.
     at_ends = [own for name in _names(ends[-1]) if len(own := _own(ends, name)) == len(ends)]
-    ranking = sorted(
-        (
-            _line(own, lengths, length, power)
-            for own in at_ends
-            if max_bytes is None or _bytes(own, lengths, length, power) <= max_bytes
-        ),
-        key=lambda one: one.score,
-    )
-    if not ranking:
+    fitting = [
+        own
+        for own in at_ends
+        if max_bytes is None or _bytes(own, lengths, length, power) <= max_bytes
+    ]
+    if not fitting:
         return None
+    if lengths == (length,):
+        ranking = _as_chosen([own for (own,) in fitting], ends[0].variant)
+        return Estimate("exact", lengths, ranking, _regret(ends, ranking[0].variant))
+    ranking = sorted(
+        (_line(own, lengths, length, power) for own in fitting), key=lambda one: one.score
+    )
     if lengths[0] <= length <= lengths[-1]:
         return Estimate("interpolated", lengths, ranking, _regret(ends, ranking[0].variant))
     return Estimate("extrapolated", lengths, ranking, None)
@@ -96,9 +97,8 @@ def _own(ends: Sequence[Choice], variant: str) -> list[Candidate]:
     return [one for end in ends for one in end.candidates if one.variant == variant]
 
 
-def _as_chosen(choice: Choice) -> list[Expected]:
-    first = sorted(choice.candidates, key=lambda one: one.variant != choice.variant)
-    return [_point(one) for one in first]
+def _as_chosen(candidates: Sequence[Candidate], chosen: str) -> list[Expected]:
+    return [_point(one) for one in sorted(candidates, key=lambda one: one.variant != chosen)]
 
 
 def _point(one: Candidate) -> Expected:
@@ -133,7 +133,8 @@ def _through(values: Sequence[float], lengths: Sequence[int], length: int, power
     logs = [math.log(value) for value in values]
     if len(values) == 2:
         power = (logs[1] - logs[0]) / math.log(lengths[1] / lengths[0])
-    return math.exp(min(_LARGEST_LOG, logs[0] + power * math.log(length / lengths[0])))
+    log = logs[0] + power * math.log(length / lengths[0])
+    return math.exp(max(-_LARGEST_LOG, min(_LARGEST_LOG, log)))
 
 
 def _regret(ends: Sequence[Choice], variant: str) -> float | None:

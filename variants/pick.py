@@ -9,9 +9,13 @@ Looked for in this order, and the answer says where it was found:
     alike          this device measured another shape of the same dtype and mode
     architecture   another device of the same architecture measured it
     static         nobody did: a fixed order, whose variants are tried one after another
+
+What lies more than 4 times beyond the lengths measured is looked for on the next grounds first: of
+one short length nothing follows for a long one.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Literal
 
 import msgspec
@@ -20,7 +24,7 @@ from variants.expected import KINDS, Estimate, Expected, estimated, scaled
 from variants.hardware import Gpu
 from variants.known import Here, Indexed, Known, changes
 from variants.likeness import distance, family_of, regime_of, work
-from variants.selection import Objective, Problem, Selection
+from variants.selection import Choice, Objective, Problem, Selection
 
 Ground = Literal[
     "exact", "interpolated", "extrapolated", "stale", "alike", "architecture", "static"
@@ -28,6 +32,7 @@ Ground = Literal[
 
 _ON_CUDA = ("flex", "sdpa_mask_efficient", "compile", "sdpa_mask_math", "eager")
 _ON_CPU = ("sdpa_mask", "flex", "eager")
+_FAR = 4.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -76,15 +81,25 @@ def pick(problem: Problem, known: Known) -> Answer:
         ("architecture", known.akin, _same_shape),
         ("architecture", known.akin, _other_shape),
     )
-    for ground, places, search in searches:
-        hits = [(place, found) for place in places if (found := search(problem, place))]
+    for may_be_far, (ground, places, search) in product((False, True), searches):
+        hits = [
+            (place, found)
+            for place in places
+            if (found := search(problem, place))
+            and (may_be_far or not _is_far(problem, found[0].lengths))
+        ]
         if hits:  # of several the one that was measured nearest, and the first of those
             place, found = min(hits, key=lambda hit: KINDS.index(hit[1][0].kind))
             return _answer(problem, ground, place.selection, found, here)
     kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
     order = static_order(kind, problem)
-    words = f"nothing like it was measured: the first that can of {', '.join(order)}"
+    words = f"nothing like it was measured; the first of {', '.join(order)} that takes it"
     return Answer(problem, order[0], "static", words)
+
+
+def _is_far(problem: Problem, lengths: Sequence[int]) -> bool:
+    """Whether a problem lies far beyond lengths, which come in rising order."""
+    return not lengths[0] / _FAR <= problem.kv_len <= lengths[-1] * _FAR
 
 
 def _same_shape(problem: Problem, place: Indexed) -> _Found | None:
@@ -96,17 +111,24 @@ def _same_shape(problem: Problem, place: Indexed) -> _Found | None:
 
 
 def _other_shape(problem: Problem, place: Indexed) -> _Found | None:
-    """Look in the nearest shape's family, whose times are scaled by its work."""
+    """Look in the nearest shape's family that reaches so far, and scale its figures by the work."""
     regime = regime_of(problem)
     others = [own for own in place.families.values() if regime_of(own[0].problem) == regime]
     if not others:
         return None
-    family = min(others, key=lambda own: distance(own[0].problem, problem))
-    estimate = estimated(family, problem.kv_len, place.selection.max_memory_bytes)
-    if estimate is None:
-        return None
+
+    def unlike(own: Sequence[Choice]) -> tuple[bool, float]:
+        lengths = [choice.problem.kv_len for choice in own]
+        return _is_far(problem, lengths), distance(own[0].problem, problem)
+
+    family = min(others, key=unlike)
     other = family[0].problem
     factor = work(problem) / work(other)
+    limit = place.selection.max_memory_bytes
+    scaled_limit = None if limit is None else limit / max(1.0, factor)
+    estimate = estimated(family, problem.kv_len, scaled_limit)
+    if estimate is None:
+        return None
     ranking = [scaled(one, factor) for one in estimate.ranking]
     shape = f"{other.batch} x {other.heads} heads of {other.head_dim}"
     words = f"scaled from {shape}, {_lengths(estimate)} measured"

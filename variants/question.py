@@ -53,6 +53,8 @@ def command(problem: Problem, device: str) -> str:
     }
     if problem.q_len != problem.kv_len:
         options["--q-len"] = problem.q_len
+    if problem.layout != "bhnd":
+        options["--layout"] = problem.layout
     words = [f"{name} {value}" for name, value in options.items()]
     words += [] if problem.causal else ["--noncausal"]
     return " ".join(["python run_bench.py choose --tune", *words])

@@ -17,6 +17,7 @@ from variants.hardware import Hardware
 
 SCHEMA = 1
 LARGEST_BYTES = 8 << 20
+RUNS_AT_MOST = 256
 COMMITTED = Path(__file__).resolve().parents[1] / "selections"
 
 Objective = Literal["eager", "graph", "memory"]
@@ -25,7 +26,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
 _Factor = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
-_Milliseconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _Text = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_CONTROLS}]*\Z")]
@@ -67,7 +68,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     variant: _Text
-    score: Annotated[float, msgspec.Meta(gt=0, le=2.0**50)]
+    score: Annotated[float, msgspec.Meta(ge=1e-9, le=2.0**50)]
     over_first: _Factor = 1.0
     over_first_ci: tuple[_Factor, _Factor] | None = None
     time_ms: _Milliseconds
@@ -114,8 +115,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What was chosen on one device, and from which measurements.
 
     `software` is everything that computed, a GPU's driver included; with other software, or
-    another number of `threads`, a selection is stale. `measured` are the runs it was made from:
-    when, of which commit.
+    another number of `threads`, a selection is stale. `measured` are the last runs it was made
+    from: when, of which commit.
     """
 
     schema: Literal[1]
@@ -126,7 +127,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     objective: Objective
     max_memory_bytes: _Bytes | None
     max_error: _Share | None
-    measured: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=256)]
+    measured: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=RUNS_AT_MOST)]
     choices: Annotated[tuple[Choice, ...], msgspec.Meta(max_length=10_000)]
 
     def __post_init__(self) -> None:
@@ -140,8 +141,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def of_user() -> Path:
-    """Return the folder of the user's own selections, which `choose` writes."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Return the folder of the user's own selections, which `choose` writes.
+
+    Raises BadSelection where there is none.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise BadSelection("no home directory to keep selections in: set XDG_CACHE_HOME") from None
     return Path(cache) / "alibi-bench" / "selections"
 
 
@@ -178,13 +185,21 @@ def _refused(path: Path, why: str) -> BadSelection:
     return BadSelection(told)
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
     """Return where selections are looked for; a cache that can't be looked into has none."""
     try:
         of_user().exists()
-    except (OSError, RuntimeError):  # no home, no permission, or a name too long
+    except (OSError, BadSelection):  # no permission, a name too long, or no home
         return [COMMITTED]
     return [of_user(), COMMITTED]
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or something that can't be looked at; reading that says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
@@ -192,12 +207,12 @@ def found(hardware_key: str) -> tuple[list[Selection], list[str]]:
 
     The device's own come first, and the user's before those that come with the project.
     """
-    folders = _folders()
-    own = [path_of(folder, hardware_key) for folder in folders]
-    others = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    places = folders()
+    own = [path_of(folder, hardware_key) for folder in places]
+    others = [path for folder in places for path in sorted(folder.glob("*.json"))]
     selections, refused = [], []
     for path in dict.fromkeys([*own, *others]):
-        if path.exists():
+        if is_there(path):
             try:
                 selections.append(read(path))
             except BadSelection as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, refuse_given, show, warn
+from reports.commands.console import default_path, read_once, refuse_given, show, warn
 from reports.commands.options import format_option, grid_options
 from reports.commands.run import measure
 from suite.run import Cells
@@ -58,7 +58,6 @@ def choose(
     from reports.candidates import Rules
     from reports.chosen import selection_table
     from suite import asked as asked_for
-    from suite.store import read
     from variants.selection import of_user, path_of
 
     rules = Rules(
@@ -71,28 +70,37 @@ def choose(
         raise click.UsageError("name results FILES, or give --tune to measure; one of them")
     if not tune:
         refuse_given(context, {"budget", *asked}, "needs --tune, which measures")
-    read_files = [read(file) for file in ([_tuned(budget_s, asked)] if tune else files)]
-    for file in read_files:
-        warn(file.warnings)
-    cached = path_of(of_user(), read_files[0].machine.hardware.key)
-    paths = [cached] if out is None else [cached, out]
-    before, refused = chooser.incumbent(reversed(paths))
+    cache = of_user()
+    read_files = read_once([_tuned(budget_s, out, asked)] if tune else files)
+    key = read_files[0].machine.hardware.key
+    paths = [path_of(cache, key)] if out is None else [_named(out, key), path_of(cache, key)]
+    before, refused = chooser.incumbent(paths)
     warn(refused)
     chosen = chooser.choose(read_files, rules, before)
     warn(f"nothing chosen for {line}" for line in chosen.left_out)
-    for path in paths:
+    warn([chosen.dropped] if chosen.dropped else [])
+    for path in dict.fromkeys(paths):
         chooser.write(path, chosen.selection)
-    written = "\n".join(f"Selection: {path}" for path in paths)
+    written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))
     show(f"{selection_table(chosen.selection)}\n\n{written}")
 
 
-def _tuned(budget_s: float, asked: dict[str, Any]) -> Path:
+def _named(out: Path, hardware_key: str) -> Path:
+    """Return a selection's path. Raises UsageError for a name under which nobody would find it."""
+    if out.name != f"{hardware_key}.json":
+        raise click.UsageError(f"--out {out}: name it {hardware_key}.json, as it is looked for")
+    return out
+
+
+def _tuned(budget_s: float, out: Path | None, asked: dict[str, Any]) -> Path:
     """Measure a race bounded in time, and return its results file."""
     from suite import devices, plan
     from suite.fingerprint import fingerprint
     from variants.catalog import AUTO
 
     used = devices.chosen(asked.pop("device"))
+    if out is not None:
+        _named(out, used.hardware.key)
     whole = plan.without(plan.plan(device=used.name, passes=None, **asked), AUTO)
     machine = fingerprint(whole, sys.argv[1:], used)
     path = default_path(f"tuned-{machine.hardware.key}")
@@ -145,6 +153,8 @@ def best(
     from suite import devices, question
     from variants.pick import pick
 
+    if hardware is not None and device is not None:
+        raise click.UsageError("give --device of this machine or --hardware of another, not both")
     if hardware is not None:
         known, refused = of_hardware(hardware)
     else:
@@ -186,18 +196,17 @@ def regret(
     from reports import regret as pricing
     from reports.regretted import render
     from suite import asked as asked_for
-    from suite.store import read
 
     if fresh is not None and unseen:
         raise click.UsageError("give --fresh to race, or --unseen FILE of an earlier race")
     if fresh is None and out is not None:
         raise click.UsageError(f"--out {out} is for --fresh; drop --out")
-    read_files = [read(file) for file in files]
+    read_files = read_once(files)
     if fresh is not None:
         unseen = [_raced_between(read_files, asked_for.seconds("--fresh", fresh), out)]
     found = {"Left out": pricing.left_out(read_files)}
     if unseen:
-        found["Unseen"] = pricing.unseen(read_files, [read(file) for file in unseen])
+        found["Unseen"] = pricing.unseen(read_files, read_once(unseen))
     show(render(found, pricing.flips(read_files), form))
 
 
@@ -212,6 +221,8 @@ def _raced_between(files: Sequence[Any], budget_s: float, out: Path | None) -> P
     of_files = files[0].machine
     used = devices.chosen(of_files.plan.device)
     cases = between_lengths(choose(files, Rules()).selection)
+    if not cases:
+        raise click.UsageError("--fresh: FILES have no two lengths of a shape to race between")
     whole = plan.of_cases(cases, [file.machine.plan for file in files])
     machine = fingerprint(whole, sys.argv[1:], used)
     if differing := differences(machine, of_files):

@@ -5,9 +5,15 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from suite.store import Results
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def show(text: str) -> None:
@@ -27,7 +33,17 @@ def warn(warnings: Iterable[str]) -> None:
 
 def default_path(key: str) -> Path:
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return Path(__file__).parent.resolve() / "results" / f"{now}-{key}.jsonl"
+    return ROOT / "results" / f"{now}-{key}.jsonl"
+
+
+def read_once(paths: Iterable[Path]) -> list["Results"]:
+    """Read results files, each once however often it is named, and tell what is wrong with them."""
+    from suite.store import read
+
+    files = [read(path) for path in {os.path.realpath(path): path for path in paths}.values()]
+    for file in files:
+        warn(file.warnings)
+    return files
 
 
 def refuse_given(context: click.Context, names: Iterable[str], why: str) -> None:

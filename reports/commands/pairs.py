@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, refuse_given, show, warn
+from reports.commands.console import default_path, read_once, refuse_given, show, warn
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
 
 
@@ -106,9 +106,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
     from suite.store import read
     from variants.software import software
 
-    earlier = [read(file) for file in files]
-    for file in earlier:
-        warn(file.warnings)
+    earlier = read_once(files)
     calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
     gate = share("--gate", asked["gate"])
     comparison = None

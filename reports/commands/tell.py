@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import show, warn
+from reports.commands.console import read_once, show
 from reports.commands.options import format_option
 
 FORMATS = ("simple", "github", "csv", "json")
@@ -86,9 +86,5 @@ def table(files: Sequence[Path], form: Any, metric: Any) -> None:
     """
     from reports.cells import groups
     from reports.table import render
-    from suite.store import read
 
-    read_files = [read(file) for file in {file.resolve(): file for file in files}.values()]
-    for file in read_files:
-        warn(file.warnings)
-    show(render(groups(read_files), form, metric))
+    show(render(groups(read_once(files)), form, metric))

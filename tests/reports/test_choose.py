@@ -9,10 +9,11 @@ from reports.candidates import Rules
 from reports.choose import choose, incumbent, problem_of, write
 from suite.asked import BadRequest
 from suite.case import Case
+from suite.record import Machine
 from suite.store import NotWritten
-from tests.records import a_fault, a_machine
+from tests.records import a_check, a_fault, a_machine, a_pair, a_plan, a_versus, results
 from tests.reports.tunings import case_of, chosen, tuned, weighed
-from variants.selection import LARGEST_BYTES, Problem, read
+from variants.selection import LARGEST_BYTES, RUNS_AT_MOST, Problem, read
 
 TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
 MEBIBYTE = 1 << 20
@@ -36,10 +37,7 @@ def test_uncommitted_code_is_marked() -> None:
 
 
 def test_a_gpu_s_driver_is_part_of_the_software() -> None:
-    here = a_machine()
-    with_gpu = msgspec.structs.replace(here.circumstances, gpu={"driver": "580.12"})
-    machine = msgspec.structs.replace(here, circumstances=with_gpu)
-    assert chosen(tuned(TIMES, machine=machine)).selection.software["driver"] == "580.12"
+    assert chosen(tuned(TIMES, machine=of_gpu("580.12"))).selection.software["driver"] == "580.12"
     assert "driver" not in chosen(tuned(TIMES)).selection.software
 
 
@@ -90,11 +88,31 @@ def test_a_time_on_the_device_is_not_to_be_had_of_a_cpu() -> None:
         chosen(tuned(TIMES), rules=Rules("graph"))
 
 
-@pytest.mark.parametrize("other", [{"key": "cpu-other"}, {"torch": "2.12.0"}, {"threads": 4}])
-def test_files_that_cannot_be_compared_are_not_chosen_from(other: dict[str, str | int]) -> None:
-    files = [tuned(TIMES), tuned(TIMES, machine=a_machine(**other))]  # type: ignore[arg-type]
-    with pytest.raises(BadRequest, match="are no one device, software and policy"):
+def of_gpu(driver: str) -> Machine:
+    """Return a machine whose GPU has a driver."""
+    here = a_machine()
+    with_gpu = msgspec.structs.replace(here.circumstances, gpu={"driver": driver})
+    return msgspec.structs.replace(here, circumstances=with_gpu)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (a_machine(key="cpu-other"), "hardware key cpu-other and not cpu-invented-2cores"),
+        (a_machine(torch="2.12.0"), "torch 2.12.0 and not 2.13.0"),
+        (a_machine(threads=4), "threads 4 and not 2"),
+        (of_gpu("580.12"), "driver 580.12 and not absent"),
+    ],
+)
+def test_files_that_cannot_be_compared_are_not_chosen_from(other: Machine, told: str) -> None:
+    files = [tuned(TIMES), tuned(TIMES, machine=other)]
+    with pytest.raises(BadRequest, match=f"{told}; name files of one device"):
         choose(files, Rules())
+
+
+def test_a_file_of_pairs_is_not_chosen_from() -> None:
+    with pytest.raises(BadRequest, match="a file of pairs and no run's"):
+        choose([tuned(TIMES, a_versus(), a_pair(case_of(512), "flex"))], Rules())
 
 
 def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -> None:
@@ -106,6 +124,45 @@ def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -
     assert (
         len(chosen(tuned(TIMES), before=before, rules=Rules(max_error=1.0)).selection.choices) == 2
     )
+
+
+def test_what_was_chosen_under_other_terms_is_dropped_and_that_is_told() -> None:
+    before = chosen(tuned({"eager": {256: 1.0, 512: 1.0}})).selection
+    after = chosen(tuned(TIMES, machine=a_machine(torch="2.12.0")), before=before)
+    assert after.dropped == "1 problems chosen before are dropped: other software"
+    assert chosen(tuned(TIMES), before=before).dropped is None
+
+
+def test_an_incumbent_that_was_not_measured_stays() -> None:
+    before = chosen(tuned({"eager": {512: 1.0}, "flex": {512: 9.0}})).selection
+    found = chosen(tuned({"flex": {512: 9.0, 1024: 9.0}}), before=before)
+    assert before.choices[0] in found.selection.choices
+    assert found.left_out == [
+        f"{case_of(512).id}: eager, chosen before, was not measured; it stays"
+    ]
+    elsewhere = tuned({"flex": {512: 9.0}}, machine=a_machine(torch="2.12.0"))
+    assert chosen(elsewhere, before=before).selection.choices[0].variant == "flex"
+
+
+def test_a_choice_that_disagrees_by_now_is_gone_though_nothing_takes_its_place() -> None:
+    before = chosen(tuned({"eager": {512: 1.0}})).selection
+    wrong = a_check(case_of(512), "eager", error=1.0)
+    found = chosen(tuned({"eager": {512: 1.0, 1024: 1.0}}, wrong), before=before)
+    assert [one.problem.kv_len for one in found.selection.choices] == [1024]
+
+
+def test_a_selection_names_the_last_runs_that_it_was_made_from() -> None:
+    runs = tuple(f"2025-01-02T03:04:05+00:00 of {number:012}" for number in range(RUNS_AT_MOST))
+    before = msgspec.structs.replace(chosen(tuned({"eager": {256: 1.0}})).selection, measured=runs)
+    found = chosen(tuned(TIMES), before=before).selection
+    assert len(found.measured) == RUNS_AT_MOST
+    assert found.measured[-1].startswith(a_machine().started)
+
+
+def test_where_nothing_was_measured_yet_that_is_the_reason() -> None:
+    nothing = msgspec.structs.replace(a_machine(), plan=a_plan(case_of(512)))
+    with pytest.raises(BadRequest, match="not measured yet: run --resume completes the file"):
+        chosen(results(nothing))
 
 
 def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from reports.candidates import Rules
 from suite.record import Series
 from tests.records import a_check, a_time
-from tests.reports.tunings import case_of, chosen, the_choice, tuned, weighed
+from tests.reports.tunings import Times, case_of, chosen, the_choice, tuned, weighed
 from variants.selection import Choice, Selection
 
 NOISY = (0.9, 1.0, 1.13)
@@ -82,6 +82,19 @@ def test_an_incumbent_that_disagrees_by_now_is_gone() -> None:
     assert choice.variant == "flex"
     assert [one.variant for one in choice.candidates] == ["flex"]
     assert choice.why == "the only candidate"
+
+
+def test_an_incumbent_is_held_against_the_fastest_and_not_the_simplest() -> None:
+    times: Times = {
+        "flex": {512: (1.0,) * 3},
+        "eager": {512: [1.01 * each for each in NOISY]},
+        "sdpa_key": {512: (1.028, 1.029, 1.027)},
+    }
+    choice = the_choice(tuned(times), before=selection_of("sdpa_key"))
+    assert choice.variant == "eager"
+    level: Times = {**times, "sdpa_key": {512: (1.0, 1.01, 0.98)}}
+    choice = the_choice(tuned(level), before=selection_of("sdpa_key"))
+    assert (choice.variant, choice.why) == ("sdpa_key", "incumbent, and the fastest, if not surely")
 
 
 def test_auto_and_baselines_are_no_candidates() -> None:

@@ -54,6 +54,8 @@ def test_lengths_never_measured_lie_in_the_middle_of_each_two() -> None:
     cases = between_lengths(chosen(tuned(CROSSING)).selection)
     assert [(case.q_len, case.kv_len) for case in cases] == [(724, 724), (1448, 1448)]
     assert {case.dtype for case in cases} == {"bfloat16"}
+    neighbours = chosen(tuned({"eager": {512: 1.0, 513: 1.0}})).selection
+    assert between_lengths(neighbours) == []
 
 
 def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
@@ -80,14 +82,14 @@ def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() 
     assert one.regret == pytest.approx(3.0 / 3.3 - 1)
 
 
-def test_a_race_on_another_device_prices_nothing() -> None:
-    elsewhere = tuned({"eager": {724: 1.0}}, machine=a_machine(key="cpu-other"))
-    with pytest.raises(BadRequest, match="no one device, software and policy"):
-        unseen([tuned(CROSSING)], [elsewhere])
-
-
 def test_what_was_measured_already_is_not_unseen() -> None:
     assert unseen([tuned(CROSSING)], [tuned(CROSSING)]) == []
+
+
+def test_a_race_on_another_device_prices_nothing() -> None:
+    race = tuned({"eager": {724: 2.0}}, machine=a_machine(key="cpu-other"))
+    with pytest.raises(BadRequest, match="hardware key cpu-other and not"):
+        unseen([tuned(CROSSING)], [race])
 
 
 def test_rounds_and_passes_are_cut_in_two_halves_that_share_nothing() -> None:
@@ -133,6 +135,10 @@ def test_figures_are_told_to_people_and_programs() -> None:
     text = render(found, Flips(1, 3), "simple")
     assert "Left out: 1 problems; regret 0.00% in the mean" in text
     assert "Unseen: nothing to price." in text
+    lost = {"Unseen": [one._replace(regret=None) for one in found["Left out"]]}
+    assert "Unseen: in all 1 the advised variant did not run." in render(
+        lost, Flips(0, 0), "simple"
+    )
     assert "chose differently for 1 of 3 (33%)" in text
     told = json.loads(render(found, Flips(1, 3), "json"))
     assert told["flips"] == {"flipped": 1, "problems": 3}

@@ -126,7 +126,7 @@ def test_far_beyond_two_near_lengths_there_is_still_a_number(
     times: tuple[float, float], length: int
 ) -> None:
     family = [a_choice({"eager": ms}, each) for ms, each in zip(times, (1000, 1001), strict=True)]
-    assert 0 <= estimate_of(family, length).ranking[0].time_ms < math.inf
+    assert 0 < estimate_of(family, length).ranking[0].time_ms < math.inf
 
 
 def weighing(mib: int | None, length: int) -> Choice:
@@ -144,6 +144,7 @@ def weighing(mib: int | None, length: int) -> Choice:
 
 def test_what_would_take_more_than_the_memory_is_no_candidate() -> None:
     family = [weighing(4, 512), weighing(64, 2048)]
+    assert names_of(estimate_of(family, 512, 3 << 20)) == ["eager"]
     assert names_of(estimate_of(family, 1024, 17 << 20)) == ["flex", "eager"]
     assert names_of(estimate_of(family, 1024, 15 << 20)) == ["eager"]
     assert names_of(estimate_of(family, 4096, 200 << 20)) == ["eager"]

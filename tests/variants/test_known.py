@@ -1,5 +1,7 @@
 """Selections are found where they are kept, and sorted by what they are to this device."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from tests.conftest import Folders
 from tests.variants.selections import HERE, SOFTWARE, a_choice, a_cpu, a_gpu, a_selection, put
 from variants.known import Here, changes, known
 from variants.likeness import family_of
-from variants.selection import Selection, found, of_user
+from variants.selection import BadSelection, Selection, found, of_user
 
 OWN = a_selection()
 KEY = OWN.hardware.key
@@ -80,6 +82,24 @@ def test_without_a_home_only_the_committed_are_found(
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", nobody)
     assert found(KEY)[0] == [OWN]
+    with pytest.raises(BadSelection, match="no home directory to keep selections in"):
+        of_user()
+
+
+def test_a_file_that_can_t_be_looked_at_is_refused_in_a_line(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(folders.of_user, OWN)
+    put(folders.committed, OWN)
+    stat = Path.stat
+
+    def forbidden(self: Path, **how: bool) -> os.stat_result:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return stat(self, **how)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    assert found(KEY) == ([OWN], [f"{path}: Permission denied"])
 
 
 def test_tests_and_their_children_never_see_the_users_own_selections(

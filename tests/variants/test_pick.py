@@ -134,6 +134,16 @@ def test_the_objective_is_told() -> None:
     assert answer(a_problem(), bounded(objective="memory")).objective == "memory"
 
 
+def test_one_far_length_says_nothing_where_another_shape_was_measured_around() -> None:
+    short = a_choice({"eager": 1.0, "flex": 2.0}, 64)
+    other = [a_choice({"flex": 1.0, "eager": 9.0}, each, batch=2) for each in (512, 8192)]
+    selection = a_selection(short, *other)
+    grounds = [answer(a_problem(each), selection).ground for each in (16, 256, 257, 6000)]
+    assert grounds == ["extrapolated", "extrapolated", "alike", "alike"]
+    assert answer(a_problem(6000), selection).variant == "flex"
+    assert answer(a_problem(6000), a_selection(short)).ground == "extrapolated"
+
+
 def test_the_nearest_shape_stands_in_with_its_work() -> None:
     near, far = a_choice({"flex": 1.0}, batch=2), a_choice({"eager": 1.0}, batch=16)
     found = answer(a_problem(batch=4), a_selection(far, near))
@@ -144,6 +154,15 @@ def test_a_limit_on_memory_holds_where_nothing_was_measured() -> None:
     family = [a_choice({"eager": 1.0}, 256), a_choice({"eager": 1.0}, 1024)]
     limited = a_selection(*family, max_memory_bytes=1 << 20)
     assert answer(a_problem(), limited).ground == "static"
+
+
+def test_a_limit_on_memory_holds_for_a_larger_shape_than_was_measured() -> None:
+    light = a_candidate("eager", 2.0, peak_bytes=0)  # a mebibyte with what it keeps, flex has four
+    choice = chosen_from(a_problem(), a_candidate("flex"), light)
+    limited = a_selection(choice, max_memory_bytes=5 << 20)
+    grounds = [answer(a_problem(batch=batch), limited) for batch in (1, 4, 8)]
+    assert [found.variant for found in grounds[:2]] == ["flex", "eager"]
+    assert [found.ground for found in grounds] == ["exact", "alike", "static"]
 
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -203,4 +222,6 @@ def test_whatever_a_file_may_say_there_is_an_answer(
     except msgspec.ValidationError:
         return
     problem: Problem = a_problem(length)
-    assert answer(problem, selection).variant in ALIBI
+    found = answer(problem, selection)
+    assert found.variant in ALIBI
+    assert all(one.score > 0 < one.time_ms for one in found.ranking)

@@ -57,5 +57,7 @@ def test_a_command_names_what_is_not_usual() -> None:
     chunk = command(a_problem(512, q_len=64, causal=False), "cpu").split()
     assert chunk[chunk.index("--q-len") + 1] == "64"
     assert "--noncausal" in chunk
+    as_models = command(a_problem(512, layout="bnhd"), "cpu").split()
+    assert as_models[as_models.index("--layout") + 1] == "bnhd"
     square = command(a_problem(512), "cpu").split()
-    assert not {"--q-len", "--noncausal"} & set(square)
+    assert not {"--q-len", "--noncausal", "--layout"} & set(square)
