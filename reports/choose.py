@@ -1,9 +1,6 @@
 """From results to a selection: the variant for each problem, by an objective and within limits."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,15 +14,8 @@ from suite.asked import BadRequest
 from suite.case import Case
 from suite.fingerprint import differences
 from suite.record import Machine
-from suite.store import NotWritten, Results
-from variants.selection import (
-    RUNS_AT_MOST,
-    BadSelection,
-    Problem,
-    Selection,
-    is_there,
-    read,
-)
+from suite.store import Results
+from variants.selection import RUNS_AT_MOST, Problem, Selection
 from variants.software import with_driver
 
 _ALIKE = (
@@ -95,42 +85,6 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
 def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
     """Whether anything came of a variant, be it a fault."""
     return any(row.variant == variant and row.reason != NOT_YET for row in rows)
-
-
-def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
-    """Return the first selection that there is, and a line for each that was refused."""
-    refused: list[str] = []
-    for path in paths:
-        if is_there(path):
-            try:
-                return read(path), refused
-            except BadSelection as error:
-                refused.append(str(error))
-    return None, refused
-
-
-def write(path: Path, selection: Selection) -> None:
-    """Put a selection in place of the file at once, so that nobody ever reads half of one.
-
-    Raises NotWritten where it can't be written.
-    """
-    text = msgspec.json.format(msgspec.json.encode(selection), indent=1) + b"\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).chmod(0o644)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-    except OSError as error:
-        raise NotWritten(
-            f"{path}: {error.strerror or error}; name another --out or XDG_CACHE_HOME"
-        ) from None
 
 
 def problem_of(case: Case) -> Problem:

@@ -9,6 +9,9 @@ from reports.columns import significant
 from variants.expected import Expected
 from variants.pick import Answer
 from variants.selection import Choice, Problem, Selection
+from variants.tune_command import tune_command
+
+_UNMEASURED = {"static", "stale", "alike", "architecture"}
 
 
 def selection_table(selection: Selection) -> str:
@@ -26,14 +29,17 @@ def selection_table(selection: Selection) -> str:
     return tabulate(lines, headers, disable_numparse=True)
 
 
-def answers(found: Sequence[Answer], form: str, *, explain: bool) -> str:
-    """Return answers as text, or as a JSON list with everything."""
+def answers(found: Sequence[Answer], form: str, device: str | None, *, explain: bool) -> str:
+    """Return answers as text, or as a JSON list with everything.
+
+    `device` is what would measure better here, None where the answers are for elsewhere.
+    """
     if form == "json":
         return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-    return "\n\n".join(_answer(answer, explain=explain) for answer in found)
+    return "\n\n".join(_answer(answer, device, explain=explain) for answer in found)
 
 
-def _answer(answer: Answer, *, explain: bool) -> str:
+def _answer(answer: Answer, device: str | None, *, explain: bool) -> str:
     shape, length, dtype, mode = described(answer.problem)
     lines = [f"{answer.variant}", f"  for {shape}, {length} keys, {dtype}, {mode}"]
     if answer.ranking:
@@ -42,6 +48,8 @@ def _answer(answer: Answer, *, explain: bool) -> str:
     lines.append(f"  regret {_regret(answer)}")
     objective = "" if answer.objective == "eager" else f", by {answer.objective}"
     lines.append(f"  {answer.ground}{objective}: {answer.provenance}")
+    if device is not None and answer.ground in _UNMEASURED:
+        lines.append(f"  to measure: {tune_command(answer.problem, device)}")
     if explain and answer.ranking:
         lines.append(f"\n{_ranking(answer.ranking)}")
     return "\n".join(lines)

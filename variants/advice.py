@@ -11,9 +11,10 @@ from variants.hardware import this_cpu, this_gpu
 from variants.known import Here, Known, known
 from variants.pick import Answer, pick, static_order
 from variants.problem import Spec
-from variants.question import command, problem_of
+from variants.question import problem_of
 from variants.selection import found
 from variants.software import beneath
+from variants.tune_command import tune_command
 
 _LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
@@ -75,5 +76,5 @@ def _say_once(device: torch.device, what: str, answer: Answer) -> None:
         _SAID[what],
         answer.variant,
         answer.provenance,
-        command(answer.problem, str(device)),
+        tune_command(answer.problem, str(device)),
     )

@@ -1,4 +1,4 @@
-"""What `auto` asks: a spec as the problem that selections know, and as a command to measure it."""
+"""What `auto` asks: a spec as the problem that selections know."""
 
 import math
 
@@ -37,24 +37,3 @@ def problem_of(spec: Spec) -> Problem:
         layout="bnhd" if spec.layout == "bnhd" else "bhnd",
         scale="1/d" if math.isclose(spec.scale, 1 / spec.head_dim) else "1/sqrt(d)",
     )
-
-
-def command(problem: Problem, device: str) -> str:
-    """Return the command line that measures a problem on a device and chooses for it."""
-    options = {
-        "--device": device,
-        "--modes": problem.mode,
-        "--dtypes": problem.dtype,
-        "--lengths": problem.kv_len,
-        "--batch": problem.batch,
-        "--heads": problem.heads,
-        "--kv-heads": problem.kv_heads,
-        "--head-dim": problem.head_dim,
-    }
-    if problem.q_len != problem.kv_len:
-        options["--q-len"] = problem.q_len
-    if problem.layout != "bhnd":
-        options["--layout"] = problem.layout
-    words = [f"{name} {value}" for name, value in options.items()]
-    words += [] if problem.causal else ["--noncausal"]
-    return " ".join(["python run_bench.py choose --tune", *words])

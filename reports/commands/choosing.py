@@ -55,6 +55,7 @@ def choose(
       python run_bench.py choose --tune --models mpt-7b --lengths 512,2048 --budget 5m
     """
     from reports import choose as chooser
+    from reports import selection_file
     from reports.candidates import Rules
     from reports.chosen import selection_table
     from suite import asked as asked_for
@@ -74,13 +75,14 @@ def choose(
     read_files = read_once([_tuned(budget_s, out, asked)] if tune else files)
     key = read_files[0].machine.hardware.key
     paths = [path_of(cache, key)] if out is None else [_named(out, key), path_of(cache, key)]
-    before, refused = chooser.incumbent(paths)
-    warn(refused)
-    chosen = chooser.choose(read_files, rules, before)
-    warn(f"nothing chosen for {line}" for line in chosen.left_out)
-    warn([chosen.dropped] if chosen.dropped else [])
-    for path in dict.fromkeys(paths):
-        chooser.write(path, chosen.selection)
+    with selection_file.alone(cache):
+        before, refused = selection_file.incumbent(paths)
+        warn(refused)
+        chosen = chooser.choose(read_files, rules, before)
+        warn(f"nothing chosen for {line}" for line in chosen.left_out)
+        warn([chosen.dropped] if chosen.dropped else [])
+        for path in dict.fromkeys(paths):
+            selection_file.write(path, chosen.selection)
     written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))
     show(f"{selection_table(chosen.selection)}\n\n{written}")
 
@@ -155,13 +157,12 @@ def best(
 
     if hardware is not None and device is not None:
         raise click.UsageError("give --device of this machine or --hardware of another, not both")
-    if hardware is not None:
-        known, refused = of_hardware(hardware)
-    else:
-        known, refused = of_device(devices.chosen(device).hardware)
+    used = None if hardware is not None else devices.chosen(device)
+    known, refused = of_hardware(hardware or "") if used is None else of_device(used.hardware)
     warn(refused)
     cases = question.cases(length=length, mode=mode, dtype=dtype, **asked)
-    show(answers([pick(problem_of(case), known) for case in cases], form, explain=explain))
+    found = [pick(problem_of(case), known) for case in cases]
+    show(answers(found, form, used and used.name, explain=explain))
 
 
 @click.command()

@@ -1,19 +1,17 @@
 """From results files to a selection, and to a file that is whole or not there."""
 
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from reports.candidates import Rules
-from reports.choose import choose, incumbent, problem_of, write
+from reports.choose import choose, problem_of
 from suite.asked import BadRequest
 from suite.case import Case
 from suite.record import Machine
-from suite.store import NotWritten
 from tests.records import a_check, a_fault, a_machine, a_pair, a_plan, a_versus, results
 from tests.reports.tunings import case_of, chosen, tuned, weighed
-from variants.selection import LARGEST_BYTES, RUNS_AT_MOST, Problem, read
+from variants.selection import RUNS_AT_MOST, Problem
 
 TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
 MEBIBYTE = 1 << 20
@@ -163,35 +161,3 @@ def test_where_nothing_was_measured_yet_that_is_the_reason() -> None:
     nothing = msgspec.structs.replace(a_machine(), plan=a_plan(case_of(512)))
     with pytest.raises(BadRequest, match="not measured yet: run --resume completes the file"):
         chosen(results(nothing))
-
-
-def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
-    path = tmp_path / "new" / f"{selection.hardware.key}.json"
-    write(path, selection)
-    assert read(path) == selection
-    assert [one.name for one in path.parent.iterdir()] == [path.name]
-    assert path.stat().st_size < LARGEST_BYTES
-
-
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(NotWritten, match="name another --out"):
-        write(tmp_path / "file" / "selection.json", selection)
-    (tmp_path / "taken.json").mkdir()
-    with pytest.raises(NotWritten, match=r"taken\.json"):
-        write(tmp_path / "taken.json", selection)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "taken.json"]
-
-
-def test_the_first_selection_that_can_be_read_is_the_incumbent(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
-    good, bad = tmp_path / f"{selection.hardware.key}.json", tmp_path / "bad.json"
-    write(good, selection)
-    bad.write_text("{")
-    found, refused = incumbent([tmp_path / "none.json", bad, good])
-    assert found == selection
-    assert len(refused) == 1
-    assert str(bad) in refused[0]
-    assert incumbent([]) == (None, [])

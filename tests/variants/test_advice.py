@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("folders")
 FIXED = static_order("cpu", problem_of(SPEC))
 COMMAND = (
     "To measure here: python run_bench.py choose --tune --device cpu --modes forward "
-    "--dtypes float32 --lengths 512 --batch 1 --heads 8 --kv-heads 8 --head-dim 64"
+    "--dtypes float32 --lengths 256,512,1024 --batch 1 --heads 8 --kv-heads 8 --head-dim 64"
 )
 CHOICE = a_choice({"compile": 1.0, "eager": 2.0})
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.variants.selections import SPEC, a_problem
-from variants.question import command, problem_of
+from variants.question import problem_of
 
 
 @pytest.mark.parametrize(
@@ -43,21 +43,3 @@ from variants.question import command, problem_of
 )
 def test_a_spec_is_asked_about_as_a_problem(changes: dict[str, Any], asked: dict[str, Any]) -> None:
     assert problem_of(replace(SPEC, **changes)) == a_problem(**asked)
-
-
-def test_a_command_measures_the_problem_on_its_device_and_chooses() -> None:
-    problem = a_problem(2048, heads=12, kv_heads=4, batch=2, dtype="bfloat16", mode="backward")
-    assert command(problem, "cuda:1") == (
-        "python run_bench.py choose --tune --device cuda:1 --modes backward --dtypes bfloat16 "
-        "--lengths 2048 --batch 2 --heads 12 --kv-heads 4 --head-dim 64"
-    )
-
-
-def test_a_command_names_what_is_not_usual() -> None:
-    chunk = command(a_problem(512, q_len=64, causal=False), "cpu").split()
-    assert chunk[chunk.index("--q-len") + 1] == "64"
-    assert "--noncausal" in chunk
-    as_models = command(a_problem(512, layout="bnhd"), "cpu").split()
-    assert as_models[as_models.index("--layout") + 1] == "bnhd"
-    square = command(a_problem(512), "cpu").split()
-    assert not {"--q-len", "--noncausal", "--layout"} & set(square)
