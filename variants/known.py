@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from variants.hardware import Hardware
-from variants.likeness import Family, are_akin, family_of
+from variants.likeness import Family, are_akin, family_of, regime_of
 from variants.selection import Choice, Selection
 
 
@@ -17,10 +17,11 @@ class Here(NamedTuple):
 
 
 class Indexed(NamedTuple):
-    """A selection with its choices by family, each family's by rising length."""
+    """A selection, its choices by family, each by rising length, and the families by regime."""
 
     selection: Selection
     families: dict[Family, list[Choice]]
+    regimes: dict[Family, list[list[Choice]]]
 
 
 class Known(NamedTuple):
@@ -58,4 +59,7 @@ def _indexed(selection: Selection) -> Indexed:
     families: dict[Family, list[Choice]] = {}
     for choice in sorted(selection.choices, key=lambda one: one.problem.kv_len):
         families.setdefault(family_of(choice.problem), []).append(choice)
-    return Indexed(selection, families)
+    regimes: dict[Family, list[list[Choice]]] = {}
+    for family in families.values():
+        regimes.setdefault(regime_of(family[0].problem), []).append(family)
+    return Indexed(selection, families, regimes)

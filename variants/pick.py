@@ -112,9 +112,8 @@ def _same_shape(problem: Problem, place: Indexed) -> _Found | None:
 
 def _other_shape(problem: Problem, place: Indexed) -> _Found | None:
     """Look in the nearest shape's family that reaches so far, and scale its figures by the work."""
-    regime = regime_of(problem)
-    others = [own for own in place.families.values() if regime_of(own[0].problem) == regime]
-    if not others:
+    others = place.regimes.get(regime_of(problem))
+    if others is None:
         return None
 
     def unlike(own: Sequence[Choice]) -> tuple[bool, float]:
