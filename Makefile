@@ -9,7 +9,7 @@ MINUTES = 9
 OUT = results/gpu.jsonl
 MSGSPEC = msgspec
 
-.PHONY: setup docs bench test test-all lint own-cost gpu clean
+.PHONY: setup docs selections bench test test-all lint own-cost gpu clean
 
 setup: .venv/.complete
 
@@ -52,11 +52,19 @@ gpu:
 	$(PYTHON) run_bench.py run --budget $$((left > 30 ? left : 30))s $$asked || exit 3; \
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
-# The page of variants, with the tables of the results files named.
+# The page of variants and the committed selections, from the results files that are published.
 RESULTS = $(wildcard results/published/*/*.jsonl)
+DEVICES = $(notdir $(patsubst %/,%,$(wildcard results/published/*/)))
 
 docs: setup
 	$(BIN)/python -m reports.variants_page $(RESULTS)
+
+selections: setup
+	@for device in $(DEVICES); do \
+		rm -f selections/$$device.json; \
+		XDG_CACHE_HOME=$$(mktemp -d) $(BIN)/python run_bench.py choose \
+			results/published/$$device/*.jsonl --out selections/$$device.json || exit 1; \
+	done
 
 own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py

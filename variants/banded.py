@@ -1,5 +1,7 @@
 """Attention of one band: stock SDPA on views of the keys that its queries look back to."""
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -10,7 +12,7 @@ from variants.windows import BLOCK
 
 _STRIP = 256  # queries of one call that see all keys before them
 _FAR = 8  # blocks back from which on two blocks of half precision share a window
-_EXACT = 64.0  # float32 scores lose digits where the bias of a key row spans more
+_EXACT = 32.0  # float32 scores lose digits where the bias of a key row spans more
 
 
 def falling_bias(slopes: Tensor, kv_len: int) -> Tensor:
@@ -37,13 +39,10 @@ def attend_band(
     before = (offset + front) // BLOCK  # whole blocks of keys before the first block of queries
     first = front + BLOCK * band.first_block if band.first_block else 0
     fit = front + BLOCK * min(band.last_block, max(band.first_block, band.back - before))
-    if first == offset == 0 < fit and _is_exact(bias, fit, q.dtype):
-        out[:, :, :fit] = _square(q[:, :, :fit], k[:, :, :fit], v[:, :, :fit], bias, spec)
-    elif first < fit:
-        mask = _relative(near, min(_STRIP, fit - first), offset + fit, spec)
-        for row in range(first, fit, _STRIP):
-            rows, seen = slice(row, min(row + _STRIP, fit)), offset + min(row + _STRIP, fit)
-            out[:, :, rows] = _strip(q[:, :, rows], k[:, :, :seen], v[:, :, :seen], mask, spec)
+    if first == offset == 0:
+        _whole_past(q, k, v, bias, near, out, fit, spec)
+    else:
+        _strips(q, k, v, near, out, slice(first, fit), spec)
     last, tall = front + BLOCK * band.last_block, _tall(band.back, q.dtype)
     rest = fit + (last - fit) % tall
     for start, stop, height in ((fit, rest, rest - fit), (rest, last, tall)):
@@ -59,8 +58,36 @@ def _tall(back: int, dtype: torch.dtype) -> int:
     return 2 * BLOCK if back >= _FAR and dtype != torch.float32 else BLOCK
 
 
-def _is_exact(bias: Tensor, length: int, dtype: torch.dtype) -> bool:
-    return dtype != torch.float32 or bias[:, -_STRIP + 1 - length].amin().item() >= -_EXACT
+def _whole_past(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, near: Tensor, out: Tensor, fit: int, spec: Spec
+) -> None:
+    """Write the first `fit` rows, which see all keys before them: squares where those are exact."""
+    spans = bias[:, -_STRIP + 1 - fit].tolist()
+    exact = [q.dtype != torch.float32 or span >= -_EXACT for span in spans]
+    for is_exact, run in groupby(range(len(spans)), key=exact.__getitem__):
+        heads = [*run]
+        own = slice(heads[0], heads[-1] + 1)
+        if is_exact and fit:
+            first = slice(0, fit)
+            squared = _square(q[:, own, first], k[:, own, first], v[:, own, first], bias[own], spec)
+            out[:, own, first] = squared
+        else:
+            parts = q[:, own], k[:, own], v[:, own]
+            _strips(*parts, near[own], out[:, own], slice(0, fit), spec)
+
+
+def _strips(
+    q: Tensor, k: Tensor, v: Tensor, near: Tensor, out: Tensor, rows: slice, spec: Spec
+) -> None:
+    """Write rows that see all keys before them, some at a time."""
+    offset = spec.kv_len - spec.q_len
+    if rows.start >= rows.stop:
+        return
+    mask = _relative(near, min(_STRIP, rows.stop - rows.start), offset + rows.stop, spec)
+    for row in range(rows.start, rows.stop, _STRIP):
+        last = min(row + _STRIP, rows.stop)
+        own, seen = slice(row, last), offset + last
+        out[:, :, own] = _strip(q[:, :, own], k[:, :, :seen], v[:, :, :seen], mask, spec)
 
 
 def _square(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, spec: Spec) -> Tensor:

@@ -1,6 +1,5 @@
 """From results files to a selection, and to a file that is whole or not there."""
 
-
 import msgspec
 import pytest
 
