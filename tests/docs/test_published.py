@@ -8,6 +8,9 @@ from reports import calibrated
 from reports.calibration import calibrate, pairs_of
 from reports.cells import groups
 from reports.listing import words
+from reports.regret import flips, left_out, unseen
+from reports.regretted import render as render_regret
+from reports.regretted import summary
 from reports.table import render
 from suite.store import read
 from variants.catalog import CATALOG
@@ -51,3 +54,26 @@ def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     rates = calibrated.render(calibrate(pairs_of(files), gate=0.01), "simple")
     indented = "\n".join(f"    {line}".rstrip() for line in rates.splitlines())
     assert indented in (ROOT / "docs" / "verdicts.md").read_text()
+
+
+def test_the_price_of_advice_is_that_of_the_published_races() -> None:
+    folder = ROOT / "results/published/cpu-intel-6.167.1-avx2-avx512f-bf16-fp16-amx-bf16-2cores"
+    tuned, fresh = (
+        [read(folder / f"{name}.jsonl") for name in names]
+        for names in (
+            ("forward-1", "forward-2", "backward"),
+            ("unseen-forward", "unseen-backward"),
+        )
+    )
+    page = (ROOT / "docs" / "choosing.md").read_text()
+    price = render_regret({"": unseen(tuned, fresh)}, flips(tuned), "simple").partition("\n\n")[0]
+    assert "\n".join(f"    {line}" for line in price.splitlines()) in page
+    for name, priced in (("never measured", unseen(tuned, fresh)), ("left out", left_out(tuned))):
+        figures = summary(priced)
+        assert figures is not None
+        row = (
+            f"{name} | {figures.problems} | {figures.first} | {figures.mean:.2%} | "
+            f"{figures.at_95:.1%} | {figures.held} |"
+        )
+        assert row in page
+    assert "for {} of {} problems".format(*flips(tuned)) in page
