@@ -1,17 +1,17 @@
 """The file of a selection is whole or not there, and no `choose` loses another's choices."""
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from reports.candidates import Rules
-from reports.choose import choose
 from reports.selection_file import alone, incumbent, write
 from suite.store import NotWritten
 from tests.reports.tunings import chosen, tuned
 from variants.selection import LARGEST_BYTES, read
 
+ROOT = Path(__file__).parents[2]
 TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
 
 
@@ -47,23 +47,29 @@ def test_the_first_selection_that_can_be_read_is_the_incumbent(tmp_path: Path) -
     assert incumbent([]) == (None, [])
 
 
-def add_length(path: Path, length: int) -> None:
-    """Choose for one length more, as a `choose` of its own."""
-    with alone(path.parent):
-        before, _ = incumbent([path])
-        file = tuned({"eager": {length: 1.0}})
-        write(path, choose([file], Rules(), before).selection)
+ADD_A_LENGTH = """
+import sys
+from pathlib import Path
+from reports.candidates import Rules
+from reports.choose import choose
+from reports.selection_file import alone, incumbent, write
+from tests.reports.tunings import tuned
+
+path, length = Path(sys.argv[1]), int(sys.argv[2])
+with alone(path.parent):
+    before, _ = incumbent([path])
+    write(path, choose([tuned({"eager": {length: 1.0}})], Rules(), before).selection)
+"""
 
 
 def test_of_several_at_once_none_loses_the_others_choices(tmp_path: Path) -> None:
     path = tmp_path / "selections" / f"{chosen(tuned(TIMES)).selection.hardware.key}.json"
     lengths = [64, 128, 192, 256, 320, 384]
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=add_length, args=(path, length)) for length in lengths]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    started = [
+        subprocess.Popen([sys.executable, "-c", ADD_A_LENGTH, path, str(length)], cwd=ROOT)
+        for length in lengths
+    ]
+    assert [one.wait() for one in started] == [0] * len(lengths)
     assert sorted(one.problem.kv_len for one in read(path).choices) == lengths
 
 
