@@ -252,7 +252,7 @@ def test_a_small_race_is_measured_chosen_from_advised_and_priced(
 ) -> None:
     done = commands.run("choose", "--tune", *TINY, "--dtypes", "bfloat16", "--budget", "4m")
     assert done.returncode == 0, done.stderr
-    (selection,) = commands.cached.parent.iterdir()
+    (selection,) = commands.cached.parent.glob("*.json")
     assert [one.problem.kv_len for one in read(selection).choices] == [64, 160]
     text = commands.ran("best", "--length", "100", "--device", "cpu")
     assert "interpolated: 64 and 160 keys measured" in text
