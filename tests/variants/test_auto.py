@@ -13,7 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from suite.prepared import Prepared, Subject
+from suite.timer import Bench
 from tests.conftest import Folders
+from tests.records import a_case
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
 from tests.variants.selections import (
     a_candidate,
@@ -233,3 +236,12 @@ def test_threads_with_other_shapes_and_slopes_get_their_own_answers(folders: Fol
     finally:
         sys.setswitchinterval(between)
     assert not wrong
+
+
+@pytest.mark.parametrize("chosen", ["eager", "sdpa_mask"])
+def test_a_lane_tells_whom_auto_chose(folders: Folders, chosen: str) -> None:
+    shape: dict[str, Any] = {"batch": 1, "heads": 8, "kv_heads": 8, "head_dim": 64}
+    choose(folders, chosen, **shape)
+    subject = Subject("variants.auto", {}, answers="alibi")
+    prepared = Prepared(subject, a_case(48), 0, Bench(torch.device("cpu")))
+    assert prepared.name_kernels().chose == chosen
