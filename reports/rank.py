@@ -33,7 +33,7 @@ def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
 
 
 def _hold_against_baseline(row: Row, times: Mapping[str, Times]) -> None:
-    logs = _log_ratios(times[row.variant], times[BASELINE.name])
+    logs = _log_ratios_paired(times[row.variant], times[BASELINE.name])
     if logs:
         row.vs_no_bias, row.vs_no_bias_ci = over_passes(list(logs.values()))
 
@@ -49,15 +49,15 @@ def _rank(contenders: Sequence[Row], times: Mapping[str, Times]) -> None:
 
 def log_ratios(own: str, other: str, times: Mapping[str, Times]) -> list[float]:
     """Return log(own / other) of each pass: paired by round, or each with its own baseline."""
-    direct = _log_ratios(times[own], times[other])
+    direct = _log_ratios_paired(times[own], times[other])
     if direct or BASELINE.name not in times:
         return list(direct.values())
-    mine = _log_ratios(times[own], times[BASELINE.name])
-    its = _log_ratios(times[other], times[BASELINE.name])
+    mine = _log_ratios_paired(times[own], times[BASELINE.name])
+    its = _log_ratios_paired(times[other], times[BASELINE.name])
     return [mine[one] - its[one] for one in mine if one in its]
 
 
-def _log_ratios(own: Times, base: Times) -> dict[Pass, float]:
+def _log_ratios_paired(own: Times, base: Times) -> dict[Pass, float]:
     """Return log(own / base) of each pass in which they raced each other."""
     raced = {(place, time.race): time for place, time in base}
     return by_pass(
