@@ -5,15 +5,16 @@ softmax can't see. A position is two digits of 8 bits and a slope three parts of
 in every dtype; two columns more take a row's own bias off. So scores are as small as the formula's
 wherever there is weight, and no row loses digits to its distance from an anchor.
 
-Digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. A call copies q, k
-and v to widen them; its output is a view of wider rows. In float16 slopes over 32752 * scale (4094
-for head_dim 64) overflow to NaN. Source: FlashBias (arXiv 2505.12044) for the fold.
+Digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. A call copies q,
+k and v to widen them, in half precision on the CPU to whole tiles too (variants.aligned). Slopes
+over 32752 * scale overflow to NaN in float16. Source: FlashBias (arXiv 2505.12044) for the fold.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.aligned import TILE, aligned, is_uneven
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.slopes_cache import built_once
@@ -27,6 +28,8 @@ def prepare(spec: Spec) -> Attention:
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
+    if is_uneven(spec, TILE):
+        return aligned(prepare, spec)
     # At the ends of blocks kernels sum in another order: the last rows are those at the anchor.
     position = torch.arange(spec.kv_len, device=spec.device) - min(spec.kv_len - 1, REACH)
     k_columns = _of_keys(position, spec.dtype).expand(spec.batch, spec.kv_heads, -1, -1)

@@ -4,19 +4,22 @@ A softmax does not change when a row's scores all move by the same amount, so th
 bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel,
 which stores no scores and stops at the diagonal. One query alone sees every key and needs no
 is_causal. Rows far from the last key carry slope * distance in their float32 scores, which costs
-float32 outputs digits that half-precision outputs never had. Source: BLOOM's and MPT's form of the
-bias.
+float32 outputs digits that half-precision outputs never had. Between 160 and 512 keys that are no
+multiple of 4, half precision is filled up with zeros (variants.aligned). Source: BLOOM's and MPT's
+form of the bias.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.aligned import aligned, is_uneven
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.slopes_cache import built_once
 
 FLASH_REFUSED = "Explicit attn_mask should not be set"  # what torch says on its way to math
+_SPLIT = 512  # the kernel takes more keys in parts of as many, and those are even
 
 
 def prepare(spec: Spec) -> Attention:
@@ -36,6 +39,8 @@ def prepare(spec: Spec) -> Attention:
             "SDPA's is_causal aligns top-left, so it needs one query or q_len equal to kv_len; "
             "sdpa_mask takes a chunk"
         )
+    if spec.kv_len < _SPLIT and is_uneven(spec, 4):
+        return aligned(prepare, spec)
     distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
 
     @built_once

@@ -118,7 +118,7 @@ def test_a_docstring_opens_with_the_name_and_closes_with_the_source(variant: Var
 @each_variant
 def test_a_variant_is_a_page_of_functions_that_neither_print_nor_time(variant: Variant) -> None:
     text = source_of(variant)
-    assert len(text.splitlines()) <= 90
+    assert len(text.splitlines()) <= 100
     nodes = list(ast.walk(ast.parse(text)))
     assert not [node for node in nodes if isinstance(node, ast.ClassDef)]
     words = {node.id for node in nodes if isinstance(node, ast.Name)}

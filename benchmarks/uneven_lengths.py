@@ -1,0 +1,80 @@
+"""What filling up a length to whole tiles is worth: bias-free SDPA with zeros behind, and without.
+
+    python benchmarks/uneven_lengths.py
+
+Times torch's stock kernel on the CPU in bfloat16, causal, at random lengths that are no multiple of
+4, as they are and filled up as variants/aligned.py does, copies included. Both take turns; a ratio
+is that of the medians.
+"""
+
+import random
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+from suite.case import Case
+from suite.inputs import draw, spec_of
+from variants import no_bias
+from variants.aligned import aligned
+from variants.problem import Attention
+
+SHAPES = ((8, 64), (16, 64), (12, 128), (32, 128))  # heads, head_dim
+RANGES = ((160, 511), (513, 2047))
+LENGTHS, ROUNDS, TURN_S = 24, 5, 0.02
+
+
+def main() -> None:
+    """Print the median and the extremes of the ratio for each shape and range of lengths."""
+    lengths = random.Random(0)
+    for first, last in RANGES:
+        uneven = [length for length in range(first, last + 1) if length % 4]
+        for heads, head_dim in SHAPES:
+            ratios = [
+                filled_over_stock(heads, head_dim, length)
+                for length in lengths.sample(uneven, LENGTHS)
+            ]
+            print(
+                f"{first} to {last} keys, {heads} heads of {head_dim}: filled up takes "
+                f"{statistics.median(ratios):.2f} times as long (median of {LENGTHS} lengths; "
+                f"{min(ratios):.2f} to {max(ratios):.2f})",
+                flush=True,
+            )
+
+
+def filled_over_stock(heads: int, head_dim: int, length: int) -> float:
+    """Return the time of a filled call over that of the stock one."""
+    case = Case(
+        heads=heads,
+        kv_heads=heads,
+        head_dim=head_dim,
+        q_len=length,
+        kv_len=length,
+        dtype="bfloat16",
+    )
+    device = torch.device("cpu")
+    inputs, spec = draw(case, 0, "before", device), spec_of(case, device)
+    tensors = inputs.q, inputs.k, inputs.v, inputs.slopes
+    variants = no_bias.prepare(spec), aligned(no_bias.prepare, spec)
+    turns: tuple[list[float], list[float]] = [], []
+    with torch.no_grad():
+        for _ in range(ROUNDS):
+            for attention, taken in zip(variants, turns, strict=True):
+                taken.append(turn_s(attention, tensors))
+    stock, filled = (statistics.median(taken) for taken in turns)
+    return filled / stock
+
+
+def turn_s(attention: Attention, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> float:
+    """Return the mean time of a call over a turn."""
+    attention(*tensors)
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < TURN_S:
+        attention(*tensors)
+        calls += 1
+    return (time.perf_counter() - start) / calls
+
+
+if __name__ == "__main__":
+    main()
