@@ -7,32 +7,30 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.bands import Band
+from variants.masks import STRIP, Masks
 from variants.problem import Spec
 from variants.windows import BLOCK
 
-_STRIP = 256  # queries of one call that see all keys before them
 _FAR = 8  # blocks back from which on two blocks of half precision share a window
 _EXACT = 32.0  # float32 scores lose digits where the bias of a key row spans more
 
 
-def falling_bias(slopes: Tensor, kv_len: int) -> Tensor:
-    """Return slope * (distance to the last key): [heads, kv_len + 255], -inf beyond that key."""
-    distance = torch.arange(1 - kv_len, _STRIP, device=slopes.device)
-    return (slopes[:, None] * distance).masked_fill(distance > 0, float("-inf"))
+def tallest(dtype: torch.dtype) -> int:
+    """Return how many queries share a window at most: in half precision more rows fill tiles."""
+    return BLOCK if dtype == torch.float32 else 2 * BLOCK
 
 
 def attend_band(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, near: Tensor, out: Tensor, band: Band, spec: Spec
+    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, band: Band, spec: Spec
 ) -> None:
     """Write the band's rows of `out`.
 
     All are of the band's heads: q and out [batch, heads, q_len, head_dim], k and v [batch, heads,
-    kv_len, head_dim], bias as falling_bias returns it, and near the same with -inf where a key is
-    too far from its query to matter.
+    kv_len, head_dim].
     """
     if spec.q_len < BLOCK:
         first_key = max(0, spec.kv_len - BLOCK * (band.back + 1))
-        mask = _relative(near, spec.q_len, spec.kv_len - first_key, spec)
+        mask = masks.relative(spec.q_len, spec.kv_len - first_key)
         out[:] = _strip(q, k[:, :, first_key:], v[:, :, first_key:], mask, spec)
         return
     offset, front = spec.kv_len - spec.q_len, spec.q_len % BLOCK
@@ -40,59 +38,56 @@ def attend_band(
     first = front + BLOCK * band.first_block if band.first_block else 0
     fit = front + BLOCK * min(band.last_block, max(band.first_block, band.back - before))
     if first == offset == 0:
-        _whole_past(q, k, v, bias, near, out, fit, spec)
+        _whole_past(q, k, v, masks, out, fit, spec)
     else:
-        _strips(q, k, v, near, out, slice(first, fit), spec)
-    last, tall = front + BLOCK * band.last_block, _tall(band.back, q.dtype)
+        _strips(q, k, v, masks, out, slice(first, fit), spec)
+    last = front + BLOCK * band.last_block
+    tall = tallest(q.dtype) if band.back >= _FAR else BLOCK
     rest = fit + (last - fit) % tall
     for start, stop, height in ((fit, rest, rest - fit), (rest, last, tall)):
         if start < stop:
             rows = slice(start, stop)
             keys = slice(offset + start - BLOCK * band.back, offset + stop)
             own = q[:, :, rows], k[:, :, keys], v[:, :, keys]
-            _windows(*own, near, out[:, :, rows], height, spec)
-
-
-def _tall(back: int, dtype: torch.dtype) -> int:
-    """Return how many queries share a window: in half precision more rows fill tiles better."""
-    return 2 * BLOCK if back >= _FAR and dtype != torch.float32 else BLOCK
+            _windows(*own, masks, out[:, :, rows], height, spec)
 
 
 def _whole_past(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, near: Tensor, out: Tensor, fit: int, spec: Spec
+    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, fit: int, spec: Spec
 ) -> None:
     """Write the first `fit` rows, which see all keys before them: squares where those are exact."""
-    spans = bias[:, -_STRIP + 1 - fit].tolist()
+    spans = masks.row[:, -STRIP + 1 - fit].tolist()
     exact = [q.dtype != torch.float32 or span >= -_EXACT for span in spans]
     for is_exact, run in groupby(range(len(spans)), key=exact.__getitem__):
         heads = [*run]
         own = slice(heads[0], heads[-1] + 1)
         if is_exact and fit:
             first = slice(0, fit)
-            squared = _square(q[:, own, first], k[:, own, first], v[:, own, first], bias[own], spec)
-            out[:, own, first] = squared
+            parts = q[:, own, first], k[:, own, first], v[:, own, first]
+            out[:, own, first] = _square(*parts, masks.row[own], spec)
         else:
             parts = q[:, own], k[:, own], v[:, own]
-            _strips(*parts, near[own], out[:, own], slice(0, fit), spec)
+            _strips(*parts, masks.of(own), out[:, own], slice(0, fit), spec)
 
 
 def _strips(
-    q: Tensor, k: Tensor, v: Tensor, near: Tensor, out: Tensor, rows: slice, spec: Spec
+    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, rows: slice, spec: Spec
 ) -> None:
     """Write rows that see all keys before them, some at a time."""
     offset = spec.kv_len - spec.q_len
     if rows.start >= rows.stop:
         return
-    mask = _relative(near, min(_STRIP, rows.stop - rows.start), offset + rows.stop, spec)
-    for row in range(rows.start, rows.stop, _STRIP):
-        last = min(row + _STRIP, rows.stop)
+    height = BLOCK if q.dtype == torch.float32 else STRIP
+    mask = masks.relative(min(height, rows.stop - rows.start), offset + rows.stop)
+    for row in range(rows.start, rows.stop, height):
+        last = min(row + height, rows.stop)
         own, seen = slice(row, last), offset + last
         out[:, :, own] = _strip(q[:, :, own], k[:, :, :seen], v[:, :, :seen], mask, spec)
 
 
-def _square(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, spec: Spec) -> Tensor:
+def _square(q: Tensor, k: Tensor, v: Tensor, row: Tensor, spec: Spec) -> Tensor:
     """Return the first queries' attention by a row of biases, anchored at the middle key."""
-    row = bias[:, spec.kv_len - q.shape[2] : spec.kv_len]
+    row = row[:, spec.kv_len - q.shape[2] : spec.kv_len]
     row = row - row[:, q.shape[2] // 2, None]
     mask = row[None, :, None].expand(*q.shape[:3], -1)
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=True, scale=spec.scale)
@@ -104,27 +99,21 @@ def _strip(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> Tensor:
 
 
 def _windows(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor, height: int, spec: Spec
+    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, height: int, spec: Spec
 ) -> None:
     """Write the attention of every `height` queries to the same number of keys up to their end."""
     width = k.shape[2] - q.shape[2] + height
-    mask = _relative(bias, height, width, spec)
+    mask = masks.relative(height, width)
     q, out = (torch.unflatten(rows, 2, (-1, height)) for rows in (q, out))
     k, v = (keys.unfold(2, width, height).mT for keys in (k, v))
     # Of batch, heads and blocks a call takes two: all blocks, and the more of the other two.
     if q.shape[0] <= q.shape[1]:
         q, k, v, out = (part.transpose(1, 2) for part in (q, k, v, out))
-        masks = mask.expand(q.shape[0], *mask.shape)
+        by_call = mask.expand(q.shape[0], *mask.shape)
     else:
         q, k, v, out = (part.transpose(0, 1) for part in (q, k, v, out))
-        masks = mask[:, None]
-    for one, own in enumerate(masks):
+        by_call = mask[:, None]
+    for one, own in enumerate(by_call):
         out[one] = scaled_dot_product_attention(
             q[one], k[one], v[one], attn_mask=own[None], scale=spec.scale
         )
-
-
-def _relative(bias: Tensor, rows: int, width: int, spec: Spec) -> Tensor:
-    """Return the bias of the last `rows` queries to the last `width` keys: [heads, rows, width]."""
-    shifted = bias[:, spec.kv_len - width : spec.kv_len + rows - 1].unfold(1, width, 1)
-    return shifted.contiguous().flip(1)  # flip keeps strides; rows must be contiguous

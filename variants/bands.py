@@ -53,13 +53,18 @@ def _cut(
     seen = block + before
     saved, axis, at = float(_CALL), "", 0
     whole = cost(heads, seen, blocks, widest)
+    if whole - sum(map(sum, back)) - heads * blocks <= _CALL:  # no bands could save a call
+        yield Band(head, head + heads, block, block + blocks, widest)
+        return
     for cut, (left, right) in enumerate(_both_sides(by_head), start=1):
         parts = cost(cut, seen, blocks, left) + cost(heads - cut, seen, blocks, right)
         if whole - parts > saved:
             saved, axis, at = whole - parts, "heads", cut
     for cut, (left, right) in enumerate(_both_sides(by_block), start=1):
+        if left == right or not least <= cut <= blocks - least:
+            continue
         parts = cost(heads, seen, cut, left) + cost(heads, seen + cut, blocks - cut, right)
-        if whole - parts > saved and least <= cut <= blocks - least:
+        if whole - parts > saved:
             saved, axis, at = whole - parts, "blocks", cut
     if axis == "heads":
         yield from _cut(back[:at], head, block, before, uneven, least)

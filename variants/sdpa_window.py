@@ -3,7 +3,7 @@
 A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
 back each block of queries must look; heads and blocks with like windows share a call of stock SDPA
 on overlapping views of k and v. What is left out weighs less in any row than rounding its output
-does. Stores [heads, kv_len] float32. Its time grows with the length, not with its square, once the
+does. Stores masks of 64 MiB at most. Its time grows with the length, not with its square, once the
 gentlest head's window is shorter; large norms put that off.
 Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
@@ -11,12 +11,12 @@ Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 import torch
 from torch import Tensor
 
-from variants.banded import attend_band, falling_bias
+from variants.banded import attend_band, tallest
 from variants.bands import bands
+from variants.masks import masks_of
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa_key import FLASH_REFUSED
-from variants.slopes_cache import built_once
 from variants.windows import BLOCK, density, windows_of
 
 __all__ = ["density", "prepare"]
@@ -30,17 +30,12 @@ def prepare(spec: Spec) -> Attention:
     windows = windows_of(spec)
     before = -(-spec.kv_len // BLOCK) - max(1, spec.q_len // BLOCK)
     threads = torch.get_num_threads() / spec.batch
-
-    @built_once
-    def bias_of(slopes: Tensor) -> Tensor:
-        return falling_bias(slopes, spec.kv_len)
+    masks_for = masks_of(spec, tallest(spec.dtype))
 
     def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         back, depth = windows(q, k, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
-        bias, out = bias_of(slopes), torch.empty_like(q)
-        # Without it exp() of far keys is subnormal in float32, and products of those are slow.
-        near = bias.masked_fill(bias < -depth[:, None], -torch.inf)
+        masks, out = masks_for(slopes, depth), torch.empty_like(q)
         for heads, kv_heads in _sharing(spec):
             for band in bands(widths[heads], before, threads):
                 own = slice(heads.start + band.first_head, heads.start + band.last_head)
@@ -48,7 +43,7 @@ def prepare(spec: Spec) -> Attention:
                 keys, values = (
                     part[:, own_kv].expand(-1, own.stop - own.start, -1, -1) for part in (k, v)
                 )
-                attend_band(q[:, own], keys, values, bias[own], near[own], out[:, own], band, spec)
+                attend_band(q[:, own], keys, values, masks.of(own), out[:, own], band, spec)
         return out
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:

@@ -2,22 +2,24 @@
 
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+Built = TypeVar("Built")
 
-class _Kept(NamedTuple):
+
+class _Kept(NamedTuple, Generic[Built]):
     """What was built, and of which slopes; replaced as a whole, for threads may share it."""
 
     slopes: weakref.ref[Tensor]
     version: int
     contents: object
-    built: Tensor
+    built: Built
 
 
-def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def built_once(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Built]:
     """Return `build` that runs again only for other slopes.
 
     Other means another tensor, or the same one written to since. torch doesn't count what is
@@ -28,9 +30,9 @@ def built_once(build: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     slopes made in inference mode, which don't tell when they are written to, nor inside
     torch.func's transforms, whose tensors end with them.
     """
-    kept: _Kept | None = None
+    kept: _Kept[Built] | None = None
 
-    def built(slopes: Tensor) -> Tensor:
+    def built(slopes: Tensor) -> Built:
         nonlocal kept
         if slopes.requires_grad or slopes.is_inference() or _is_transformed():
             return build(slopes)
@@ -49,7 +51,7 @@ def _is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _changed(slopes: Tensor, last: _Kept) -> bool:
+def _changed(slopes: Tensor, last: _Kept[Built]) -> bool:
     return last.version != slopes._version or last.contents != _contents(slopes)
 
 

@@ -10,7 +10,8 @@ Computation Pruning, arXiv 2504.06949).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,11 @@ from variants.slopes_cache import built_once
 
 BLOCK = 64
 _AT_ONCE = 1 << 22  # pairs of blocks, 16 MiB a tensor
+_NEAR = 64  # blocks before a query's own that its weight is bounded from below by
+_LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # whose exp2() is no infinity, and no subnormal number
+_LOG2_E = math.log2(
+    math.e
+)  # weights are powers of 2, for torch wakes its threads for a short exp()
 
 
 class Windows(NamedTuple):
@@ -52,29 +58,25 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
     front = spec.q_len % BLOCK if spec.q_len > BLOCK else 0
     groups = spec.heads // spec.kv_heads
     portion = max(1, _AT_ONCE // (spec.batch * rows * columns))
-    log_share = math.log(tolerance(spec.dtype))
+    share = tolerance(spec.dtype)
+    product = spec.scale * _rounded_up(spec.dtype) ** 2
     before = torch.arange(columns - rows, columns, device=spec.device)
-    back = before[:, None] - torch.arange(columns, device=spec.device)  # [rows, columns]
-
-    @built_once
-    def falls(slopes: Tensor) -> Tensor:
-        return _falls(slopes, back)
+    falls_of = built_once(partial(_falls, before=before, kv_len=spec.kv_len, share=share))
 
     @torch.no_grad()
     def windows(q: Tensor, k: Tensor, slopes: Tensor) -> Windows:
-        query = _largest_norms(q[:, :, front:]) * spec.scale  # [batch, heads, rows]
-        key, mean = _largest_norms(k), _norms_of_means(k)  # [batch, kv_heads, columns]
+        query = _largest_norms(q[:, :, front:])  # [batch, heads, rows]
+        key, mean = _largest_norms(k), _norms_of_sums(k)  # [batch, kv_heads, columns]
         if groups > 1:
             key, mean = (norms.repeat_interleave(groups, dim=1) for norms in (key, mean))
+        falls = falls_of(slopes)
         needless = [
-            _needless(queries, keys, means, falls(own), tolerance(spec.dtype))
-            for queries, keys, means, own in _portions(portion, query, key, mean, slopes)
+            _needless(queries, keys, means, falls.of(heads), product, share)
+            for heads in _portions(portion, spec.heads)
+            for queries, keys, means in [[norms[:, heads] for norms in (query, key, mean)]]
         ]
-        span = (query.amax(dim=-1) * key.amax(dim=-1)).amax(dim=0)  # [heads], a score at most
-        return Windows(
-            before - torch.cat(needless, dim=1),
-            2 * span - log_share - (-(-slopes).expm1()).log(),
-        )
+        depth = torch.addcmul(falls.depth, query.amax(-1), key.amax(-1), value=2 * product)
+        return Windows(before - torch.cat(needless, dim=1), depth.amax(dim=0))
 
     return windows
 
@@ -91,53 +93,75 @@ def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
     return (back + 1).sum().item() / causal
 
 
-def _portions(
-    size: int, query: Tensor, key: Tensor, mean: Tensor, slopes: Tensor
-) -> Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    if size >= len(slopes):
-        return [(query, key, mean, slopes)]  # the same slopes, for which falls are kept
-    parts = (torch.split(norms, size, dim=1) for norms in (query, key, mean))
-    return zip(*parts, torch.split(slopes, size), strict=True)
+def _portions(size: int, heads: int) -> list[slice]:
+    return [slice(head, head + size) for head in range(0, heads, size)]
 
 
-def _falls(slopes: Tensor, back: Tensor) -> Tensor:
-    """Return what the bias alone makes of a block's summed weight, at most and at least, as logs.
+class _Falls(NamedTuple):
+    """What the bias alone makes of weights, as log2, seen from the first query of a block.
 
-    [2, heads, rows, columns] float32, seen from the first of a block's BLOCK queries. For a later
-    one all weights outside of its own block are smaller by the same factor, so their share falls.
+    `most` [heads, rows, columns] of a block of keys summed up, at most; `least` [heads, rows, near]
+    of the blocks just before the query's own, at least. `depth` [heads] is how far down the bias
+    itself matters if all scores are 0.
+    """
+
+    most: Tensor
+    least: Tensor
+    depth: Tensor
+
+    def of(self, heads: slice) -> "_Falls":
+        return _Falls(self.most[heads], self.least[heads], self.depth[heads])
+
+
+def _falls(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _Falls:
+    """Return what the bias makes of blocks, `before` [rows] being the blocks before each row's own.
+
+    For a later query of a block all weights outside of its own block are smaller by the same
+    factor, so their share falls.
     """
     slope = slopes[:, None, None]
-    fall = -BLOCK * slope * back  # at the block's first key
-    most = fall + (((-BLOCK * slope).expm1() / (-slope).expm1()).log() + (BLOCK - 1) * slope)
-    least = fall + (math.log(BLOCK) + (BLOCK - 1) / 2 * slope)
-    later = back <= 0
-    return torch.stack([most.masked_fill(later, math.inf), least.masked_fill(later, -math.inf)])
+    whole, rest = divmod(kv_len, BLOCK)
+    front = int(rest > 0)
+    back = before[:, None] - torch.arange(whole + front, device=slopes.device)
+    summed = ((-BLOCK * slope).expm1() / (-slope).expm1()).log() + (BLOCK - 1) * slope
+    most = (summed - BLOCK * slope * back).masked_fill(back <= 0, math.inf)
+    nearest = torch.arange(_NEAR, 0, -1, device=slopes.device)
+    least = (math.log(BLOCK) + (BLOCK - 1) / 2 * slope) - BLOCK * slope * nearest
+    least = least.masked_fill(nearest > before[:, None] - front, -math.inf)
+    depth = -math.log(share) - (-(-slopes).expm1()).log()
+    return _Falls(_LOG2_E * most, _LOG2_E * least, depth)
 
 
-def _needless(query: Tensor, key: Tensor, mean: Tensor, falls: Tensor, share: float) -> Tensor:
+def _needless(
+    query: Tensor, key: Tensor, mean: Tensor, falls: _Falls, product: float, share: float
+) -> Tensor:
     """Return how many of the first blocks of keys each block of queries can do without."""
     query = query[..., None]  # [batch, heads, rows, 1]
-    most = torch.addcmul(falls[0], query, key[..., None, :])
-    least = torch.addcmul(falls[1, ..., -mean.shape[2] :], query, mean[..., None, :], value=-1)
-    least = least.logsumexp(dim=-1, keepdim=True)
-    least = least.logaddexp(-query * key[..., -query.shape[2] :, None])  # with the query's own key
-    return (most.sub_(least).exp_().cumsum_(dim=-1) <= share).sum(dim=-1)
+    filled = pad(mean, (_NEAR + key.shape[2] - mean.shape[2], 0))
+    near = filled.unfold(-1, _NEAR, 1)[:, :, -1 - query.shape[2] : -1]
+    least = torch.addcmul(falls.least, query, near, value=-_LOG2_E * product / BLOCK)
+    own = query * key[..., -query.shape[2] :, None]  # the query's own key has no bias
+    least = least.clamp_(max=_LOG2_MOST).exp2_().sum(dim=-1, keepdim=True)
+    least = least.add_(own.mul_(-_LOG2_E * product).exp2_()).log2_()
+    most = torch.addcmul(falls.most, query, key[..., None, :], value=_LOG2_E * product)
+    most = most.sub_(least).clamp_(min=_LOG2_LEAST).exp2_()
+    return (most.cumsum_(dim=-1) <= share).sum(dim=-1)
 
 
 def _largest_norms(vectors: Tensor) -> Tensor:
-    """Return the largest norm in each block, rounded up: [batch, heads, blocks] float32."""
+    """Return the largest norm in each block: [batch, heads, blocks] float32."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
     front = -norms.shape[2] % BLOCK
     if front:
         norms = pad(norms, (front, 0))
-    return torch.unflatten(norms, -1, (-1, BLOCK)).amax(dim=-1).float() * _rounded_up(vectors.dtype)
+    return torch.unflatten(norms, -1, (-1, BLOCK)).amax(dim=-1).float()
 
 
-def _norms_of_means(k: Tensor) -> Tensor:
-    """Return the norm of each whole block's mean, rounded up: [batch, kv_heads, blocks] float32."""
+def _norms_of_sums(k: Tensor) -> Tensor:
+    """Return the norm of each whole block's sum: [batch, kv_heads, blocks] float32."""
     blocks = torch.unflatten(k[:, :, k.shape[2] % BLOCK :], 2, (-1, BLOCK))
     sums: Tensor = torch.linalg.vector_norm(blocks.sum(dim=3), dim=-1)
-    return sums.float() * (_rounded_up(k.dtype) / BLOCK)
+    return sums.float()
 
 
 def _rounded_up(dtype: torch.dtype) -> float:

@@ -10,8 +10,8 @@ from suite.case import DTYPES, Case, Dtype
 from suite.inputs import draw, spec_of
 from suite.prepared import Prepared, Subject
 from suite.timer import Bench
-from variants import banded
-from variants.problem import Spec, Unsupported
+from variants import masks
+from variants.problem import Unsupported
 from variants.sdpa_window import prepare
 
 CPU = torch.device("cpu")
@@ -60,20 +60,22 @@ def test_it_agrees_where_heads_have_windows_of_their_own(case: Case) -> None:
     assert agrees(case)
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 26], ids=["made", "kept"])
 @pytest.mark.parametrize("planted", ["a key too few", "a block too few", "too gentle a bias"])
 def test_the_oracle_sees_a_band_that_is_wrong(
-    planted: str, monkeypatch: pytest.MonkeyPatch
+    planted: str, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    relative = banded._relative
+    relative = masks._relative
 
-    def wrong(bias: torch.Tensor, rows: int, width: int, spec: Spec) -> torch.Tensor:
+    def wrong(row: torch.Tensor, rows: int, width: int) -> torch.Tensor:
         if planted == "too gentle a bias":
-            return relative(0.9 * bias, rows, width, spec)
-        mask = relative(bias, rows, width, spec).clone()
+            return relative(0.9 * row, rows, width)
+        mask = relative(row, rows, width).clone()
         mask[:, :, : -2 if planted == "a key too few" else -64] = -torch.inf
         return mask.masked_fill((mask == -torch.inf).all(dim=-1, keepdim=True), 0.0)
 
-    monkeypatch.setattr(banded, "_relative", wrong)
+    monkeypatch.setattr(masks, "_relative", wrong)
+    monkeypatch.setattr(masks, "_KEPT_BYTES", kept_bytes)
     assert not agrees(LONG[0])
 
 
@@ -108,15 +110,6 @@ def test_any_length_agrees(
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     found = check(prepare(spec), spec, inputs, answers="alibi", seed=0)
     assert found.error <= max(4 * found.budget, 1e-5 * logit_scale**2), found
-
-
-def test_the_keys_of_a_mask_lie_side_by_side() -> None:
-    case = Case(heads=2, kv_heads=2, head_dim=64, q_len=512, kv_len=512, dtype="bfloat16")
-    bias = banded.falling_bias(torch.tensor([0.5, 0.25]), 512)
-    mask = banded._relative(bias, 128, 192, spec_of(case, CPU))
-    assert mask.is_contiguous()  # a column of queries first made a call 3.6 times slower
-    assert mask[1, 127].tolist() == bias[1, 320:512].tolist()
-    assert mask[1, 0, 64:].tolist() == [0.25 * d for d in range(0, 1)] + [-torch.inf] * 127
 
 
 def test_a_batch_is_as_wide_as_its_widest_problem() -> None:

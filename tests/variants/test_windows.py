@@ -184,6 +184,18 @@ def test_learned_slopes_may_be_anything(slope: float) -> None:
     assert (first_keys(q, k, slopes)[..., -1] == 0).all() == (slope <= 0)
 
 
+def test_a_bias_that_grows_beyond_float32_leaves_out_nothing() -> None:
+    q, k = drawn(3000)
+    assert (first_keys(q, k, torch.full((HEADS,), -0.1)) == 0).all()
+
+
+def test_weight_is_bounded_by_near_blocks_alone_at_no_risk() -> None:
+    q, k = drawn(6000)  # more blocks than are summed up
+    k[:, :, -4200:] *= 1e-3
+    k[:, :, :1500] = 3 * q[:, :, -1:]
+    assert_certified(q, k, alibi_slopes(8)[4:])
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_plain_data_is_mostly_left_out(dtype: torch.dtype) -> None:
     q, k = drawn(2048, dtype=dtype)
