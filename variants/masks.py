@@ -14,7 +14,7 @@ from variants.slopes_cache import built_once
 
 STRIP = 256  # rows of a window at most
 _KEPT_BYTES = 1 << 26
-_BURIED = 64.0  # what has a smaller bias than minus this may be left out, if it can't matter
+BURIED = 64.0  # keys this far down by their bias are left out where depth says that they can be
 
 
 class Masks(NamedTuple):
@@ -54,15 +54,22 @@ def masks_of(spec: Spec, tall: int) -> Callable[[Tensor, Tensor], Masks]:
 
     @built_once
     def cut(slopes: Tensor) -> Masks:
-        # Without it exp() of far keys is subnormal in float32, and products of those are slow.
         row = _falling(slopes, spec.kv_len)
-        near = row.masked_fill(row < -_BURIED, -torch.inf)
+        near = without_buried(row)
         return Masks(row, near, _staggered(_relative(near, tall, width)))
 
     def masks(slopes: Tensor, depth: Tensor) -> Masks:
-        return cut(slopes) if depth.amax() <= _BURIED else whole(slopes)
+        return cut(slopes) if depth.amax() <= BURIED else whole(slopes)
 
     return masks
+
+
+def without_buried(bias: Tensor) -> Tensor:
+    """Return the bias with -inf where it is below -BURIED.
+
+    Where it is not, exp() of far keys is subnormal in float32, and products of those are slow.
+    """
+    return bias.masked_fill(bias < -BURIED, -torch.inf)
 
 
 def _falling(slopes: Tensor, kv_len: int) -> Tensor:

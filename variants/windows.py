@@ -81,6 +81,23 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
     return windows
 
 
+def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return a function of q, k and slopes to the depth that `windows_of` would find: [heads].
+
+    It is all that a variant needs that leaves out nothing but by its bias.
+    """
+    product, share = spec.scale * _rounded_up(spec.dtype) ** 2, tolerance(spec.dtype)
+    unscored = built_once(partial(_depth_of_zeros, share=share))
+
+    @torch.no_grad()
+    def depth(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
+        query, key = (torch.linalg.vector_norm(one, dim=-1).amax(-1).float() for one in (q, k))
+        key = key.repeat_interleave(spec.heads // spec.kv_heads, dim=1)
+        return torch.addcmul(unscored(slopes), query, key, value=2 * product).amax(dim=0)
+
+    return depth
+
+
 def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
     """Return the share of all causal pairs of blocks that lie inside the windows.
 
@@ -101,8 +118,7 @@ class _Falls(NamedTuple):
     """What the bias alone makes of weights, as log2, seen from the first query of a block.
 
     `most` [heads, rows, columns] of a block of keys summed up, at most; `least` [heads, rows, near]
-    of the blocks just before the query's own, at least. `depth` [heads] is how far down the bias
-    itself matters if all scores are 0.
+    of the blocks just before the query's own, at least. `depth` [heads] is that of scores of 0.
     """
 
     most: Tensor
@@ -128,8 +144,12 @@ def _falls(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _Falls:
     nearest = torch.arange(_NEAR, 0, -1, device=slopes.device)
     least = (math.log(BLOCK) + (BLOCK - 1) / 2 * slope) - BLOCK * slope * nearest
     least = least.masked_fill(nearest > before[:, None] - front, -math.inf)
-    depth = -math.log(share) - (-(-slopes).expm1()).log()
-    return _Falls(_LOG2_E * most, _LOG2_E * least, depth)
+    return _Falls(_LOG2_E * most, _LOG2_E * least, _depth_of_zeros(slopes, share))
+
+
+def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
+    """Return the depth below which a row of zeros has no more than `share` of its weight."""
+    return -math.log(share) - (-(-slopes).expm1()).log()
 
 
 def _needless(

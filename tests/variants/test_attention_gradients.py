@@ -43,7 +43,7 @@ def test_learned_slopes_have_their_gradient(name: str) -> None:
     assert_close(found, wanted, torch.float32)
 
 
-@pytest.mark.parametrize("name", ["flex", "sdpa_key", "sdpa_window", "sdpa_folded"])
+@pytest.mark.parametrize("name", ["flex", "sdpa_key", "sdpa_window", "sdpa_folded", "sdpa_halves"])
 def test_learned_slopes_are_refused_where_they_would_get_no_gradient(name: str) -> None:
     with pytest.raises(Unsupported, match="eager, compile and sdpa_mask do"):
         slopes_gradient(name)

@@ -77,6 +77,8 @@ DECLINES = {
     ("flex", "backward"): (Unsupported, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
+    ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
+    ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),
     ("sdpa_window", "bidirectional"): (Unsupported, "certified for causal attention"),
     ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),

@@ -1,0 +1,126 @@
+"""Causal attention as squares on the diagonal and rectangles below, merged by their log-sum-exp.
+
+The second half of a sequence looks at itself and at all of the first; each half is halves again,
+down to squares. The weights of a part are exp(score - log-sum-exp) of the whole row, so the
+gradient of the whole is the sum of what torch's own backward gives for each part.
+"""
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from variants.masks import without_buried
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+
+
+class Biases(NamedTuple):
+    """The bias of squares, that of rectangles by level, and what moves a rectangle's rows.
+
+    A rectangle has a row of keys that is 0 at the last, so no digits are lost where weight is.
+    """
+
+    square: Tensor  # [heads, size, size]
+    rows: list[Tensor]  # [heads, 1, size]
+    shifts: list[Tensor]  # [size, heads]
+
+
+def biases_of(slopes: Tensor, sizes: list[int], *, is_cut: bool) -> Biases:
+    """Return the biases of squares of sizes[0] and of rectangles of all sizes but the last."""
+    position = torch.arange(sizes[-1], device=slopes.device)
+    first = position[: sizes[0]]
+    square = slopes[:, None, None] * (first - first[:, None])
+    rows = [slopes[:, None, None] * (position[:size] - (size - 1)) for size in sizes[:-1]]
+    if is_cut:
+        square, *rows = map(without_buried, (square, *rows))
+    return Biases(square, rows, [(position[:size, None] + 1) * slopes for size in sizes[:-1]])
+
+
+def halved(q: Tensor, k: Tensor, v: Tensor, biases: Biases, scale: float) -> Tensor:
+    """Return one sequence's attention, [length, heads, head_dim].
+
+    q is [heads, length, head_dim], k and v [kv_heads, length, head_dim], each contiguous in its
+    last dimension.
+    """
+    return cast(Tensor, _Halved.apply(q, k, v, biases, scale))  # type: ignore[no-untyped-call]
+
+
+class _Halved(torch.autograd.Function):
+    """Squares, then level by level what second halves see of the first."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, biases: Biases, scale: float) -> Tensor:
+        parts, mask = _parts([q, k, v], biases.square, is_square=True)
+        out, lse = _flash(*parts, 0.0, True, attn_mask=mask, scale=scale)
+        out, lse = (torch.flatten(one.transpose(1, 2), 0, 1) for one in (out, lse))
+        for row, shift in zip(biases.rows, biases.shifts, strict=True):
+            parts, mask = _parts([q, k, v], row, is_square=False)
+            far, far_lse = _flash(*parts, 0.0, False, attn_mask=mask, scale=scale)
+            far_lse = far_lse.transpose(1, 2) - shift
+            own, own_lse = (_seconds(one, len(shift)) for one in (out, lse))
+            share = torch.sigmoid(own_lse - far_lse)[..., None].to(out.dtype)
+            torch.lerp(far.transpose(1, 2), own, share, out=own)
+            torch.logaddexp(own_lse, far_lse, out=own_lse)
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.biases, ctx.scale = biases, scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the sums of all parts' gradients, taken in float32."""
+        *tensors, out, lse = ctx.saved_tensors
+        sums = [torch.zeros_like(one, dtype=torch.float32) for one in tensors]
+        biases: Biases = ctx.biases
+        size = biases.square.shape[2]
+        rows = [torch.unflatten(one, 0, (-1, size)) for one in (grad_out, out, lse)]
+        _add_gradients(sums, tensors, rows, biases.square, ctx.scale, is_square=True)
+        for row, shift in zip(biases.rows, biases.shifts, strict=True):
+            own_grad, own, own_lse = (_seconds(one, len(shift)) for one in (grad_out, out, lse))
+            rows = [own_grad, own, own_lse + shift]
+            _add_gradients(sums, tensors, rows, row, ctx.scale, is_square=False)
+        return (*(one.to(grad_out.dtype) for one in sums), None, None)
+
+
+def _add_gradients(
+    sums: list[Tensor],
+    tensors: list[Tensor],
+    rows: list[Tensor],
+    bias: Tensor,
+    scale: float,
+    *,
+    is_square: bool,
+) -> None:
+    """Add the gradients of a level to those of q, k and v.
+
+    `rows` are the gradient, output [parts, size, heads, head_dim] and log-sum-exp [parts, size,
+    heads] of its queries.
+    """
+    parts, mask = _parts(tensors, bias, is_square=is_square)
+    grad_out, out, lse = (one.transpose(1, 2) for one in rows)
+    found = _flash_backward(grad_out, *parts, out, lse, 0.0, is_square, attn_mask=mask, scale=scale)
+    for sum_of_part, one in zip(_parts(sums, bias, is_square=is_square)[0], found, strict=True):
+        sum_of_part.add_(one)
+
+
+def _parts(tensors: list[Tensor], bias: Tensor, *, is_square: bool) -> tuple[list[Tensor], Tensor]:
+    """Return a level's views of q, k and v [parts, heads, size, head_dim], and their mask."""
+    size = bias.shape[2]
+    if is_square:
+        parts = [_cut(one, size) for one in tensors]
+    else:
+        q, k, v = (_cut(one, 2 * size) for one in tensors)
+        parts = [q[:, :, size:], k[:, :, :size], v[:, :, :size]]
+    return parts, bias.expand(len(parts[0]), -1, size, -1)
+
+
+def _cut(one: Tensor, size: int) -> Tensor:
+    return torch.unflatten(one, 1, (-1, size)).transpose(0, 1)
+
+
+def _seconds(one: Tensor, size: int) -> Tensor:
+    """Return the second halves of [length, heads, ...] as [parts, size, heads, ...]."""
+    return torch.unflatten(one, 0, (-1, 2 * size))[:, size:]
