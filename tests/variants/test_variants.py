@@ -78,6 +78,7 @@ DECLINES = {
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
+    ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),
     ("sdpa_window", "bidirectional"): (Unsupported, "certified for causal attention"),
     ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
@@ -106,6 +107,7 @@ def traits_of(case: Case) -> set[str]:
         "bidirectional": not case.causal,
         "an odd head_dim": bool(case.head_dim % 2),
         "a chunk of queries": case.causal and 1 < case.q_len < case.kv_len,
+        "a query alone": case.causal and 1 == case.q_len < case.kv_len,
     }
     return {name for name, holds in traits.items() if holds}
 
