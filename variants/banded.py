@@ -7,17 +7,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.bands import Band
+from variants.blocked import attend_blocks
 from variants.masks import STRIP, Masks
 from variants.problem import Spec
 from variants.windows import BLOCK
 
-_FAR = 8  # blocks back from which on two blocks of half precision share a window
 _EXACT = 32.0  # float32 scores lose digits where the bias of a key row spans more
-
-
-def tallest(dtype: torch.dtype) -> int:
-    """Return how many queries share a window at most: in half precision more rows fill tiles."""
-    return BLOCK if dtype == torch.float32 else 2 * BLOCK
+_WIDE_HALF, _WIDE_FULL = 1024, 24  # blocks back (times head_dim) from which on blocks are faster
 
 
 def attend_band(
@@ -38,33 +34,48 @@ def attend_band(
     first = front + BLOCK * band.first_block if band.first_block else 0
     fit = front + BLOCK * min(band.last_block, max(band.first_block, band.back - before))
     if first == offset == 0:
+        if front + BLOCK * band.last_block - fit <= STRIP:
+            fit = front + BLOCK * band.last_block
         _whole_past(q, k, v, masks, out, fit, spec)
     else:
         _strips(q, k, v, masks, out, slice(first, fit), spec)
     last = front + BLOCK * band.last_block
-    tall = tallest(q.dtype) if band.back >= _FAR else BLOCK
+    is_wide, tall = _form(band.back, masks, spec)
     rest = fit + (last - fit) % tall
     for start, stop, height in ((fit, rest, rest - fit), (rest, last, tall)):
         if start < stop:
             rows = slice(start, stop)
             keys = slice(offset + start - BLOCK * band.back, offset + stop)
-            own = q[:, :, rows], k[:, :, keys], v[:, :, keys]
-            _windows(*own, masks, out[:, :, rows], height, spec)
+            own = q[:, :, rows], k[:, :, keys], v[:, :, keys], masks, out[:, :, rows], height
+            (attend_blocks if is_wide else _windows)(*own, spec.scale)
+
+
+def _form(back: int, masks: Masks, spec: Spec) -> tuple[bool, int]:
+    """Return whether windows go in blocks, and how many queries share one."""
+    if spec.dtype != torch.float32:
+        width = back * spec.head_dim // _WIDE_HALF
+        if width and not spec.needs_grad:
+            return True, STRIP * min(width, 3)
+        return False, STRIP if back >= 3 else 2 * BLOCK
+    height = STRIP * (3 if back >= 2 * _WIDE_FULL else 1)
+    if back < _WIDE_FULL or spec.needs_grad or masks.spans(height).amax() > _EXACT:
+        return False, BLOCK
+    return True, height
 
 
 def _whole_past(
     q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, fit: int, spec: Spec
 ) -> None:
     """Write the first `fit` rows, which see all keys before them: squares where those are exact."""
-    spans = masks.row[:, -STRIP + 1 - fit].tolist()
-    exact = [q.dtype != torch.float32 or span >= -_EXACT for span in spans]
+    spans = masks.spans(fit).tolist()
+    exact = [q.dtype != torch.float32 or span <= _EXACT for span in spans]
     for is_exact, run in groupby(range(len(spans)), key=exact.__getitem__):
         heads = [*run]
         own = slice(heads[0], heads[-1] + 1)
         if is_exact and fit:
             first = slice(0, fit)
             parts = q[:, own, first], k[:, own, first], v[:, own, first]
-            out[:, own, first] = _square(*parts, masks.row[own], spec)
+            out[:, own, first] = _square(*parts, masks.of(own), spec)
         else:
             parts = q[:, own], k[:, own], v[:, own]
             _strips(*parts, masks.of(own), out[:, own], slice(0, fit), spec)
@@ -85,11 +96,9 @@ def _strips(
         out[:, :, own] = _strip(q[:, :, own], k[:, :, :seen], v[:, :, :seen], mask, spec)
 
 
-def _square(q: Tensor, k: Tensor, v: Tensor, row: Tensor, spec: Spec) -> Tensor:
+def _square(q: Tensor, k: Tensor, v: Tensor, masks: Masks, spec: Spec) -> Tensor:
     """Return the first queries' attention by a row of biases, anchored at the middle key."""
-    row = row[:, spec.kv_len - q.shape[2] : spec.kv_len]
-    row = row - row[:, q.shape[2] // 2, None]
-    mask = row[None, :, None].expand(*q.shape[:3], -1)
+    mask = masks.centred(q.shape[2])[None, :, None].expand(*q.shape[:3], -1)
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=True, scale=spec.scale)
 
 
@@ -99,7 +108,7 @@ def _strip(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> Tensor:
 
 
 def _windows(
-    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, height: int, spec: Spec
+    q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, height: int, scale: float
 ) -> None:
     """Write the attention of every `height` queries to the same number of keys up to their end."""
     width = k.shape[2] - q.shape[2] + height
@@ -115,5 +124,5 @@ def _windows(
         by_call = mask[:, None]
     for one, own in enumerate(by_call):
         out[one] = scaled_dot_product_attention(
-            q[one], k[one], v[one], attn_mask=own[None], scale=spec.scale
+            q[one], k[one], v[one], attn_mask=own[None], scale=scale
         )

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-_CALL = 16  # a call more costs as much as this many pairs of blocks
+_CALL = 32  # a call more costs as much as this many pairs of blocks
 _PARTS = 8  # a call on few rows fills neither tiles nor threads
 
 

@@ -1,8 +1,7 @@
 """Causal attention as squares on the diagonal and rectangles below, merged by their log-sum-exp.
 
 The second half of a sequence looks at itself and at all of the first; each half is halves again,
-down to squares. The weights of a part are exp(score - log-sum-exp) of the whole row, so the
-gradient of the whole is the sum of what torch's own backward gives for each part.
+down to squares.
 """
 
 from typing import Any, NamedTuple, cast
@@ -11,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from variants.flash import attend, gradients, merge
 from variants.masks import without_buried
-
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
 class Biases(NamedTuple):
@@ -54,15 +51,14 @@ class _Halved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, biases: Biases, scale: float) -> Tensor:
         parts, mask = _parts([q, k, v], biases.square, is_square=True)
-        out, lse = _flash(*parts, 0.0, True, attn_mask=mask, scale=scale)
-        out, lse = (torch.flatten(one.transpose(1, 2), 0, 1) for one in (out, lse))
+        squares = attend(parts, mask, scale, is_causal=True)
+        out, lse = (torch.flatten(one, 0, 1) for one in squares)
         for row, shift in zip(biases.rows, biases.shifts, strict=True):
             parts, mask = _parts([q, k, v], row, is_square=False)
-            far, far_lse = _flash(*parts, 0.0, False, attn_mask=mask, scale=scale)
-            far_lse = far_lse.transpose(1, 2) - shift
+            far, far_lse = attend(parts, mask, scale, is_causal=False)
+            far_lse = far_lse - shift
             own, own_lse = (_seconds(one, len(shift)) for one in (out, lse))
-            share = torch.sigmoid(own_lse - far_lse)[..., None].to(out.dtype)
-            torch.lerp(far.transpose(1, 2), own, share, out=own)
+            merge(own, far, own_lse - far_lse, out=own)
             torch.logaddexp(own_lse, far_lse, out=own_lse)
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.biases, ctx.scale = biases, scale
@@ -96,12 +92,11 @@ def _add_gradients(
 ) -> None:
     """Add the gradients of a level to those of q, k and v.
 
-    `rows` are the gradient, output [parts, size, heads, head_dim] and log-sum-exp [parts, size,
-    heads] of its queries.
+    `rows` are the gradient, output and log-sum-exp of its queries, as flash.gradients takes them.
     """
     parts, mask = _parts(tensors, bias, is_square=is_square)
-    grad_out, out, lse = (one.transpose(1, 2) for one in rows)
-    found = _flash_backward(grad_out, *parts, out, lse, 0.0, is_square, attn_mask=mask, scale=scale)
+    grad_out, out, lse = rows
+    found = gradients(grad_out, parts, out, lse, mask, scale, is_causal=is_square)
     for sum_of_part, one in zip(_parts(sums, bias, is_square=is_square)[0], found, strict=True):
         sum_of_part.add_(one)
 

@@ -33,6 +33,30 @@ class Masks(NamedTuple):
         """Return the masks of some of the heads."""
         return Masks(self.row[heads], self.near[heads], self.window[heads])
 
+    @property
+    def slopes(self) -> Tensor:
+        """How much further down each key's bias is than the next one's: [heads]."""
+        end = self.row.shape[1] - STRIP
+        return self.row[:, end] - self.row[:, end - 1]
+
+    def spans(self, count: int) -> Tensor:
+        """Return how far apart the biases of as many keys side by side are: [heads]."""
+        return -self.row[:, self.row.shape[1] - STRIP + 1 - count]
+
+    def before(self, count: int) -> Tensor:
+        """Return the bias of keys that end at the query: [heads, count], 0 at the last."""
+        end = self.near.shape[1] - STRIP + 1
+        return self.near[:, end - count : end]
+
+    def centred(self, count: int) -> Tensor:
+        """Return the bias of as many keys side by side, moved so that it is 0 at the middle one.
+
+        [heads, count]; scores lose the fewest digits so.
+        """
+        end = self.row.shape[1] - STRIP + 1
+        bias = self.row[:, end - count : end]
+        return bias - bias[:, count // 2, None]
+
     def relative(self, rows: int, width: int) -> Tensor:
         """Return the bias of the last queries to the last keys: [heads, rows, width]."""
         if rows <= self.window.shape[1] and width <= self.window.shape[2]:
@@ -40,12 +64,12 @@ class Masks(NamedTuple):
         return _relative(self.near, rows, width)
 
 
-def masks_of(spec: Spec, tall: int) -> Callable[[Tensor, Tensor], Masks]:
+def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Masks]:
     """Return a function of slopes [heads] and of the depth below which no bias matters [heads].
 
-    Windows of up to `tall` rows are kept, as wide as 64 MiB allow.
+    Windows of up to `tall` rows and `wide` keys are kept, as far as 64 MiB allow.
     """
-    width = min(spec.kv_len, _KEPT_BYTES // (4 * spec.heads * tall))
+    width = min(wide, spec.kv_len, _KEPT_BYTES // (4 * spec.heads * tall))
 
     @built_once
     def whole(slopes: Tensor) -> Masks:

@@ -2,24 +2,28 @@
 
 A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
 back each block of queries must look; heads and blocks with like windows share a call of stock SDPA
-on overlapping views of k and v. What is left out weighs less in any row than rounding its output
-does. Stores masks of 64 MiB at most. Its time grows with the length, not with its square, once the
-gentlest head's window is shorter; large norms put that off.
+on overlapping views of k and v. Wide windows are two calls for many queries at once, to their own
+keys and to those before, merged by their log-sum-exp (variants.blocked), but in training. What is
+left out weighs less in any row than rounding its output does. Stores masks of 64 MiB at most. Its
+time grows with the length, not with its square, once the gentlest head's window is shorter; large
+norms put that off.
 Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 
 import torch
 from torch import Tensor
 
-from variants.banded import attend_band, tallest
+from variants.banded import attend_band
 from variants.bands import bands
-from variants.masks import masks_of
+from variants.masks import STRIP, masks_of
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa_key import FLASH_REFUSED
 from variants.windows import BLOCK, density, windows_of
 
 __all__ = ["density", "prepare"]
+
+_WIDE = 2048 + STRIP  # keys; wider windows go in blocks
 
 
 def prepare(spec: Spec) -> Attention:
@@ -30,9 +34,11 @@ def prepare(spec: Spec) -> Attention:
     windows = windows_of(spec)
     before = -(-spec.kv_len // BLOCK) - max(1, spec.q_len // BLOCK)
     threads = torch.get_num_threads() / spec.batch
-    masks_for = masks_of(spec, tallest(spec.dtype))
+    tall = BLOCK if spec.dtype == torch.float32 else STRIP
+    masks_for = masks_of(spec, tall, spec.kv_len if spec.needs_grad else _WIDE)
 
     def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        q, k, v = (one if one.stride(3) == 1 else one.contiguous() for one in (q, k, v))
         back, depth = windows(q, k, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
         masks, out = masks_for(slopes, depth), torch.empty_like(q)
@@ -54,7 +60,7 @@ def prepare(spec: Spec) -> Attention:
                 raise
             raise Unsupported(
                 "the first keys are seen through a key row, which only torch's flash kernel takes, "
-                "and it is off or refuses these tensors: make q, k and v contiguous"
+                "and it is off or refuses these tensors: leave SDPBackend.FLASH_ATTENTION on"
             ) from refusal
 
     return attention

@@ -66,17 +66,29 @@ def test_a_variant_that_declines_says_what_would_help() -> None:
         alibi_attention(q, k, v, variant="sdpa_key")
 
 
-@pytest.mark.parametrize("name", ["sdpa_key", "sdpa_window"])
-def test_a_key_row_is_declined_where_flash_refuses_the_tensors(name: str) -> None:
-    whole = tensors(q_len=200, kv_len=200)  # 64 or fewer need no key row in a window
-    q, k, v = (one[..., ::2] for one in whole)
+def test_a_key_row_is_declined_where_flash_refuses_the_tensors() -> None:
+    q, k, v = (one[..., ::2] for one in tensors(q_len=200, kv_len=200))
     with pytest.raises(Unsupported, match="make q, k and v contiguous"):
-        alibi_attention(q, k, v, variant=name)
+        alibi_attention(q, k, v, variant="sdpa_key")
+
+
+@pytest.mark.parametrize("name", ["sdpa_key", "sdpa_window"])
+def test_a_key_row_is_declined_where_flash_is_off(name: str) -> None:
+    whole = tensors(q_len=200, kv_len=200)  # 64 or fewer need no key row in a window
     with (
         sdpa_kernel(SDPBackend.MATH),
-        pytest.raises(Unsupported, match="it is off or refuses"),
+        pytest.raises(Unsupported, match="it is off"),
     ):
         alibi_attention(*whole, variant=name)
+
+
+@pytest.mark.parametrize("name", ["sdpa_halves", "sdpa_window"])
+def test_numbers_that_do_not_lie_side_by_side_are_copied_where_the_kernel_would_misread_them(
+    name: str,
+) -> None:
+    q, k, v = (one[..., ::2] for one in tensors(q_len=2200, kv_len=2200))
+    right = alibi_attention(q.contiguous(), k.contiguous(), v.contiguous(), variant="sdpa_mask")
+    torch.testing.assert_close(alibi_attention(q, k, v, variant=name), right, rtol=0.02, atol=0.02)
 
 
 ODD_DTYPES = [*TOLERANCE, torch.float64, torch.float8_e4m3fn, torch.complex64, torch.int32]

@@ -13,10 +13,10 @@ SLOPES = torch.tensor([0.5, 0.25])
 SHALLOW, DEEP = torch.tensor([40.0, 63.0]), torch.tensor([40.0, 65.0])
 
 
-def made(kv_len: int = 512, depth: Tensor = DEEP, tall: int = 128) -> Masks:
+def made(kv_len: int = 512, depth: Tensor = DEEP, tall: int = 128, wide: int = 1 << 20) -> Masks:
     """Return the masks of two heads."""
     case = Case(heads=2, kv_heads=2, head_dim=64, q_len=kv_len, kv_len=kv_len, dtype="bfloat16")
-    return masks_of(spec_of(case, torch.device("cpu")), tall)(SLOPES, depth)
+    return masks_of(spec_of(case, torch.device("cpu")), tall, wide)(SLOPES, depth)
 
 
 def formula(rows: int, width: int) -> Tensor:
@@ -51,6 +51,16 @@ def test_a_bias_that_can_not_matter_is_left_out_where_that_is_certain_for_all_he
     assert (made(depth=torch.tensor([40.0, torch.nan])).near > -torch.inf).sum() == 2 * 512
 
 
+def test_rows_of_keys_end_at_the_query_or_are_centred() -> None:
+    masks = made(300, SHALLOW)
+    distance = torch.arange(1 - 200, 1)
+    assert torch.equal(masks.slopes, SLOPES)
+    assert torch.equal(masks.before(100), SLOPES[:, None] * distance[-100:])
+    assert masks.before(200)[0, 0] == -torch.inf
+    assert torch.equal(masks.centred(200), SLOPES[:, None] * (distance - distance[100]))
+    assert masks.spans(200).tolist() == [99.5, 49.75]
+
+
 def test_windows_are_kept_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made(1 << 15).window.shape == (2, 128, 1 << 15)
     monkeypatch.setattr(masks_module, "_KEPT_BYTES", 1 << 20)
@@ -58,3 +68,4 @@ def test_windows_are_kept_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatc
     assert masks.window.shape == (2, 128, 1 << 10)
     assert masks.relative(128, 1 << 10).data_ptr() == masks.window.data_ptr()
     assert masks.relative(64, 2048).shape == (2, 64, 2048)
+    assert made(1 << 15, wide=256).window.shape == (2, 128, 256)

@@ -33,6 +33,9 @@ LONG = [
         layout="bnhd",
     ),
     Case(heads=8, kv_heads=8, head_dim=64, q_len=333, kv_len=1500, dtype="float32"),
+    Case(heads=8, kv_heads=2, head_dim=128, q_len=1700, kv_len=1700, dtype="bfloat16", batch=2),
+    Case(heads=8, kv_heads=8, head_dim=64, q_len=4000, kv_len=4000, dtype="float32"),
+    Case(heads=8, kv_heads=8, head_dim=128, q_len=1000, kv_len=3000, dtype="float16"),
     Case(heads=8, kv_heads=1, head_dim=64, q_len=1, kv_len=2000, dtype="bfloat16"),
     Case(heads=8, kv_heads=8, head_dim=64, q_len=17, kv_len=1501, dtype="float32", batch=2),
     Case(
