@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 _CALL = 32  # a call more costs as much as this many pairs of blocks
@@ -23,13 +23,15 @@ def bands(back: list[list[int]], before: int, threads: float) -> list[Band]:
     """Return the bands that cover `back` [heads][blocks], each as wide as its widest block.
 
     A band is cut in two, where that saves most, for as long as it saves more than a call costs,
-    but none has less than an eighth of all blocks.
+    between heads or at an eighth of all blocks.
     `before` blocks of keys stand before the first block of queries; `threads`, shared
     out over the batch, compute a call.
     """
     uneven = [_unevenness(heads, threads) for heads in range(len(back) + 1)]
-    least = max(1, len(back[0]) // _PARTS)
-    return list(_cut(back, 0, 0, before, uneven, least))
+    blocks, parts = len(back[0]), min(len(back[0]), _PARTS)
+    edges = [blocks * part // parts for part in range(parts + 1)]
+    widest = [[max(row[first:last]) for first, last in pairwise(edges)] for row in back]
+    return list(_cut(widest, 0, edges, before, uneven))
 
 
 def _unevenness(heads: int, threads: float) -> float:
@@ -42,38 +44,35 @@ def _unevenness(heads: int, threads: float) -> float:
 
 
 def _cut(
-    back: list[list[int]], head: int, block: int, before: int, uneven: list[float], least: int
+    back: list[list[int]], head: int, edges: list[int], before: int, uneven: list[float]
 ) -> Iterator[Band]:
-    """Yield the bands of a rectangle whose first head and block are `head` and `block`."""
-    heads, blocks = len(back), len(back[0])
+    """Yield the bands of heads from `head` on, whose blocks lie in parts between `edges`."""
+    heads, first, last = len(back), edges[0], edges[-1]
     cost = partial(_cost, uneven)
     by_head = [max(row) for row in back]
-    by_block = [max(column) for column in zip(*back, strict=True)]
-    widest = max(by_head)
-    seen = block + before
+    by_part = [max(column) for column in zip(*back, strict=True)]
+    widest, seen = max(by_head), first + before
     saved, axis, at = float(_CALL), "", 0
-    whole = cost(heads, seen, blocks, widest)
-    if whole - sum(map(sum, back)) - heads * blocks <= _CALL:  # no bands could save a call
-        yield Band(head, head + heads, block, block + blocks, widest)
-        return
+    whole = cost(heads, seen, last - first, widest)
     for cut, (left, right) in enumerate(_both_sides(by_head), start=1):
-        parts = cost(cut, seen, blocks, left) + cost(heads - cut, seen, blocks, right)
+        parts = cost(cut, seen, last - first, left)
+        parts += cost(heads - cut, seen, last - first, right)
         if whole - parts > saved:
             saved, axis, at = whole - parts, "heads", cut
-    for cut, (left, right) in enumerate(_both_sides(by_block), start=1):
-        if left == right or not least <= cut <= blocks - least:
-            continue
-        parts = cost(heads, seen, cut, left) + cost(heads, seen + cut, blocks - cut, right)
+    for cut, (left, right) in enumerate(_both_sides(by_part), start=1):
+        edge = edges[cut]
+        parts = cost(heads, seen, edge - first, left)
+        parts += cost(heads, edge + before, last - edge, right)
         if whole - parts > saved:
-            saved, axis, at = whole - parts, "blocks", cut
+            saved, axis, at = whole - parts, "parts", cut
     if axis == "heads":
-        yield from _cut(back[:at], head, block, before, uneven, least)
-        yield from _cut(back[at:], head + at, block, before, uneven, least)
-    elif axis == "blocks":
-        yield from _cut([row[:at] for row in back], head, block, before, uneven, least)
-        yield from _cut([row[at:] for row in back], head, block + at, before, uneven, least)
+        yield from _cut(back[:at], head, edges, before, uneven)
+        yield from _cut(back[at:], head + at, edges, before, uneven)
+    elif axis == "parts":
+        yield from _cut([row[:at] for row in back], head, edges[: at + 1], before, uneven)
+        yield from _cut([row[at:] for row in back], head, edges[at:], before, uneven)
     else:
-        yield Band(head, head + heads, block, block + blocks, widest)
+        yield Band(head, head + heads, first, last, widest)
 
 
 def _both_sides(widths: list[int]) -> Iterator[tuple[int, int]]:
