@@ -28,12 +28,12 @@ def is_uneven(spec: Spec, multiple: int) -> bool:
     )
 
 
-def aligned(prepare: Callable[[Spec], Attention], spec: Spec, multiple: int = TILE) -> Attention:
-    """Return the causal attention of as many queries as keys as that of the next multiple.
+def aligned(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
+    """Return the attention of as many queries as keys as that of the next multiple of TILE.
 
     Copies q, k and v to do so; the output is a view of more rows.
     """
-    length = -(-spec.kv_len // multiple) * multiple
+    length = -(-spec.kv_len // TILE) * TILE
     whole = prepare(replace(spec, q_len=length, kv_len=length))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:

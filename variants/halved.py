@@ -18,22 +18,31 @@ class Biases(NamedTuple):
     """The bias of squares, that of rectangles by level, and what moves a rectangle's rows.
 
     A rectangle has a row of keys that is 0 at the last, so no digits are lost where weight is.
+    `last` is that of queries at the end, which are in no square.
     """
 
     square: Tensor  # [heads, size, size]
     rows: list[Tensor]  # [heads, 1, size]
     shifts: list[Tensor]  # [size, heads]
+    last: Tensor  # [heads, rest, length + rest]
 
 
-def biases_of(slopes: Tensor, sizes: list[int], *, is_cut: bool) -> Biases:
-    """Return the biases of squares of sizes[0] and of rectangles of all sizes but the last."""
-    position = torch.arange(sizes[-1], device=slopes.device)
+def biases_of(slopes: Tensor, sizes: list[int], rest: int, *, is_cut: bool) -> Biases:
+    """Return the biases of squares of sizes[0] and of rectangles of all sizes but the last.
+
+    `rest` queries come after those of the last size.
+    """
+    length, slope = sizes[-1], slopes[:, None, None]
+    position = torch.arange(length + rest, device=slopes.device)
     first = position[: sizes[0]]
-    square = slopes[:, None, None] * (first - first[:, None])
-    rows = [slopes[:, None, None] * (position[:size] - (size - 1)) for size in sizes[:-1]]
+    square = slope * (first - first[:, None])
+    rows = [slope * (position[:size] - (size - 1)) for size in sizes[:-1]]
+    distance = position - position[length:, None]
+    last = (slope * distance).masked_fill(distance > 0, -torch.inf)
     if is_cut:
-        square, *rows = map(without_buried, (square, *rows))
-    return Biases(square, rows, [(position[:size, None] + 1) * slopes for size in sizes[:-1]])
+        square, last, *rows = map(without_buried, (square, last, *rows))
+    shifts = [(position[:size, None] + 1) * slopes for size in sizes[:-1]]
+    return Biases(square, rows, shifts, last)
 
 
 def halved(q: Tensor, k: Tensor, v: Tensor, biases: Biases, scale: float) -> Tensor:

@@ -74,13 +74,13 @@ def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Mas
     @built_once
     def whole(slopes: Tensor) -> Masks:
         row = _falling(slopes, spec.kv_len)
-        return Masks(row, row, _staggered(_relative(row, tall, width)))
+        return Masks(row, row, _relative(row, tall, width))
 
     @built_once
     def cut(slopes: Tensor) -> Masks:
         row = _falling(slopes, spec.kv_len)
         near = without_buried(row)
-        return Masks(row, near, _staggered(_relative(near, tall, width)))
+        return Masks(row, near, _relative(near, tall, width))
 
     def masks(slopes: Tensor, depth: Tensor) -> Masks:
         return cut(slopes) if depth.amax() <= BURIED else whole(slopes)
@@ -106,10 +106,3 @@ def _relative(row: Tensor, rows: int, width: int) -> Tensor:
     last = row.shape[1] - STRIP + 1
     shifted = row[:, last - width : last + rows - 1].unfold(1, width, 1)
     return shifted.contiguous().flip(1)  # flip keeps strides; rows must be contiguous
-
-
-def _staggered(window: Tensor) -> Tensor:
-    """Return the same with rows that are no power of two apart: those share sets of a cache."""
-    heads, rows, width = window.shape
-    apart = window.new_empty(heads, rows, width + 16)[:, :, :width]
-    return apart.copy_(window)

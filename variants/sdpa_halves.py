@@ -4,15 +4,17 @@ A level of squares or rectangles is one call of torch's flash kernel, and levels
 log-sum-exp (variants.halved). That saves what the kernel computes above the diagonal of a short
 sequence, whose keys it takes all at once. Far keys are left out where norms of q and k certify that
 they can't matter (variants.windows), because tiny weights are subnormal in float32, and slow.
-Stores squares [heads, 256, 256] and rows, float32. A length that can't be halved evenly is filled
-up, which copies q, k and v. Each level rounds a half-precision output once more.
+The last queries, which make no whole tiles, are a call of their own.
+Stores squares [heads, 256, 256] and rows, float32. Each level rounds a half-precision output once
+more.
 Source: merging by log-sum-exp as in Rabe and Staats, arXiv 2112.05682.
 """
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
-from variants.aligned import aligned
+from variants.aligned import TILE
 from variants.halved import biases_of, halved
 from variants.masks import BURIED
 from variants.problem import Attention, Spec, Unsupported
@@ -29,20 +31,33 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     _decline(spec)
     levels = (-(-spec.kv_len // _SQUARE) - 1).bit_length()
-    if spec.kv_len % (1 << levels):
-        return aligned(prepare, spec, 1 << levels)
-    sizes = [spec.kv_len >> level for level in range(levels, -1, -1)]
+    rest = spec.kv_len % (TILE << levels)
+    length = spec.kv_len - rest
+    sizes = [length >> level for level in range(levels, -1, -1)]
     depth = depth_of(spec)
-    whole = built_once(lambda slopes: biases_of(slopes, sizes, is_cut=False))
-    cut = built_once(lambda slopes: biases_of(slopes, sizes, is_cut=True))
+    whole = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=False))
+    cut = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         biases = (cut if depth(q, k, slopes).amax() <= BURIED else whole)(slopes)
         q, k, v = (one if one.stride(3) == 1 else one.contiguous() for one in (q, k, v))
-        outs = [halved(*one, biases, spec.scale) for one in zip(q, k, v, strict=True)]
-        return (torch.stack(outs) if spec.batch > 1 else outs[0][None]).transpose(1, 2)
+        if not length:
+            return _last(q, k, v, biases.last, spec)
+        first = (q[:, :, :length], k[:, :, :length], v[:, :, :length])
+        outs = [halved(*sequence, biases, spec.scale) for sequence in zip(*first, strict=True)]
+        out = (torch.stack(outs) if spec.batch > 1 else outs[0][None]).transpose(1, 2)
+        if not rest:
+            return out
+        return torch.cat([out, _last(q[:, :, length:], k, v, biases.last, spec)], dim=2)
 
     return attention
+
+
+def _last(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> Tensor:
+    """Return the attention of the last queries to all keys."""
+    return scaled_dot_product_attention(
+        q, k, v, attn_mask=mask[None], scale=spec.scale, enable_gqa=spec.heads != spec.kv_heads
+    )
 
 
 def _decline(spec: Spec) -> None:

@@ -24,10 +24,9 @@ from variants.slopes_cache import built_once
 BLOCK = 64
 _AT_ONCE = 1 << 22  # pairs of blocks, 16 MiB a tensor
 _NEAR = 64  # blocks before a query's own that its weight is bounded from below by
+# Weights are taken as powers of 2: for exp() torch wakes its threads, however short it is.
+_LOG2_E = math.log2(math.e)
 _LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # whose exp2() is no infinity, and no subnormal number
-_LOG2_E = math.log2(
-    math.e
-)  # weights are powers of 2, for torch wakes its threads for a short exp()
 
 
 class Windows(NamedTuple):

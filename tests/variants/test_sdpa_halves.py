@@ -82,22 +82,24 @@ def test_any_length_agrees(
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
-@pytest.mark.parametrize("planted", ["a shift", "a row", "a square"])
+@pytest.mark.parametrize("planted", ["a shift", "a row", "a square", "the last"])
 def test_the_oracle_sees_a_level_that_is_off_by_one_key(
     planted: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     biases_of = halved.biases_of
 
-    def wrong(slopes: torch.Tensor, sizes: list[int], *, is_cut: bool) -> Biases:
-        right = biases_of(slopes, sizes, is_cut=is_cut)
+    def wrong(slopes: torch.Tensor, sizes: list[int], rest: int, *, is_cut: bool) -> Biases:
+        right = biases_of(slopes, sizes, rest, is_cut=is_cut)
         return Biases(
             right.square.roll(1, 2) if planted == "a square" else right.square,
             [row.roll(1, 2) if planted == "a row" else row for row in right.rows],
             [shift + slopes * (planted == "a shift") for shift in right.shifts],
+            right.last.roll(1, 2) if planted == "the last" else right.last,
         )
 
     monkeypatch.setattr(sdpa_halves, "biases_of", wrong)
-    assert not agrees(structs.replace(LONG[0], mode=mode))
+    case = structs.replace(LONG[0], mode=mode, q_len=533, kv_len=533)
+    assert not agrees(case)
 
 
 def huge_norms(inputs: Inputs) -> None:

@@ -1,0 +1,86 @@
+"""What a row of a window costs in each form, against the window's width and how many rows share it.
+
+    python benchmarks/window_forms.py
+
+Times what sdpa_window takes windows with on the CPU: `windows` is one call of stock SDPA with a
+mask for each row, `blocks` two calls that are merged. Both take turns; a figure is the median, over
+two heads of 64. variants/banded.py takes the cheaper form by these figures.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from suite.case import Case, Dtype
+from suite.inputs import draw, spec_of
+from variants.banded import _windows
+from variants.blocked import attend_blocks
+from variants.masks import masks_of
+from variants.windows import BLOCK
+
+Form = Callable[[Tensor, Tensor, Tensor, object, Tensor, int, float], None]
+
+WIDTHS: dict[Dtype, tuple[int, ...]] = {
+    "bfloat16": (192, 640, 1408, 2688, 5376),
+    "float32": (192, 1024, 2048, 4096, 8192),
+}
+HEIGHTS = {_windows: (64, 128, 256), attend_blocks: (256, 512, 768)}
+ROWS, HEADS, HEAD_DIM = 6 * 768, 2, 64
+ROUNDS, TURN_S = 5, 0.05
+DEEP = torch.full((HEADS,), 1e9)  # nothing is left out
+
+
+def main() -> None:
+    """Print nanoseconds a row and head: a line a form, a column a width."""
+    for dtype, widths in WIDTHS.items():
+        columns = [costs_ns(dtype, width) for width in widths]
+        rows = [[name, *(round(column[name]) for column in columns)] for name in columns[0]]
+        print(
+            f"{dtype}, ns a row", tabulate(rows, ["width", *map(str, widths)]), sep="\n", flush=True
+        )
+
+
+def costs_ns(dtype: Dtype, width: int) -> dict[str, float]:
+    """Return the time of a row of one head in each form."""
+    before, device = width - BLOCK, torch.device("cpu")
+    case = Case(
+        heads=HEADS,
+        kv_heads=HEADS,
+        head_dim=HEAD_DIM,
+        q_len=before + ROWS,
+        kv_len=before + ROWS,
+        dtype=dtype,
+    )
+    inputs, spec = draw(case, 0, "before", device), spec_of(case, device)
+    masks = masks_of(spec, 256, width + 256)(torch.tensor([2.0**-7, 2.0**-8]), DEEP)
+    q, out = inputs.q[:, :, before:], torch.empty_like(inputs.q[:, :, before:])
+    forms = {
+        f"{form.__name__.strip('_').removeprefix('attend_')} of {height}": (form, height)
+        for form, heights in HEIGHTS.items()
+        for height in heights
+    }
+    turns: dict[str, list[float]] = {name: [] for name in forms}
+    with torch.no_grad():
+        for _ in range(ROUNDS):
+            for name, (form, height) in forms.items():
+                call = lambda: form(q, inputs.k, inputs.v, masks, out, height, spec.scale)  # noqa: B023, E731
+                turns[name].append(turn_s(call))
+    return {name: 1e9 * statistics.median(taken) / ROWS / HEADS for name, taken in turns.items()}
+
+
+def turn_s(call: Callable[[], None]) -> float:
+    """Return the mean time of a call over a turn."""
+    call()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < TURN_S:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls
+
+
+if __name__ == "__main__":
+    main()
