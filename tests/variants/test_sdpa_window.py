@@ -1,18 +1,23 @@
 """sdpa_window: right where bands, strips and squares meet, planned from each call's own data."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from suite.agreement import check
 from suite.case import DTYPES, Case, Dtype
 from suite.inputs import draw, spec_of
 from suite.prepared import Prepared, Subject
 from suite.timer import Bench
-from variants import masks
-from variants.problem import Unsupported
-from variants.sdpa_window import prepare
+from variants import banded, masks
+from variants.flash import attend
+from variants.problem import Spec, Unsupported
+from variants.sdpa_window import density, prepare
 
 CPU = torch.device("cpu")
 
@@ -140,6 +145,71 @@ def test_a_key_row_that_spans_much_costs_float32_no_digits() -> None:
     finally:
         torch.set_num_threads(threads)
     assert found.error < 0.7 * found.budget, found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_little_more_is_computed_than_lies_in_the_windows(
+    dtype: Dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(heads=8, kv_heads=8, head_dim=64, q_len=6000, kv_len=6000, dtype=dtype)
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    pairs = []
+
+    def counted(q: Tensor, k: Tensor, *, is_causal: bool) -> None:
+        triangle = k.shape[2] * (k.shape[2] + 1) // 2
+        pairs.append(q.shape[:2].numel() * (triangle if is_causal else q.shape[2] * k.shape[2]))
+
+    def sdpa(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, **how: Any) -> Tensor:
+        counted(q, k, is_causal=is_causal)
+        return scaled_dot_product_attention(q, k, v, is_causal=is_causal, **how)
+
+    def parts(
+        of: list[Tensor], mask: Tensor, scale: float, *, is_causal: bool
+    ) -> tuple[Tensor, Tensor]:
+        counted(of[0], of[1], is_causal=is_causal)
+        return attend(of, mask, scale, is_causal=is_causal)
+
+    monkeypatch.setattr("variants.banded.scaled_dot_product_attention", sdpa)
+    monkeypatch.setattr("variants.blocked.attend", parts)
+    prepare(spec)(inputs.q, inputs.k, inputs.v, inputs.slopes)
+    causal = case.heads * case.q_len * (case.q_len + 1) // 2
+    share = density(spec, inputs.q, inputs.k, inputs.slopes)
+    assert 0.9 * share < sum(pairs) / causal < 1.35 * share
+
+
+def masks_for(slope: float, spec: Spec) -> masks.Masks:
+    return masks.masks_of(spec, 64, 64)(torch.tensor([slope]), torch.tensor([1e9]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "needs_grad", "back", "slope", "form"),
+    [
+        ("bfloat16", False, 2, 0.5, (False, 128)),
+        ("bfloat16", False, 15, 0.5, (False, 256)),
+        ("bfloat16", False, 16, 0.5, (True, 256)),
+        ("bfloat16", False, 90, 0.5, (True, 768)),
+        ("bfloat16", True, 90, 0.5, (False, 256)),
+        ("float32", False, 23, 0.01, (False, 64)),
+        ("float32", False, 24, 0.01, (True, 256)),
+        ("float32", False, 48, 0.01, (True, 768)),
+        ("float32", True, 48, 0.01, (False, 64)),
+        ("float32", False, 24, 0.25, (False, 64)),
+    ],
+)
+def test_wide_windows_go_in_blocks_where_float32_keeps_its_digits(
+    *, dtype: Dtype, needs_grad: bool, back: int, slope: float, form: tuple[bool, int]
+) -> None:
+    case = Case(
+        heads=1,
+        kv_heads=1,
+        head_dim=64,
+        q_len=6000,
+        kv_len=6000,
+        dtype=dtype,
+        mode="backward" if needs_grad else "forward",
+    )
+    spec = spec_of(case, CPU)
+    assert banded._form(back, masks_for(slope, spec), spec) == form
 
 
 def test_other_data_is_planned_anew() -> None:

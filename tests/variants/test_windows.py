@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from variants.problem import Spec, alibi_slopes
-from variants.windows import BLOCK, density, tolerance, windows_of
+from variants.windows import BLOCK, _falls, density, depth_of, tolerance, windows_of
 
 HEADS = 4
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -182,6 +182,32 @@ def test_learned_slopes_may_be_anything(slope: float) -> None:
     slopes = torch.full((HEADS,), slope)
     assert most_left_out(q, k, slopes) <= tolerance(q.dtype)
     assert (first_keys(q, k, slopes)[..., -1] == 0).all() == (slope <= 0)
+
+
+def test_far_keys_that_attract_and_near_ones_that_repel_are_not_buried() -> None:
+    q, k = torch.ones(1, HEADS, 1024, 32), torch.full((1, HEADS, 1024, 32), 3.5)
+    k[:, :, -256:] *= -1  # scores of 20 and -20
+    assert_certified(q, k, alibi_slopes(HEADS))
+
+
+def test_depth_is_twice_the_largest_score_and_what_a_row_of_zeros_needs() -> None:
+    q, k = drawn(300)
+    slopes = alibi_slopes(HEADS)
+    largest = q.norm(dim=-1).amax(-1) * k.norm(dim=-1).amax(-1) / math.sqrt(32)
+    wanted = 2 * largest[0] - math.log(tolerance(q.dtype)) - (1 - (-slopes).exp()).log()
+    for depth in (
+        windows_of(spec_for(q, k))(q, k, slopes).depth,
+        depth_of(spec_for(q, k))(q, k, slopes),
+    ):
+        torch.testing.assert_close(depth, wanted, rtol=1e-4, atol=0)
+        assert (depth >= wanted).all()
+
+
+@pytest.mark.parametrize(("kv_len", "whole"), [(128, 1), (138, 1), (192, 2), (202, 2)])
+def test_only_whole_blocks_bound_a_weight_from_below(kv_len: int, whole: int) -> None:
+    columns = -(-kv_len // BLOCK)
+    falls = _falls(alibi_slopes(HEADS), torch.tensor([columns - 1]), kv_len, 1e-3)
+    assert (falls.least[:, 0] > -math.inf).sum(dim=-1).tolist() == [whole] * HEADS
 
 
 def test_a_bias_that_grows_beyond_float32_leaves_out_nothing() -> None:
