@@ -9,20 +9,19 @@ is that of the medians.
 
 import random
 import statistics
-import time
 
 import torch
-from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from suite.case import Case
 from suite.inputs import draw, spec_of
 from variants import no_bias
 from variants.aligned import aligned
-from variants.problem import Attention
 
 SHAPES = ((8, 64), (16, 64), (12, 128), (32, 128))  # heads, head_dim
 RANGES = ((160, 511), (513, 2047))
 LENGTHS, ROUNDS, TURN_S = 24, 5, 0.02
+THREADS = torch.get_num_threads()
 
 
 def main() -> None:
@@ -57,23 +56,16 @@ def filled_over_stock(heads: int, head_dim: int, length: int) -> float:
     inputs, spec = draw(case, 0, "before", device), spec_of(case, device)
     tensors = inputs.q, inputs.k, inputs.v, inputs.slopes
     variants = no_bias.prepare(spec), aligned(no_bias.prepare, spec)
+    timers = [
+        Timer("call(*tensors)", globals={"call": one, "tensors": tensors}, num_threads=THREADS)
+        for one in variants
+    ]
     turns: tuple[list[float], list[float]] = [], []
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            for attention, taken in zip(variants, turns, strict=True):
-                taken.append(turn_s(attention, tensors))
+    for _ in range(ROUNDS):
+        for timer, taken in zip(timers, turns, strict=True):
+            taken.append(timer.blocked_autorange(min_run_time=TURN_S).median)
     stock, filled = (statistics.median(taken) for taken in turns)
     return filled / stock
-
-
-def turn_s(attention: Attention, tensors: tuple[Tensor, Tensor, Tensor, Tensor]) -> float:
-    """Return the mean time of a call over a turn."""
-    attention(*tensors)
-    calls, start = 0, time.perf_counter()
-    while time.perf_counter() - start < TURN_S:
-        attention(*tensors)
-        calls += 1
-    return (time.perf_counter() - start) / calls
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ two heads of 64. variants/banded.py takes the cheaper form by these figures.
 """
 
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from tabulate import tabulate
-from torch import Tensor
+from torch.utils.benchmark import Timer
 
 from suite.case import Case, Dtype
 from suite.inputs import draw, spec_of
@@ -21,8 +19,6 @@ from variants.banded import _windows
 from variants.blocked import attend_blocks
 from variants.masks import masks_of
 from variants.windows import BLOCK
-
-Form = Callable[[Tensor, Tensor, Tensor, object, Tensor, int, float], None]
 
 WIDTHS: dict[Dtype, tuple[int, ...]] = {
     "bfloat16": (192, 640, 1408, 2688, 5376),
@@ -63,23 +59,26 @@ def costs_ns(dtype: Dtype, width: int) -> dict[str, float]:
         for form, heights in HEIGHTS.items()
         for height in heights
     }
+    timers = {
+        name: Timer(
+            "form(*tensors, masks, out, height, scale)",
+            globals={
+                "form": form,
+                "tensors": (q, inputs.k, inputs.v),
+                "masks": masks,
+                "out": out,
+                "height": height,
+                "scale": spec.scale,
+            },
+            num_threads=torch.get_num_threads(),
+        )
+        for name, (form, height) in forms.items()
+    }
     turns: dict[str, list[float]] = {name: [] for name in forms}
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            for name, (form, height) in forms.items():
-                call = lambda: form(q, inputs.k, inputs.v, masks, out, height, spec.scale)  # noqa: B023, E731
-                turns[name].append(turn_s(call))
+    for _ in range(ROUNDS):
+        for name, timer in timers.items():
+            turns[name].append(timer.blocked_autorange(min_run_time=TURN_S).median)
     return {name: 1e9 * statistics.median(taken) / ROWS / HEADS for name, taken in turns.items()}
-
-
-def turn_s(call: Callable[[], None]) -> float:
-    """Return the mean time of a call over a turn."""
-    call()
-    calls, start = 0, time.perf_counter()
-    while time.perf_counter() - start < TURN_S:
-        call()
-        calls += 1
-    return (time.perf_counter() - start) / calls
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ keys anew for each window, so a window of few rows pays more for that than for i
 the biases of many rows fit no cache. So blocks of many rows are two calls each, merged.
 """
 
-from torch import Tensor, unflatten
+from torch import Tensor
 
-from variants.flash import attend, merge
+from variants.flash import attend, cut, merge
 from variants.masks import Masks
 
 
@@ -26,17 +26,12 @@ def attend_blocks(
     # Own scores are moved by slope * (query - middle), far ones by slope * (query + 1).
     apart = masks.centred(height)[:, 0] - masks.slopes
     for one in range(len(q)):
-        queries, into = (_cut(rows[one], height) for rows in (q, out))
-        own_parts = [queries, *(_cut(keys[one, :, before:], height) for keys in (k, v))]
+        queries, into = (cut(rows[one], height) for rows in (q, out))
+        own_parts = [queries, *(cut(keys[one, :, before:], height) for keys in (k, v))]
         far_parts = [queries, *(_before(keys[one], before, height, parts) for keys in (k, v))]
         own, own_lse = attend(own_parts, own_mask, scale, is_causal=True)
         far, far_lse = attend(far_parts, far_mask, scale, is_causal=False)
         merge(own, far, own_lse - far_lse - apart, out=into.transpose(1, 2))
-
-
-def _cut(rows: Tensor, height: int) -> Tensor:
-    """Return [heads, rows, head_dim] as [parts, heads, height, head_dim]."""
-    return unflatten(rows, 1, (-1, height)).transpose(0, 1)
 
 
 def _before(keys: Tensor, before: int, height: int, parts: int) -> Tensor:

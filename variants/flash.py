@@ -12,6 +12,16 @@ _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
+def side_by_side(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors whose last dimension is contiguous, copied where it is not."""
+    return tuple(one if one.stride(-1) == 1 else one.contiguous() for one in tensors)
+
+
+def cut(rows: Tensor, size: int) -> Tensor:
+    """Return [heads, length, head_dim] as a view [parts, heads, size, head_dim]."""
+    return torch.unflatten(rows, 1, (-1, size)).transpose(0, 1)
+
+
 def attend(
     parts: Sequence[Tensor], mask: Tensor, scale: float, *, is_causal: bool
 ) -> tuple[Tensor, Tensor]:

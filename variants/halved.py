@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from variants.flash import attend, gradients, merge
+from variants.flash import attend, cut, gradients, merge
 from variants.masks import without_buried
 
 
@@ -114,15 +114,11 @@ def _parts(tensors: list[Tensor], bias: Tensor, *, is_square: bool) -> tuple[lis
     """Return a level's views of q, k and v [parts, heads, size, head_dim], and their mask."""
     size = bias.shape[2]
     if is_square:
-        parts = [_cut(one, size) for one in tensors]
+        parts = [cut(one, size) for one in tensors]
     else:
-        q, k, v = (_cut(one, 2 * size) for one in tensors)
+        q, k, v = (cut(one, 2 * size) for one in tensors)
         parts = [q[:, :, size:], k[:, :, :size], v[:, :, :size]]
     return parts, bias.expand(len(parts[0]), -1, size, -1)
-
-
-def _cut(one: Tensor, size: int) -> Tensor:
-    return torch.unflatten(one, 1, (-1, size)).transpose(0, 1)
 
 
 def _seconds(one: Tensor, size: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.aligned import TILE
+from variants.flash import side_by_side
 from variants.halved import biases_of, halved
 from variants.masks import BURIED
 from variants.problem import Attention, Spec, Unsupported
@@ -40,7 +41,7 @@ def prepare(spec: Spec) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         biases = (cut if depth(q, k, slopes).amax() <= BURIED else whole)(slopes)
-        q, k, v = (one if one.stride(3) == 1 else one.contiguous() for one in (q, k, v))
+        q, k, v = side_by_side(q, k, v)
         if not length:
             return _last(q, k, v, biases.last, spec)
         first = (q[:, :, :length], k[:, :, :length], v[:, :, :length])

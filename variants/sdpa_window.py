@@ -15,6 +15,7 @@ from torch import Tensor
 
 from variants.banded import attend_band
 from variants.bands import bands
+from variants.flash import side_by_side
 from variants.masks import STRIP, masks_of
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
@@ -38,7 +39,7 @@ def prepare(spec: Spec) -> Attention:
     masks_for = masks_of(spec, tall, spec.kv_len if spec.needs_grad else _WIDE)
 
     def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        q, k, v = (one if one.stride(3) == 1 else one.contiguous() for one in (q, k, v))
+        q, k, v = side_by_side(q, k, v)
         back, depth = windows(q, k, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
         masks, out = masks_for(slopes, depth), torch.empty_like(q)
