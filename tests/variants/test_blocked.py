@@ -6,7 +6,7 @@ from torch import Tensor
 
 from suite.case import Case
 from suite.inputs import spec_of
-from variants.blocked import attend_blocks
+from variants.blocked import attend_blocks, attend_halves
 from variants.flash import merge
 from variants.masks import Masks, masks_of
 
@@ -47,6 +47,19 @@ def test_every_block_sees_its_own_keys_and_those_before_them(batch: int, depth: 
     out = torch.full_like(q, torch.nan)
     attend_blocks(q, k, v, made(depth), out, HEIGHT, 32**-0.5)
     torch.testing.assert_close(out.double(), formula(q, k, v), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [512, 333, 2])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_halves_of_even_and_odd_lengths_are_causal_attention(batch: int, rows: int) -> None:
+    torch.manual_seed(1)
+    q, k, v = torch.randn(3, batch, 3, rows, 32)
+    out = torch.full_like(q, torch.nan)
+    attend_halves(q, k, v, made(DEEP), out, 32**-0.5)
+    distance = torch.arange(rows) - torch.arange(rows)[:, None]
+    scores = q.double() @ k.double().mT / 32**0.5 + SLOPES[:, None, None].double() * distance
+    expected = scores.masked_fill(distance > 0, -torch.inf).softmax(dim=-1) @ v.double()
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_that_are_off_by_one_key_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,7 @@ def test_little_more_is_computed_than_lies_in_the_windows(
         return attend(of, mask, scale, is_causal=is_causal)
 
     monkeypatch.setattr("variants.banded.scaled_dot_product_attention", sdpa)
+    monkeypatch.setattr("variants.whole_past.scaled_dot_product_attention", sdpa)
     monkeypatch.setattr("variants.blocked.attend", parts)
     prepare(spec)(inputs.q, inputs.k, inputs.v, inputs.slopes)
     causal = case.heads * case.q_len * (case.q_len + 1) // 2
@@ -192,6 +193,7 @@ def masks_for(slope: float, spec: Spec) -> masks.Masks:
         ("float32", False, 23, 0.01, (False, 64)),
         ("float32", False, 24, 0.01, (True, 256)),
         ("float32", False, 48, 0.01, (True, 768)),
+        ("float32", False, 48, 0.03, (True, 512)),
         ("float32", True, 48, 0.01, (False, 64)),
         ("float32", False, 24, 0.25, (False, 64)),
     ],
