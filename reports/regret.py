@@ -20,6 +20,8 @@ from variants.likeness import family_of
 from variants.pick import pick
 from variants.selection import Choice, Problem, Selection
 
+_APART = 1.1
+
 
 class Priced(NamedTuple):
     """What was advised for a problem and what that cost over the fastest, as a share.
@@ -105,7 +107,10 @@ def flips(files: Sequence[Results]) -> Flips:
 
 
 def between_lengths(selection: Selection) -> list[Case]:
-    """Return problems never measured: the geometric middle of each two lengths of a family."""
+    """Return problems never measured: the geometric middle of each two lengths of a family.
+
+    Between two that lie close together there is nothing to be learnt.
+    """
     by_family: dict[object, list[Problem]] = {}
     for choice in selection.choices:
         by_family.setdefault(family_of(choice.problem), []).append(choice.problem)
@@ -114,7 +119,7 @@ def between_lengths(selection: Selection) -> list[Case]:
         ordered = sorted(problems, key=lambda one: one.kv_len)
         for shorter, longer in pairwise(ordered):
             middle = round(math.sqrt(shorter.kv_len * longer.kv_len))
-            if middle in {shorter.kv_len, longer.kv_len}:
+            if longer.kv_len < _APART * shorter.kv_len or middle == shorter.kv_len:
                 continue
             q_len = middle if shorter.q_len == shorter.kv_len else shorter.q_len
             values = msgspec.structs.asdict(shorter) | {"kv_len": middle, "q_len": q_len}

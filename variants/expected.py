@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+from variants.ends import ends_of
 from variants.likeness import growth
 from variants.selection import Candidate, Choice
 
@@ -45,7 +46,7 @@ def estimated(family: Sequence[Choice], length: int, max_bytes: float | None) ->
 
     None where no variant was measured at both ends, or keeps `max_bytes`.
     """
-    ends = _ends(family, length)
+    ends = ends_of(family, length)
     lengths = tuple(end.problem.kv_len for end in ends)
     power = growth(ends[0].problem)
     # A variant that lacks one of the ends disagreed there, did not fit, or was not measured.
@@ -78,15 +79,6 @@ def scaled(expected: Expected, factor: float) -> Expected:
         None if low is None else low * factor,
         None if high is None else high * factor,
     )
-
-
-def _ends(family: Sequence[Choice], length: int) -> Sequence[Choice]:
-    """Return the choices at a length, around it, or the nearest two on its one side."""
-    shorter = [one for one in family if one.problem.kv_len <= length]
-    longer = [one for one in family if one.problem.kv_len > length]
-    if shorter and (shorter[-1].problem.kv_len == length or longer):
-        return shorter[-1:] if shorter[-1].problem.kv_len == length else (shorter[-1], longer[0])
-    return shorter[-2:] or longer[:2]
 
 
 def _names(end: Choice) -> list[str]:

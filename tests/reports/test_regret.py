@@ -54,8 +54,16 @@ def test_lengths_never_measured_lie_in_the_middle_of_each_two() -> None:
     cases = between_lengths(chosen(tuned(CROSSING)).selection)
     assert [(case.q_len, case.kv_len) for case in cases] == [(724, 724), (1448, 1448)]
     assert {case.dtype for case in cases} == {"bfloat16"}
-    neighbours = chosen(tuned({"eager": {512: 1.0, 513: 1.0}})).selection
-    assert between_lengths(neighbours) == []
+
+
+@pytest.mark.parametrize(
+    ("measured", "middles"), [((512, 540), []), ((512, 540, 720), [624]), ((1, 2), [])]
+)
+def test_between_lengths_that_lie_close_together_nothing_is_asked(
+    measured: tuple[int, ...], middles: list[int]
+) -> None:
+    close = chosen(tuned({"eager": dict.fromkeys(measured, 1.0)})).selection
+    assert [case.kv_len for case in between_lengths(close)] == middles
 
 
 def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
