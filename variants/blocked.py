@@ -1,4 +1,4 @@
-"""Attention of wide windows: squares on the diagonal, and the keys before them by a row of biases.
+"""Attention of wide windows and of triangles: squares, and keys before them by a row of biases.
 
 A window with a bias of its own for every row is slow where it is wide: torch's kernel packs its
 keys anew for each window, so a window of few rows pays more for that than for its products, and
@@ -32,8 +32,9 @@ def attend_blocks(
 def attend_halves(q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, scale: float) -> None:
     """Write causal attention as two squares in one call, and what the second sees of the first.
 
-    All are [batch, heads, rows, head_dim]. A row of biases spans half of what it spans in a square
-    of all rows, and threads share two squares of one head evenly. An odd row is in both halves.
+    Tensors are [batch, heads, rows, head_dim], of 2 rows at least. A row of biases spans half of
+    what it spans in a square of all rows, and two threads share two squares of one head evenly.
+    Where rows are odd, the middle one is in both halves.
     """
     rows = q.shape[2]
     height, before = rows - rows // 2, rows // 2

@@ -19,8 +19,14 @@ def ends_of(family: Sequence[Choice], length: int) -> Sequence[Choice]:
     if shorter and longer:
         return shorter[-1], longer[0]
     nearest, *further = longer or reversed(shorter)
-    another = [one for one in further if _ratio(nearest, one) >= _APART][:1]
+    another = [one for one in further if _ratio(nearest, one) >= _APART and _meet(nearest, one)][:1]
     return [nearest, *another] if longer else [*another, nearest]
+
+
+def _meet(one: Choice, other: Choice) -> bool:
+    """Whether any variant was measured at both, so that there is a line to follow."""
+    names = {candidate.variant for candidate in other.candidates}
+    return any(candidate.variant in names for candidate in one.candidates)
 
 
 def _ratio(one: Choice, other: Choice) -> float:

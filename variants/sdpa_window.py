@@ -3,11 +3,11 @@
 A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
 back each block of queries must look; heads and blocks with like windows share a call of stock SDPA
 on overlapping views of k and v. Except in training, wide windows are two calls for many queries at
-once, to their own keys and to those before, merged by their log-sum-exp (variants.blocked); so are
-triangles in float32 whose bias spans more than its digits bear (variants.whole_past). What is left
-out weighs less in any row than rounding its output does. Stores masks of 64 MiB at most. Its
-time grows with the length, not with its square, once the gentlest head's window is shorter; large
-norms put that off.
+once, to their own keys and to those before, merged by their log-sum-exp (variants.blocked), and so
+are triangles in float32 whose bias spans too much for one (variants.whole_past). What is left out
+weighs less in any row than rounding its output does. Stores masks of 64 MiB at most. Its time grows
+with the length, not with its square, once the gentlest head's window is shorter; large norms put
+that off.
 Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 

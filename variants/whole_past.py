@@ -1,7 +1,7 @@
-"""Attention of the first queries, which see every key before them, by the way that is exact.
+"""Attention of queries that see every key before them, each head by the way that keeps its digits.
 
-A square by a row of biases is fastest. In float32 its scores lose digits where the row spans much,
-so such heads go in halves or in strips.
+A square by a row of biases is fastest. In float32 its scores lose digits where the row spans much:
+such heads are halves merged, forward, and strips where even that spans too much.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from variants.problem import Spec
 from variants.windows import BLOCK
 
 EXACT = 20.0  # float32 scores lose digits where the bias of a key row spans more
-_EXACT_TRAINED = 32.0  # bears less for speed: halves have no gradient, and strips cost far more
+_EXACT_TRAINED = 32.0  # looser, for speed: halves have no gradient, and strips cost far more
+_SHARED = 1024  # rows from which on two calls more cost less than an idle thread
 
 _Way = Callable[[Tensor, Tensor, Tensor, Masks, Tensor, Spec], None]
 
@@ -29,11 +30,10 @@ def attend_whole_past(
 
     All are of the same heads: [batch, heads, rows, head_dim].
     """
-    ways = _ways(masks.spans(q.shape[2]).tolist(), spec)
-    for way, run in groupby(range(len(ways)), key=ways.__getitem__):
-        heads = [*run]
-        own = slice(heads[0], heads[-1] + 1)
-        way(q[:, own], k[:, own], v[:, own], masks.of(own), out[:, own], spec)
+    ways = _ways(masks.spans(q.shape[2]).tolist(), q.shape[2], spec)
+    for run in _runs(ways):
+        own = slice(run[0], run[-1] + 1)
+        ways[run[0]](q[:, own], k[:, own], v[:, own], masks.of(own), out[:, own], spec)
 
 
 def attend_strips(q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, spec: Spec) -> None:
@@ -52,17 +52,26 @@ def attend_strip(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> T
     return scaled_dot_product_attention(q, k, v, attn_mask=own, scale=spec.scale)
 
 
-def _ways(spans: list[float], spec: Spec) -> list[_Way]:
+def _ways(spans: list[float], rows: int, spec: Spec) -> list[_Way]:
     """Return how each head is computed, whose biases are as far apart as `spans` says."""
     if spec.dtype != torch.float32:
         return [_square] * len(spans)
     if spec.needs_grad:
         return [_square if span <= _EXACT_TRAINED else attend_strips for span in spans]
     ways = [_way(span) for span in spans]
-    squares = [head for head, way in enumerate(ways) if way is _square]
-    for head in squares[: len(squares) % torch.get_num_threads()]:
-        ways[head] = _halves  # which threads share evenly
+    if rows < _SHARED or spec.batch > 1:
+        return ways
+    for run in _runs(ways):
+        if ways[run[0]] is _square:
+            # A thread takes a run of rows, and a head's last rows are its longest.
+            for head in run[: len(run) % torch.get_num_threads()]:
+                ways[head] = _halves
     return ways
+
+
+def _runs(ways: list[_Way]) -> list[list[int]]:
+    """Return the heads side by side that are computed in one way."""
+    return [[*run] for _, run in groupby(range(len(ways)), key=ways.__getitem__)]
 
 
 def _way(span: float) -> _Way:

@@ -33,3 +33,10 @@ def test_no_line_is_followed_beyond_two_lengths_that_lie_close_together() -> Non
     assert ends_at(9000, 400, 500, 1000, 1001) == (500, 1001)
     assert ends_at(10, 1000, 1001) == (1000,)
     assert ends_at(10, 1000, 1001, 1999, 2001) == (1000, 1999)
+
+
+def test_another_length_where_none_of_the_same_ran_is_passed_over() -> None:
+    a, b = {"eager": 1.0}, {"flex": 1.0}
+    family = [a_choice(b, 300), a_choice(a, 500), a_choice(b, 1000), a_choice(b, 1001)]
+    assert [one.problem.kv_len for one in ends_of(family, 9000)] == [300, 1001]
+    assert [one.problem.kv_len for one in ends_of(family[1:], 9000)] == [1001]

@@ -90,8 +90,13 @@ def test_a_variant_that_lacks_one_end_is_no_candidate(length: int) -> None:
         [a_choice(both, 512), a_choice(both | {"sdpa_key": 0.1}, 1024)],
     ):
         assert names_of(estimate_of(family, length)) == ["eager", "flex"]
+
+
+def test_between_lengths_that_share_no_variant_nothing_is_expected() -> None:
     apart = [a_choice({"eager": 1.0}, 512), a_choice({"flex": 1.0}, 1024)]
-    assert estimated(apart, length, None) is None
+    assert estimated(apart, 700, None) is None
+    assert names_of(estimate_of(apart, 256)) == ["eager"]
+    assert names_of(estimate_of(apart, 2048)) == ["flex"]
 
 
 def test_an_exact_hit_comes_as_it_was_chosen() -> None:

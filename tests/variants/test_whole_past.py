@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from suite.agreement import check
 from suite.case import Case, Dtype, Mode
-from suite.inputs import spec_of
-from variants import whole_past
+from suite.inputs import draw, spec_of
+from variants import sdpa_window, whole_past
 from variants.masks import masks_of
 
 CPU = torch.device("cpu")
@@ -23,38 +24,52 @@ def _two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def named(spans: list[float], *, dtype: Dtype = "float32", mode: Mode = "forward") -> list[str]:
-    """Return by name how heads are computed whose biases span as much."""
-    case = Case(heads=1, kv_heads=1, head_dim=32, q_len=9, kv_len=9, dtype=dtype, mode=mode)
-    return [way.__name__ for way in whole_past._ways(spans, spec_of(case, CPU))]
+def named(
+    spans: list[float],
+    *,
+    rows: int = 1024,
+    batch: int = 1,
+    dtype: Dtype = "float32",
+    mode: Mode = "forward",
+) -> str:
+    """Return how heads are computed whose biases span as much: s for strips, h halves, a square."""
+    case = Case(
+        heads=1, kv_heads=1, head_dim=32, q_len=9, kv_len=9, dtype=dtype, mode=mode, batch=batch
+    )
+    ways = whole_past._ways(spans, rows, spec_of(case, CPU))
+    letters = {"attend_strips": "s", "_halves": "h", "_square": "a"}
+    return "".join(letters[way.__name__] for way in ways)
 
 
 def test_float32_goes_in_halves_and_then_in_strips_as_biases_span_more() -> None:
-    assert named([41.0, 39.0, 21.0, 20.0, 1.0]) == [
-        "attend_strips",
-        "_halves",
-        "_halves",
-        "_square",
-        "_square",
-    ]
+    assert named([41.0, 39.0, 21.0, 20.0, 1.0]) == "shhaa"
 
 
-def test_a_head_that_threads_cannot_share_evenly_goes_in_halves() -> None:
-    assert named([50.0, 9.0, 3.0, 1.0]) == ["attend_strips", "_halves", "_square", "_square"]
-    assert named([1.0]) == ["_halves"]
+def test_of_squares_side_by_side_what_threads_cannot_share_goes_in_halves() -> None:
+    assert named([50.0, 9.0, 3.0, 1.0]) == "shaa"
+    assert named([1.0, 50.0, 1.0]) == "hsh"
+    assert named([1.0]) == "h"
+    torch.set_num_threads(3)
+    assert named([9.0, 8.0, 7.0, 6.0, 5.0]) == "hhaaa"
+
+
+def test_nothing_is_shared_where_rows_are_few_or_a_batch_shares_better() -> None:
+    assert named([9.0, 3.0, 1.0], rows=1023) == "aaa"
+    assert named([9.0, 3.0, 1.0], batch=2) == "aaa"
 
 
 def test_half_precision_and_training_know_no_halves() -> None:
-    assert named([99.0, 21.0, 1.0], dtype="bfloat16") == ["_square"] * 3
-    assert named([33.0, 21.0, 1.0], mode="backward") == ["attend_strips", "_square", "_square"]
+    assert named([99.0, 21.0, 1.0], dtype="bfloat16") == "aaa"
+    assert named([33.0, 21.0, 1.0], mode="backward") == "saa"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_all_ways_are_causal_attention(dtype: Dtype) -> None:
+def test_every_way_is_causal_attention(dtype: Dtype) -> None:
     case = Case(heads=5, kv_heads=5, head_dim=32, q_len=ROWS, kv_len=ROWS, dtype=dtype, batch=BATCH)
     spec, slopes = spec_of(case, CPU), torch.tensor([0.1, 0.06, 0.03, 0.02, 0.01])
     torch.manual_seed(0)
     q, k, v = torch.randn(3, BATCH, 5, ROWS, 32).to(spec.dtype)
+    assert named((slopes * (ROWS - 1)).tolist(), rows=ROWS) == "shaaa"
     out = torch.full_like(q, torch.nan)
     masks = masks_of(spec, 64, 256)(slopes, torch.full((5,), 1e9))
     whole_past.attend_whole_past(q, k, v, masks, out, spec)
@@ -63,3 +78,18 @@ def test_all_ways_are_causal_attention(dtype: Dtype) -> None:
     expected = scores.masked_fill(distance > 0, -torch.inf).softmax(dim=-1) @ v.double()
     near = 2e-6 if dtype == "float32" else 0.02
     torch.testing.assert_close(out.double(), expected, rtol=near, atol=near)
+
+
+def test_a_square_of_one_row_is_one() -> None:
+    case = Case(heads=1, kv_heads=1, head_dim=32, q_len=385, kv_len=385, dtype="float32")
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    steep = torch.full_like(inputs.slopes, 64.0)  # it sees no block but its own
+    found = sdpa_window.prepare(spec)(inputs.q, inputs.k, inputs.v, steep)
+    assert torch.equal(found[:, :, 0], inputs.v[:, :, 0])
+
+
+def test_a_head_of_many_whose_bias_spans_23_keeps_its_digits() -> None:
+    case = Case(heads=32, kv_heads=32, head_dim=64, q_len=2048, kv_len=2048, dtype="float32")
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    found = check(sdpa_window.prepare(spec), spec, inputs, answers="alibi", seed=0)
+    assert found.error < 0.9 * found.budget, found
