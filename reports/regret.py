@@ -20,7 +20,7 @@ from variants.likeness import family_of
 from variants.pick import pick
 from variants.selection import Choice, Problem, Selection
 
-_APART = 1.1
+_APART = 1.1  # between lengths any closer a race would tell variants apart by noise
 
 
 class Priced(NamedTuple):
