@@ -45,6 +45,7 @@ CATALOG = (
     Variant("compile", "variants.compile"),
     Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
     Variant("compile_autotune", "variants.compile", options={"search": "autotune"}, device="none"),
+    Variant("compile_blocks", "variants.compile_blocks", device="cpu"),
     Variant("sdpa_halves", "variants.sdpa_halves", device="cpu"),
     Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
     Variant("flex_window", "variants.flex_window", device="cuda"),

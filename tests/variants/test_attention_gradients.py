@@ -11,10 +11,10 @@ from variants.problem import Unsupported, alibi_slopes
 # Importing inductor uses what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
-LEARNING = ["eager", "compile", "sdpa_mask"]
+LEARNING = ["eager", "compile", "compile_blocks", "sdpa_mask"]
 
 
-@pytest.mark.parametrize("name", [*UNCOMPILED, "compile"])
+@pytest.mark.parametrize("name", [*UNCOMPILED, "compile", "compile_blocks"])
 def test_gradients_reach_q_k_and_v(name: str) -> None:
     q, k, v = (one.requires_grad_() for one in tensors())
     dout = torch.randn_like(q)

@@ -77,6 +77,7 @@ DECLINES = {
     ("flex", "backward"): (Unsupported, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
+    ("compile_blocks", "a query alone"): (Unsupported, "makes no blocks"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),
@@ -89,7 +90,7 @@ DECLINES = {
 ROUNDED = {("sdpa_key", "float32"): 1e-5}
 """What gives up digits that the formula keeps, and the error that it may make in PLAIN instead."""
 
-SLOW_TO_COMPILE = {"compile", "compile_dynamic", "flex"}
+SLOW_TO_COMPILE = {"compile", "compile_blocks", "compile_dynamic", "flex"}
 WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]
 SLOW_TO_SEARCH = {"compile_autotune"}
 WORTH_SEARCHING = [PLAIN[1]]
