@@ -1,22 +1,20 @@
 """From results to a selection: the variant for each problem, by an objective and within limits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from reports.candidates import Rules, candidates_of, why_none
-from reports.cells import cells_of, groups, times_of
+from reports.cells import Passes, cells_of, groups, times_of
 from reports.contest import Contest, decided
 from reports.row import NOT_YET, Row
-from reports.versus import is_of_pairs
+from reports.together import refuse_mixed, with_its_driver
 from suite.asked import BadRequest
 from suite.case import Case
-from suite.fingerprint import differences
 from suite.record import Machine
 from suite.store import Results
-from variants.selection import RUNS_AT_MOST, Problem, Selection
-from variants.software import with_driver
+from variants.selection import RUNS_AT_MOST, Choice, Problem, Selection
 
 _ALIKE = (
     "hardware",
@@ -49,37 +47,59 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     empty = _selection(group.machine, files, rules)
     unlike = [name for name in _ALIKE if before and getattr(before, name) != getattr(empty, name)]
     incumbents = _incumbents(before, rules)
-    choices, left_out = [], []
-    looked_at: set[Problem] = set()
-    for case, cells in cells_of(files).items():
-        if case.seq_lens:
-            continue
-        rows, problem = [row for row in group.rows if row.case == case.id], problem_of(case)
-        incumbent = incumbents.get(problem)
-        if incumbent and not unlike and not _was_tried(incumbent, rows):
-            left_out.append(f"{case.id}: {incumbent}, chosen before, was not measured; it stays")
-            continue
-        looked_at.add(problem)
-        candidates = candidates_of(rows, rules)
-        if candidates:
-            times = {name: times_of(passes) for name, passes in cells.items()}
-            contest = Contest(candidates, times, rules.objective)
-            choices.append(decided(problem, contest, incumbent))
-        else:
-            left_out.append(f"{case.id}: {why_none(rows, rules)}")
-    if not choices:
-        raise BadRequest(f"choose: nothing to choose; {'; '.join(left_out[:3])}")
-    new = msgspec.structs.replace(empty, choices=tuple(choices))
-    others = [one for one in before.choices if one.problem not in looked_at] if before else []
+    made = _made(cells_of(files), group.rows, rules, incumbents, may_stay=not unlike)
+    if not made.choices:
+        raise BadRequest(f"choose: nothing to choose; {'; '.join(made.left_out[:3])}")
+    new = msgspec.structs.replace(empty, choices=tuple(made.choices))
+    others = [one for one in before.choices if one.problem not in made.tried] if before else []
     if before is None or not others:
-        return Chosen(new, left_out, None)
+        return Chosen(new, made.left_out, None)
     if unlike:
         what = ", ".join(name.replace("_", " ") for name in unlike)
         dropped = f"{len(others)} problems chosen before are dropped: other {what}"
-        return Chosen(new, left_out, dropped)
+        return Chosen(new, made.left_out, dropped)
     measured = _last({*before.measured, *new.measured})
-    kept = msgspec.structs.replace(new, choices=(*others, *choices), measured=measured)
-    return Chosen(kept, left_out, None)
+    kept = msgspec.structs.replace(new, choices=(*others, *made.choices), measured=measured)
+    return Chosen(kept, made.left_out, None)
+
+
+class _Made(NamedTuple):
+    """The choices made, a line for each problem without one, and the problems that were tried."""
+
+    choices: list[Choice]
+    left_out: list[str]
+    tried: set[Problem]
+
+
+def _made(
+    cells_by_case: Mapping[Case, Mapping[str, Passes]],
+    rows: Sequence[Row],
+    rules: Rules,
+    incumbents: Mapping[Problem, str],
+    *,
+    may_stay: bool,
+) -> _Made:
+    """Choose for every case; an incumbent that was not measured anew may stay."""
+    made = _Made([], [], set())
+    for case, cells in cells_by_case.items():
+        if case.seq_lens:
+            continue
+        own, problem = [row for row in rows if row.case == case.id], problem_of(case)
+        incumbent = incumbents.get(problem)
+        if incumbent and may_stay and not _was_tried(incumbent, own):
+            made.left_out.append(
+                f"{case.id}: {incumbent}, chosen before, was not measured; it stays"
+            )
+            continue
+        made.tried.add(problem)
+        candidates = candidates_of(own, rules)
+        if candidates:
+            times = {name: times_of(passes) for name, passes in cells.items()}
+            contest = Contest(candidates, times, rules.objective)
+            made.choices.append(decided(problem, contest, incumbent))
+        else:
+            made.left_out.append(f"{case.id}: {why_none(own, rules)}")
+    return made
 
 
 def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
@@ -91,26 +111,6 @@ def problem_of(case: Case) -> Problem:
     """Return a case as selections know it."""
     values = msgspec.structs.asdict(case)
     return Problem(**{name: values[name] for name in Problem.__struct_fields__})
-
-
-def refuse_mixed(files: Sequence[Results]) -> None:
-    """Raise BadRequest unless files are runs of one device, software, driver and policy."""
-    first = files[0]
-    for file in files:
-        if any(is_of_pairs(record) for record in file.records):
-            raise BadRequest(f"{file.path}: a file of pairs and no run's")
-        if differing := differences(_with_driver(file.machine), _with_driver(first.machine)):
-            raise BadRequest(
-                f"{file.path} beside {first.path}: {'; '.join(differing)}; "
-                "name files of one device, software and policy"
-            )
-
-
-def _with_driver(machine: Machine) -> Machine:
-    """Return a machine whose software has a GPU's driver too."""
-    driver = machine.circumstances.gpu.get("driver", "unknown")
-    software = with_driver(machine.software, None if driver == "unknown" else driver)
-    return msgspec.structs.replace(machine, software=software)
 
 
 def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
@@ -125,7 +125,7 @@ def _selection(machine: Machine, files: Sequence[Results], rules: Rules) -> Sele
     return Selection(
         schema=1,
         hardware=machine.hardware,
-        software=_with_driver(machine).software,
+        software=with_its_driver(machine).software,
         threads=policy.threads,
         policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
         objective=rules.objective,

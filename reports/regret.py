@@ -9,9 +9,11 @@ import msgspec
 
 from reports.candidates import Rules, candidates_of
 from reports.cells import cells_of, groups, times_of
-from reports.choose import choose, problem_of, refuse_mixed
+from reports.choose import choose, problem_of
 from reports.contest import Contest
 from reports.halves import of_passes, of_rounds
+from reports.row import Row
+from reports.together import refuse_mixed
 from suite.asked import BadRequest
 from suite.case import Case
 from suite.store import Results
@@ -75,13 +77,13 @@ def unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Priced]:
     refuse_mixed([*files, *fresh])
     selection = choose(files, Rules()).selection
     seen = {choice.problem for choice in selection.choices}
-    picking, pricing = of_rounds(fresh, 1), of_rounds(fresh, 0)
+    picking, pricing = (_contests(of_rounds(fresh, parity)) for parity in (1, 0))
     priced = []
     for case in cells_of(fresh):
         if case.seq_lens or problem_of(case) in seen:
             continue
         answer = pick(problem_of(case), _alone(selection))
-        by, on = _contest(case, picking), _contest(case, pricing)
+        by, on = picking[case], pricing[case]
         fastest = next((name for name in by.candidates if name in on.candidates), None)
         if fastest is None:
             continue
@@ -132,10 +134,19 @@ def _alone(selection: Selection) -> Known:
     return known(here, [selection])
 
 
-def _contest(case: Case, files: Sequence[Results]) -> Contest:
-    rows = [row for group in groups(files) for row in group.rows if row.case == case.id]
-    times = {name: times_of(passes) for name, passes in cells_of(files)[case].items()}
-    return Contest(candidates_of(rows, Rules()), times, "eager")
+def _contests(files: Sequence[Results]) -> dict[Case, Contest]:
+    rows: dict[str, list[Row]] = {}
+    for group in groups(files):
+        for row in group.rows:
+            rows.setdefault(row.case, []).append(row)
+    return {
+        case: Contest(
+            candidates_of(rows[case.id], Rules()),
+            {name: times_of(passes) for name, passes in cells.items()},
+            "eager",
+        )
+        for case, cells in cells_of(files).items()
+    }
 
 
 def _choices(files: Sequence[Results]) -> dict[Problem, Choice]:
