@@ -7,6 +7,8 @@ from threading import Lock
 import torch
 
 from variants import cuda_driver
+from variants.catalog import CATALOG
+from variants.expected import Expected
 from variants.hardware import this_cpu, this_gpu
 from variants.known import Here, Known, known
 from variants.pick import Answer, pick, static_order
@@ -15,6 +17,9 @@ from variants.question import problem_of
 from variants.selection import found
 from variants.software import beneath
 from variants.tune_command import tune_command
+
+_BUILDS = {variant.name for variant in CATALOG if variant.builds}
+_WORTH_A_WAIT = 2.0  # times as fast as what builds no graph
 
 _LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
@@ -39,11 +44,26 @@ def order(spec: Spec) -> tuple[str, ...]:
     if about is None:
         return fixed
     answer = pick(problem, about)
+    ranking = list(answer.ranking)
+    if answer.ground != "exact" and answer.objective != "memory" and not spec.needs_grad:
+        ranking = _without_a_wait(ranking)
+    names = tuple(dict.fromkeys([*(expected.variant for expected in ranking), *fixed]))
     if answer.ground in _SAID:
         is_unlike = answer.ground == "static" and bool(about.current or about.stale)
-        _say_once(spec.device, "unlike" if is_unlike else answer.ground, answer)
-    ranked = [expected.variant for expected in answer.ranking]
-    return tuple(dict.fromkeys([*ranked, *fixed]))
+        _say_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
+    return names
+
+
+def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
+    """Return a ranking with what builds no graph first, unless it is far slower.
+
+    Prompts of all lengths would wait seconds each for a graph that saves a fraction of a call.
+    """
+    ready = [expected for expected in ranking if expected.variant not in _BUILDS]
+    if ready and ready[0].score < _WORTH_A_WAIT * ranking[0].score:
+        ranking.remove(ready[0])
+        ranking.insert(0, ready[0])
+    return ranking
 
 
 @lru_cache(maxsize=64)
@@ -66,7 +86,7 @@ def about_device(device: torch.device, threads: int) -> Known | None:
 _said: set[tuple[torch.device, str]] = set()
 
 
-def _say_once(device: torch.device, what: str, answer: Answer) -> None:
+def _say_once(device: torch.device, what: str, name: str, answer: Answer) -> None:
     with _LOCK:
         if (device, what) in _said:
             return
@@ -74,7 +94,7 @@ def _say_once(device: torch.device, what: str, answer: Answer) -> None:
     _LOG.warning(
         "%s: auto takes %s (%s). To measure here: %s",
         _SAID[what],
-        answer.variant,
+        name,
         answer.provenance,
         tune_command(answer.problem, str(device)),
     )

@@ -16,7 +16,8 @@ class Variant(NamedTuple):
 
     `options` are keyword arguments of prepare. `device` says whose default set the line belongs
     to; named by hand on another device its prepare still runs, and declines or answers. A line in
-    no default set is measured wherever it is named.
+    no default set is measured wherever it is named. One that `builds` compiles a graph for each
+    new shape, which takes seconds.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Variant(NamedTuple):
     answers: Answers = "alibi"
     options: Mapping[str, str] = MappingProxyType({})
     device: Device = "any"
+    builds: bool = False
 
 
 BASELINE = Variant("no_bias", "variants.no_bias", answers="no_bias")
@@ -41,13 +43,19 @@ CATALOG = (
     Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
     Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
     Variant("sdpa_folded", "variants.sdpa_folded"),
-    Variant("flex", "variants.flex"),
-    Variant("compile", "variants.compile"),
+    Variant("flex", "variants.flex", builds=True),
+    Variant("compile", "variants.compile", builds=True),
     Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
-    Variant("compile_autotune", "variants.compile", options={"search": "autotune"}, device="none"),
-    Variant("compile_blocks", "variants.compile_blocks", device="cpu"),
+    Variant(
+        "compile_autotune",
+        "variants.compile",
+        options={"search": "autotune"},
+        device="none",
+        builds=True,
+    ),
     Variant("sdpa_halves", "variants.sdpa_halves", device="cpu"),
     Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
+    Variant("compile_blocks", "variants.compile_blocks", device="cpu", builds=True),
     Variant("flex_window", "variants.flex_window", device="cuda"),
     AUTO,
 )

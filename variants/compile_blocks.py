@@ -1,11 +1,11 @@
 """compile_blocks: blocks of queries against the keys that they may see, compiled as one graph.
 
 Of the pairs above the diagonal, which compile takes all, only those in a block's own square are
-computed. Bias, mask, exponential and sum are one pass over the scores of a block, few enough to
-stay in a cache. A weight below e^-80 of its row's largest is 0: as subnormal numbers such weights
-would cost a CPU more than all others. Stores one [height, kv_len] table of distances that all
-blocks share, and a graph for each shape. In training every block's weights are kept for the
-backward, half the square of the length in all. Source: the formula of eager.
+computed. Bias, mask, exponential and sum are one pass over the scores of a block, which stay in a
+cache while sequences are short. A weight below e^-80 of its row's largest is 0: as subnormal
+numbers such weights would cost a CPU more than all others. Stores one [height, kv_len] table of
+distances that all blocks share, and a graph for each shape. In training every block's weights are
+kept for the backward, half the square of the length in all. Source: the formula of eager.
 """
 
 import torch

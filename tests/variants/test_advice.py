@@ -21,7 +21,7 @@ from variants.attention import alibi_attention, variant_for
 from variants.hardware import this_cpu
 from variants.pick import static_order
 from variants.question import problem_of
-from variants.selection import path_of
+from variants.selection import Selection, path_of
 
 pytestmark = pytest.mark.usefixtures("folders")
 
@@ -30,7 +30,7 @@ COMMAND = (
     "To measure here: python run_bench.py choose --tune --device cpu --modes forward "
     "--dtypes float32 --lengths 256,512,1024 --batch 1 --heads 8 --kv-heads 8 --head-dim 64"
 )
-CHOICE = a_choice({"compile": 1.0, "eager": 2.0})
+CHOICE = a_choice({"compile": 1.0, "eager": 3.0})
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -53,6 +53,33 @@ def test_the_users_selection_is_preferred_to_the_committed_one(folders: Folders)
     put(folders.committed, of_this_machine(a_choice({"flex": 1.0})))
     put(folders.of_user, of_this_machine(CHOICE))
     assert order(SPEC)[0] == "compile"
+
+
+BETWEEN = replace(SPEC, q_len=300, kv_len=300)
+
+
+def measured(ms: dict[str, float], mode: str = "forward") -> Selection:
+    """Return a selection of two lengths around that of BETWEEN."""
+    return of_this_machine(*[a_choice(ms, length, mode=mode) for length in (256, 1024)])
+
+
+def test_a_length_that_was_not_measured_waits_for_no_graph(folders: Folders) -> None:
+    put(folders.of_user, measured({"flex": 1.0, "eager": 1.9}))
+    assert order(BETWEEN)[:2] == ("eager", "flex")
+    assert order(replace(SPEC, q_len=1024, kv_len=1024))[0] == "flex"
+
+
+@pytest.mark.parametrize("ms", [{"flex": 1.0, "eager": 2.1}, {"flex": 1.0, "compile": 1.1}])
+def test_it_waits_where_all_else_is_far_slower_or_builds_too(
+    folders: Folders, ms: dict[str, float]
+) -> None:
+    put(folders.of_user, measured(ms))
+    assert order(BETWEEN)[0] == "flex"
+
+
+def test_training_waits_once_for_all_its_steps(folders: Folders) -> None:
+    put(folders.of_user, measured({"flex": 1.0, "eager": 1.9}, mode="backward"))
+    assert order(replace(BETWEEN, needs_grad=True))[0] == "flex"
 
 
 def test_that_nothing_was_measured_is_said_once_with_the_command(

@@ -53,9 +53,9 @@ def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
         "sdpa_folded",
         "flex",
         "compile",
-        "compile_blocks",
         "sdpa_halves",
         "sdpa_window",
+        "compile_blocks",
         "auto",
     ]
 
