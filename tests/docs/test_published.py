@@ -61,8 +61,14 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
     tuned, fresh = (
         [read(folder / f"{name}.jsonl") for name in names]
         for names in (
-            ("forward-1", "forward-2", "uneven-forward", "backward", "uneven-backward"),
-            ("unseen-forward", "unseen-whole", "unseen-backward", "unseen-whole-backward"),
+            (
+                *("forward-1", "forward-2", "forward-blocks", "uneven-forward", "uneven-blocks"),
+                *("backward", "uneven-backward"),
+            ),
+            (
+                *("unseen-forward", "unseen-whole", "unseen-blocks"),
+                *("unseen-backward", "unseen-whole-backward"),
+            ),
         )
     )
     page = (ROOT / "docs" / "choosing.md").read_text()
