@@ -32,6 +32,7 @@ def prepare(spec: Spec) -> Attention:
     height = min(spec.q_len, max(fewest, -(-spec.q_len // PARTS)))
     distances = _distances(spec, height)
     groups = spec.heads // spec.kv_heads
+    overflows = spec.dtype == torch.float16  # what weights of up to 1 add up to may pass 65504
 
     def attention(q, k, v, slopes):  # type: ignore[no-untyped-def]
         q = q.unflatten(1, (spec.kv_heads, groups))
@@ -47,8 +48,11 @@ def prepare(spec: Spec) -> Attention:
             scores = torch.where(distance > _NEVER, scores + slope * distance, -torch.inf)
             shifted = scores - scores.detach().amax(-1, keepdim=True)
             weights = torch.where(shifted > _LEAST, shifted.exp(), 0.0)
+            total = weights.sum(-1, keepdim=True)
+            if overflows:
+                weights, total = weights / total, torch.ones_like(total)
             out = (weights.to(v.dtype).flatten(2, 3) @ v[:, :, :seen]).unflatten(2, (groups, -1))
-            outs.append((out / weights.sum(-1, keepdim=True)).to(v.dtype))
+            outs.append((out / total).to(v.dtype))
         return torch.cat(outs, dim=3).flatten(1, 2)
 
     return compiled(attention, spec.device)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from torch import Tensor
 
 from suite.agreement import check
@@ -93,6 +94,15 @@ def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
 
     slopes = alibi_slopes(3)
     assert torch.equal(outcome(slopes, poison)[:, :, :150], outcome(slopes)[:, :, :150])
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_sum_that_float16_does_not_hold_overflows_no_mean() -> None:
+    spec = spec_of(structs.replace(LONG, dtype="float16", q_len=600, kv_len=600), CPU)
+    q = torch.zeros(1, 3, 600, 16, dtype=torch.float16)
+    v = torch.full_like(q, 300.0)
+    out = module.prepare(spec)(q, q, v, torch.tensor([0.0, 0.5, 2.0**-8]))
+    torch.testing.assert_close(out, v, rtol=2e-3, atol=0)
 
 
 @pytest.mark.usefixtures("uncompiled")
