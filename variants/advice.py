@@ -45,7 +45,7 @@ def order(spec: Spec) -> tuple[str, ...]:
         return fixed
     answer = pick(problem, about)
     ranking = list(answer.ranking)
-    if answer.ground != "exact" and answer.objective != "memory" and not spec.needs_grad:
+    if answer.ground != "exact" and answer.objective != "memory":
         ranking = _without_a_wait(ranking)
     names = tuple(dict.fromkeys([*(expected.variant for expected in ranking), *fixed]))
     if answer.ground in _SAID:
@@ -55,15 +55,16 @@ def order(spec: Spec) -> tuple[str, ...]:
 
 
 def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
-    """Return a ranking with what builds no graph first, unless it is far slower.
+    """Return a ranking with what builds no graph first, but for what is far slower.
 
     Prompts of all lengths would wait seconds each for a graph that saves a fraction of a call.
     """
-    ready = [expected for expected in ranking if expected.variant not in _BUILDS]
-    if ready and ready[0].score < _WORTH_A_WAIT * ranking[0].score:
-        ranking.remove(ready[0])
-        ranking.insert(0, ready[0])
-    return ranking
+
+    def waits(expected: Expected) -> bool:
+        is_slow = expected.score >= _WORTH_A_WAIT * ranking[0].score
+        return expected.variant in _BUILDS or is_slow
+
+    return sorted(ranking, key=waits)
 
 
 @lru_cache(maxsize=64)

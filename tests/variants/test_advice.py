@@ -77,9 +77,16 @@ def test_it_waits_where_all_else_is_far_slower_or_builds_too(
     assert order(BETWEEN)[0] == "flex"
 
 
-def test_training_waits_once_for_all_its_steps(folders: Folders) -> None:
+def test_nor_does_training_which_may_meet_another_length_at_each_step(folders: Folders) -> None:
     put(folders.of_user, measured({"flex": 1.0, "eager": 1.9}, mode="backward"))
-    assert order(replace(BETWEEN, needs_grad=True))[0] == "flex"
+    assert order(replace(BETWEEN, needs_grad=True))[0] == "eager"
+
+
+def test_all_that_is_ready_comes_before_what_builds_and_what_is_slow_last(
+    folders: Folders,
+) -> None:
+    put(folders.of_user, measured({"flex": 1.0, "sdpa_mask": 1.2, "eager": 1.5, "sdpa_key": 9.0}))
+    assert order(BETWEEN)[:4] == ("sdpa_mask", "eager", "flex", "sdpa_key")
 
 
 def test_that_nothing_was_measured_is_said_once_with_the_command(
