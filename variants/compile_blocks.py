@@ -15,9 +15,8 @@ from variants.compiling import compiled
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
-PARTS = 8
-_FEWEST = {torch.float32: 64}  # rows of a block: every product has a cost of its own
-_FEWEST_HALF = 128
+_PARTS = 8
+_FEWEST, _FEWEST_HALF = 64, 128  # rows of a block: every product has a cost of its own
 _NEVER = -(2.0**30)  # a distance that no query has; -inf times a slope of 0 would be NaN
 _LEAST = -80.0  # float32 is subnormal from e^-87
 
@@ -28,8 +27,8 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     if spec.causal and spec.q_len == 1 < spec.kv_len:
         raise Unsupported("a query alone makes no blocks, and a graph a step; sdpa_key takes it")
-    fewest = _FEWEST.get(spec.dtype, _FEWEST_HALF)
-    height = min(spec.q_len, max(fewest, -(-spec.q_len // PARTS)))
+    fewest = _FEWEST if spec.dtype == torch.float32 else _FEWEST_HALF
+    height = min(spec.q_len, max(fewest, -(-spec.q_len // _PARTS)))
     distances = _distances(spec, height)
     groups = spec.heads // spec.kv_heads
     overflows = spec.dtype == torch.float16  # what weights of up to 1 add up to may pass 65504
@@ -50,9 +49,9 @@ def prepare(spec: Spec) -> Attention:
             weights = torch.where(shifted > _LEAST, shifted.exp(), 0.0)
             total = weights.sum(-1, keepdim=True)
             if overflows:
-                weights, total = weights / total, torch.ones_like(total)
+                weights = weights / total
             out = (weights.to(v.dtype).flatten(2, 3) @ v[:, :, :seen]).unflatten(2, (groups, -1))
-            outs.append((out / total).to(v.dtype))
+            outs.append(out if overflows else (out / total).to(v.dtype))
         return torch.cat(outs, dim=3).flatten(1, 2)
 
     return compiled(attention, spec.device)

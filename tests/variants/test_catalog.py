@@ -144,3 +144,13 @@ def test_the_catalog_imports_no_variant() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert ended.stdout == "['variants', 'variants.catalog']\n"
+
+
+def test_what_compiles_a_graph_for_each_shape_says_that_it_builds() -> None:
+    compiling = {
+        variant.name
+        for variant in CATALOG
+        if "compiled" in vars(importlib.import_module(variant.module))
+    }
+    builds = {variant.name for variant in CATALOG if variant.builds}
+    assert builds == compiling - {"compile_dynamic"}
