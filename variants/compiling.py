@@ -1,7 +1,5 @@
 """The one way torch.compile is used here: whole graph, no silent fall-back, shapes as asked for."""
 
-import os
-import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from variants.building import cpp_compiler
 from variants.problem import Attention, Unsupported
 
 
@@ -46,12 +45,7 @@ def _own_copy(function: Callable[..., Any]) -> FunctionType:
 
 
 def _require_cpu_compiler() -> None:
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise Unsupported(
-            f"torch.compile needs a C++ compiler and {compiler} is not on the PATH: "
-            "apt-get install g++"
-        )
+    cpp_compiler("torch.compile")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         raise Unsupported(
             "torch.compile needs Python's headers and Python.h is not installed: "

@@ -4,7 +4,6 @@ Files are JSON, one a hardware key, and read as data from a stranger: sizes, typ
 numbers out of range refuse the whole file in one line. Nothing here imports torch.
 """
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 
 from variants.catalog import ALIBI, AUTO
 from variants.hardware import Hardware
+from variants.user_cache import user_cache
 
 SCHEMA = 1
 LARGEST_BYTES = 8 << 20
@@ -146,10 +146,9 @@ def of_user() -> Path:
     Raises BadSelection where there is none.
     """
     try:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return user_cache() / "selections"
     except RuntimeError:
         raise BadSelection("no home directory to keep selections in: set XDG_CACHE_HOME") from None
-    return Path(cache) / "alibi-bench" / "selections"
 
 
 def path_of(folder: Path, hardware_key: str) -> Path:
