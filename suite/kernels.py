@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 MOST_NAMES = 8
 LONGEST_NAME = 120
 LEAD_CYCLES = 100_000_000
-_FUSED = ("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient")
+_FUSED = ("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient", "alibi_bench::")
 _PLAIN = frozenset({"aten::bmm", "aten::baddbmm", "aten::mm", "aten::_softmax"})
 _TELLING = re.compile(
     r"\w*(?:fmha_|cudnn_|flash_(?:fwd|bwd)|attn|attention|triton_|gemm|gemv|nvjet|softmax)\w*"
@@ -31,9 +31,9 @@ and a softmax. A namespace is no such word.
 def of(call: Callable[[], object], device: torch.device = CPU) -> list[str]:
     """Return the names of the attention kernels in one call, in order, each once.
 
-    On a CPU they are torch's fused attention operators, or else its products and softmax, and then
-    what inductor made (cpp_...). On CUDA they are the device's kernels. At most 8 names of at most
-    120 characters.
+    On a CPU they are fused attention operators, torch's and ours, or else products and softmax, and
+    then what inductor made (cpp_...). On CUDA they are the device's kernels. At most 8 names of at
+    most 120 characters.
     """
     if device.type == "cuda":
         return telling(_device_kernels(call, device))

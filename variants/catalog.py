@@ -56,6 +56,7 @@ CATALOG = (
     Variant("sdpa_halves", "variants.sdpa_halves", device="cpu"),
     Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
     Variant("compile_blocks", "variants.compile_blocks", device="cpu", builds=True),
+    Variant("native_window", "variants.native_window", device="cpu"),
     Variant("flex_window", "variants.flex_window", device="cuda", builds=True),
     AUTO,
 )

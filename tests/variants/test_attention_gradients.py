@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.variants.formula import NAMES, UNCOMPILED, assert_close, tensors, truth
+from tests.variants.test_variants import FORWARD_ONLY
 from variants.attention import alibi_attention
 from variants.problem import Unsupported, alibi_slopes
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning
 LEARNING = ["eager", "compile", "compile_blocks", "sdpa_mask"]
 
 
-@pytest.mark.parametrize("name", [*UNCOMPILED, "compile", "compile_blocks"])
+@pytest.mark.parametrize("name", sorted({*UNCOMPILED, *LEARNING} - FORWARD_ONLY))
 def test_gradients_reach_q_k_and_v(name: str) -> None:
     q, k, v = (one.requires_grad_() for one in tensors())
     dout = torch.randn_like(q)
@@ -43,7 +44,10 @@ def test_learned_slopes_have_their_gradient(name: str) -> None:
     assert_close(found, wanted, torch.float32)
 
 
-@pytest.mark.parametrize("name", ["flex", "sdpa_key", "sdpa_window", "sdpa_folded", "sdpa_halves"])
+@pytest.mark.parametrize(
+    "name",
+    ["flex", "sdpa_key", "sdpa_window", "sdpa_folded", "sdpa_halves", "native_window"],
+)
 def test_learned_slopes_are_refused_where_they_would_get_no_gradient(name: str) -> None:
     with pytest.raises(Unsupported, match="eager, compile and sdpa_mask do"):
         slopes_gradient(name)

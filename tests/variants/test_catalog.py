@@ -56,6 +56,7 @@ def test_what_is_measured_on_a_cpu_when_nobody_names_variants() -> None:
         "sdpa_halves",
         "sdpa_window",
         "compile_blocks",
+        "native_window",
         "auto",
     ]
 

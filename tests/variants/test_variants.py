@@ -78,6 +78,9 @@ DECLINES = {
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
     ("compile_blocks", "a query alone"): (Unsupported, "makes no blocks"),
+    ("native_window", "backward"): (Unsupported, "has no backward"),
+    ("native_window", "bidirectional"): (Unsupported, "certified for causal attention"),
+    ("native_window", "a query alone"): (Unsupported, "fills no block"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),
@@ -86,6 +89,8 @@ DECLINES = {
     ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),
 }
 """All that the variants of the catalog decline on a CPU, and in what words."""
+
+FORWARD_ONLY = {name for name, trait in DECLINES if trait == "backward"}
 
 ROUNDED = {("sdpa_key", "float32"): 1e-5}
 """What gives up digits that the formula keeps, and the error that it may make in PLAIN instead."""

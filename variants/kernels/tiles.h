@@ -1,0 +1,171 @@
+// Products of attention in bfloat16, by the tiles of Intel's AMX, from keys and values packed once.
+//
+// A tile is 16 rows of 16 words; a product of two adds up pairs of bfloat16. Scores are keys times
+// queries and outputs are values times weights, each with the queries in the columns, so that the
+// weights that the vectors make are a product's second operand as they stand.
+
+#pragma once
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "vectors.h"
+
+class TileProducts {
+ public:
+  using Element = uint16_t;
+  static constexpr bool FINE = false;
+
+  Floats scores[2 * KEYS * VECTORS];  // [keys, QUERIES], then the weights [pairs of keys, QUERIES]
+
+  explicit TileProducts(const Call& call)
+      : call(call), head_dim(call.head_dim), chunks(blocks_of(call.head_dim, CHUNK)) {
+    struct {
+      uint8_t palette = 1, start_row = 0, unused[14] = {};
+      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    } config;
+    _tile_loadconfig(&config);
+  }
+  ~TileProducts() { _tile_release(); }
+
+  // Whether Linux lets this process use tiles; it has to be asked.
+  static bool allowed() {
+    constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+  }
+
+  // Pack a block of keys as tiles [16 keys, 32 of head_dim] and its values as [16 of head_dim, 32 keys].
+  static void pack(const Call& call, int64_t batch, int64_t kv_head, int64_t block) {
+    const int64_t chunks = blocks_of(call.head_dim, CHUNK), row_bytes = call.head_dim * 2;
+    const auto* k = (const uint16_t*)call.k;
+    const auto* v = (const uint16_t*)call.v;
+    const auto row = [&](const uint16_t* tensor, const Strides& strides, int64_t key, int64_t chunk) {
+      if (key >= call.kv_len) return Words{};
+      return load((const char*)Call::at(tensor, strides, batch, kv_head, key), chunk * LANES, row_bytes);
+    };
+    Words* keys = packed(call, batch, kv_head, 0);
+    Words* values = packed(call, batch, kv_head, 1);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      for (int64_t key = block * KEYS; key < (block + 1) * KEYS; ++key)
+        keys[(key / TILE * chunks + chunk) * TILE + key % TILE] = row(k, call.k_strides, key, chunk);
+      for (int64_t key = block * KEYS; key < (block + 1) * KEYS; key += CHUNK) {
+        Words even[TILE], odd[TILE];  // of head_dim
+        for (int64_t pair = 0; pair < TILE; ++pair) {
+          const Words first = row(v, call.v_strides, key + 2 * pair, chunk);
+          const Words second = row(v, call.v_strides, key + 2 * pair + 1, chunk);
+          even[pair] = (first & 0xffffu) | (second << 16);
+          odd[pair] = (first >> 16) | (second & 0xffff0000u);
+        }
+        transpose(even);
+        transpose(odd);
+        Words* to = values + (key / CHUNK * chunks + chunk) * 2 * TILE;
+        for (int64_t d = 0; d < TILE; ++d) {
+          to[2 * d] = even[d];
+          to[2 * d + 1] = odd[d];
+        }
+      }
+    }
+  }
+
+  static float squared_norm(const uint16_t* row, int64_t head_dim) {
+    Floats squares = {};
+    for (int64_t word = 0; word * 2 < head_dim; word += LANES)
+      squares += squared(load((const char*)row, word, head_dim * 2));
+    return sum(squares);
+  }
+
+  void take(const uint16_t* q, int64_t rows, int64_t batch, int64_t kv_head, Floats* squares) {
+    keys = packed(call, batch, kv_head, 0);
+    values = packed(call, batch, kv_head, 1);
+    to_columns((const char*)q, call.q_strides.row * 2, rows, head_dim * 2, queries);
+    for (int column = 0; column < VECTORS; ++column) squares[column] = Floats{};
+    for (int64_t pair = 0; pair < chunks * TILE; ++pair)
+      for (int column = 0; column < VECTORS; ++column)
+        squares[column] += squared(queries[pair * VECTORS + column]);
+  }
+
+  void score(int64_t first, int64_t end) {
+    for (int64_t key = first; key < end; key += CHUNK)
+      for (int column = 0; column < VECTORS; column += 2) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        const Words* from = keys + key * chunks;
+        for (int64_t chunk = 0; chunk < chunks; ++chunk)
+          multiply(from + chunk * TILE, from + (chunks + chunk) * TILE, queries + chunk * TILE * VECTORS + column);
+        store(scores + (key - first) * VECTORS + column);
+      }
+  }
+
+  void keep(int64_t key, int column, Floats weights, Floats next) {
+    ((Words*)scores)[key / 2 * VECTORS + column] = paired(weights, next);
+  }
+
+  void add_values(int64_t first, int64_t end, Floats* out) const {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+      for (int column = 0; column < VECTORS; column += 2) {
+        Floats* to = out + chunk * CHUNK * VECTORS + column;
+        _tile_loadd(0, to, ROW);
+        _tile_loadd(1, to + 1, ROW);
+        _tile_loadd(2, to + TILE * VECTORS, ROW);
+        _tile_loadd(3, to + TILE * VECTORS + 1, ROW);
+        for (int64_t key = first; key < end; key += CHUNK) {
+          const Words* from = values + (key / CHUNK * chunks + chunk) * 2 * TILE;
+          multiply(from, from + TILE, (const Words*)scores + (key - first) / 2 * VECTORS + column);
+        }
+        store(to);
+      }
+  }
+
+  void write(const Floats* out, uint16_t* to, int64_t rows) const {
+    Words pairs[MOST_HEAD_DIM / 2 * VECTORS];
+    for (int64_t pair = 0; pair < chunks * TILE; ++pair)
+      for (int column = 0; column < VECTORS; ++column)
+        pairs[pair * VECTORS + column] =
+            paired(out[2 * pair * VECTORS + column], out[(2 * pair + 1) * VECTORS + column]);
+    to_rows(pairs, (char*)to, call.out_strides.row * 2, rows, head_dim * 2);
+  }
+
+ private:
+  static constexpr int TILE = 16;   // rows, and words of a row
+  static constexpr int CHUNK = 32;  // bfloat16 in a row
+  static constexpr int ROW = QUERIES * 4;  // bytes
+  static_assert(LANES == TILE);
+
+  static Floats squared(Words pairs) {
+    return first_halves(pairs) * first_halves(pairs) + second_halves(pairs) * second_halves(pairs);
+  }
+
+  static Words* packed(const Call& call, int64_t batch, int64_t kv_head, int64_t which) {
+    const int64_t size = blocks_of(call.kv_len, KEYS) * KEYS * blocks_of(call.head_dim, CHUNK);
+    return (Words*)call.packed + ((batch * call.kv_heads + kv_head) * 2 + which) * size;
+  }
+
+  // Add two tiles times two neighbours in [pairs, QUERIES] to the sums in tiles 0 to 3.
+  static void multiply(const Words* upper, const Words* lower, const Words* columns) {
+    _tile_loadd(4, upper, 64);
+    _tile_loadd(5, lower, 64);
+    _tile_loadd(6, columns, ROW);
+    _tile_loadd(7, columns + 1, ROW);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+
+  static void store(Floats* to) {
+    _tile_stored(0, to, ROW);
+    _tile_stored(1, to + 1, ROW);
+    _tile_stored(2, to + TILE * VECTORS, ROW);
+    _tile_stored(3, to + TILE * VECTORS + 1, ROW);
+  }
+
+  const Call& call;
+  const int64_t head_dim, chunks;
+  const Words *keys = nullptr, *values = nullptr;
+  Words queries[MOST_HEAD_DIM / 2 * VECTORS];  // [pairs of head_dim, QUERIES]
+};
