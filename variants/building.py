@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,8 +18,8 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "
 
 def cpp_compiler(wanted_by: str) -> str:
     """Return the C++ compiler's command, $CXX or else g++. Raises Unsupported where it is not."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
+    compiler = os.environ.get("CXX") or "g++"
+    if shutil.which(shlex.split(compiler)[0]) is None:
         raise Unsupported(
             f"{wanted_by} needs a C++ compiler and {compiler} is not on the PATH: "
             "apt-get install g++"
@@ -32,14 +33,14 @@ def built(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     What was compiled before from the same text by the same compiler, for the same processor, is
     taken from the cache. Raises Unsupported where it can't be compiled or kept.
     """
-    compiler = cpp_compiler(source.name)
+    command = [*shlex.split(cpp_compiler(source.name)), *flags]
     try:
-        library = user_cache() / "kernels" / f"{_digest(compiler, source, flags)}.so"
+        library = user_cache() / "kernels" / f"{_digest(command, source)}.so"
         if not library.exists():
             library.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
                 unfinished = Path(folder, library.name)
-                _run([compiler, *flags, str(source), "-o", str(unfinished)])
+                _run([*command, str(source), "-o", str(unfinished)])
                 unfinished.replace(library)
         return ctypes.CDLL(str(library))
     except (OSError, RuntimeError) as error:
@@ -48,16 +49,23 @@ def built(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
         ) from error
 
 
-def _digest(compiler: str, source: Path, flags: Sequence[str]) -> str:
+def _digest(command: list[str], source: Path) -> str:
     """Digest all that a library comes from; the compiler says what this processor is to it."""
-    target = _run([compiler, *flags, "-E", "-v", "-x", "c++", os.devnull])
+    target = _run([*command, "-E", "-v", "-x", "c++", os.devnull])
     text = [target.encode(), *(file.read_bytes() for file in sorted(source.parent.glob("*.[ch]*")))]
     return hashlib.sha256(b"\0".join([source.name.encode(), *text])).hexdigest()[:32]
 
 
 def _run(command: list[str]) -> str:
     """Return what a compiler said. Raises Unsupported where it refused."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=os.environ | {"LC_ALL": "C"},
+        check=False,
+    )
     if done.returncode:
         said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
         raise Unsupported(f"{command[0]} refuses: {said.strip()[:300]}")

@@ -5,23 +5,31 @@
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from variants.building import built
+from variants.building import FLAGS, built
+from variants.problem import Unsupported
 from variants.windows import tolerance
 
-SOURCE = Path(__file__).parent / "kernels" / "native_window.cpp"
-MOST_HEAD_DIM = 256
 BLOCK = 64  # queries, and keys
-_TILE = 32  # of head_dim
-_SCHEMA = "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale) -> Tensor"
-_ROUNDED = 0.01  # what sums of exponents, up to 2^17, may be off by
+MOST_HEAD_DIM = 256
+MOST_KEYS = 1 << 24  # positions are float32
+_CHUNK = 32  # keys, and dims, that are padded to
+_SOURCE = Path(__file__).parent / "kernels" / "native_window.cpp"
+_SCHEMA = (
+    "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, bool causal) -> Tensor"
+)
+_ROUNDED = 0.01  # log2; what sums of exponents up to 2^15 may be off by
+_lock = Lock()
+
+Operator = Callable[[Tensor, Tensor, Tensor, Tensor, float, bool], Tensor]
 
 
 class _Strides(ctypes.Structure):
@@ -35,55 +43,75 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "slopes", "out", "norms", "packed")),
         *((f"{name}_strides", _Strides) for name in ("q", "k", "v", "out")),
         *((name, ctypes.c_int64) for name in ("batch", "heads", "kv_heads", "q_len", "kv_len")),
-        *((name, ctypes.c_int64) for name in ("head_dim", "threads", "looked_at")),
+        *((name, ctypes.c_int64) for name in ("head_dim", "threads", "causal", "looked_at")),
         *((name, ctypes.c_float) for name in ("scale", "least")),
     ]
 
 
-@cache
+def loaded(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
+    """Return the kernels, built with `flags`. Raises Unsupported where they can't be."""
+    kernels = built(_SOURCE, flags)
+    kernels.has_bfloat16.restype = ctypes.c_bool
+    kernels.layout.restype = ctypes.c_int64
+    layout = [kernels.layout(which) for which in range(5)]
+    if layout != [ctypes.sizeof(_Call), BLOCK, BLOCK, _CHUNK, MOST_HEAD_DIM]:
+        raise RuntimeError(f"{_SOURCE.name} and native.py differ in their layout: {layout}")
+    return kernels
+
+
 def library() -> ctypes.CDLL:
     """Return the kernels, built at the first call. Raises Unsupported where they can't be."""
-    found = built(SOURCE)
-    found.has_bfloat16.restype = ctypes.c_bool
-    return found
+    outcome = _outcome()
+    if isinstance(outcome, Unsupported):
+        raise outcome
+    return outcome
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float) -> tuple[Tensor, int]:
+@cache
+def _outcome() -> ctypes.CDLL | Unsupported:
+    """Return a failure too, so that no later call waits for the same one."""
+    try:
+        return loaded()
+    except Unsupported as reason:
+        return reason
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
+) -> tuple[Tensor, int]:
     """Return the output, [batch, heads, q_len, head_dim], and how many pairs were looked at.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
-    [heads] float32. What needs no more than float32 is computed in float32, and bfloat16 with AMX
-    tiles where there are any. Raises Unsupported where the kernels can't be built.
+    [heads] float32. bfloat16 is computed in AMX tiles where there are any, and all else in float32.
+    Raises Unsupported where the kernels can't be built, ValueError for what they can't take.
     """
+    _refuse(q, k, slopes, causal)
     kernels, dtype = library(), q.dtype
-    share = tolerance(dtype)
+    share = tolerance(dtype) / (1 if causal else 2)  # what either side may leave out
     in_tiles = dtype == torch.bfloat16 and kernels.has_bfloat16()
     q, k, v = (_rows(part if in_tiles else part.float()) for part in (q, k, v))
+    slopes, out = slopes.contiguous(), _out_like(q)
     batch, heads, q_len, head_dim = q.shape
     kv_heads, kv_len = k.shape[1:3]
     blocks = -(-kv_len // BLOCK)
-    out = torch.empty_like(q)
-    norms = torch.empty(batch * kv_heads * blocks)
-    tiles = 2 * norms.numel() * BLOCK * -(-head_dim // _TILE) * _TILE if in_tiles else 0
-    packed = torch.empty(tiles, dtype=q.dtype)
+    norms = q.new_empty(2, batch * kv_heads * blocks, dtype=torch.float32)
+    tiles = norms.numel() * BLOCK * -(-head_dim // _CHUNK) * _CHUNK if in_tiles else 0
+    packed = q.new_empty(tiles)
     call = _Call(
-        *(part.data_ptr() for part in (q, k, v, slopes.contiguous(), out, norms, packed)),
+        *(part.data_ptr() for part in (q, k, v, slopes, out, norms, packed)),
         *(_Strides(*part.stride()[:3]) for part in (q, k, v, out)),
-        *(batch, heads, kv_heads, q_len, kv_len, head_dim, torch.get_num_threads(), 0),
+        *(batch, heads, kv_heads, q_len, kv_len, head_dim, torch.get_num_threads(), causal, 0),
         *(scale * math.log2(math.e), math.log2(share) - _ROUNDED),
     )
     (kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32)(ctypes.byref(call))
     return out.to(dtype), call.looked_at
 
 
-@cache
-def operator() -> Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]:
-    """Return `attend` as torch's own: (q, k, v, slopes, scale) -> out."""
-    _registered()
-    return cast(
-        Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor],
-        torch.ops.alibi_bench.native_window.default,
-    )
+def operator() -> Operator:
+    """Return `attend` as torch's own, without the count."""
+    with _lock:
+        _registered()
+    return cast(Operator, torch.ops.alibi_bench.native_window.default)
 
 
 @cache
@@ -95,11 +123,31 @@ def _registered() -> torch.library.Library:
         "native_window", lambda *call: attend(*call)[0], "CPU"
     )
     torch.library.register_fake(
-        "alibi_bench::native_window", lambda q, *_: torch.empty_like(q), lib=fragment
+        "alibi_bench::native_window", lambda q, *_: _out_like(q), lib=fragment
     )
     return fragment
+
+
+def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
+    """Raise ValueError for what would be read or written out of bounds, or answered wrongly."""
+    if q.shape[3] > MOST_HEAD_DIM:
+        raise ValueError(f"head_dim {q.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
+    if k.shape[2] > MOST_KEYS:
+        raise ValueError(f"kv_len {k.shape[2]}: the kernel counts to {MOST_KEYS}")
+    if causal and q.shape[2] > k.shape[2]:
+        raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
+    if slopes.dtype != torch.float32:
+        raise ValueError(f"slopes {slopes.dtype}: the kernel reads float32")
 
 
 def _rows(tensor: Tensor) -> Tensor:
     """Return the tensor with each head's rows whole in memory."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _out_like(q: Tensor) -> Tensor:
+    """Return room for the output: [batch, length, heads, head_dim] in memory where q is that."""
+    batch, heads, length, head_dim = q.shape
+    if q.transpose(1, 2).is_contiguous():
+        return q.new_empty(batch, length, heads, head_dim).transpose(1, 2)
+    return q.new_empty(q.shape)

@@ -1,11 +1,11 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
-A steep head's bias buries far keys. Each block of 64 queries begins at its own keys and goes back
-until the largest norm of the keys that are left bounds their weight, against what the block has
-seen, by what rounding its output costs; large norms put that off. The bias is made from distances
-as scores are, and costs two operations each: no mask, and in float32 no digits. Stores nothing
-but, in bfloat16 with AMX, a copy of k and v as tiles. Built in a second by the machine's C++
-compiler, once; other half precision is computed in float32.
+A steep head's bias buries far keys. Each block of 64 queries begins at its own keys and goes back,
+and on where attention is bidirectional, until the largest norm of the keys that are left bounds
+their weight, against what the block has seen, by what rounding its output costs; large norms put
+that off. The bias is made from distances as scores are: no mask, and in float32 no digits lost.
+Stores nothing but, in bfloat16 with AMX, a copy of k and v as tiles. Built in a second by the
+machine's C++ compiler, once; other half precision is computed in float32.
 Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
 kernel of our own.
 """
@@ -13,7 +13,7 @@ kernel of our own.
 from torch import Tensor
 
 from variants.building import cpp_compiler
-from variants.native import BLOCK, MOST_HEAD_DIM, attend, operator
+from variants.native import BLOCK, MOST_HEAD_DIM, MOST_KEYS, attend, operator
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
@@ -27,17 +27,18 @@ def prepare(spec: Spec) -> Attention:
     kernel = operator()
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return kernel(q, k, v, slopes, spec.scale)
+        return kernel(q, k, v, slopes, spec.scale, spec.causal)
 
     return attention
 
 
 def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
-    """Return the share of all causal pairs that are looked at; a block sees its own keys whole."""
+    """Return the share of all pairs that are looked at; a causal block sees its own keys whole."""
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
-    causal = spec.batch * spec.heads * sum((end - row) * (past + end) for row, end in blocks)
-    return attend(q, k, k, slopes, spec.scale)[1] / causal
+    pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
+    looked_at = attend(q, k, k, slopes, spec.scale, spec.causal)[1]
+    return looked_at / (spec.batch * spec.heads * pairs)
 
 
 def _decline(spec: Spec) -> None:
@@ -47,9 +48,9 @@ def _decline(spec: Spec) -> None:
         raise Unsupported("the kernel has no backward; compile_blocks and sdpa_key have")
     if spec.device.type != "cpu":
         raise Unsupported("the kernel is for CPUs; flex_window leaves out the same on CUDA")
-    if not spec.causal:
-        raise Unsupported("windows are certified for causal attention; sdpa_mask takes both sides")
-    if spec.q_len == 1 < spec.kv_len:
+    if spec.causal and spec.q_len == 1 < spec.kv_len:
         raise Unsupported("a query alone fills no block; sdpa_key and sdpa_window take it")
     if spec.head_dim > MOST_HEAD_DIM:
         raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
+    if spec.kv_len > MOST_KEYS:
+        raise Unsupported(f"kv_len {spec.kv_len}: the kernel counts to {MOST_KEYS}")

@@ -37,14 +37,14 @@ def drawn(
     return q.to(dtype), (torch.randn(1, HEADS, kv_len, 32) * size).to(dtype)
 
 
-def logs_of_weights(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
+def logs_of_weights(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> Tensor:
     """Return the logarithm of every weight, by the formula: [batch, heads, q_len, kv_len]."""
     q_len, kv_len = q.shape[2], k.shape[2]
     distance = torch.arange(kv_len) - torch.arange(kv_len - q_len, kv_len)[:, None]
     k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
     scores = q.double() @ k.double().mT / math.sqrt(q.shape[3])
-    scores += slopes.double()[:, None, None] * distance
-    return scores.masked_fill(distance > 0, -math.inf).log_softmax(dim=-1)
+    scores -= slopes.double()[:, None, None] * distance.abs()
+    return scores.masked_fill((distance > 0) & causal, -math.inf).log_softmax(dim=-1)
 
 
 def huge_norms(q: Tensor, k: Tensor) -> None:

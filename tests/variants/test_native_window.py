@@ -3,6 +3,8 @@
 import math
 import platform
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from suite.inputs import draw, spec_of
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from tests.variants.formula import truth
 from variants import native
-from variants.building import FLAGS, built
+from variants.building import FLAGS
 from variants.native_window import density, prepare
 from variants.problem import Unsupported, alibi_slopes
 from variants.windows import tolerance
@@ -39,6 +41,11 @@ CASES = [
     Case(heads=8, kv_heads=8, head_dim=64, q_len=700, kv_len=700, dtype="float32", logit_scale=16),
     Case(heads=8, kv_heads=8, head_dim=64, q_len=700, kv_len=700, dtype="bfloat16", logit_scale=16),
     Case(heads=8, kv_heads=8, head_dim=64, q_len=4000, kv_len=4000, dtype="float32"),
+    Case(heads=8, kv_heads=2, head_dim=64, q_len=999, kv_len=999, dtype="float32", causal=False),
+    Case(heads=8, kv_heads=2, head_dim=64, q_len=999, kv_len=999, dtype="bfloat16", causal=False),
+    Case(heads=8, kv_heads=8, head_dim=32, q_len=700, kv_len=130, dtype="float32", causal=False),
+    Case(heads=8, kv_heads=8, head_dim=32, q_len=130, kv_len=700, dtype="bfloat16", causal=False),
+    Case(heads=8, kv_heads=8, head_dim=32, q_len=1, kv_len=700, dtype="bfloat16", causal=False),
 ]
 
 the_same_everywhere = settings(
@@ -55,8 +62,8 @@ def agrees(case: Case) -> bool:
     return check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
 
 
-def answer(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-    return prepare(spec_for(q, k))(q, k, v, slopes)
+def answer(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *, causal: bool = True) -> Tensor:
+    return prepare(replace(spec_for(q, k), causal=causal))(q, k, v, slopes)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -64,6 +71,7 @@ def test_it_agrees_where_heads_have_windows_of_their_own(case: Case) -> None:
     assert agrees(case)
 
 
+WIDTH_OF = {"x86-64-v3": "AVX", "x86-64-v4": "AVX512"}
 NARROWER = {"x86_64": ["x86-64", "x86-64-v3", "x86-64-v4"], "aarch64": ["armv8-a"]}
 
 
@@ -71,9 +79,9 @@ NARROWER = {"x86_64": ["x86-64", "x86-64-v3", "x86-64-v4"], "aarch64": ["armv8-a
 def test_it_agrees_on_narrower_vectors_and_without_tiles(
     processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if processor == "x86-64-v4" and "AVX512" not in torch.backends.cpu.get_cpu_capability():
-        pytest.skip("this processor has no AVX-512")
-    narrower = built(native.SOURCE, [*FLAGS, f"-march={processor}"])
+    if WIDTH_OF.get(processor, "") not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("this processor is narrower")
+    narrower = native.loaded([*FLAGS, f"-march={processor}"])
     assert not narrower.has_bfloat16()
     monkeypatch.setattr(native, "library", lambda: narrower)
     assert all(agrees(case) for case in CASES)
@@ -85,6 +93,7 @@ def test_it_agrees_on_narrower_vectors_and_without_tiles(
     fewer=st.sampled_from([0, 0, 1, 63, 64, 300]),
     dtype=st.sampled_from(NAMES),
     batch=st.sampled_from([1, 3]),
+    causal=st.booleans(),
     kv_heads=st.sampled_from([1, 2, 4]),
     head_dim=st.sampled_from([8, 16, 33, 64]),
     logit_scale=st.sampled_from([0.5, 1.0, 4.0]),
@@ -97,6 +106,8 @@ def test_any_length_agrees(
     kv_heads: int,
     head_dim: int,
     logit_scale: float,
+    *,
+    causal: bool,
 ) -> None:
     q_len = max(2, kv_len - fewer)
     case = Case(
@@ -107,6 +118,7 @@ def test_any_length_agrees(
         kv_len=max(q_len, kv_len),
         dtype=dtype,
         batch=batch,
+        causal=causal,
         logit_scale=logit_scale,
     )
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
@@ -114,35 +126,48 @@ def test_any_length_agrees(
     assert found.error <= max(2 * found.budget, 1e-6 * logit_scale**2), found
 
 
-def first_keys(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
-    """Return the first key that each query looked at: [batch, heads, q_len].
+def looked_at(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> Tensor:
+    """Say which keys each query looked at: [batch, heads, q_len, kv_len].
 
     The values of each block of keys are infinite in a column of their own.
     """
     v = torch.zeros_like(k)
     for block in range(-(-k.shape[2] // native.BLOCK)):
         v[:, :, block * native.BLOCK : (block + 1) * native.BLOCK, block] = math.inf
-    return (answer(q, k, v, slopes) != 0).int().argmax(dim=-1) * native.BLOCK
+    blocks = answer(q, k, v, slopes, causal=causal) != 0
+    return blocks.repeat_interleave(native.BLOCK, dim=-1)[..., : k.shape[2]]
 
 
-def most_left_out(q: Tensor, k: Tensor, slopes: Tensor) -> float:
+def most_left_out(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> float:
     """Return the largest share of any row's weight that was not looked at."""
-    outside = torch.arange(k.shape[2]) < first_keys(q, k, slopes)[..., None]
-    weights = logs_of_weights(q, k, slopes).exp()
-    return (weights * outside).sum(dim=-1).max().item()
+    weights = logs_of_weights(q, k, slopes, causal=causal).exp()
+    return (weights * ~looked_at(q, k, slopes, causal=causal)).sum(dim=-1).max().item()
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_widens_the_window(
+    attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype, *, causal: bool
+) -> None:
+    q, k = drawn(1000, dtype=dtype)
+    slopes = alibi_slopes(HEADS)
+    plain = looked_at(q, k, slopes, causal=causal)
+    attack(q, k)
+    assert most_left_out(q, k, slopes, causal=causal) <= tolerance(dtype)
+    assert (looked_at(q, k, slopes, causal=causal) & ~plain).any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_an_attack_widens_the_window(
+def test_nor_does_one_that_comes_from_behind_when_attention_is_bidirectional(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype
 ) -> None:
-    q, k = drawn(1500, dtype=dtype)
-    slopes = alibi_slopes(HEADS)
-    plain = first_keys(q, k, slopes)
+    q, k = drawn(1000, dtype=dtype)
     attack(q, k)
-    assert most_left_out(q, k, slopes) <= tolerance(dtype)
-    assert (first_keys(q, k, slopes) < plain).any()
+    backwards = [one.flip(2) for one in (q, k)]
+    lost = most_left_out(backwards[0], backwards[1], alibi_slopes(HEADS), causal=False)
+    assert lost <= tolerance(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -170,9 +195,12 @@ def test_nor_where_squares_of_keys_are_flushed_to_0() -> None:
     slope = torch.tensor([0.306])  # at which far scores of 0 would just not matter
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor flushes nothing")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the one that flushes
     try:
         lost = most_left_out(q, k, slope)
     finally:
+        torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
     assert lost <= tolerance(torch.float32)
 
@@ -191,11 +219,13 @@ def test_a_far_key_that_is_no_number_reaches_every_later_row(
     assert out[:, :, :key].isfinite().all()
 
 
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("slope", [0.0, -0.1, 200.0, math.nan])
-def test_slopes_may_be_anything(slope: float) -> None:
+def test_slopes_may_be_anything(slope: float, *, causal: bool) -> None:
     q, k = drawn(300)
-    slopes = torch.full((HEADS,), slope)
-    found, wanted = answer(q, k, k, slopes), truth(q, k, k, slopes)
+    slopes = torch.full((HEADS * 2,), slope)[::2]
+    found = answer(q, k, k, slopes, causal=causal)
+    wanted = truth(q, k, k, slopes, causal=causal)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
@@ -209,15 +239,121 @@ def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
 def test_heads_of_large_models_leave_out_what_they_can() -> None:
     q, k = drawn(2000)
     share = density(spec_for(q, k), q, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))
-    first = first_keys(q, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))
-    assert (first[:, :2, -1] >= 1800).all()
-    assert (first[:, 2:] == 0).all()
+    seen = looked_at(q, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))[:, :, -1].sum(dim=-1)
+    assert (seen[:, :2] <= 200).all()
+    assert (seen[:, 2:] == 2000).all()
     assert 0.5 < share < 0.6
 
 
-def test_density_is_1_where_norms_are_huge() -> None:
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+def test_density_is_1_where_norms_are_huge(*, causal: bool) -> None:
     q, k = drawn(500, size=100)
-    assert density(spec_for(q, k), q, k, alibi_slopes(HEADS)) == 1
+    spec = replace(spec_for(q, k), causal=causal)
+    assert density(spec, q, k, alibi_slopes(HEADS)) == 1
+
+
+@pytest.mark.parametrize("outlier", [0, 999])
+def test_an_outlier_key_widens_no_window_on_the_other_side(outlier: int) -> None:
+    q, k = drawn(1000)
+    slopes, there = alibi_slopes(HEADS), torch.arange(1000) > 500
+    other = there if outlier == 0 else ~there
+    plain = looked_at(q, k, slopes, causal=False)
+    k[:, :, outlier] *= 40
+    seen = looked_at(q, k, slopes, causal=False)
+    assert torch.equal(seen[:, :, 448:512, other], plain[:, :, 448:512, other])
+    assert seen[:, :, 448:512, outlier].all()
+
+
+def test_rows_that_fill_up_a_block_look_no_further_than_the_last_query() -> None:
+    q, k = torch.ones(1, 1, 2, 32), -torch.ones(1, 1, 1900, 32)
+    k[:, :, -2:] = 5.0
+    seen = looked_at(q, k, torch.tensor([2.0**-5]))[0, 0, -1].sum()
+    assert seen < 400
+
+
+def test_a_row_whose_own_keys_are_out_of_the_question_has_the_others() -> None:
+    q, k = torch.ones(1, 1, 200, 32), torch.zeros(1, 1, 200, 32)
+    k[:, :, 128:] = -math.inf
+    v = torch.randn(1, 1, 200, 32)
+    found, wanted = (attention(q, k, v, torch.tensor([0.1])) for attention in (answer, truth))
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_its_memory_does_not_depend_on_torchs_defaults(dtype: torch.dtype) -> None:
+    q, k = drawn(300, dtype=dtype)
+    wanted = answer(q, k, k, alibi_slopes(HEADS))
+    torch.set_default_dtype(torch.float16)
+    try:
+        assert torch.equal(answer(q, k, k, alibi_slopes(HEADS)), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "as it is": lambda q: q,
+    "bnhd": lambda q: q.transpose(1, 2).contiguous().transpose(1, 2),
+    "columns": lambda q: q.mT.contiguous().mT,
+    "expanded": lambda q: q[:, :1].expand(-1, HEADS, -1, -1),
+    "overlapping": lambda q: q.as_strided((1, HEADS, 70, 32), (0, 100, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_operator_is_what_torch_asks_of_one(layout: str, dtype: torch.dtype) -> None:
+    q, k = (LAYOUTS[layout](one) for one in drawn(70, dtype=dtype))
+    slopes = alibi_slopes(HEADS)
+    torch.library.opcheck(
+        cast(Any, native.operator()),
+        (q, k, k, slopes, 0.2, True),
+        test_utils=("test_schema", "test_faketensor"),
+    )
+    wanted = truth(q, k, k, slopes, scale=0.2)
+    found = native.operator()(q, k, k, slopes, 0.2, True)
+    tolerated = 2e-2 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(found.double(), wanted, rtol=tolerated, atol=tolerated)
+
+
+def test_a_negative_scale_is_bounded_too() -> None:
+    q, k = drawn(900)
+    found = native.operator()(q, k, k, alibi_slopes(HEADS), -2.0, True)
+    wanted = truth(q, k, k, scale=-2.0)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "slopes", "said"),
+    [
+        ((1, 4, 8, 257), torch.ones(4), "head_dim 257: the kernel has room for 256"),
+        ((1, 4, 9, 16), torch.ones(4), "q_len 9: causal attention takes at most 8 here"),
+        ((1, 4, 8, 16), torch.ones(4).half(), "slopes torch.float16: the kernel reads float32"),
+    ],
+)
+def test_what_the_operator_can_not_take_it_refuses(
+    shape: tuple[int, ...], slopes: Tensor, said: str
+) -> None:
+    q, k = torch.zeros(shape), torch.zeros(1, 4, 8, shape[3])
+    with pytest.raises(ValueError, match=said):
+        native.operator()(q, k, k, slopes, 1.0, True)
+
+
+def test_a_build_that_failed_is_not_tried_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def failing() -> None:
+        tried.append(1)
+        raise Unsupported("no such flag")
+
+    monkeypatch.setattr(native, "loaded", failing)
+    native._outcome.cache_clear()
+    try:
+        for _ in range(2):
+            with pytest.raises(Unsupported, match="no such flag"):
+                native.library()
+    finally:
+        native._outcome.cache_clear()
+    assert tried == [1]
 
 
 def test_a_buffer_that_no_call_may_write_to_stays_as_it_was() -> None:

@@ -1,22 +1,28 @@
-// Causal ALiBi attention, forward: each block of queries walks the keys from its own outwards, and
-// stops where what is left can't weigh more than a share of what it has seen.
+// ALiBi attention, forward: each block of queries walks the keys from its own outwards, and stops on
+// a side where what is left can't weigh more than a share of what it has seen.
 //
-// For a query i and keys up to j, with N the largest norm of a key up to j:
+// For a query i and keys up to j before it, with N the largest norm of a key up to j:
 //
 //     sum of exp(scale q_i·k - slope (i - k))  <=  exp(scale |q_i| N - slope (i - j)) / (1 - exp(-slope))
 //
-// and the weight seen is at least that of the largest score. All exponents are of 2.
+// and the weight seen is at least that of the largest score; keys after it are bounded alike. All
+// exponents are of 2.
 
-#include <omp.h>
+#include <cfloat>
 
 #include "call.h"
 #include "floats.h"
 #include "vectors.h"
-#if defined(__AMX_BF16__)
+#if defined(__AMX_BF16__) && defined(__AVX512F__)
+#define HAS_TILES
 #include "tiles.h"
 #endif
 
-constexpr float LOST_SQUARES = 4e-36f;  // squares under 1.2e-38 may count as 0
+enum class Side { OWN, OWN_AND_BEFORE, BEFORE, AFTER };  // of the keys, seen from a block of queries
+
+constexpr float LOG2_E = 1.44269504f;
+constexpr float LOST_SQUARES = 4e-36f;  // MOST_HEAD_DIM squares under 1.2e-38 may count as 0
+constexpr float ROUNDED_SUMS = 1.0001f;  // sums of MOST_HEAD_DIM products, of norms and of scores
 
 // Of a block of queries, [QUERIES] each: position among the keys, scale * norm, largest score, sum
 // of weights relative to it.
@@ -24,46 +30,54 @@ struct Rows {
   Floats position[VECTORS], norm[VECTORS], largest[VECTORS], total[VECTORS];
   float slope, scale;
 
-  Rows(const Call& call, int64_t head, int64_t first, const Floats* squares)
-      : slope(call.slopes[head] * 1.44269504f), scale(call.scale) {
+  Rows(const Call& call, int64_t head, int64_t first, int64_t count, const Floats* squares)
+      : slope(call.slopes[head] * LOG2_E), scale(call.scale) {
     for (int column = 0; column < VECTORS; ++column) {
-      for (int lane = 0; lane < LANES; ++lane) position[column][lane] = first + column * LANES + lane;
-      norm[column] = square_roots(squares[column] + LOST_SQUARES) * call.scale;
-      largest[column] = Floats{} - INFINITY;
+      for (int64_t lane = 0; lane < LANES; ++lane)
+        position[column][lane] = first + std::min(column * LANES + lane, count - 1);
+      norm[column] = square_roots(squares[column] + LOST_SQUARES) * std::abs(call.scale);
+      largest[column] = Floats{} - FLT_MAX;  // which a score of -inf can be taken from
       total[column] = Floats{};
     }
   }
 
-  // Whether keys up to `last`, whose norms are at most `most`, may weigh over 2^least.
-  bool need(int64_t last, float most, float tail, float least) const {
+  // Whether keys on a side from `nearest` on, whose norms are at most `most`, may weigh over 2^least.
+  template <Side SIDE> bool need(int64_t nearest, float most, float tail, float least) const {
+    constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
     Signs needed = {};
     for (int column = 0; column < VECTORS; ++column) {
-      const Floats weight = norm[column] * most + slope * ((float)last - position[column]) + tail;
-      needed |= ~(weight - largest[column] <= least);  // NaN needs all
+      const Floats bias = SIGN * slope * ((float)nearest - position[column]);
+      needed |= ~(norm[column] * most + bias + tail - largest[column] <= least);  // NaN needs all
     }
     return any(needed);
   }
 };
 
-// Turn a block's scores into weights. Return what earlier weights shrink by.
-template <bool DIAGONAL, class Products>
+// Turn the scores of keys into weights. Return what earlier weights shrink by.
+template <Side SIDE, class Products>
 static Floats weigh(Rows& rows, Products& products, int64_t first, int64_t end, int column) {
+  constexpr bool HIDES = SIDE != Side::BEFORE;  // keys that a row may not see, or that aren't there
   const Floats position = rows.position[column], before = rows.largest[column];
+  const int64_t padded = HIDES ? first + blocks_of(end - first, CHUNK) * CHUNK : end;
   Floats* scores = products.scores + column;
   Floats largest = before, total[2] = {};
-  for (int64_t key = first; key < end; ++key) {
+  for (int64_t key = first; key < padded; ++key) {
     Floats& score = scores[(key - first) * VECTORS];
     const Floats distance = (float)key - position;
-    score = score * rows.scale + rows.slope * distance;
-    if (DIAGONAL) score = distance > 0.0f ? Floats{} - INFINITY : score;
+    Floats bias = rows.slope * distance;
+    if (SIDE == Side::OWN) bias = -rows.slope * absolute(distance);
+    if (SIDE == Side::AFTER) bias = -bias;
+    score = score * rows.scale + bias;
+    if (SIDE == Side::OWN_AND_BEFORE) score = distance > 0.0f ? Floats{} - INFINITY : score;
+    if (HIDES && key >= end) score = Floats{} - INFINITY;
     largest = score > largest ? score : largest;
   }
-  for (int64_t key = first; key < end; key += 2) {
+  for (int64_t key = first; key < padded; key += 2) {
     Floats weights[2];
     for (int i = 0; i < 2; ++i) {
       const Floats score = scores[(key + i - first) * VECTORS];
       weights[i] = power_of_2<Products::FINE>(score - largest);
-      if (DIAGONAL) weights[i] = score == -INFINITY ? Floats{} : weights[i];
+      if (HIDES) weights[i] = score == -INFINITY ? Floats{} : weights[i];
       total[i] += weights[i];
     }
     products.keep(key - first, column, weights[0], weights[1]);
@@ -74,45 +88,60 @@ static Floats weigh(Rows& rows, Products& products, int64_t first, int64_t end, 
   return shrunk;
 }
 
-// Add a block of keys to out [head_dim, QUERIES].
-template <bool DIAGONAL, class Products>
+// Add keys, a block or a block's own, to out [head_dim, QUERIES].
+template <Side SIDE, class Products>
 static void add(Rows& rows, Products& products, int64_t first, int64_t end, int64_t head_dim, Floats* out) {
+  constexpr bool FIRST = SIDE == Side::OWN || SIDE == Side::OWN_AND_BEFORE;
   products.score(first, end);
-  const int64_t padded = first + blocks_of(end - first, 32) * 32;
   Floats shrunk[VECTORS];
   Signs shrinks = {};
   for (int column = 0; column < VECTORS; ++column) {
-    shrunk[column] = weigh<DIAGONAL>(rows, products, first, DIAGONAL ? padded : end, column);
+    shrunk[column] = weigh<SIDE>(rows, products, first, end, column);
     shrinks |= ~(shrunk[column] == 1.0f);
   }
-  if (!DIAGONAL && any(shrinks))
+  if (!FIRST && any(shrinks))
     for (int64_t d = 0; d < head_dim; ++d)
       for (int column = 0; column < VECTORS; ++column) out[d * VECTORS + column] *= shrunk[column];
   products.add_values(first, end, out);
 }
 
-// Return the pairs of a query and a key that were looked at.
+// Attend from a block of queries. Return the pairs of a query and a key that were looked at.
 template <class Products>
 static int64_t attend(const Call& call, Products& products, int64_t batch, int64_t head, int64_t row) {
   using Element = typename Products::Element;
   const int64_t count = std::min<int64_t>(QUERIES, call.q_len - row);
   const int64_t own = call.kv_len - call.q_len + row, kv_head = head / (call.heads / call.kv_heads);
-  const float* norms = call.norms + (batch * call.kv_heads + kv_head) * blocks_of(call.kv_len, KEYS);
+  const int64_t blocks = blocks_of(call.kv_len, KEYS);
+  const float* before = call.norms + (batch * call.kv_heads + kv_head) * blocks;
+  const float* after = before + call.batch * call.kv_heads * blocks;
   const float tail = std::log2(-1 / std::expm1(-call.slopes[head]));
 
-  Floats squares[VECTORS], out[MOST_HEAD_DIM * VECTORS] = {};
+  Floats squares[VECTORS], out[MOST_HEAD_DIM * VECTORS];
+  std::fill(out, out + blocks_of(call.head_dim, CHUNK) * CHUNK * VECTORS, Floats{});
   products.take(Call::at((const Element*)call.q, call.q_strides, batch, head, row), count, batch, kv_head, squares);
-  Rows rows(call, head, own, squares);
-  int64_t first = own / KEYS * KEYS;
-  add<true>(rows, products, first, own + count, call.head_dim, out);
-  while (first > 0 && rows.need(first - 1, norms[first / KEYS - 1], tail, call.least)) {
+  Rows rows(call, head, own, count, squares);
+  // Without a causal mask there may be more queries than keys, and then positions before the first.
+  int64_t first = std::max<int64_t>(own, 0) / KEYS * KEYS, end = own + count;
+  if (call.causal) {
+    add<Side::OWN_AND_BEFORE>(rows, products, first, end, call.head_dim, out);
+  } else {
+    end = std::min(call.kv_len, blocks_of(std::max<int64_t>(end, 1), KEYS) * KEYS);
+    add<Side::OWN>(rows, products, first, end, call.head_dim, out);
+  }
+  while (first > 0 && rows.need<Side::BEFORE>(first - 1, before[first / KEYS - 1], tail, call.least)) {
+    add<Side::BEFORE>(rows, products, first - KEYS, first, call.head_dim, out);
     first -= KEYS;
-    add<false>(rows, products, first, first + KEYS, call.head_dim, out);
+  }
+  while (!call.causal && end < call.kv_len &&
+         rows.need<Side::AFTER>(end, after[end / KEYS], tail, call.least)) {
+    const int64_t next = std::min(call.kv_len, end + KEYS);
+    add<Side::AFTER>(rows, products, end, next, call.head_dim, out);
+    end = next;
   }
   for (int64_t d = 0; d < call.head_dim; ++d)
     for (int column = 0; column < VECTORS; ++column) out[d * VECTORS + column] /= rows.total[column];
   products.write(out, Call::at((Element*)call.out, call.out_strides, batch, head, row), count);
-  return count * (own + count - first);
+  return count * (end - first);
 }
 
 // The largest norm of a key in a block, rounded up for what sums of a norm and of a score lose.
@@ -122,46 +151,54 @@ static float largest_norm(const Call& call, int64_t batch, int64_t kv_head, int6
   float most = 0;
   for (int64_t key = block * KEYS; key < std::min((block + 1) * KEYS, call.kv_len); ++key) {
     const Element* row = Call::at((const Element*)call.k, call.k_strides, batch, kv_head, key);
-    const float squares = Products::squared_norm(row, call.head_dim);
-    if (!(squares <= most)) most = squares;
-    if (most != most) break;
+    most = larger(most, Products::squared_norm(row, call.head_dim));
   }
-  return std::sqrt(most + LOST_SQUARES) * 1.0001f;
+  return std::sqrt(most + LOST_SQUARES) * ROUNDED_SUMS;
+}
+
+// From the largest norm of each block to those of all blocks up to it, and of all from it on.
+static void accumulate(float* before, float* after, int64_t blocks) {
+  std::copy(before, before + blocks, after);
+  for (int64_t block = 1; block < blocks; ++block)
+    before[block] = larger(before[block], before[block - 1]);
+  for (int64_t block = blocks - 1; block > 0; --block)
+    after[block - 1] = larger(after[block - 1], after[block]);
 }
 
 template <class Products> static void attend_all(Call& call) {
-  const int64_t key_blocks = blocks_of(call.kv_len, KEYS), kv = call.batch * call.kv_heads;
-  const int64_t blocks = blocks_of(call.q_len, QUERIES), heads = call.batch * call.heads;
+  const int64_t key_blocks = blocks_of(call.kv_len, KEYS), key_rows = call.batch * call.kv_heads;
+  const int64_t blocks = blocks_of(call.q_len, QUERIES), rows = call.batch * call.heads;
   int64_t looked_at = 0;
 #pragma omp parallel num_threads(call.threads)
   {
 #pragma omp for
-    for (int64_t i = 0; i < kv * key_blocks; ++i) {
-      const int64_t head = i / key_blocks, block = i % key_blocks;
-      Products::pack(call, head / call.kv_heads, head % call.kv_heads, block);
-      call.norms[i] = largest_norm<Products>(call, head / call.kv_heads, head % call.kv_heads, block);
+    for (int64_t i = 0; i < key_rows * key_blocks; ++i) {
+      const int64_t batch = i / key_blocks / call.kv_heads, head = i / key_blocks % call.kv_heads;
+      Products::pack(call, batch, head, i % key_blocks);
+      call.norms[i] = largest_norm<Products>(call, batch, head, i % key_blocks);
     }
 #pragma omp for
-    for (int64_t i = 0; i < kv; ++i) {
-      float* norms = call.norms + i * key_blocks;
-      for (int64_t block = 1; block < key_blocks; ++block)
-        if (!(norms[block - 1] <= norms[block]) && norms[block] == norms[block])
-          norms[block] = norms[block - 1];  // NaN stays, and passes on
-    }
+    for (int64_t i = 0; i < key_rows; ++i)
+      accumulate(call.norms + i * key_blocks, call.norms + (key_rows + i) * key_blocks, key_blocks);
     Products products(call);
-    // The last block has the most to see, and goes first.
+    // With a causal mask the last block has the most to see, and goes first.
 #pragma omp for schedule(dynamic) reduction(+ : looked_at)
-    for (int64_t i = 0; i < blocks * heads; ++i) {
-      const int64_t row = (blocks - 1 - i / heads) * QUERIES, head = i % heads;
-      looked_at += attend(call, products, head / call.heads, head % call.heads, row);
+    for (int64_t i = 0; i < blocks * rows; ++i) {
+      const int64_t block = blocks - 1 - i / rows, batch = i % rows / call.heads;
+      looked_at += attend(call, products, batch, i % call.heads, block * QUERIES);
     }
   }
   call.looked_at = looked_at;
 }
 
 extern "C" {
+// What Python's constants and structure are held against.
+int64_t layout(int which) {
+  const int64_t sizes[] = {sizeof(Call), KEYS, QUERIES, CHUNK, MOST_HEAD_DIM};
+  return sizes[which];
+}
 void attend_in_float32(Call* call) { attend_all<FloatProducts>(*call); }
-#if defined(__AMX_BF16__)
+#if defined(HAS_TILES)
 void attend_in_bfloat16(Call* call) { attend_all<TileProducts>(*call); }
 bool has_bfloat16() { return TileProducts::allowed(); }
 #else

@@ -22,18 +22,19 @@ class TileProducts {
 
   explicit TileProducts(const Call& call)
       : call(call), head_dim(call.head_dim), chunks(blocks_of(call.head_dim, CHUNK)) {
-    struct {
+    // Static, because GCC 12 takes 8 bytes of it for all that is read, and might store no others.
+    static constexpr struct {
       uint8_t palette = 1, start_row = 0, unused[14] = {};
       uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } config;
-    _tile_loadconfig(&config);
+    } CONFIG;
+    _tile_loadconfig(&CONFIG);
   }
   ~TileProducts() { _tile_release(); }
 
   // Whether Linux lets this process use tiles; it has to be asked.
   static bool allowed() {
-    constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
+    constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
   }
 
@@ -88,6 +89,7 @@ class TileProducts {
   }
 
   void score(int64_t first, int64_t end) {
+    finish_stores();
     for (int64_t key = first; key < end; key += CHUNK)
       for (int column = 0; column < VECTORS; column += 2) {
         _tile_zero(0);
@@ -106,6 +108,7 @@ class TileProducts {
   }
 
   void add_values(int64_t first, int64_t end, Floats* out) const {
+    finish_stores();
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
       for (int column = 0; column < VECTORS; column += 2) {
         Floats* to = out + chunk * CHUNK * VECTORS + column;
@@ -131,10 +134,12 @@ class TileProducts {
   }
 
  private:
-  static constexpr int TILE = 16;   // rows, and words of a row
-  static constexpr int CHUNK = 32;  // bfloat16 in a row
+  static constexpr int TILE = 16;  // rows, and words of a row: CHUNK in bfloat16
   static constexpr int ROW = QUERIES * 4;  // bytes
-  static_assert(LANES == TILE);
+  static_assert(LANES == TILE && CHUNK == 2 * TILE);
+
+  // The compiler doesn't know that loads of tiles read memory.
+  static void finish_stores() { asm volatile("" ::: "memory"); }
 
   static Floats squared(Words pairs) {
     return first_halves(pairs) * first_halves(pairs) + second_halves(pairs) * second_halves(pairs);

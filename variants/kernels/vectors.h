@@ -20,11 +20,12 @@ constexpr int LANES = 4;
 
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Signs __attribute__((vector_size(LANES * 4)));
-typedef uint32_t Words __attribute__((vector_size(LANES * 4)));
+// Other tensors' memory is seen as words, too.
+typedef uint32_t Words __attribute__((vector_size(LANES * 4), may_alias));
 
 constexpr int QUERIES = 64;  // in a block
 constexpr int VECTORS = QUERIES / LANES;
-constexpr int MOST_HEAD_DIM = 256;
+constexpr int CHUNK = 32;  // keys and dims that scores, weights and outputs are padded to: a tile's
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
@@ -62,6 +63,11 @@ static inline float sum(Floats lanes) {
   UNROLLED for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
   return total;
 }
+
+// The larger of two, NaN above all.
+static inline float larger(float a, float b) { return a >= b || a != a ? a : b; }
+
+static inline Floats absolute(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
 static inline Floats square_roots(Floats x) {
   UNROLLED for (int lane = 0; lane < LANES; ++lane) x[lane] = std::sqrt(x[lane]);
@@ -106,18 +112,19 @@ static inline size_t bytes_from(int64_t word, int64_t row_bytes) {
 static inline Words load(const char* row, int64_t word, int64_t row_bytes) {
   Words loaded = {};
   const size_t bytes = bytes_from(word, row_bytes);
-  if (bytes == sizeof(Words)) memcpy(&loaded, row + word * 4, sizeof(Words));
+  if (bytes == sizeof(Words)) memcpy(&loaded, row + word * 4, sizeof(Words));  // one instruction
   else memcpy(&loaded, row + word * 4, bytes);
   return loaded;
 }
 
-// From `count` rows, `stride` bytes apart, to [words, QUERIES]; queries past `count` are 0.
+// From `count` rows, `stride` bytes apart, to [words, QUERIES]. The last row fills up what is over, so
+// that it looks no further than a query does.
 static void to_columns(const char* rows, int64_t stride, int64_t count, int64_t row_bytes, Words* to) {
   for (int column = 0; column < VECTORS; ++column)
     for (int64_t word = 0; word * 4 < row_bytes; word += LANES) {
-      Words square[LANES] = {};
-      for (int64_t i = 0, row = column * LANES; i < LANES && row < count; ++i, ++row)
-        square[i] = load(rows + row * stride, word, row_bytes);
+      Words square[LANES];
+      for (int64_t i = 0; i < LANES; ++i)
+        square[i] = load(rows + std::min(column * LANES + i, count - 1) * stride, word, row_bytes);
       transpose(square);
       for (int i = 0; i < LANES; ++i) to[(word + i) * VECTORS + column] = square[i];
     }

@@ -1,0 +1,53 @@
+"""What native_window's bound costs of a call: the norms of all keys, and asking block by block.
+
+    python benchmarks/bound_cost.py
+
+A call without queries makes the norms and, in bfloat16 with AMX, packs k and v; a call with all of
+them does the rest too. Both take turns; figures are medians, over 8 heads of 64. What asking costs
+is not seen: 6 operations for 16 queries, against 64 keys.
+"""
+
+import statistics
+from time import perf_counter
+
+import torch
+from tabulate import tabulate
+
+from suite.case import Case, Dtype
+from suite.inputs import draw, spec_of
+from variants.native import attend
+
+DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
+LENGTHS = (512, 1024, 2048, 8192, 32768)
+ROUNDS, MOST_S = 200, 4.0
+
+
+def main() -> None:
+    """Print the milliseconds of either call, and the share: a line a length."""
+    for dtype in DTYPES:
+        rows = []
+        for length in LENGTHS:
+            bound_ms, call_ms = costs_ms(dtype, length)
+            share = f"{bound_ms / call_ms:.1%}"
+            rows.append([length, f"{bound_ms:.3f}", f"{call_ms:.3f}", share])
+        print(dtype, tabulate(rows, ["keys", "bound ms", "call ms", "share"]), sep="\n", flush=True)
+
+
+def costs_ms(dtype: Dtype, length: int) -> tuple[float, float]:
+    """Return the time of a call without queries, and of a whole one."""
+    device = torch.device("cpu")
+    case = Case(heads=8, kv_heads=8, head_dim=64, q_len=length, kv_len=length, dtype=dtype)
+    inputs, scale = draw(case, 0, "before", device), spec_of(case, device).scale
+    times: tuple[list[float], list[float]] = ([], [])
+    began = perf_counter()
+    while len(times[0]) < ROUNDS and perf_counter() - began < MOST_S:
+        for q, own in zip((inputs.q[:, :, :0], inputs.q), times, strict=True):
+            attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
+            start = perf_counter()
+            attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
+            own.append(1e3 * (perf_counter() - start))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+if __name__ == "__main__":
+    main()
