@@ -94,8 +94,8 @@ def attend(
     batch, heads, q_len, head_dim = q.shape
     kv_heads, kv_len = k.shape[1:3]
     blocks = -(-kv_len // BLOCK)
-    norms = q.new_empty(2, batch * kv_heads * blocks, dtype=torch.float32)
-    tiles = norms.numel() * BLOCK * -(-head_dim // _CHUNK) * _CHUNK if in_tiles else 0
+    norms = q.new_empty(batch * kv_heads * blocks, dtype=torch.float32)
+    tiles = 2 * norms.numel() * BLOCK * -(-head_dim // _CHUNK) * _CHUNK if in_tiles else 0
     packed = q.new_empty(tiles)
     call = _Call(
         *(part.data_ptr() for part in (q, k, v, slopes, out, norms, packed)),

@@ -58,16 +58,18 @@ _Search = Callable[[Problem, Indexed], _Found | None]
 def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
     """Return what is tried, one after another, where nothing was measured.
 
-    On CUDA, where nothing has been seen yet, torch's own way to a bias comes first. On a CPU
-    `sdpa_key` costs least, but loses digits in float32 and takes no chunk; `sdpa_window` does.
+    On CUDA, where nothing has been seen yet, torch's own way to a bias comes first. On a CPU the
+    kernel of our own does, for what it takes. Without it `sdpa_key` costs least, but loses digits
+    in float32 and takes no chunk; `sdpa_window` does.
     """
     if kind != "cpu":
         return _ON_CUDA
+    ours = ("native_window",) if problem.mode == "forward" else ()
     if not problem.causal:
-        return _ON_CPU
+        return (*ours, *_ON_CPU)
     is_chunk = 1 < problem.q_len < problem.kv_len
     first = "sdpa_window" if is_chunk or problem.dtype == "float32" else "sdpa_key"
-    return (first, *_ON_CPU)
+    return (*ours, first, *_ON_CPU)
 
 
 def pick(problem: Problem, known: Known) -> Answer:

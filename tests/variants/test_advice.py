@@ -95,7 +95,9 @@ def test_that_nothing_was_measured_is_said_once_with_the_command(
     for heads in (8, 4, 8):
         assert order(replace(SPEC, heads=heads, kv_heads=heads)) == FIXED
     (line,) = said(caplog)
-    assert line.startswith("no selection for this device: auto takes sdpa_window (nothing like it")
+    assert line.startswith(
+        "no selection for this device: auto takes native_window (nothing like it"
+    )
     assert line.endswith(COMMAND)
 
 

@@ -166,6 +166,7 @@ def test_a_limit_on_memory_holds_for_a_larger_shape_than_was_measured() -> None:
 
 
 DTYPES = ("float32", "bfloat16", "float16")
+OTHER_MODES = ("backward", "decode")
 SHAPES: list[dict[str, Any]] = [{}, {"q_len": 64}, {"q_len": 1}, {"causal": False}]
 
 
@@ -186,25 +187,33 @@ def first(kind: str, dtype: str, **shape: Any) -> str:
     return static_order(kind, a_problem(dtype=dtype, **shape))[0]
 
 
-def test_in_float32_no_fixed_order_of_a_cpu_begins_with_the_key_row() -> None:
+def test_a_fixed_order_of_a_cpu_begins_with_our_kernel_where_nothing_learns_or_decodes() -> None:
+    for causal in (True, False):
+        assert {first("cpu", dtype, causal=causal) for dtype in DTYPES} == {"native_window"}
+        others = [first("cpu", "float32", causal=causal, mode=mode) for mode in OTHER_MODES]
+        assert "native_window" not in others
+
+
+def test_in_float32_no_fixed_order_of_a_cpu_has_the_key_row() -> None:
     for shape in SHAPES:
         assert "sdpa_key" not in static_order("cpu", a_problem(**shape))
-    assert first("cpu", "float32") == "sdpa_window"
-    assert {first("cpu", dtype) for dtype in DTYPES[1:]} == {"sdpa_key"}
+    assert first("cpu", "float32", mode="backward") == "sdpa_window"
+    assert {first("cpu", dtype, mode="backward") for dtype in DTYPES[1:]} == {"sdpa_key"}
     assert {first("cuda", dtype) for dtype in DTYPES} == {"flex"}
 
 
 def test_a_fixed_order_begins_with_what_takes_the_problem() -> None:
-    assert first("cpu", "bfloat16", q_len=64) == "sdpa_window"
-    assert first("cpu", "bfloat16", q_len=1) == "sdpa_key"
-    assert {first("cpu", dtype, causal=False) for dtype in DTYPES} == {"sdpa_mask"}
+    assert first("cpu", "bfloat16", q_len=64, mode="backward") == "sdpa_window"
+    assert first("cpu", "bfloat16", q_len=1, mode="decode") == "sdpa_key"
+    without = {first("cpu", dtype, causal=False, mode="backward") for dtype in DTYPES}
+    assert without == {"sdpa_mask"}
 
 
 def test_the_fixed_order_is_that_of_the_device() -> None:
     found = answer(a_problem(), here=HERE._replace(hardware=a_gpu()))
     assert (found.ground, found.variant, found.ranking) == ("static", "flex", ())
     assert "flex, sdpa_mask_efficient, compile" in found.provenance
-    assert answer(a_problem()).variant == "sdpa_window"
+    assert answer(a_problem()).variant == "native_window"
 
 
 @settings(max_examples=500, deadline=None)

@@ -12,7 +12,7 @@ struct Call {
   const void *q, *k, *v;  // [batch, heads, q_len, head_dim] and twice [batch, kv_heads, kv_len, head_dim]
   const float* slopes;    // [heads]
   void* out;              // like q
-  float* norms;           // room for [before or after, batch, kv_heads, blocks of keys]
+  float* norms;           // room for [batch, kv_heads, blocks of keys]
   void* packed;           // room for what the products pack, from a multiple of 64 bytes on
   Strides q_strides, k_strides, v_strides, out_strides;
   int64_t batch, heads, kv_heads, q_len, kv_len, head_dim, threads;

@@ -1,14 +1,15 @@
 // ALiBi attention, forward: each block of queries walks the keys from its own outwards, and stops on
 // a side where what is left can't weigh more than a share of what it has seen.
 //
-// For a query i and keys up to j before it, with N the largest norm of a key up to j:
+// For a query i and a block of keys before it, of norms up to N, the last one at j:
 //
-//     sum of exp(scale q_i·k - slope (i - k))  <=  exp(scale |q_i| N - slope (i - j)) / (1 - exp(-slope))
+//     sum of exp(scale q_i·k - slope (i - k))
+//         <=  exp(scale |q_i| N - slope (i - j)) (1 - exp(-KEYS slope)) / (1 - exp(-slope))
 //
-// and the weight seen is at least that of the largest score; keys after it are bounded alike. All
-// exponents are of 2.
+// Blocks after it are bounded alike. All exponents are of 2.
 
 #include <cfloat>
+#include <vector>
 
 #include "call.h"
 #include "floats.h"
@@ -41,15 +42,45 @@ struct Rows {
     }
   }
 
-  // Whether keys on a side from `nearest` on, whose norms are at most `most`, may weigh over 2^least.
-  template <Side SIDE> bool need(int64_t nearest, float most, float tail, float least) const {
+  // Whether what is left, which weighs up to `left` for the first query if it comes before it, or
+  // for the last if it comes after it, may weigh over 2^least of what any query has seen.
+  template <Side SIDE> bool need(float left, float least) const {
     constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
+    const float nearest = SIDE == Side::BEFORE ? position[0][0] : position[VECTORS - 1][LANES - 1];
+    const float weight = std::log2(left);
     Signs needed = {};
     for (int column = 0; column < VECTORS; ++column) {
-      const Floats bias = SIGN * slope * ((float)nearest - position[column]);
-      needed |= ~(norm[column] * most + bias + tail - largest[column] <= least);  // NaN needs all
+      const Floats bias = SIGN * slope * (nearest - position[column]);
+      const Floats seen = largest[column] + whole_log2(total[column]);
+      needed |= ~(weight + bias - seen <= least);  // NaN needs all
     }
     return any(needed);
+  }
+
+  // What each block of keys on a side, and all beyond it, may weigh for the query nearest to it.
+  template <Side SIDE>
+  void bound(const float* norms, int64_t first, int64_t end, std::vector<float>& left) const {
+    constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
+    const float nearest = SIDE == Side::BEFORE ? position[0][0] : position[VECTORS - 1][LANES - 1];
+    const float zeros = std::log2(std::expm1(-KEYS * slope / LOG2_E) / std::expm1(-slope / LOG2_E));
+    float longest = 0;
+    for (int column = 0; column < VECTORS; ++column)
+      for (int lane = 0; lane < LANES; ++lane) longest = larger(longest, norm[column][lane]);
+    for (int64_t block = first; block < end; block += LANES) {
+      Floats weights;
+      for (int64_t i = 0; i < LANES; ++i) {
+        const int64_t key = (block + i) * KEYS + (SIDE == Side::BEFORE ? KEYS - 1 : 0);
+        const float most = block + i < end ? norms[block + i] : 0.0f;
+        weights[i] = longest * most + SIGN * slope * ((float)key - nearest) + zeros;
+      }
+      const Floats powers = power_of_2<false>(weights) * 1.0001f;
+      for (int64_t i = 0; i < LANES && block + i < end; ++i)
+        left[block + i] = weights[i] <= 100.0f ? powers[i] : INFINITY;
+    }
+    if (SIDE == Side::BEFORE)
+      for (int64_t block = first + 1; block < end; ++block) left[block] += left[block - 1];
+    else
+      for (int64_t block = end - 1; block > first; --block) left[block - 1] += left[block];
   }
 };
 
@@ -107,14 +138,13 @@ static void add(Rows& rows, Products& products, int64_t first, int64_t end, int6
 
 // Attend from a block of queries. Return the pairs of a query and a key that were looked at.
 template <class Products>
-static int64_t attend(const Call& call, Products& products, int64_t batch, int64_t head, int64_t row) {
+static int64_t attend(const Call& call, Products& products, std::vector<float>& left, int64_t batch,
+                      int64_t head, int64_t row) {
   using Element = typename Products::Element;
   const int64_t count = std::min<int64_t>(QUERIES, call.q_len - row);
   const int64_t own = call.kv_len - call.q_len + row, kv_head = head / (call.heads / call.kv_heads);
   const int64_t blocks = blocks_of(call.kv_len, KEYS);
-  const float* before = call.norms + (batch * call.kv_heads + kv_head) * blocks;
-  const float* after = before + call.batch * call.kv_heads * blocks;
-  const float tail = std::log2(-1 / std::expm1(-call.slopes[head]));
+  const float* norms = call.norms + (batch * call.kv_heads + kv_head) * blocks;
 
   Floats squares[VECTORS], out[MOST_HEAD_DIM * VECTORS];
   std::fill(out, out + blocks_of(call.head_dim, CHUNK) * CHUNK * VECTORS, Floats{});
@@ -128,12 +158,14 @@ static int64_t attend(const Call& call, Products& products, int64_t batch, int64
     end = std::min(call.kv_len, blocks_of(std::max<int64_t>(end, 1), KEYS) * KEYS);
     add<Side::OWN>(rows, products, first, end, call.head_dim, out);
   }
-  while (first > 0 && rows.need<Side::BEFORE>(first - 1, before[first / KEYS - 1], tail, call.least)) {
+  rows.bound<Side::BEFORE>(norms, 0, first / KEYS, left);
+  while (first > 0 && rows.need<Side::BEFORE>(left[first / KEYS - 1], call.least)) {
     add<Side::BEFORE>(rows, products, first - KEYS, first, call.head_dim, out);
     first -= KEYS;
   }
+  if (!call.causal) rows.bound<Side::AFTER>(norms, end / KEYS, blocks, left);
   while (!call.causal && end < call.kv_len &&
-         rows.need<Side::AFTER>(end, after[end / KEYS], tail, call.least)) {
+         rows.need<Side::AFTER>(left[end / KEYS], call.least)) {
     const int64_t next = std::min(call.kv_len, end + KEYS);
     add<Side::AFTER>(rows, products, end, next, call.head_dim, out);
     end = next;
@@ -156,15 +188,6 @@ static float largest_norm(const Call& call, int64_t batch, int64_t kv_head, int6
   return std::sqrt(most + LOST_SQUARES) * ROUNDED_SUMS;
 }
 
-// From the largest norm of each block to those of all blocks up to it, and of all from it on.
-static void accumulate(float* before, float* after, int64_t blocks) {
-  std::copy(before, before + blocks, after);
-  for (int64_t block = 1; block < blocks; ++block)
-    before[block] = larger(before[block], before[block - 1]);
-  for (int64_t block = blocks - 1; block > 0; --block)
-    after[block - 1] = larger(after[block - 1], after[block]);
-}
-
 template <class Products> static void attend_all(Call& call) {
   const int64_t key_blocks = blocks_of(call.kv_len, KEYS), key_rows = call.batch * call.kv_heads;
   const int64_t blocks = blocks_of(call.q_len, QUERIES), rows = call.batch * call.heads;
@@ -177,15 +200,13 @@ template <class Products> static void attend_all(Call& call) {
       Products::pack(call, batch, head, i % key_blocks);
       call.norms[i] = largest_norm<Products>(call, batch, head, i % key_blocks);
     }
-#pragma omp for
-    for (int64_t i = 0; i < key_rows; ++i)
-      accumulate(call.norms + i * key_blocks, call.norms + (key_rows + i) * key_blocks, key_blocks);
     Products products(call);
+    std::vector<float> left(key_blocks);
     // With a causal mask the last block has the most to see, and goes first.
 #pragma omp for schedule(dynamic) reduction(+ : looked_at)
     for (int64_t i = 0; i < blocks * rows; ++i) {
       const int64_t block = blocks - 1 - i / rows, batch = i % rows / call.heads;
-      looked_at += attend(call, products, batch, i % call.heads, block * QUERIES);
+      looked_at += attend(call, products, left, batch, i % call.heads, block * QUERIES);
     }
   }
   call.looked_at = looked_at;

@@ -29,7 +29,7 @@ constexpr int CHUNK = 32;  // keys and dims that scores, weights and outputs are
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
-// 2^x for x <= 0, and 2^-100 below that: subnormal numbers are slow. NaN stays NaN. The polynomials
+// 2^x for x up to 100, and 2^-100 below that: subnormal numbers are slow. NaN stays NaN. The polynomials
 // have the least relative error on [-1/2, 1/2] that leaves 2^0 at 1: 3e-6 and 2e-9.
 template <bool FINE> static inline Floats power_of_2(Floats x) {
   constexpr float WHOLE = 12582912.0f + 127.0f;  // 1.5 * 2^23: what is added to it loses its fraction
@@ -68,6 +68,11 @@ static inline float sum(Floats lanes) {
 static inline float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
 static inline Floats absolute(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
+
+// log2, rounded down, of what is at least 1.
+static inline Floats whole_log2(Floats x) {
+  return __builtin_convertvector((Signs)((Words)x >> 23) - 127, Floats);
+}
 
 static inline Floats square_roots(Floats x) {
   UNROLLED for (int lane = 0; lane < LANES; ++lane) x[lane] = std::sqrt(x[lane]);
