@@ -26,7 +26,7 @@ _SOURCE = Path(__file__).parent / "kernels" / "native_window.cpp"
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, bool causal) -> Tensor"
 )
-_ROUNDED = 0.01  # log2; what sums of exponents up to 2^15 may be off by
+_ROUNDED = 0.03  # log2; what exponents up to 2^15, and sums over MOST_KEYS, may be off by
 _lock = Lock()
 
 Operator = Callable[[Tensor, Tensor, Tensor, Tensor, float, bool], Tensor]
@@ -132,8 +132,8 @@ def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
     """Raise ValueError for what would be read or written out of bounds, or answered wrongly."""
     if q.shape[3] > MOST_HEAD_DIM:
         raise ValueError(f"head_dim {q.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
-    if k.shape[2] > MOST_KEYS:
-        raise ValueError(f"kv_len {k.shape[2]}: the kernel counts to {MOST_KEYS}")
+    if max(q.shape[2], k.shape[2]) > MOST_KEYS:
+        raise ValueError(f"length {max(q.shape[2], k.shape[2])}: the kernel counts to {MOST_KEYS}")
     if causal and q.shape[2] > k.shape[2]:
         raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
     if slopes.dtype != torch.float32:

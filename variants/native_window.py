@@ -1,9 +1,9 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
 A steep head's bias buries far keys. Each block of 64 queries begins at its own keys and goes back,
-and on where attention is bidirectional, until the largest norm of the keys that are left bounds
-their weight, against what the block has seen, by what rounding its output costs; large norms put
-that off. The bias is made from distances as scores are: no mask, and in float32 no digits lost.
+and on where attention is bidirectional, until the norms of the keys that are left say that they
+weigh less, against what each query has seen, than rounding its output costs; large norms put that
+off. The bias is made from distances as scores are: no mask, and in float32 no digits lost.
 Stores nothing but, in bfloat16 with AMX, a copy of k and v as tiles. Built in a second by the
 machine's C++ compiler, once; other half precision is computed in float32.
 Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
@@ -52,5 +52,6 @@ def _decline(spec: Spec) -> None:
         raise Unsupported("a query alone fills no block; sdpa_key and sdpa_window take it")
     if spec.head_dim > MOST_HEAD_DIM:
         raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
-    if spec.kv_len > MOST_KEYS:
-        raise Unsupported(f"kv_len {spec.kv_len}: the kernel counts to {MOST_KEYS}")
+    if max(spec.q_len, spec.kv_len) > MOST_KEYS:
+        longest = max(spec.q_len, spec.kv_len)
+        raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")

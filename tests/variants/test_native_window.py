@@ -189,6 +189,19 @@ def test_nor_where_many_far_keys_add_up() -> None:
     assert most_left_out(q, k, torch.tensor([2.0**-5])) <= tolerance(torch.float32)
 
 
+def test_nor_where_the_last_query_of_a_block_alone_needs_more() -> None:
+    q, k = torch.zeros(1, 1, 320, 32), torch.zeros(1, 1, 320, 32)
+    q[:, :, -1] = 1.0
+    k[:, :, -128:] = -60 / 32**0.5
+    assert most_left_out(q, k, torch.tensor([0.5])) <= tolerance(torch.float32)
+
+
+@pytest.mark.parametrize("slope", [1e-45, 1e-43, 1e-38])
+def test_a_slope_too_small_for_float32_leaves_out_nothing_of_weight(slope: float) -> None:
+    q, k = drawn(700)
+    assert most_left_out(q, k, torch.full((HEADS,), slope)) <= tolerance(torch.float32)
+
+
 def test_nor_where_squares_of_keys_are_flushed_to_0() -> None:
     q, k = torch.full((1, 1, 192, 32), 3.2e18), torch.full((1, 1, 192, 32), -1.05e-19)
     k[:, :, :64] *= -1

@@ -1,12 +1,13 @@
 // ALiBi attention, forward: each block of queries walks the keys from its own outwards, and stops on
 // a side where what is left can't weigh more than a share of what it has seen.
 //
-// For a query i and a block of keys before it, of norms up to N, the last one at j:
+// A block of keys before the queries, of norms up to N and the last one at j, weighs for query i
 //
 //     sum of exp(scale q_i·k - slope (i - k))
-//         <=  exp(scale |q_i| N - slope (i - j)) (1 - exp(-KEYS slope)) / (1 - exp(-slope))
+//         <=  exp(|scale| |q| N - slope (i - j)) (1 - exp(-KEYS slope)) / (1 - exp(-slope))
 //
-// Blocks after it are bounded alike. All exponents are of 2.
+// with |q| the largest norm of a query here. Those blocks are added up, and held against what each
+// query has seen; blocks after the queries are bounded alike. All exponents are of 2.
 
 #include <cfloat>
 #include <vector>
@@ -52,7 +53,7 @@ struct Rows {
     for (int column = 0; column < VECTORS; ++column) {
       const Floats bias = SIGN * slope * (nearest - position[column]);
       const Floats seen = largest[column] + whole_log2(total[column]);
-      needed |= ~(weight + bias - seen <= least);  // NaN needs all
+      needed |= ~(weight + bias - seen <= least);  // a bound of NaN needs all
     }
     return any(needed);
   }
@@ -62,7 +63,8 @@ struct Rows {
   void bound(const float* norms, int64_t first, int64_t end, std::vector<float>& left) const {
     constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
     const float nearest = SIDE == Side::BEFORE ? position[0][0] : position[VECTORS - 1][LANES - 1];
-    const float zeros = std::log2(std::expm1(-KEYS * slope / LOG2_E) / std::expm1(-slope / LOG2_E));
+    const float fall = slope / LOG2_E;  // as it was rounded, so that the two agree
+    const float zeros = std::log2(std::expm1(-KEYS * fall) / std::expm1(-fall));
     float longest = 0;
     for (int column = 0; column < VECTORS; ++column)
       for (int lane = 0; lane < LANES; ++lane) longest = larger(longest, norm[column][lane]);

@@ -69,7 +69,7 @@ static inline float larger(float a, float b) { return a >= b || a != a ? a : b; 
 
 static inline Floats absolute(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
-// log2, rounded down, of what is at least 1.
+// log2 rounded down, and -127 for 0. What it says of NaN is some number.
 static inline Floats whole_log2(Floats x) {
   return __builtin_convertvector((Signs)((Words)x >> 23) - 127, Floats);
 }
