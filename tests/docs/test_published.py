@@ -63,10 +63,11 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
         for names in (
             (
                 *("forward-1", "forward-2", "forward-blocks", "uneven-forward", "uneven-blocks"),
-                *("backward", "uneven-backward"),
+                *("native", "native-uneven", "backward", "uneven-backward"),
             ),
             (
                 *("unseen-forward", "unseen-whole", "unseen-blocks"),
+                *("native-unseen", "native-unseen-whole"),
                 *("unseen-backward", "unseen-whole-backward"),
             ),
         )
