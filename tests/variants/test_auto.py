@@ -68,7 +68,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, step: str = "call") -> list[str]:
 
         monkeypatch.setattr(module, "prepare", watched)
 
-    for name in NO_COMPILER:
+    for name in [*NO_COMPILER, "native_window"]:
         watch(name)
     return names
 
