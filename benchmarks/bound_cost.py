@@ -1,10 +1,10 @@
-"""What native_window's bound costs of a call: the norms of all keys, and asking block by block.
+"""What the norms of all keys, which native_window bounds weights by, cost of a call.
 
     python benchmarks/bound_cost.py
 
 A call without queries makes the norms and, in bfloat16 with AMX, packs k and v; a call with all of
-them does the rest too. Both take turns; figures are medians, over 8 heads of 64. What asking costs
-is not seen: 6 operations for 16 queries, against 64 keys.
+them does the rest too. Both take turns; figures are medians, over 8 heads of 64. What each block of
+queries makes of the norms is part of the rest.
 """
 
 import statistics

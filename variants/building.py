@@ -18,7 +18,7 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "
 
 def cpp_compiler(wanted_by: str) -> str:
     """Return the C++ compiler's command, $CXX or else g++. Raises Unsupported where it is not."""
-    compiler = os.environ.get("CXX") or "g++"
+    compiler = os.environ.get("CXX", "").strip() or "g++"
     if shutil.which(shlex.split(compiler)[0]) is None:
         raise Unsupported(
             f"{wanted_by} needs a C++ compiler and {compiler} is not on the PATH: "

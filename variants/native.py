@@ -62,18 +62,18 @@ def loaded(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
 def library() -> ctypes.CDLL:
     """Return the kernels, built at the first call. Raises Unsupported where they can't be."""
     outcome = _outcome()
-    if isinstance(outcome, Unsupported):
-        raise outcome
+    if isinstance(outcome, str):
+        raise Unsupported(outcome)  # anew: an exception that is kept keeps every call's tensors
     return outcome
 
 
 @cache
-def _outcome() -> ctypes.CDLL | Unsupported:
-    """Return a failure too, so that no later call waits for the same one."""
+def _outcome() -> ctypes.CDLL | str:
+    """Return a failure's reason too, so that no later call waits for the same one."""
     try:
         return loaded()
     except Unsupported as reason:
-        return reason
+        return str(reason)
 
 
 def attend(

@@ -67,9 +67,12 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(
         built(source)
 
 
-def test_the_compiler_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "c++")
-    assert cpp_compiler("it") == "c++"
+@pytest.mark.parametrize(("named", "meant"), [("c++", "c++"), ("", "g++"), ("  ", "g++")])
+def test_the_compiler_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, named: str, meant: str
+) -> None:
+    monkeypatch.setenv("CXX", named)
+    assert cpp_compiler("it") == meant
 
 
 def test_a_cache_that_takes_no_file_is_named_with_the_way_out(

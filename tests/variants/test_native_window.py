@@ -4,7 +4,6 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
 import torch
@@ -290,83 +289,6 @@ def test_a_row_whose_own_keys_are_out_of_the_question_has_the_others() -> None:
     v = torch.randn(1, 1, 200, 32)
     found, wanted = (attention(q, k, v, torch.tensor([0.1])) for attention in (answer, truth))
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_its_memory_does_not_depend_on_torchs_defaults(dtype: torch.dtype) -> None:
-    q, k = drawn(300, dtype=dtype)
-    wanted = answer(q, k, k, alibi_slopes(HEADS))
-    torch.set_default_dtype(torch.float16)
-    try:
-        assert torch.equal(answer(q, k, k, alibi_slopes(HEADS)), wanted)
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "as it is": lambda q: q,
-    "bnhd": lambda q: q.transpose(1, 2).contiguous().transpose(1, 2),
-    "columns": lambda q: q.mT.contiguous().mT,
-    "expanded": lambda q: q[:, :1].expand(-1, HEADS, -1, -1),
-    "overlapping": lambda q: q.as_strided((1, HEADS, 70, 32), (0, 100, 1, 1)),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_the_operator_is_what_torch_asks_of_one(layout: str, dtype: torch.dtype) -> None:
-    q, k = (LAYOUTS[layout](one) for one in drawn(70, dtype=dtype))
-    slopes = alibi_slopes(HEADS)
-    torch.library.opcheck(
-        cast(Any, native.operator()),
-        (q, k, k, slopes, 0.2, True),
-        test_utils=("test_schema", "test_faketensor"),
-    )
-    wanted = truth(q, k, k, slopes, scale=0.2)
-    found = native.operator()(q, k, k, slopes, 0.2, True)
-    tolerated = 2e-2 if dtype == torch.bfloat16 else 1e-5
-    torch.testing.assert_close(found.double(), wanted, rtol=tolerated, atol=tolerated)
-
-
-def test_a_negative_scale_is_bounded_too() -> None:
-    q, k = drawn(900)
-    found = native.operator()(q, k, k, alibi_slopes(HEADS), -2.0, True)
-    wanted = truth(q, k, k, scale=-2.0)
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("shape", "slopes", "said"),
-    [
-        ((1, 4, 8, 257), torch.ones(4), "head_dim 257: the kernel has room for 256"),
-        ((1, 4, 9, 16), torch.ones(4), "q_len 9: causal attention takes at most 8 here"),
-        ((1, 4, 8, 16), torch.ones(4).half(), "slopes torch.float16: the kernel reads float32"),
-    ],
-)
-def test_what_the_operator_can_not_take_it_refuses(
-    shape: tuple[int, ...], slopes: Tensor, said: str
-) -> None:
-    q, k = torch.zeros(shape), torch.zeros(1, 4, 8, shape[3])
-    with pytest.raises(ValueError, match=said):
-        native.operator()(q, k, k, slopes, 1.0, True)
-
-
-def test_a_build_that_failed_is_not_tried_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[int] = []
-
-    def failing() -> None:
-        tried.append(1)
-        raise Unsupported("no such flag")
-
-    monkeypatch.setattr(native, "loaded", failing)
-    native._outcome.cache_clear()
-    try:
-        for _ in range(2):
-            with pytest.raises(Unsupported, match="no such flag"):
-                native.library()
-    finally:
-        native._outcome.cache_clear()
-    assert tried == [1]
 
 
 def test_a_buffer_that_no_call_may_write_to_stays_as_it_was() -> None:
