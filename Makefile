@@ -57,7 +57,7 @@ RESULTS = $(wildcard results/published/*/*.jsonl)
 DEVICES = $(notdir $(patsubst %/,%,$(wildcard results/published/*/)))
 
 docs: setup
-	$(BIN)/python -m reports.variants_page $(RESULTS)
+	$(BIN)/python -m reports.pages.variants_page $(RESULTS)
 
 selections: setup
 	@for device in $(DEVICES); do \

@@ -7,12 +7,14 @@ from typing import NoReturn
 import click
 
 from reports.commands.choosing import best, choose, regret
+from reports.commands.console import version
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.run import Stopped, run
-from reports.commands.tell import doctor, list_, table
+from reports.commands.show import doctor, list_, table
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), message="alibi-bench %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Measure ALiBi attention backends against each other on this machine.
@@ -45,33 +47,17 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
-    from reports.duel import BudgetTooSmall
-    from suite.asked import BadRequest
-    from suite.devices import NoDevice
-    from suite.handle import LaneFault
-    from suite.run import RunFailed
-    from suite.sides import NoSide
-    from suite.store import NotWritten, StoreError
-    from variants.selection import BadSelection
+    from suite.failures import BadRequest, RunFailed
+    from variants.selection.files import BadSelection
 
     for stop in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stop) is signal.SIG_DFL:  # nohup has set the latter to be ignored
             signal.signal(stop, _interrupt)
     try:
         cli.main(standalone_mode=False)
-    except NotWritten as error:
-        _end(3, error)
-    except (
-        click.UsageError,
-        BadRequest,
-        BadSelection,
-        BudgetTooSmall,
-        NoDevice,
-        NoSide,
-        StoreError,
-    ) as error:
+    except (click.UsageError, BadRequest, BadSelection) as error:
         _end(2, error)
-    except (RunFailed, LaneFault, Stopped, OSError) as error:
+    except (RunFailed, OSError) as error:
         _end(3, error)
     except (click.Abort, KeyboardInterrupt):
         _end(3, Stopped("interrupted"))

@@ -18,9 +18,9 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from suite import agreement, judging, oracle
-from suite.case import Case, Dtype, Mode
-from suite.inputs import draw, spec_of
+from suite.agreement import check, errors, oracle
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case, Dtype, Mode
 from variants.catalog import CATALOG, Variant
 from variants.reference import attend
 
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 def main() -> None:
     """Check every variant in every dtype and print one table."""
-    ours = patch.dict(agreement.ALLOWANCE, out=math.inf)
+    ours = patch.dict(check.ALLOWANCE, out=math.inf)
     lines = []
     for variant, dtype in itertools.product(VARIANTS, DTYPES):
         found = [max(checks(variant, dtype, "forward"))]
@@ -58,8 +58,8 @@ def plain_rule() -> Iterator[None]:
     """Allow twice autograd's own error and hold each row against itself alone."""
     allowed = {"out": math.inf, "dq": 2.0, "dk": 2.0, "dv": 2.0}
     with (
-        patch.dict(agreement.ALLOWANCE, allowed),
-        patch.object(judging, "NEIGHBOURS", 0),
+        patch.dict(check.ALLOWANCE, allowed),
+        patch.object(errors, "NEIGHBOURS", 0),
         patch.object(oracle, "gradients", autograd_gradients),
     ):
         yield
@@ -81,7 +81,7 @@ def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Found]:
         attention = import_module(variant.module).prepare(spec)
         for seed in SEEDS:
             inputs = draw(case, seed, "before", CPU)
-            one = agreement.check(attention, spec, inputs, answers=variant.answers, seed=seed)
+            one = check.check(attention, spec, inputs, answers=variant.answers, seed=seed)
             yield Found(one.excess, f"{one.where.replace('batch 0 ', '')}, n{length}")
 
 

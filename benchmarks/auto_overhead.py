@@ -16,11 +16,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from suite.case import Case
-from suite.inputs import draw, spec_of
-from variants import auto
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case
 from variants.attention import alibi_attention
 from variants.catalog import CATALOG
+from variants.dispatch import auto
 
 ROUNDS, CALLS = 60, 300
 SHORT = Case(heads=1, kv_heads=1, head_dim=64, q_len=16, kv_len=16, dtype="bfloat16")
@@ -35,7 +35,7 @@ def main() -> None:
     tensors = inputs.q, inputs.k, inputs.v
     with torch.no_grad():
         first_us = _once_us(lambda: alibi_attention(*tensors))
-        name = auto.chosen(spec)
+        name = auto.choice(spec)
         line = next(one for one in CATALOG if one.name == name)
         chosen = importlib.import_module(line.module).prepare(spec, **line.options)
         known_us = _difference_us(

@@ -13,9 +13,9 @@ from time import perf_counter
 import torch
 from tabulate import tabulate
 
-from suite.case import Case, Dtype
-from suite.inputs import draw, spec_of
-from variants.native import attend
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case, Dtype
+from variants.native.torch_operator import attend
 
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 LENGTHS = (512, 1024, 2048, 8192, 32768)

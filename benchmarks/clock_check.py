@@ -13,9 +13,9 @@ from tabulate import tabulate
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.benchmark import Timer
 
-from suite.devices import chosen
-from suite.series import cost
-from suite.timer import Bench
+from suite.clocks.series import cost
+from suite.clocks.timer import Bench
+from suite.conditions.device import device_for
 
 REPEATS = 3
 SECONDS = 1.0
@@ -23,7 +23,7 @@ SECONDS = 1.0
 
 def main() -> None:
     """Time every call with both clocks and print one table."""
-    device = torch.device(chosen().name)
+    device = torch.device(device_for().name)
     theirs = do_bench_ms if device.type == "cuda" else timer_ms
     bench = Bench(device)
     lines = []

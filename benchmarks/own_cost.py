@@ -16,15 +16,16 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from reports.cells import groups
-from reports.row import Row
-from suite.case import Case
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.record import Agreement, CellRecord, Ended, Plan, Time
+from reports.tables.cells import groups
+from reports.tables.row import Row
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.cases.sweeps import SWEEPS
+from suite.conditions.device import device_for
+from suite.records.fingerprint import run_header
+from suite.records.record import Agreement, CellRecord, Ended, Time
+from suite.records.store import Store, read
 from suite.run import Run
-from suite.store import Store, read
-from suite.sweeps import SWEEPS
 from variants.catalog import CATALOG, on
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ def invent(file: Path) -> None:
     names = tuple(variant.name for variant in CATALOG)
     plan = Plan(tuple(cases), names, 1, 0, 120.0)
     store = Store(file)
-    store.append([fingerprint(plan, ["invented"], chosen("cpu"))])
+    store.append([run_header(plan, ["invented"], device_for("cpu"))])
     for case in cases:
         store.append(record for name in names for record in _invented(case, name))
     store.close()
@@ -123,10 +124,10 @@ def raced(file: Path) -> tuple[list[Row], list[float]]:
     """Run every variant over two lengths; return the rows and each race's timed share."""
     grid = SWEEPS["quick"]._replace(lengths=RATIO_LENGTHS, dtypes=("bfloat16",))
     plan = Plan(tuple(grid.cases()), tuple(v.name for v in on("cpu")), grid.passes, 0, 120.0)
-    machine = fingerprint(plan, sys.argv, chosen("cpu"))
+    header = run_header(plan, sys.argv, device_for("cpu"))
     store, watch = Store(file), Stopwatch()
-    store.append([machine])
-    Run(plan, CATALOG, machine.policy, store, watch).measure()
+    store.append([header])
+    Run(plan, CATALOG, header.policy, store, watch).measure()
     store.close()
     results = read(file)
     times = [record for record in results.records if isinstance(record, Time)]

@@ -3,8 +3,8 @@
     python benchmarks/uneven_lengths.py
 
 Times torch's stock kernel on the CPU in bfloat16, causal, at random lengths that are no multiple of
-4, as they are and filled up as variants/aligned.py does, copies included. Both take turns; a ratio
-is that of the medians.
+4, as they are and filled up as variants/sdpa/whole_tiles.py does, copies included. Both take turns;
+a ratio is that of the medians.
 """
 
 import random
@@ -13,10 +13,10 @@ import statistics
 import torch
 from torch.utils.benchmark import Timer
 
-from suite.case import Case
-from suite.inputs import draw, spec_of
-from variants import no_bias
-from variants.aligned import aligned
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case
+from variants.plain import no_bias
+from variants.sdpa.whole_tiles import on_whole_tiles
 
 SHAPES = ((8, 64), (16, 64), (12, 128), (32, 128))  # heads, head_dim
 RANGES = ((160, 511), (513, 2047))
@@ -55,7 +55,7 @@ def filled_over_stock(heads: int, head_dim: int, length: int) -> float:
     device = torch.device("cpu")
     inputs, spec = draw(case, 0, "before", device), spec_of(case, device)
     tensors = inputs.q, inputs.k, inputs.v, inputs.slopes
-    variants = no_bias.prepare(spec), aligned(no_bias.prepare, spec)
+    variants = no_bias.prepare(spec), on_whole_tiles(no_bias.prepare, spec)
     timers = [
         Timer("call(*tensors)", globals={"call": one, "tensors": tensors}, num_threads=THREADS)
         for one in variants

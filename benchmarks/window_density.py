@@ -15,8 +15,8 @@ import sys
 
 import torch
 
-from suite.case import Case, Dtype
-from suite.inputs import draw, spec_of
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case, Dtype
 from variants.problem import alibi_slopes
 from variants.windows import density
 

@@ -4,7 +4,7 @@
 
 Times what sdpa_window takes windows with on the CPU: `windows` is one call of stock SDPA with a
 mask for each row, `blocks` two calls that are merged. Both take turns; a figure is the median, over
-two heads of 64. variants/banded.py takes the cheaper form by these figures.
+two heads of 64. variants/sdpa_window/band_attention.py takes the cheaper form by these figures.
 """
 
 import statistics
@@ -13,11 +13,11 @@ import torch
 from tabulate import tabulate
 from torch.utils.benchmark import Timer
 
-from suite.case import Case, Dtype
-from suite.inputs import draw, spec_of
-from variants.banded import _windows
-from variants.blocked import attend_blocks
-from variants.masks import masks_of
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case, Dtype
+from variants.sdpa_window.band_attention import _windows
+from variants.sdpa_window.bias_masks import masks_of
+from variants.sdpa_window.wide_windows import attend_blocks
 from variants.windows import BLOCK
 
 WIDTHS: dict[Dtype, tuple[int, ...]] = {

@@ -11,22 +11,23 @@ from typing import Any
 
 import pytest
 
-from suite import nvml
-from suite.case import Case
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
+from suite.conditions import nvml
+from suite.conditions.device import device_for
+from suite.race.watch import Silence
+from suite.records.fingerprint import run_header
+from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
+from suite.records.store import Store, read
 from suite.run import Run
-from suite.store import Store, read
-from suite.sweeps import DEFAULT_SWEEPS, SWEEPS
-from suite.watch import Silence
 from variants.catalog import BASELINE, CATALOG, on
 
 STEP_TIMEOUT_S = 120.0
 
 
 @dataclass
-class Replay:
+class ReplayTimer:
     """A timer for pytest-benchmark whose every second reading is one recorded sample later.
 
     Each pair of readings starts at zero, because only then is their difference the sample itself,
@@ -55,7 +56,7 @@ Races = dict[tuple[str, str], list[CellRecord]]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item for each case and variant of the sweep, each with a timer of its own."""
-    device = chosen(metafunc.config.getoption("--alibi-device"))
+    device = device_for(metafunc.config.getoption("--alibi-device"))
     sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep") or DEFAULT_SWEEPS[device.kind]]
     metafunc.parametrize(
         ("case", "variant", "timer"),
@@ -69,7 +70,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             )
             for case in sweep.cases()
             for variant in on(device.kind)
-            for timer in (Replay(),)
+            for timer in (ReplayTimer(),)
         ],
     )
 
@@ -78,10 +79,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Races:
     """Race every selected item, with the baseline beside it, and return the records by item."""
     items = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    items = [params for params in items if isinstance(params.get("timer"), Replay)]
+    items = [params for params in items if isinstance(params.get("timer"), ReplayTimer)]
     cases = tuple(dict.fromkeys(params["case"] for params in items))
     names = {params["variant"] for params in items} | {BASELINE.name}
-    used = chosen(request.config.getoption("--alibi-device"))
+    used = device_for(request.config.getoption("--alibi-device"))
     plan = Plan(
         cases=cases,
         variants=tuple(variant.name for variant in CATALOG if variant.name in names),
@@ -90,13 +91,13 @@ def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         step_timeout_s=STEP_TIMEOUT_S,
         device=used.name,
     )
-    machine = fingerprint(plan, [*map(str, request.config.invocation_params.args)], used)
+    header = run_header(plan, [*map(str, request.config.invocation_params.args)], used)
     file = tmp_path_factory.mktemp("alibi") / "races.jsonl"
     store = Store(file)
     try:
-        store.append([machine])
-        with nvml.opened(used.uuid) as gpu:
-            Run(plan, CATALOG, machine.policy, store, Silence(), gpu).measure()
+        store.append([header])
+        with nvml.open_gpu(used.uuid) as gpu:
+            Run(plan, CATALOG, header.policy, store, Silence(), gpu).measure()
     finally:
         store.close()
     found: Races = {}
@@ -108,7 +109,7 @@ def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 def test_attention(
-    benchmark: Any, request: pytest.FixtureRequest, case: Case, variant: str, timer: Replay
+    benchmark: Any, request: pytest.FixtureRequest, case: Case, variant: str, timer: ReplayTimer
 ) -> None:
     """Hand one cell's samples to pytest-benchmark; skip or fail where it has none, and say why."""
     if benchmark.disabled:

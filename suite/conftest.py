@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from suite.devices import Device, chosen
-from suite.sweeps import SWEEPS
-from variants.software import software
+from suite.cases.sweeps import SWEEPS
+from suite.conditions.device import Device, device_for
+from variants.host.software import software
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,4 +60,4 @@ def pytest_benchmark_compare_machine_info(
 
 
 def _device(config: pytest.Config) -> Device:
-    return chosen(config.getoption("alibi_device", None))
+    return device_for(config.getoption("alibi_device", None))

@@ -7,27 +7,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from suite.case import Case
-from suite.compile_cache import compile_cache
-from suite.crew import Crew
-from suite.handle import LAUNCH, Handle, LaneFault, Launch
-from suite.heats import heats
-from suite.machine import Policy
-from suite.nvml import Absent, Gpu
-from suite.protocol import CanaryRan, Done, Drop, FindLimits, LimitsFound, RunCanary
-from suite.record import Canary, CellRecord, Limit, Plan, Time
-from suite.schedule import Schedule
-from suite.setting import Setting
-from suite.store import Store
-from suite.watch import Watch
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.clocks.series import CanaryRan
+from suite.conditions.nvml import Absent, NvmlGpu
+from suite.conditions.policy import Policy
+from suite.failures import RunFailed
+from suite.lanes.compile_cache import compile_cache
+from suite.lanes.handle import LAUNCH, Handle, LaneFault, Launch
+from suite.lanes.pool import LanePool
+from suite.lanes.protocol import Done, Drop, FindLimits, LimitsFound, RunCanary
+from suite.race.race import heats
+from suite.race.schedule import Schedule
+from suite.race.setting import Setting
+from suite.race.watch import Watch
+from suite.records.record import Canary, CellRecord, Limit, Time
+from suite.records.store import Store
 from variants.catalog import BASELINE, Variant
 
-Cells = frozenset[tuple[Case, str, int]]
+FinishedCells = frozenset[tuple[Case, str, int]]
 Missing = dict[Case, list[str]]
-
-
-class RunFailed(Exception):  # noqa: N818 - says what became of the run
-    """Lanes can't work on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ class Run:
     policy: Policy
     store: Store
     watch: Watch
-    gpu: Gpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
+    gpu: NvmlGpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
     budget_s: float | None = None
     launch: Launch = LAUNCH
 
-    def measure(self, finished: Cells = frozenset()) -> None:
+    def measure(self, finished: FinishedCells = frozenset()) -> None:
         """Measure what of the plan is not `finished`; every pass has fresh lanes.
 
         Raises RunFailed when lanes can't be started, StoreError when the file can't be written.
@@ -62,9 +61,9 @@ class Run:
             for number, missing in passes.items():
                 if not any(schedule.has_time_for(case, number) for case in missing):
                     continue
-                with Crew(by_name, self.policy, cache, plan.device, self.launch) as crew:
+                with LanePool(by_name, self.policy, cache, plan.device, self.launch) as pool:
                     try:
-                        self._pass(number, missing, crew, schedule, compiled)
+                        self._pass(number, missing, pool, schedule, compiled)
                     except LaneFault as fault:
                         raise RunFailed(f"a lane can't start: {fault.reason}") from fault
 
@@ -72,12 +71,12 @@ class Run:
         self,
         number: int,
         missing: Missing,
-        crew: Crew,
+        pool: LanePool,
         schedule: Schedule,
         compiled: set[tuple[Case, str]],
     ) -> None:
         began = time.monotonic()
-        lanes = crew.ready(dict.fromkeys(name for names in missing.values() for name in names))
+        lanes = pool.ready(dict.fromkeys(name for names in missing.values() for name in names))
         self._look_at_machine(number, lanes[0])
         schedule.started(time.monotonic() - began)
         for case in schedule.order(number, list(missing)):
@@ -86,7 +85,7 @@ class Run:
             names = missing[case]
             cold = frozenset(name for name in names if (case, name) not in compiled)
             began = time.monotonic()
-            ended = self._race(case, number, names, cold, crew)
+            ended = self._race(case, number, names, cold, pool)
             starting_s = sum(
                 one.prepare_s + one.first_call_s for one in ended if isinstance(one, Time)
             )
@@ -95,7 +94,7 @@ class Run:
             self.watch.raced(f"pass {number}, {case.id}", ended, len(names))
 
     def _race(
-        self, case: Case, number: int, names: Sequence[str], cold: frozenset[str], crew: Crew
+        self, case: Case, number: int, names: Sequence[str], cold: frozenset[str], pool: LanePool
     ) -> list[CellRecord]:
         setting = Setting(
             case=case,
@@ -109,7 +108,7 @@ class Run:
         )
         ended: list[CellRecord] = []
         order = Random(f"{self.plan.seed} {number} {case.id}")
-        for records in heats(setting, crew, names, order):
+        for records in heats(setting, pool, names, order):
             self.store.append(records)
             ended += records
         return ended
@@ -129,7 +128,7 @@ class Run:
             )
 
 
-def _missing(plan: Plan, finished: Cells, number: int) -> Missing:
+def _missing(plan: Plan, finished: FinishedCells, number: int) -> Missing:
     """Return what a pass lacks; where it lacks a variant, the baseline races beside it again."""
     missing: Missing = {}
     for case in plan.cases:

@@ -41,12 +41,12 @@ class Folders(NamedTuple):
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
     """Give two folders that don't exist yet, to a process that has read and said nothing so far."""
     from tests.variants.selections import forget
-    from variants import selection
+    from variants.selection import files
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(selection, "COMMITTED", tmp_path / "committed")
+    monkeypatch.setattr(files, "COMMITTED", tmp_path / "committed")
     forget()
-    yield Folders(selection.of_user(), tmp_path / "committed")
+    yield Folders(files.user_folder(), tmp_path / "committed")
     forget()
 
 

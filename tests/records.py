@@ -4,27 +4,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from suite.case import Case, Dtype, Mode
-from suite.machine import Circumstances, Policy
-from suite.record import (
+from suite.cases.case import Case, Dtype, Mode
+from suite.cases.plan import Plan
+from suite.conditions.policy import Circumstances, Policy
+from suite.records.record import (
     SCHEMA,
     Agreement,
     Canary,
     CellRecord,
     Fault,
     Limit,
-    Machine,
     Memory,
     Pair,
-    Plan,
     Record,
+    RunHeader,
     Stage,
     Status,
     Time,
     Versus,
 )
-from suite.store import Results, Store
-from variants.hardware import Cpu
+from suite.records.store import Results, Store
+from variants.host.hardware import Cpu
 
 VARIANTS = ("no_bias", "eager", "flex")
 FAULTS: tuple[Status, ...] = ("unsupported", "crashed", "timed_out", "out_of_memory", "failed")
@@ -54,9 +54,9 @@ def a_machine(
     key: str = "cpu-invented-2cores",
     torch: str = "2.13.0",
     threads: int = 2,
-) -> Machine:
+) -> RunHeader:
     """Return the first record of a run on a machine that nobody has."""
-    return Machine(
+    return RunHeader(
         schema=SCHEMA,
         started="2026-01-02T03:04:05+00:00",
         argv=("run",),
@@ -246,15 +246,15 @@ def a_few_records() -> tuple[Record, ...]:
     )
 
 
-def results(machine: Machine, *records: Record) -> Results:
+def results(header: RunHeader, *records: Record) -> Results:
     """Return what reading a whole results file gives."""
-    return Results(Path("invented.jsonl"), machine, [machine, *records], [])
+    return Results(Path("invented.jsonl"), header, [header, *records], [])
 
 
 def a_run(
     ms: Mapping[str, Sequence[float]],
     *others: Record,
-    machine: Machine | None = None,
+    header: RunHeader | None = None,
     canaries: Sequence[float] = (),
     name: str = "invented.jsonl",
 ) -> Results:
@@ -265,12 +265,12 @@ def a_run(
         for number, each in enumerate(by_pass, start=1):
             records += measured(case, variant, each, number)
     plan = a_plan(case, variants=list(ms), passes=3)
-    return results(machine or a_machine(plan), *records, *others)._replace(path=Path(name))
+    return results(header or a_machine(plan), *records, *others)._replace(path=Path(name))
 
 
-def write(path: Path, machine: Machine, *records: Record) -> Path:
+def write(path: Path, header: RunHeader, *records: Record) -> Path:
     """Write a results file and return its path."""
     store = Store(path)
-    store.append([machine, *records])
+    store.append([header, *records])
     store.close()
     return path

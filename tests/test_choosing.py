@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from reports.commands.console import default_path
-from suite.store import Results
+from suite.records.store import Results
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
-from variants.selection import read
+from variants.selection.files import read
 
 ROOT = Path(__file__).parents[1]
 KEY = "cpu-invented-2cores"
@@ -57,7 +57,7 @@ class Commands:
 
 def written(path: Path, file: Results) -> Path:
     """Write an invented tuning, and return its path."""
-    return write(path, file.machine, *file.records[1:])
+    return write(path, file.header, *file.records[1:])
 
 
 @pytest.fixture

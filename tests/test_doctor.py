@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from variants.catalog import CATALOG
-from variants.hardware import this_cpu
+from variants.host.hardware import this_cpu
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.record import CellRecord, Machine, Plan, Record
+from suite.cases.plan import Plan
+from suite.conditions.device import device_for
+from suite.records.fingerprint import run_header
+from suite.records.record import CellRecord, Record, RunHeader
 from tests.records import a_case, a_check, a_fault, a_machine, a_plan, measured, write
 
 ROOT = Path(__file__).parents[1]
@@ -160,26 +161,26 @@ def test_resume_takes_no_other_plan(words: list[str], file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def this_machine(plan: Plan) -> Machine:
+def this_machine(plan: Plan) -> RunHeader:
     """Return the first record of a run here and now."""
-    return fingerprint(plan, ["run"], chosen("cpu"))
+    return run_header(plan, ["run"], device_for("cpu"))
 
 
-def elsewhere(machine: Machine) -> Machine:
+def elsewhere(header: RunHeader) -> RunHeader:
     """Return the machine with another hardware key."""
-    hardware = msgspec.structs.replace(machine.hardware, key="cpu-elsewhere-64cores")
-    return msgspec.structs.replace(machine, hardware=hardware)
+    hardware = msgspec.structs.replace(header.hardware, key="cpu-elsewhere-64cores")
+    return msgspec.structs.replace(header, hardware=hardware)
 
 
-def with_older_torch(machine: Machine) -> Machine:
+def with_older_torch(header: RunHeader) -> RunHeader:
     """Return the machine with another torch."""
-    return msgspec.structs.replace(machine, software=machine.software | {"torch": "2.0.1"})
+    return msgspec.structs.replace(header, software=header.software | {"torch": "2.0.1"})
 
 
-def with_more_threads(machine: Machine) -> Machine:
+def with_more_threads(header: RunHeader) -> RunHeader:
     """Return the machine with another policy."""
-    policy = msgspec.structs.replace(machine.policy, threads=640)
-    return msgspec.structs.replace(machine, policy=policy)
+    policy = msgspec.structs.replace(header.policy, threads=640)
+    return msgspec.structs.replace(header, policy=policy)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +261,8 @@ def test_a_table_of_two_files_adds_up_their_passes(file: Path, tmp_path: Path) -
 
 
 def test_a_table_of_two_machines_has_a_part_for_each(file: Path, tmp_path: Path) -> None:
-    machine = a_machine(a_plan(CASE), torch="2.11.0")
-    other = write(tmp_path / "other.jsonl", machine, *measured(CASE, "eager"))
+    header = a_machine(a_plan(CASE), torch="2.11.0")
+    other = write(tmp_path / "other.jsonl", header, *measured(CASE, "eager"))
     done = bench("table", file, other)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("fastest that agrees") == 2

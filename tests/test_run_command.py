@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.record import Time
-from suite.store import read
+from suite.records.record import Time
+from suite.records.store import read
 
 ROOT = Path(__file__).parents[1]
 ON_CPU = ["--device", "cpu"]

@@ -6,14 +6,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from variants import auto
 from variants.catalog import CATALOG, Variant
-from variants.checks import check_fit, check_kinds, check_scale, check_slopes
-from variants.kept import Kept
+from variants.dispatch import auto
+from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
+from variants.dispatch.prepared_cache import PreparedCache
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
 PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
-_KEPT = Kept(PREPARED_AT_MOST, BYTES_AT_MOST)
+_KEPT = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
 _BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
 
 
@@ -36,7 +36,7 @@ def alibi_attention(
     positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
     call of that shape: of the last 128, while they hold a GiB at most or are one. Slopes may be
     written to between calls, but on CUDA not through `.data`, which nothing tells of. `variant`
-    "auto" is the one that was measured to be fastest for the shape here (variants.auto).
+    "auto" is the one that was measured to be fastest for the shape here (variants.dispatch.auto).
 
     Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
     torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA
@@ -46,7 +46,7 @@ def alibi_attention(
     the variant can't do this, with what would help.
     """
     q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
-    attention = _prepared(_named(variant), _spec(q, k, v, slopes, causal, scale))
+    attention = _prepared(_checked_name(variant), _spec(q, k, v, slopes, causal, scale))
     if not torch.is_autocast_enabled(q.device.type):
         return attention(q, k, v, slopes)
     with torch.autocast(q.device.type, enabled=False):
@@ -67,7 +67,7 @@ def variant_for(
     Takes and raises what that does.
     """
     q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
-    return auto.chosen(_spec(q, k, v, slopes, causal, scale))
+    return auto.choice(_spec(q, k, v, slopes, causal, scale))
 
 
 def _fitting(
@@ -129,7 +129,7 @@ def _standard_slopes(heads: int, device: torch.device) -> Tensor:
         return alibi_slopes(heads).to(device)
 
 
-def _named(variant: str) -> str:
+def _checked_name(variant: str) -> str:
     if variant not in _BY_NAME:
         raise ValueError(f"variant {variant!r}: there are {', '.join(_BY_NAME)}")
     return variant

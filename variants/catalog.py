@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 Answers = Literal["alibi", "no_bias", "rope"]
-Device = Literal["any", "cpu", "cuda", "none"]
+DefaultOn = Literal["any", "cpu", "cuda", "none"]
 
 
 class Variant(NamedTuple):
@@ -24,43 +24,56 @@ class Variant(NamedTuple):
     module: str
     answers: Answers = "alibi"
     options: Mapping[str, str] = MappingProxyType({})
-    device: Device = "any"
+    device: DefaultOn = "any"
     builds: bool = False
 
 
-BASELINE = Variant("no_bias", "variants.no_bias", answers="no_bias")
-AUTO = Variant("auto", "variants.auto")
+BASELINE = Variant("no_bias", "variants.plain.no_bias", answers="no_bias")
+AUTO = Variant("auto", "variants.dispatch.auto")
 
 CATALOG = (
     BASELINE,
-    Variant("rope", "variants.rope", answers="rope", device="none"),
-    Variant("eager", "variants.eager"),
-    Variant("sdpa_mask", "variants.sdpa_mask", device="cpu"),
+    Variant("rope", "variants.plain.rope", answers="rope", device="none"),
+    Variant("eager", "variants.plain.eager"),
+    Variant("sdpa_mask", "variants.sdpa.sdpa_mask", device="cpu"),
     Variant(
-        "sdpa_mask_efficient", "variants.sdpa_mask", options={"backend": "efficient"}, device="cuda"
+        "sdpa_mask_efficient",
+        "variants.sdpa.sdpa_mask",
+        options={"backend": "efficient"},
+        device="cuda",
     ),
-    Variant("sdpa_mask_cudnn", "variants.sdpa_mask", options={"backend": "cudnn"}, device="cuda"),
-    Variant("sdpa_mask_math", "variants.sdpa_mask", options={"backend": "math"}, device="cuda"),
-    Variant("sdpa_key", "variants.sdpa_key", device="cpu"),
-    Variant("sdpa_folded", "variants.sdpa_folded"),
-    Variant("flex", "variants.flex", builds=True),
-    Variant("compile", "variants.compile", builds=True),
-    Variant("compile_dynamic", "variants.compile", options={"lengths": "dynamic"}, device="none"),
+    Variant(
+        "sdpa_mask_cudnn", "variants.sdpa.sdpa_mask", options={"backend": "cudnn"}, device="cuda"
+    ),
+    Variant(
+        "sdpa_mask_math", "variants.sdpa.sdpa_mask", options={"backend": "math"}, device="cuda"
+    ),
+    Variant("sdpa_key", "variants.sdpa.sdpa_key", device="cpu"),
+    Variant("sdpa_folded", "variants.sdpa.sdpa_folded"),
+    Variant("flex", "variants.flex.flex", builds=True),
+    Variant("compile", "variants.compiled.compile", builds=True),
+    Variant(
+        "compile_dynamic",
+        "variants.compiled.compile",
+        options={"lengths": "dynamic"},
+        device="none",
+    ),
     Variant(
         "compile_autotune",
-        "variants.compile",
+        "variants.compiled.compile",
         options={"search": "autotune"},
         device="none",
         builds=True,
     ),
-    Variant("sdpa_halves", "variants.sdpa_halves", device="cpu"),
-    Variant("sdpa_window", "variants.sdpa_window", device="cpu"),
-    Variant("compile_blocks", "variants.compile_blocks", device="cpu", builds=True),
-    Variant("native_window", "variants.native_window", device="cpu"),
-    Variant("flex_window", "variants.flex_window", device="cuda", builds=True),
+    Variant("sdpa_halves", "variants.sdpa.sdpa_halves", device="cpu"),
+    Variant("sdpa_window", "variants.sdpa_window.sdpa_window", device="cpu"),
+    Variant("compile_blocks", "variants.compiled.compile_blocks", device="cpu", builds=True),
+    Variant("native_window", "variants.native.native_window", device="cpu"),
+    Variant("flex_window", "variants.flex.flex_window", device="cuda", builds=True),
     AUTO,
 )
 
+BY_NAME = {variant.name: variant for variant in CATALOG}
 ALIBI = tuple(variant.name for variant in CATALOG if variant.answers == "alibi")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 Built = TypeVar("Built")
 
 
-class _Kept(NamedTuple, Generic[Built]):
+class _Entry(NamedTuple, Generic[Built]):
     """What was built, and of which slopes; replaced as a whole, for threads may share it."""
 
     slopes: weakref.ref[Tensor]
@@ -30,18 +30,18 @@ def built_once(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Built]:
     slopes made in inference mode, which don't tell when they are written to, nor inside
     torch.func's transforms, whose tensors end with them.
     """
-    kept: _Kept[Built] | None = None
+    kept: _Entry[Built] | None = None
 
     def built(slopes: Tensor) -> Built:
         nonlocal kept
         if slopes.requires_grad or slopes.is_inference() or _is_transformed():
             return build(slopes)
         last = kept  # once, because another thread may put its own there at any time
-        if last is None or last.slopes() is not slopes or _changed(slopes, last):
+        if last is None or last.slopes() is not slopes or _has_changed(slopes, last):
             contents = _contents(slopes)
             with torch.inference_mode(mode=False):  # what is made inside of it can't serve training
                 made = build(slopes)
-            last = kept = _Kept(weakref.ref(slopes), slopes._version, contents, made)
+            last = kept = _Entry(weakref.ref(slopes), slopes._version, contents, made)
         return last.built
 
     return built
@@ -51,7 +51,7 @@ def _is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _changed(slopes: Tensor, last: _Kept[Built]) -> bool:
+def _has_changed(slopes: Tensor, last: _Entry[Built]) -> bool:
     return last.version != slopes._version or last.contents != _contents(slopes)
 
 

@@ -70,7 +70,7 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
             key, mean = (norms.repeat_interleave(groups, dim=1) for norms in (key, mean))
         falls = falls_of(slopes)
         needless = [
-            _needless(queries, keys, means, falls.of(heads), product, share)
+            _needless(queries, keys, means, falls.for_heads(heads), product, share)
             for heads in _portions(portion, spec.heads)
             for queries, keys, means in [[norms[:, heads] for norms in (query, key, mean)]]
         ]
@@ -124,7 +124,7 @@ class _Falls(NamedTuple):
     least: Tensor
     depth: Tensor
 
-    def of(self, heads: slice) -> "_Falls":
+    def for_heads(self, heads: slice) -> "_Falls":
         return _Falls(self.most[heads], self.least[heads], self.depth[heads])
 
 

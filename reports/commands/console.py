@@ -2,18 +2,29 @@
 
 import os
 import sys
+import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-if TYPE_CHECKING:
-    from suite.store import Results
+from suite.conditions.policy import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from suite.records.store import Results
+
+
+def version() -> str:
+    """Return this project's version: the installed one, or that of the checkout it runs from."""
+    try:
+        return metadata.version("alibi-bench")
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        return str(project["version"])
 
 
 def show(text: str) -> None:
@@ -38,7 +49,7 @@ def default_path(key: str) -> Path:
 
 def read_once(paths: Iterable[Path]) -> list["Results"]:
     """Read results files, each once however often it is named, and tell what is wrong with them."""
-    from suite.store import read
+    from suite.records.store import read
 
     files = [read(path) for path in {os.path.realpath(path): path for path in paths}.values()]
     for file in files:
@@ -46,7 +57,7 @@ def read_once(paths: Iterable[Path]) -> list["Results"]:
     return files
 
 
-def refuse_given(context: click.Context, names: Iterable[str], why: str) -> None:
+def refuse_options(context: click.Context, names: Iterable[str], why: str) -> None:
     """Raise UsageError for an option among `names` that was given."""
     for name in names:
         if context.get_parameter_source(name) not in {

@@ -8,10 +8,23 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
 VERDICT_FORMATS = ("simple", "github", "json")
 GATE = click.option(
     "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."
+)
+DEVICE = click.option(
+    "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
+)
+_MODELS = click.option("--models", help="Names: `list models`; or a file such as my.json.")
+_SHAPE = (
+    click.option("--q-len", type=int, help="Queries at the end of each length, as a chunk."),
+    click.option("--batch", type=int, help="Batch size."),
+    click.option("--heads", type=int, help="Heads."),
+    click.option("--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."),
+    click.option("--head-dim", type=int, help="Size of a head."),
+    click.option("--noncausal", is_flag=True, help="Every query sees every key."),
+    click.option("--layout", help="bhnd, or bnhd as models hold their tensors."),
+    click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
 )
 
 
@@ -27,47 +40,60 @@ def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
     )
 
 
+def _with_options(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
+    """Return a command with options, which its help shows in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def grid_options(command: _Command) -> _Command:
-    """Add the options that say what is measured, on which device and how patiently."""
-    for option in reversed(
+    """Add the options of a `Request` to measure, and the device; all but --passes."""
+    return _with_options(
+        command,
         (
-            click.option(
-                "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
-            ),
+            DEVICE,
             click.option("--sweep", help="Name: `list sweeps`; without it the command's default."),
-            click.option("--models", help="Names: `list models`; or a file such as my.json."),
-            click.option("--lengths", help="Sequence lengths in tokens, such as 512,1024."),
-            click.option("--dtypes", help="Any of float32,bfloat16,float16."),
-            click.option("--modes", help="Any of forward,backward (both together),decode."),
-            click.option(
-                "--q-len", type=int, help="Queries at the end of each length, as a chunk."
-            ),
+            _MODELS,
+            click.option("--lengths", "--length", help="Lengths in tokens, such as 512,1024."),
+            click.option("--dtypes", "--dtype", help="Any of float32,bfloat16,float16."),
+            click.option("--modes", "--mode", help="Any of forward,backward (both),decode."),
             click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
             click.option("--variants", help="Names: `list variants`."),
-            click.option("--batch", type=int, help="Batch size."),
-            click.option("--heads", type=int, help="Heads."),
-            click.option(
-                "--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."
-            ),
-            click.option("--head-dim", type=int, help="Size of a head."),
-            click.option("--noncausal", is_flag=True, help="Every query sees every key."),
-            click.option("--layout", help="bhnd, or bnhd as models hold their tensors."),
-            click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
+            *_SHAPE,
             click.option(
                 "--step-timeout", default="120s", show_default=True, help="Limit of one step."
             ),
             click.option(
                 "--seed", type=int, default=0, show_default=True, help="Of inputs and orders."
             ),
-        )
-    ):
-        command = option(command)
-    return command
+        ),
+    )
+
+
+def question_options(command: _Command) -> _Command:
+    """Add the options of a `Request` for advice: lengths are required, the rest has defaults."""
+    return _with_options(
+        command,
+        (
+            _MODELS,
+            click.option("--lengths", "--length", required=True, help="Lengths, such as 512,1024."),
+            click.option(
+                "--modes", "--mode", default="forward", show_default=True, help="Also: backward."
+            ),
+            click.option(
+                "--dtypes", "--dtype", default="bfloat16", show_default=True, help="Also: float32."
+            ),
+            *_SHAPE,
+            DEVICE,
+        ),
+    )
 
 
 def pair_options(command: _Command) -> _Command:
     """Add the options of commands that measure pairs."""
-    for option in reversed(
+    return _with_options(
+        command,
         (
             grid_options,
             click.option(
@@ -77,7 +103,5 @@ def pair_options(command: _Command) -> _Command:
             GATE,
             format_option(VERDICT_FORMATS),
             click.option("--out", type=click.Path(path_type=Path), help="File of pairs to write."),
-        )
-    ):
-        command = option(command)
-    return command
+        ),
+    )

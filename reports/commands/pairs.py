@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, read_once, refuse_given, show, warn
+from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
 
 
@@ -36,28 +36,29 @@ def compare(
     Example:
       python run_bench.py compare results/before.jsonl results/after.jsonl
     """
-    from reports import paired, versus
-    from suite.asked import share
-    from suite.store import read
+    from reports.verdicts.compare_pairs import compare_pairs
+    from reports.verdicts.compare_runs import compare_runs
+    from suite.cases.parse import share
+    from suite.records.store import read
 
     least = share("--gate", gate)
     if head is None:
-        refuse_given(context, {"gate", "across"}, "beside one file, which has its own plan")
+        refuse_options(context, {"gate", "across"}, "beside one file, which has its own plan")
     before = read(base)
     after = None if head is None else read(head)
     for file in (before, after):
         warn(file.warnings if file else [])
     if after is None:
-        judge(paired.of_duel(before), form)
+        judge(compare_pairs(before), form)
     else:
-        judge(versus.of_files(before, after, least, across), form)
+        judge(compare_runs(before, after, least, across), form)
 
 
 @click.command()
 @click.option("--base", help="A git reference, such as main or HEAD~1.")
 @click.option("--base-python", help="Another interpreter, and so another torch.")
 @pair_options
-def ab(base: str | None, base_python: str | None, form: Any, **asked: Any) -> None:
+def ab(base: str | None, base_python: str | None, form: Any, **options: Any) -> None:
     """Compare this tree with another version of it, in pairs.
 
     The other is a git reference or an interpreter. Base and head take turns slice by slice in
@@ -70,23 +71,23 @@ def ab(base: str | None, base_python: str | None, form: Any, **asked: Any) -> No
       python run_bench.py ab --base main --budget 5m
       python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
     """
-    from suite import sides
-    from variants.software import software
+    from suite.pairs.sides import interpreter_side, reference_side
+    from variants.host.software import software
 
     if (base is None) == (base_python is None):
         raise click.UsageError("give --base REF or --base-python EXE, one of them")
     if base is not None:
-        with sides.of_reference(base, software()) as side:
-            judge(_duel(side, **asked), form)
+        with reference_side(base, software()) as side:
+            judge(_duel(side, **options), form)
     elif base_python is not None:
-        judge(_duel(sides.of_python(base_python), **asked), form)
+        judge(_duel(interpreter_side(base_python), **options), form)
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
 @pair_options
-def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> None:
+def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> None:
     """Compare this tree with itself: can `ab` be trusted here?
 
     Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
@@ -99,75 +100,89 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **asked: Any) -> No
       python run_bench.py aa --pairs 0 results/aa*.jsonl
       python run_bench.py aa --inject 5% --variants sdpa_key
     """
-    from reports import calibrated, calibration
-    from reports.verdicts import render
-    from suite import sides
-    from suite.asked import share
-    from suite.store import read
-    from variants.software import software
+    from reports.verdicts import calibration, calibration_table
+    from reports.verdicts.verdict_table import render
+    from suite.cases.parse import share
+    from suite.pairs.sides import head_side
+    from suite.records.store import read
+    from variants.host.software import software
 
     earlier = read_once(files)
     calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
-    gate = share("--gate", asked["gate"])
+    gate = share("--gate", options["gate"])
     comparison = None
-    if asked["pairs"] == 0 and not earlier:
+    if options["pairs"] == 0 and not earlier:
         raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
-    if asked["pairs"] == 0 and inject is not None:
+    if options["pairs"] == 0 and inject is not None:
         raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
-    if asked["pairs"] != 0:
+    if options["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject)
-        out = asked["out"] = asked["out"] or default_path("aa")
-        base = sides.head(software(), calibration.ITSELF)
-        comparison = _duel(base, inject=injected, **asked)
+        out = options["out"] = options["out"] or default_path("aa")
+        comparison = _duel(head_side(software(), calibration.ITSELF), inject=injected, **options)
         if form != "json":
             show(f"{render(comparison, form)}\n")
         earlier.append(read(out))
     pairs = calibration.pairs_of(earlier)
     rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
-    show(calibrated.render(rates, form, comparison))
+    show(calibration_table.render(rates, form, comparison))
     if comparison is not None and comparison.regressed:
         raise SystemExit(1)
 
 
-def _duel(base: Any, *, gate: str, budget: str | None, out: Path | None, **asked: Any) -> Any:
+def _duel(
+    base: Any,
+    *,
+    device: str | None,
+    pairs: int,
+    gate: str,
+    budget: str | None,
+    out: Path | None,
+    inject: float | None = None,
+    **grid: Any,
+) -> Any:
     """Measure base against this tree and return what became of each cell."""
-    from reports.duel import between
-    from reports.progress import progress
-    from suite import asked as asked_for
-    from suite import devices, plan
-    from suite.fingerprint import fingerprint
-    from suite.sweeps import PAIRED_SWEEP
+    from reports.commands.progress import progress
+    from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
+    from suite.cases import parse
+    from suite.cases.plan import paired
+    from suite.cases.request import Request
+    from suite.cases.sweeps import PAIRED_SWEEP
+    from suite.conditions.device import device_for
+    from suite.pairs.stages import measure_pairs
+    from suite.records.fingerprint import run_header
+    from suite.records.store import read
 
-    pairs, inject = asked_for.pairs(asked.pop("pairs")), asked.pop("inject", None)
-    least = asked_for.share("--gate", gate)
-    budget_s = None if budget is None else asked_for.seconds("--budget", budget)
-    used = devices.chosen(asked.pop("device"))
+    pairs, least = parse.pairs(pairs), parse.share("--gate", gate)
+    budget_s = None if budget is None else parse.seconds("--budget", budget)
+    used = device_for(device)
     if inject is not None and used.kind != "cpu":
         raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
-    asked["sweep"] = asked["sweep"] or (None if asked["models"] else PAIRED_SWEEP)
-    of_base = base.variants.values() if asked["variants"] is None else ()
-    own = plan.paired(plan.plan(device=used.name, passes=None, **asked), of_base)
-    machine = fingerprint(own, sys.argv[1:], used)
-    path = out or default_path(f"pairs-{machine.hardware.key}")
+    grid["sweep"] = grid["sweep"] or (None if grid["models"] else PAIRED_SWEEP)
+    catalog = base.variants.values() if grid["variants"] is None else ()
+    plan = paired(Request(**grid).plan(used.name), catalog)
+    header = run_header(plan, sys.argv[1:], used)
+    path = out or default_path(f"pairs-{header.hardware.key}")
     if path.exists():
         raise click.UsageError(f"--out {path} exists; name a new file")
     with progress() as watch:
-        return between(
+        measure_pairs(
             base,
-            machine,
+            header,
             used.uuid,
             path,
             watch,
             pairs=pairs,
             budget_s=budget_s,
             gate=least,
+            suspected=lambda: suspected_cells(read(path), least),
             inject=inject,
         )
+    return compare_pairs(read(path))
 
 
 def judge(comparison: Any, form: Any) -> None:
     """Show a comparison, and exit 1 for a regression."""
-    from reports.verdicts import render
+    from reports.verdicts.verdict_table import render
 
     show(render(comparison, form))
     if comparison.regressed:

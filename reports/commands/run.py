@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, refuse_given, show, warn
+from reports.commands.console import default_path, refuse_options, show, warn
 from reports.commands.options import grid_options
-from suite.devices import Device
-from suite.record import Machine
-from suite.run import Cells
+from suite.conditions.device import Device
+from suite.failures import RunFailed
+from suite.records.record import RunHeader
+from suite.run import FinishedCells
 
 
-class Stopped(Exception):  # noqa: N818 - the user's wish
+class Stopped(RunFailed):
     """The run was interrupted; the text says how to go on."""
 
 
@@ -33,7 +34,7 @@ def run(
     strict: bool,
     out: Path | None,
     resume: Path | None,
-    **asked: Any,
+    **grid: Any,
 ) -> None:
     """Check, race and tabulate variants.
 
@@ -46,49 +47,65 @@ def run(
       python run_bench.py run --sweep training --variants sdpa_key,compile
       python run_bench.py run --resume results/FILE.jsonl
     """
-    from reports.versus import is_of_pairs
-    from suite import asked as asked_for
-    from suite import devices, plan, store
-    from suite.fingerprint import fingerprint
+    from suite.cases import parse
+    from suite.cases.request import Request
+    from suite.conditions.device import device_for
+    from suite.records.fingerprint import run_header
 
-    budget_s = None if budget is None else asked_for.seconds("--budget", budget)
-    if resume is None:
-        used, done = devices.chosen(device), Cells()
-        machine = fingerprint(plan.plan(device=used.name, **asked), sys.argv[1:], used)
-        path = out or default_path(machine.hardware.key)
-        if path.is_dir():
-            raise click.UsageError(f"--out {path}: a folder; name a file in it")
-        if path.exists():
-            raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
-    else:
-        others = [name for name in context.params if name not in {"resume", "strict", "budget"}]
-        refuse_given(context, others, "beside --resume: the file has its plan")
-        path, before = resume, store.read(resume)
-        warn(before.warnings)
-        if any(is_of_pairs(record) for record in before.records):
-            raise click.UsageError(f"--resume {resume}: a file of pairs and no run's")
-        used, done = devices.chosen(before.machine.plan.device), before.finished()
-        machine = fingerprint(before.machine.plan, sys.argv[1:], used)
-        plan.check_resumable(before.machine, machine)
-    measure(path, machine, used, done, budget_s)
+    budget_s = None if budget is None else parse.seconds("--budget", budget)
+    if resume is not None:
+        options = [name for name in context.params if name not in {"resume", "strict", "budget"}]
+        refuse_options(context, options, "beside --resume: the file has its plan")
+        _complete(resume, budget_s)
+        conclude(resume, strict=strict)
+        return
+    used = device_for(device)
+    header = run_header(Request(**grid).plan(used.name), sys.argv[1:], used)
+    path = out or default_path(header.hardware.key)
+    if path.is_dir():
+        raise click.UsageError(f"--out {path}: a folder; name a file in it")
+    if path.exists():
+        raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
+    measure(path, header, used, budget_s)
     conclude(path, strict=strict)
 
 
+def _complete(path: Path, budget_s: float | None) -> None:
+    """Measure what a results file lacks of its plan."""
+    from suite.conditions.device import device_for
+    from suite.records.fingerprint import check_resumable, run_header
+    from suite.records.store import is_of_pairs, read
+
+    before = read(path)
+    warn(before.warnings)
+    if any(is_of_pairs(record) for record in before.records):
+        raise click.UsageError(f"--resume {path}: a file of pairs and no run's")
+    used = device_for(before.header.plan.device)
+    header = run_header(before.header.plan, sys.argv[1:], used)
+    check_resumable(before.header, header)
+    measure(path, header, used, budget_s, before.finished())
+
+
 def measure(
-    path: Path, machine: Machine, device: Device, done: Cells, budget_s: float | None
+    path: Path,
+    header: RunHeader,
+    device: Device,
+    budget_s: float | None,
+    finished: FinishedCells = frozenset(),
 ) -> None:
-    from reports.progress import progress
-    from suite.nvml import opened
+    """Measure a header's plan, less what is finished, into the file `path`."""
+    from reports.commands.progress import progress
+    from suite.conditions.nvml import open_gpu
+    from suite.records.store import Store
     from suite.run import Run
-    from suite.store import Store
     from variants.catalog import CATALOG
 
     results = Store(path)
     try:
-        results.append([machine])
-        with opened(device.uuid) as gpu, progress() as watch:
-            run = Run(machine.plan, CATALOG, machine.policy, results, watch, gpu, budget_s)
-            run.measure(done)
+        results.append([header])
+        with open_gpu(device.uuid) as gpu, progress() as watch:
+            run = Run(header.plan, CATALOG, header.policy, results, watch, gpu, budget_s)
+            run.measure(finished)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None
     finally:
@@ -97,9 +114,9 @@ def measure(
 
 def conclude(path: Path, *, strict: bool) -> None:
     """Show the table and the file's path; with `strict`, exit by what was not measured."""
-    from reports.cells import groups
-    from reports.table import render
-    from suite.store import read
+    from reports.tables.cells import groups
+    from reports.tables.table import render
+    from suite.records.store import read
 
     measured = groups([read(path)])
     show(f"{render(measured, 'simple')}\n\nResults: {path}")

@@ -12,10 +12,12 @@ import click
 import pytest
 import yaml
 
-from reports.decide import decide_at_once
-from reports.moderated import moderated_two_sample
-from suite import asked as asked_for
-from suite import plan
+from reports.verdicts.decision import decide_at_once
+from reports.verdicts.moderated_t import two_sample_effects
+from suite.cases import parse
+from suite.cases.plan import Plan
+from suite.cases.request import Request
+from suite.failures import BadRequest
 from tests.docs.test_cli import commands
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +30,6 @@ CONFTEST = (ROOT / "suite" / "conftest.py").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 COMMANDS = commands()
 OPTIONS = {spelling for own in COMMANDS.values() for it in own.params for spelling in it.opts}
-GRID = (
-    "sweep models lengths dtypes modes q_len seq_lens variants batch heads kv_heads head_dim "
-    "noncausal layout logit_scale seed step_timeout"
-)
 
 _SUBSTITUTED = re.compile(r"\$\{\{.*?\}\}|\$\([^()]*\)|\$\{\w+\}|\$\w+")
 
@@ -95,17 +93,22 @@ def check(call: str) -> bool:
     return True
 
 
+def plan_of(options: dict[str, Any]) -> Plan:
+    """Return the plan of a command's options."""
+    grid = {name: options[name] for name in Request.__struct_fields__ if name in options}
+    return Request(**grid).plan(options["device"] or "cpu")
+
+
 def check_command(name: str, words: list[str]) -> None:
     """Raise unless the command line has such a command and takes these words; measures nothing."""
     assert name in COMMANDS, f"no command {name}"
     asked = COMMANDS[name].make_context(name, list(words)).params
     if "sweep" in asked:
-        grid = {one: asked[one] for one in GRID.split()}
-        plan.plan(device=asked["device"] or "cpu", passes=asked.get("passes"), **grid)
+        plan_of(asked)
     for option, read in {
-        "budget": asked_for.seconds,
-        "gate": asked_for.share,
-        "inject": asked_for.share,
+        "budget": parse.seconds,
+        "gate": parse.share,
+        "inject": parse.share,
     }.items():
         if asked.get(option) is not None:
             read(f"--{option}", asked[option])
@@ -170,9 +173,7 @@ def test_mains_strict_run_leaves_out_what_disagrees_by_design() -> None:
     (call,) = [it for it in ours(script("main")) if it.split()[2] == "run"]
     assert "--strict" in call
     asked = COMMANDS["run"].make_context("run", shlex.split(call)[3:]).params
-    grid = {one: asked[one] for one in GRID.split()}
-    planned = plan.plan(device="cpu", passes=asked["passes"], **grid)
-    assert {case.dtype for case in planned.cases} == {"bfloat16"}
+    assert {case.dtype for case in plan_of(asked).cases} == {"bfloat16"}
 
 
 @pytest.mark.parametrize("call", [*ours(script("pull-request")), *ours(script("main"))])
@@ -228,7 +229,7 @@ def test_neither_names_a_host() -> None:
     ],
 )
 def test_a_command_that_would_be_refused_is_noticed(call: str) -> None:
-    with pytest.raises((AssertionError, click.UsageError, asked_for.BadRequest)):
+    with pytest.raises((AssertionError, click.UsageError, BadRequest)):
         check(call)
 
 
@@ -253,5 +254,5 @@ def test_two_files_see_large_changes_only(slowdown: float, low: float, high: flo
             ([random.gauss(0, 0.05) for _ in range(5)], [random.gauss(it, 0.05) for _ in range(5)])
             for it in shifts
         ]
-        found += decide_at_once(moderated_two_sample(cells), 0.01)[0].verdict == "slower"
+        found += decide_at_once(two_sample_effects(cells), 0.01)[0].verdict == "slower"
     assert low <= found / comparisons <= high

@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from suite.models import Model, built_in, read
+from suite.cases.models import Model, built_in, read
 
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 HEADER = "| model | layers | heads |"

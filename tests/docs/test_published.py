@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from reports import calibrated
-from reports.calibration import calibrate, pairs_of
-from reports.cells import groups
-from reports.listing import words
-from reports.regret import flips, left_out, unseen
-from reports.regretted import render as render_regret
-from reports.regretted import summary
-from reports.table import render
-from suite.store import read
+from reports.choosing.regret import flips, left_out, unseen
+from reports.choosing.regret_table import render as render_regret
+from reports.choosing.regret_table import summary
+from reports.pages.listing import words
+from reports.tables.cells import groups
+from reports.tables.table import render
+from reports.verdicts import calibration_table
+from reports.verdicts.calibration import calibrate, pairs_of
+from suite.records.store import read
 from variants.catalog import CATALOG
 
 ROOT = Path(__file__).parents[2]
@@ -35,10 +35,10 @@ def test_the_readme_describes_every_variant_in_its_own_words() -> None:
 def test_a_published_file_is_whole_and_stands_in_its_machines_folder(file: Path) -> None:
     results = read(file)
     assert results.warnings == []
-    assert file.parent.name == results.machine.hardware.key
+    assert file.parent.name == results.header.hardware.key
     assert file.stat().st_size < 16 << 20
-    assert not results.machine.circumstances.uncommitted
-    planned = results.machine.plan
+    assert not results.header.circumstances.uncommitted
+    planned = results.header.plan
     cells = len(planned.cases) * len(planned.variants) * planned.passes
     assert len(results.finished()) == cells
 
@@ -51,7 +51,7 @@ def test_the_table_beside_a_published_file_is_that_files(file: Path) -> None:
 def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     files = [read(file) for file in sorted((ROOT / "results/published").glob("*/aa/*.jsonl"))]
     assert len(files) == 20
-    rates = calibrated.render(calibrate(pairs_of(files), gate=0.01), "simple")
+    rates = calibration_table.render(calibrate(pairs_of(files), gate=0.01), "simple")
     indented = "\n".join(f"    {line}".rstrip() for line in rates.splitlines())
     assert indented in (ROOT / "docs" / "verdicts.md").read_text()
 

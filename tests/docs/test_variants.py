@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from benchmarks.window_density import over_heads
-from reports.cells import groups
-from reports.reach import BITS, HEADS, picture, reach, slopes
-from reports.variants_page import DENSITIES, page
-from suite.store import read
+from reports.pages.reach import BITS, HEADS, picture, reach, slopes
+from reports.pages.variants_page import DENSITIES, page
+from reports.tables.cells import groups
+from suite.records.store import read
 from variants.catalog import CATALOG
 from variants.problem import alibi_slopes
 from variants.windows import tolerance

@@ -21,7 +21,7 @@ GAIN = re.compile(r"(forward|training): +auto chose (\w+), (\d+\.\d\d)x as fast 
 
 WRONG_SLOPES = """
 import runpy, sys
-from variants import auto
+from variants.dispatch import auto
 
 prepare = auto.prepare
 

@@ -6,17 +6,18 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from suite.case import Case
-from suite.compile_cache import compile_cache
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.handle import Launch
-from suite.nvml import Absent
-from suite.pairs import Cell, Duel, Injection
-from suite.record import SIDES, Pair, Plan, Record
-from suite.sides import Side
-from suite.store import Store, read
-from suite.watch import Silence
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.conditions.device import device_for
+from suite.conditions.nvml import Absent
+from suite.lanes.compile_cache import compile_cache
+from suite.lanes.handle import Launch
+from suite.pairs.duel import Cell, Duel, Injection
+from suite.pairs.sides import Side
+from suite.race.watch import Silence
+from suite.records.fingerprint import run_header
+from suite.records.record import SIDES, Pair, Record
+from suite.records.store import Store, read
 from variants.catalog import Variant
 
 NAMES = ("first", "second")
@@ -43,16 +44,16 @@ class Arena:
         injection: Injection | None = None,
     ) -> None:
         plan = Plan(CASES, NAMES, 1, 0, 0.7)
-        machine = fingerprint(plan, [], chosen("cpu"))
+        header = run_header(plan, [], device_for("cpu"))
         self.file = file
         store = Store(file)
         stack.callback(store.close)
-        store.append([machine])
+        store.append([header])
         self.duel = Duel(
             plan=plan,
             base=base or a_side("base"),
             head=a_side("head"),
-            policy=machine.policy,
+            policy=header.policy,
             caches={side: stack.enter_context(compile_cache()) for side in SIDES},
             store=store,
             watch=Silence(),

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from suite.protocol import (
-    Answer,
+from suite.lanes.protocol import (
     Drop,
     FirstCall,
     Foresee,
     Foreseen,
+    LaneAnswer,
     Ready,
     Refused,
     Step,
@@ -44,7 +44,7 @@ def main(channel_number: str, parent: str, module: str, *_: str) -> None:
         send(channel, answer(step, module, room, held))
 
 
-def answer(step: Step, module: str, room: dict[str, object], held: Path) -> Answer:
+def answer(step: Step, module: str, room: dict[str, object], held: Path) -> LaneAnswer:
     """Return what a lane on that device would say."""
     needs = room["needs"]
     assert isinstance(needs, dict)

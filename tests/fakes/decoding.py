@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
-from variants.compiling import compiled
+from variants.compiled.torch_compile import compile_alone
 from variants.problem import Attention, Spec
 from variants.reference import attend
 
@@ -19,4 +19,4 @@ def prepare(spec: Spec, kind: str = "plain", wrong_at: str = "0") -> Attention:
             v[:, :, -1] = 0
         return formula(q, k, v, slopes)
 
-    return compiled(attention, spec.device) if kind == "compiling" else attention
+    return compile_alone(attention, spec.device) if kind == "compiling" else attention

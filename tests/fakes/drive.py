@@ -4,13 +4,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.progress import PlainProgress
-from suite.case import Case
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.record import Plan
+from reports.commands.progress import PlainProgress
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.conditions.device import device_for
+from suite.records.fingerprint import run_header
+from suite.records.store import Store, read
 from suite.run import Run
-from suite.store import Store, read
 from variants.catalog import Variant
 
 VARIANTS = (
@@ -35,11 +35,11 @@ def drive(
 ) -> None:
     """Measure what `file` lacks."""
     finished = read(file).finished() if file.exists() else frozenset()
-    machine = fingerprint(plan(step_timeout_s, passes, lengths), sys.argv, chosen("cpu"))
+    header = run_header(plan(step_timeout_s, passes, lengths), sys.argv, device_for("cpu"))
     store = Store(file)
     try:
-        store.append([machine])
-        Run(machine.plan, VARIANTS, machine.policy, store, PlainProgress()).measure(finished)
+        store.append([header])
+        Run(header.plan, VARIANTS, header.policy, store, PlainProgress()).measure(finished)
     finally:
         store.close()
 

@@ -15,25 +15,23 @@ import time
 
 import msgspec
 
-from suite.protocol import (
-    Answer,
-    CanaryRan,
+from suite.clocks.series import CanaryRan, DeviceRate, Sampled, Samples
+from suite.lanes.protocol import (
     Check,
     Checked,
     Done,
     FindLimits,
     Foresee,
     Foreseen,
+    LaneAnswer,
     LimitsFound,
     Named,
     NameKernels,
     Prepare,
-    Rate,
     Ready,
     Refused,
     Replay,
     RunCanary,
-    Sampled,
     Slice,
     Step,
     Weigh,
@@ -41,11 +39,10 @@ from suite.protocol import (
     receive,
     send,
 )
-from suite.series import Samples
 
 KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "nonsense", "failed", "unsupported")
 SAMPLES_NS = [1_000_000] * 10
-RIGHT: dict[type[Step], Answer] = {
+RIGHT: dict[type[Step], LaneAnswer] = {
     Foresee: Foreseen(0, 1 << 40),
     Check: Checked(True, 1e-3, 1e-2, "out, batch 0 head 0"),
     Slice: Sampled([Samples("call", SAMPLES_NS)], 1),
@@ -90,19 +87,19 @@ def name_of(step: Step) -> str:
     return f"{name} {step.stage}" if isinstance(step, Check) else name
 
 
-def right(step: Step) -> Answer:
+def right(step: Step) -> LaneAnswer:
     """Return what a good lane would answer."""
     if isinstance(step, FindLimits):
-        return LimitsFound([Rate(dtype, 1e12, 1e10) for dtype in step.dtypes])
+        return LimitsFound([DeviceRate(dtype, 1e12, 1e10) for dtype in step.dtypes])
     return RIGHT.get(type(step), Done(0.0))
 
 
-def paced(factor: float) -> Answer:
+def paced(factor: float) -> LaneAnswer:
     """Return a slice of calls that take so many times a millisecond."""
     return Sampled([Samples("call", [round(factor * each) for each in SAMPLES_NS])], 1)
 
 
-def wrong(kind: str) -> Answer:
+def wrong(kind: str) -> LaneAnswer:
     """Go wrong in one of the ways."""
     if kind == "hang":
         time.sleep(3600)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pynvml
 
-from suite.nvml import Circumstances
+from suite.conditions.nvml import GpuState
 
 GIB = 1 << 30
 SUCCESS: int = pynvml.NVML_SUCCESS
@@ -17,7 +17,7 @@ TOO_SMALL: int = pynvml.NVML_ERROR_INSUFFICIENT_SIZE
 WHOLE, SLICE = 16, 32
 UUID = "GPU-00017f80-ff05-0607-0809-0a0b0c0d0e0f"
 MIG_UUID = UUID.replace("GPU-", "MIG-")
-WELL = Circumstances(
+WELL = GpuState(
     name="Invented GPU",
     driver="580.12",
     mig=False,

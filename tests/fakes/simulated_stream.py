@@ -10,7 +10,7 @@ QUERY_NS = 1_000
 
 @dataclass
 class SimulatedStream:
-    """Implements suite.cuda_clock.Stream; the host's clock moves only as work is queued."""
+    """Implements suite.clocks.cuda_clock.Stream; the host's clock moves only as work is queued."""
 
     host_ns: int = 0
     device_ns: int = 0

@@ -22,8 +22,8 @@ from torch import Tensor
 from transformers import BloomConfig, BloomModel, FalconConfig, FalconModel, MptConfig, MptModel
 from transformers.cache_utils import DynamicCache
 
-from suite.case import Case, Dtype
-from suite.models import built_in
+from suite.cases.case import Case, Dtype
+from suite.cases.models import built_in
 from tests.peers.throughout import Throughout
 
 BATCH = 2

@@ -13,9 +13,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from suite.agreement import Comparison, compare
-from suite.case import Case, Dtype
-from suite.inputs import slopes_of
+from suite.agreement.check import BudgetCheck, compare
+from suite.agreement.inputs import slopes_of
+from suite.cases.case import Case, Dtype
 from tests.peers.models import BLOOM, FALCON, MPT, PEERS, Heard, Peer, cases_of, heard
 from tests.variants.test_variants import (
     BY_NAME,
@@ -68,7 +68,7 @@ def formula(call: Heard, slopes: Tensor, dtype: torch.dtype) -> Tensor:
 
 def compared(
     answers: list[Tensor], calls: tuple[Heard, ...], yardsticks: list[Tensor]
-) -> Comparison:
+) -> BudgetCheck:
     """Compare answers to some calls of a model with their truths."""
     truths = [call.truth for call in calls]
     return compare(*(torch.cat(parts, dim=2) for parts in (answers, truths, yardsticks)))

@@ -10,7 +10,7 @@ from transformers.models.bloom.modeling_bloom import build_alibi_tensor as bloom
 from transformers.models.falcon.modeling_falcon import build_alibi_tensor as falcon_bias
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor as mpt_bias
 
-from suite.models import Model, built_in
+from suite.cases.models import Model, built_in
 from tests.peers.models import PEERS, Peer
 from tests.peers.throughout import Throughout
 from variants.problem import alibi_slopes

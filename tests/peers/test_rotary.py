@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.llama import modeling_llama
 
-from suite.rotary import rotated
+from suite.agreement.rotary import rotate
 from tests.suite.answers import case_of, variant
 
 LENGTH, HEADS, HEAD_DIM = 300, 4, 64
@@ -31,7 +31,7 @@ def test_the_oracle_turns_as_a_model_does(apply: object) -> None:
     q, k = torch.randn(2, 1, HEADS, LENGTH, HEAD_DIM).double()
     theirs = turned_by(apply, q, k, torch.float64)
     for rows, their in zip((q, k), theirs, strict=True):
-        assert (rotated(rows, torch.arange(LENGTH)) - their).abs().max() < 1e-3
+        assert (rotate(rows, torch.arange(LENGTH)) - their).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

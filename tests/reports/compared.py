@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from reports.comparison import Comparison, Line
-from reports.verdicts import render
-from reports.versus import of_files
-from suite.store import Results, StoreError
+from reports.verdicts.compare_runs import compare_runs
+from reports.verdicts.comparison import Comparison, Line
+from reports.verdicts.verdict_table import render
+from suite.records.store import Results, StoreError
 
 GATE = 0.01
 STEADY = (1.00, 1.01, 0.99)
@@ -23,7 +23,7 @@ def by(factor: float, passes: Sequence[float] = STEADY) -> tuple[float, ...]:
 
 def compared(base: Results, head: Results, **asked: Any) -> Comparison:
     """Compare two files and see that what programs get of it is strict JSON."""
-    found = of_files(base, head, GATE, **asked)
+    found = compare_runs(base, head, GATE, **asked)
     assert_strict_json(found)
     return found
 
@@ -31,7 +31,7 @@ def compared(base: Results, head: Results, **asked: Any) -> Comparison:
 def refusal(base: Results, head: Results, **asked: Any) -> str:
     """Return why two files can't be compared, in one line."""
     with pytest.raises(StoreError) as refused:
-        of_files(base, head, GATE, **asked)
+        compare_runs(base, head, GATE, **asked)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 

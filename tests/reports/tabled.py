@@ -1,9 +1,9 @@
 """A file with cells of all kinds, its table, and what a reader finds in the text of one."""
 
-from reports.cells import groups
-from reports.table import Format, render
-from suite.record import CellRecord
-from suite.store import Results
+from reports.tables.cells import groups
+from reports.tables.table import TableFormat, render
+from suite.records.record import CellRecord
+from suite.records.store import Results
 from tests.records import (
     VARIANTS,
     a_canary,
@@ -37,7 +37,7 @@ def of_all_kinds() -> Results:
     return results(a_machine(plan), a_canary(), *records)
 
 
-def table(layout: Format, *files: Results) -> str:
+def table(layout: TableFormat, *files: Results) -> str:
     """Return the rendered table of files."""
     return render(groups(files), layout)
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from reports.candidates import Rules
-from reports.choose import Chosen, choose
-from suite.case import Case
-from suite.record import Machine, Record
-from suite.store import Results
+from reports.choosing.candidates import Rules
+from reports.choosing.choose import NewSelection, choose
+from suite.cases.case import Case
+from suite.records.record import Record, RunHeader
+from suite.records.store import Results
 from tests.records import a_case, a_machine, a_memory, a_plan, measured, results
-from variants.selection import Choice, Selection
+from variants.selection.schema import Choice, Selection
 
 Times = Mapping[str, Mapping[int, float | Sequence[float]]]
 """By variant and length: milliseconds in each of three passes, or in all of them."""
@@ -23,7 +23,7 @@ def case_of(length: int) -> Case:
     return a_case(length, "bfloat16")
 
 
-def tuned(times: Times, *others: Record, machine: Machine | None = None) -> Results:
+def tuned(times: Times, *others: Record, header: RunHeader | None = None) -> Results:
     """Return the file of a run whose baseline takes a millisecond in every pass."""
     lengths = list(dict.fromkeys(length for own in times.values() for length in own))
     plan = a_plan(*map(case_of, lengths), variants=["no_bias", *times], passes=3)
@@ -33,8 +33,8 @@ def tuned(times: Times, *others: Record, machine: Machine | None = None) -> Resu
             passes = [ms * each for each in SURE] if isinstance(ms, float | int) else ms
             for number, each in enumerate(passes, start=1):
                 records += measured(case_of(length), variant, each, number)
-    machine = msgspec.structs.replace(machine or a_machine(), plan=plan)
-    return results(machine, *records, *others)
+    header = msgspec.structs.replace(header or a_machine(), plan=plan)
+    return results(header, *records, *others)
 
 
 def weighed(bytes_by_variant: Mapping[str, int], length: int = 512) -> list[Record]:
@@ -44,7 +44,9 @@ def weighed(bytes_by_variant: Mapping[str, int], length: int = 512) -> list[Reco
     ]
 
 
-def chosen(*files: Results, before: Selection | None = None, rules: Rules | None = None) -> Chosen:
+def chosen(
+    *files: Results, before: Selection | None = None, rules: Rules | None = None
+) -> NewSelection:
     """Choose from files."""
     return choose(files, rules or Rules(), before)
 

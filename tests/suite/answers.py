@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement import Comparison, check
-from suite.case import Case
-from suite.inputs import draw, spec_of
+from suite.agreement.check import BudgetCheck, check
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case
+from variants.catalog import BY_NAME
 from variants.problem import Attention, Spec
 
 CPU = torch.device("cpu")
@@ -37,11 +38,11 @@ def case_of(**changes: object) -> Case:
 
 def variant(name: str, case: Case) -> Attention:
     """Prepare a variant of the catalog."""
-    attention: Attention = importlib.import_module(f"variants.{name}").prepare(spec_of(case, CPU))
+    attention: Attention = importlib.import_module(BY_NAME[name].module).prepare(spec_of(case, CPU))
     return attention
 
 
-def compared(attention: Attention, case: Case, seed: int = 0, stage: str = "before") -> Comparison:
+def compared(attention: Attention, case: Case, seed: int = 0, stage: str = "before") -> BudgetCheck:
     """Check an attention on one draw of a case."""
     inputs = draw(case, seed, stage, CPU)
     return check(attention, spec_of(case, CPU), inputs, answers="alibi", seed=seed)

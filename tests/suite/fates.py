@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psutil
 
-from suite.record import Agreement, CellRecord, Fault, Time
-from suite.store import read
+from suite.records.record import Agreement, CellRecord, Fault, Time
+from suite.records.store import read
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +17,7 @@ def lanes() -> list[str]:
     for process in psutil.process_iter(["cmdline", "cwd", "status"]):
         words = " ".join(process.info["cmdline"] or [])
         if (
-            "suite.lane" in words
+            "suite.lanes.lane" in words
             and "tests.fakes" in words
             and process.info["cwd"] == str(ROOT)
             and process.info["status"] != psutil.STATUS_ZOMBIE

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import conftest
-from suite.bench_alibi import Replay
+from suite.bench_alibi import ReplayTimer
 from variants.catalog import on
-from variants.hardware import this_cpu
+from variants.host.hardware import this_cpu
 
 ROOT = Path(__file__).parents[2]
 CHEAP = "n128-h8-d64-float32-sdpa_mask"
@@ -150,7 +150,7 @@ def test_a_storage_that_was_asked_for_is_left_alone() -> None:
 
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e3), min_size=1, max_size=300))
 def test_a_replayed_sample_is_the_recorded_one_to_the_last_bit(samples: list[float]) -> None:
-    timer = Replay(samples)
+    timer = ReplayTimer(samples)
     replayed = []
     for _ in samples:
         start = timer()

@@ -12,14 +12,15 @@ import psutil
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from suite.case import Case
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.handle import Launch
-from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Time
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.conditions.device import device_for
+from suite.lanes.handle import Launch
+from suite.race.watch import Silence, Watch
+from suite.records.fingerprint import run_header
+from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
+from suite.records.store import Store, read
 from suite.run import Run
-from suite.store import Store, read
-from suite.watch import Silence, Watch
 from tests.fakes.lane import KINDS
 from variants.catalog import Variant
 
@@ -108,12 +109,12 @@ def measure(file: Path, watch: Watch | None = None) -> None:
         seed=0,
         step_timeout_s=0.7,
     )
-    machine = fingerprint(plan, [], chosen("cpu"))
+    header = run_header(plan, [], device_for("cpu"))
     store = Store(file)
     try:
-        store.append([machine])
+        store.append([header])
         launch = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
-        Run(plan, VARIANTS, machine.policy, store, watch or Silence(), launch=launch).measure()
+        Run(plan, VARIANTS, header.policy, store, watch or Silence(), launch=launch).measure()
     finally:
         store.close()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from suite.record import Canary, Limit, Time
-from suite.store import read
+from suite.records.record import Canary, Limit, Time
+from suite.records.store import read
 from tests.fakes.drive import LENGTHS, VARIANTS, drive
 from tests.suite.fates import ROOT
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from suite.record import Agreement, CellRecord, Fault, Status, Time
+from suite.records.record import Agreement, CellRecord, Fault, Status, Time
 from tests.fakes.drive import VARIANTS, drive
 from tests.fakes.faulty import KINDS, MOMENTS
 from tests.suite.fates import cells, measured

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from suite import nvml
-from suite.case import Case
-from suite.devices import chosen
-from suite.fingerprint import fingerprint
-from suite.record import Agreement, CellRecord, Fault, Memory, Plan, Record, Time
+from suite.cases.case import Case
+from suite.cases.plan import Plan
+from suite.conditions import nvml
+from suite.conditions.device import device_for
+from suite.race.watch import Silence
+from suite.records.fingerprint import run_header
+from suite.records.record import Agreement, CellRecord, Fault, Memory, Record, Time
+from suite.records.store import Store, read
 from suite.run import Run
-from suite.store import Store, read
-from suite.watch import Silence
 from tests.records import a_case
 from variants.catalog import BASELINE, Variant, on
 
@@ -26,14 +27,14 @@ def measured(
     file: Path, cases: Sequence[Case], variants: Sequence[Variant], passes: int = 1
 ) -> list[Record]:
     """Race variants on the first GPU and return the file's records."""
-    device = chosen("cuda:0")
+    device = device_for("cuda:0")
     names = tuple(variant.name for variant in variants)
     plan = Plan(tuple(cases), names, passes, 0, 120.0, device.name)
-    machine = fingerprint(plan, [], device)
+    header = run_header(plan, [], device)
     store = Store(file)
-    store.append([machine])
-    with nvml.opened(device.uuid) as gpu:
-        Run(plan, variants, machine.policy, store, Silence(), gpu).measure()
+    store.append([header])
+    with nvml.open_gpu(device.uuid) as gpu:
+        Run(plan, variants, header.policy, store, Silence(), gpu).measure()
     store.close()
     return read(file).records
 
@@ -87,10 +88,10 @@ def test_a_broken_context_costs_its_own_cell_alone(tmp_path: Path) -> None:
 def test_the_driver_and_torch_tell_of_the_same_gpu() -> None:
     import torch
 
-    device = chosen("cuda:0")
-    with nvml.opened(device.uuid) as gpu:
-        assert isinstance(gpu, nvml.Gpu)
-        told = gpu.circumstances()
+    device = device_for("cuda:0")
+    with nvml.open_gpu(device.uuid) as gpu:
+        assert isinstance(gpu, nvml.NvmlGpu)
+        told = gpu.state()
         clock = gpu.clock()
     assert told.name == torch.cuda.get_device_name(0)
     assert isinstance(clock, nvml.Clock)

@@ -9,13 +9,15 @@ import torch
 from hypothesis import strategies as st
 
 from tests.records import a_machine
-from variants import advice, attention
-from variants.hardware import Cpu, Gpu, this_cpu
-from variants.known import Here, known
-from variants.pick import Answer, pick
+from variants import attention
+from variants.dispatch import auto_order
+from variants.host.hardware import Cpu, Gpu, this_cpu
+from variants.host.software import beneath
 from variants.problem import Spec
-from variants.selection import Candidate, Choice, Problem, Selection, path_of
-from variants.software import beneath
+from variants.selection.files import path_of
+from variants.selection.pick import Answer, pick
+from variants.selection.relevance import TargetDevice, sorted_for
+from variants.selection.schema import Candidate, Choice, Problem, Selection
 
 SOFTWARE = {"torch": "2.13.0", "triton": "absent"}
 
@@ -145,12 +147,12 @@ def extreme_choices(draw: st.DrawFn) -> Choice:
     )
 
 
-HERE = Here(a_cpu(), SOFTWARE, 2)
+HERE = TargetDevice(a_cpu(), SOFTWARE, 2)
 
 
-def answer(problem: Problem, *selections: Selection, here: Here = HERE) -> Answer:
+def answer(problem: Problem, *selections: Selection, here: TargetDevice = HERE) -> Answer:
     """Return what is picked for a problem where these selections are all that is known."""
-    return pick(problem, known(here, selections))
+    return pick(problem, sorted_for(here, selections))
 
 
 def put(folder: Path, selection: Selection) -> Path:
@@ -163,6 +165,6 @@ def put(folder: Path, selection: Selection) -> Path:
 
 def forget() -> None:
     """Forget what this process has read, said and prepared."""
-    advice.about_device.cache_clear()
-    advice._said.clear()
+    auto_order.about_device.cache_clear()
+    auto_order._said.clear()
     attention._KEPT._entries.clear()

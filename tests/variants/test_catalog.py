@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suite.case import Case
-from suite.inputs import spec_of
+from suite.agreement.inputs import spec_of
+from suite.cases.case import Case
 from variants.catalog import BASELINE, CATALOG, Variant, on
 from variants.problem import Unsupported
 
@@ -113,7 +113,7 @@ def test_named_on_a_cpu_a_variant_is_prepared_or_declines_with_a_reason(variant:
 @each_variant
 def test_a_docstring_opens_with_the_name_and_closes_with_the_source(variant: Variant) -> None:
     lines = inspect.getdoc(importlib.import_module(variant.module)) or ""
-    assert lines.startswith(f"{variant.module.removeprefix('variants.')}: ")
+    assert lines.startswith(f"{variant.module.rpartition('.')[2]}: ")
     assert lines.splitlines()[0].endswith(".")
     assert "Source: " in lines
 

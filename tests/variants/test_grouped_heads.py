@@ -5,9 +5,9 @@ import importlib
 import pytest
 import torch
 
-from suite.case import Case
-from suite.inputs import draw, spec_of
-from suite.memory import weigh_on_cpu
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case
+from suite.memory.weigh import weigh_on_cpu
 from tests.variants.test_variants import BY_NAME
 
 CPU = torch.device("cpu")

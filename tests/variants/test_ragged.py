@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from suite.case import FORMS, Case, Form, Mode
-from suite.prepared import Prepared, Subject
-from suite.timer import Bench
+from suite.cases.case import FORMS, Case, Form, Mode
+from suite.clocks.timer import Bench
+from suite.lanes.prepared_case import Prepared, Subject
 from tests.variants.test_variants import (
     BY_NAME,
     CPU,

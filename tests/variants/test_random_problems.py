@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.agreement import check
-from suite.case import DECODE_STEPS, DTYPES, LAYOUTS, MODES, Case
-from suite.inputs import draw, slopes_of, spec_of
-from suite.lane import Lane
-from suite.prepared import Subject
-from suite.protocol import Answer, Check, Checked, Done, FirstCall, Prepare, Refused
-from suite.timer import Bench
+from suite.agreement.check import check
+from suite.agreement.inputs import draw, slopes_of, spec_of
+from suite.cases.case import DECODE_STEPS, DTYPES, LAYOUTS, MODES, Case
+from suite.clocks.timer import Bench
+from suite.lanes.lane import Lane
+from suite.lanes.prepared_case import Subject
+from suite.lanes.protocol import Check, Checked, Done, FirstCall, LaneAnswer, Prepare, Refused
 from tests.variants.test_variants import (
     CPU,
     DECLINES,
@@ -33,7 +33,7 @@ from tests.variants.test_variants import (
     traits_of,
 )
 from variants.catalog import BASELINE, Variant
-from variants.eager import prepare as eager
+from variants.plain.eager import prepare as eager
 
 HEAD_DIMS = (64, 80, 96, 112, 128, 8, 17, 40)
 EDGES = (1, 63, 64, 65, 127, 128, 129, 255, 256, 257)
@@ -100,7 +100,7 @@ def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
     )
 
 
-def told(variant: Variant, case: Case) -> list[Answer]:
+def told(variant: Variant, case: Case) -> list[LaneAnswer]:
     """Return what a lane of the variant says of the case: one refusal, or both checks."""
     lane = Lane(Subject(variant.module, variant.options, answers=variant.answers), Bench(CPU))
     for step in (Prepare(case, seed=0), FirstCall()):

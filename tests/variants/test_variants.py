@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 import torch
 
-from suite.agreement import Comparison, check
-from suite.case import Case
-from suite.inputs import draw, spec_of
+from suite.agreement.check import BudgetCheck, check
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import Case
 from variants.catalog import CATALOG, Answers, Variant
 from variants.problem import Attention, Unsupported
 
@@ -141,7 +141,7 @@ def prepared(variant: Variant, case: Case) -> Attention:
     return attention
 
 
-def compared(variant: Variant, case: Case, attention: Attention, stage: str) -> Comparison:
+def compared(variant: Variant, case: Case, attention: Attention, stage: str) -> BudgetCheck:
     """Compare one call with the oracle."""
     inputs = draw(case, 0, stage, CPU)
     return check(attention, spec_of(case, CPU), inputs, answers=variant.answers, seed=0)
@@ -191,7 +191,7 @@ def test_a_key_row_is_refused_where_torch_would_misread_it() -> None:
     case = Case(heads=2, kv_heads=2, head_dim=64, q_len=8, kv_len=8, dtype="bfloat16")
     spec = spec_of(case, torch.device("cuda"))
     with pytest.raises(Unsupported, match="on the CPU only"):
-        importlib.import_module("variants.sdpa_key").prepare(spec)
+        importlib.import_module("variants.sdpa.sdpa_key").prepare(spec)
 
 
 def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:

@@ -1,0 +1,1 @@
+"""Choosing: selections made from results, their advice, and what the advice costs."""

@@ -1,0 +1,117 @@
+"""Progress of a run on stderr: a live line in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from suite.cases.case import Case
+from suite.race.watch import Watch
+from suite.records.record import Agreement, Ended, Fault
+
+
+class PlainProgress:
+    """One line a race, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._cells = 0
+        self._done = 0
+        self._start = time.monotonic()
+
+    def begin(self, cells: int) -> None:
+        """Say how much there is to do."""
+        self._cells, self._done = cells, 0
+        self._start = time.monotonic()
+        _say(f"{cells} cells to measure")
+
+    def step(self, case: Case, variant: str, doing: str) -> None:
+        """Say nothing: steps are too many for a log."""
+
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
+        """Say what became of a race and how long the rest may take."""
+        self._done += cells
+        left = _time_left(self._start, self._done, self._cells)
+        _say(f"[{self._done}/{self._cells} cells, {left} left] {what}: {outcome(records, cells)}")
+
+
+class LiveProgress:
+    """A bar with the cell, the variant and the time left, for terminals."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("cells{task.fields[left]}"),
+            console=Console(file=sys.stderr),
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting lanes", total=None, left="")
+        self._cells = 0
+        self._done = 0
+        self._start = time.monotonic()
+
+    def begin(self, cells: int) -> None:
+        """Show the bar."""
+        self._cells, self._done = cells, 0
+        self._start = time.monotonic()
+        self._progress.update(self._task, total=cells, completed=0)
+        self._progress.start()
+
+    def step(self, case: Case, variant: str, doing: str) -> None:
+        """Show the cell, the variant and its step."""
+        self._progress.update(self._task, description=f"{case.id} {variant}: {doing}")
+
+    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
+        """Move the bar, and keep a line for a race in which something went wrong."""
+        self._done += cells
+        left = _time_left(self._start, self._done, self._cells)
+        self._progress.update(self._task, advance=cells, left=f", {left} left")
+        if any(isinstance(record, Fault | Agreement) and _bad(record) for record in records):
+            self._progress.console.print(f"{what}: {outcome(records, cells)}", highlight=False)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+@contextmanager
+def progress() -> Iterator[Watch]:
+    """Return the progress that suits stderr."""
+    if not sys.stderr.isatty():
+        yield PlainProgress()
+        return
+    live = LiveProgress()
+    try:
+        yield live
+    finally:
+        live.stop()
+
+
+def outcome(records: Sequence[Ended], cells: int) -> str:
+    """Return in a few words what became of a race's cells."""
+    bad = {
+        record.variant: record.status if isinstance(record, Fault) else "disagrees"
+        for record in records
+        if isinstance(record, Fault | Agreement) and _bad(record)
+    }
+    parts = [f"{cells - len(bad)} measured", *(f"{name} {status}" for name, status in bad.items())]
+    return ", ".join(parts)
+
+
+def _bad(record: Fault | Agreement) -> bool:
+    return isinstance(record, Fault) or not record.agrees
+
+
+def _time_left(start: float, done: int, cells: int) -> str:
+    """Return how long the remaining cells take at the pace so far."""
+    seconds = (time.monotonic() - start) / done * (cells - done)
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,1 @@
+"""Pages to read: lists, the doctor's report, and docs/variants.md."""

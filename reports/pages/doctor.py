@@ -1,0 +1,87 @@
+"""The doctor's report: what this machine has, which variants run, and what spoils measurements."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from suite.conditions.health import Trouble
+from suite.conditions.nvml import Absent, GpuState
+from suite.conditions.policy import Circumstances
+from suite.lanes.probe import ProbeResult
+from variants.host.hardware import Gpu, Hardware
+
+
+def machine_lines(
+    hardware: Hardware,
+    software: dict[str, str],
+    circumstances: Circumstances,
+    gpu: GpuState | Absent,
+) -> str:
+    """Return what the machine has."""
+    lines = [
+        ("device", hardware.name),
+        ("hardware key", hardware.key),
+        ("features", _features(hardware)),
+        ("software", ", ".join(f"{name} {version}" for name, version in software.items())),
+        ("python", f"{circumstances.python} on Linux {circumstances.kernel}"),
+        ("container", "yes" if circumstances.container else "no"),
+        ("GPU", gpu.reason if isinstance(gpu, Absent) else _gpu(gpu)),
+    ]
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+
+
+def variants(findings: Sequence[ProbeResult]) -> str:
+    """Return which variants run here, and the reasons of those that don't."""
+    lines = [
+        (one.variant, one.mode, "runs" if one.status == "measured" else one.status)
+        for one in findings
+    ]
+    reasons = [
+        f"{one.variant} {one.mode} {one.status}: {one.reason}"
+        for one in findings
+        if one.status != "measured"
+    ]
+    return "\n\n".join(filter(None, (tabulate(lines, ("variant", "mode", "")), "\n".join(reasons))))
+
+
+def troubles(found: Sequence[Trouble]) -> str:
+    """Return what spoils measurements, each with what to do."""
+    if not found:
+        return "Nothing here spoils measurements."
+    return "\n".join(f"! {one.what}\n  -> {one.help}" for one in found)
+
+
+def _features(hardware: Hardware) -> str:
+    if isinstance(hardware, Gpu):
+        l2_mib = hardware.l2_bytes / 2**20
+        return f"compute capability {hardware.capability}, L2 cache {l2_mib:.0f} MiB"
+    return ", ".join(hardware.features) or "none of those that matter"
+
+
+def _gpu(gpu: GpuState) -> str:
+    power = f"{_text(gpu.power_w, 'W')} of {_text(gpu.power_limit_w, 'W')}"
+    said = (
+        _text(gpu.name),
+        f"driver {_text(gpu.driver)}",
+        f"MIG {_text(gpu.mig)}",
+        f"ECC {_text(gpu.ecc)}",
+        f"power {power} (default {_text(gpu.power_limit_default_w, 'W')})",
+        f"SM clock {_text(gpu.sm_clock_mhz, 'MHz')} of {_text(gpu.sm_clock_max_mhz, 'MHz')}",
+        f"other processes {_text(gpu.processes)}",
+        f"clocks held down by {_text(gpu.slowed_by)}",
+    )
+    return ", ".join(said)
+
+
+def _text(value: str | float | tuple[str, ...] | Absent, unit: str = "") -> str:
+    match value:
+        case Absent():
+            return "unknown"
+        case bool():
+            return "on" if value else "off"
+        case tuple():
+            return " and ".join(value) or "nothing"
+        case str():
+            return value
+        case _:
+            return f"{value:.0f} {unit}".rstrip()

@@ -1,0 +1,78 @@
+"""What can be named on the command line, told from the catalog, the docstrings and the sweeps."""
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+from tabulate import tabulate
+
+from suite.cases.models import built_in
+from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
+from variants.catalog import CATALOG, Variant
+
+
+def variants() -> str:
+    """Return the variants, what each answers, whose default set it is in, and what it is."""
+    lines = [(variant.name, variant.answers, variant.device, words(variant)) for variant in CATALOG]
+    return tabulate(lines, ("variant", "answers", "default on", "what it is"))
+
+
+def words(variant: Variant) -> str:
+    """Return what a variant is: its module's own words, then its options in brackets."""
+    own = summary(variant.module).partition(": ")[2].removesuffix(".")
+    options = ", ".join(f"{name} {value}" for name, value in variant.options.items())
+    return f"{own} ({options})" if options else own
+
+
+def models() -> str:
+    """Return the models' attention, each with its source."""
+    lines = [
+        (
+            model.name,
+            f"{model.batch} x {model.heads}"
+            + (f" ({model.kv_heads} kv)" if model.kv_heads != model.heads else ""),
+            model.head_dim,
+            model.attn,
+            f"max {model.bias_max:g}" + (", /sqrt(d)" if model.slope_scale != "1" else ""),
+            model.scale,
+            ",".join(map(str, model.lengths)),
+            model.source,
+        )
+        for model in built_in().values()
+    ]
+    headers = ("model", "batch x heads", "dim", "mask", "slopes", "scale", "lengths", "source")
+    return tabulate(lines, headers, disable_numparse=True)
+
+
+def sweeps() -> str:
+    """Return the named sweeps with their grids."""
+    default_on = {name: device for device, name in DEFAULT_SWEEPS.items()}
+    lines = [
+        (
+            f"{name} (default on {default_on[name]})" if name in default_on else name,
+            "+".join(map(str, sweep.seq_lens)) or ",".join(map(str, sweep.lengths)),
+            ",".join(sweep.dtypes),
+            ",".join(sweep.modes),
+            f"{len(sweep.seq_lens) or sweep.batch or sweep.shapes[0].batch} x "
+            + " and ".join(f"{shape.heads} heads of {shape.head_dim}" for shape in sweep.shapes),
+            sweep.passes,
+            sweep.purpose,
+        )
+        for name, sweep in SWEEPS.items()
+    ]
+    headers = ("sweep", "lengths", "dtypes", "modes", "batch and heads", "passes", "purpose")
+    return tabulate(lines, headers, disable_numparse=True)
+
+
+def summary(module: str) -> str:
+    """Return the first line of a module's docstring without importing the module."""
+    docstring = ast.get_docstring(ast.parse(source(module).read_text())) or ""
+    return docstring.partition("\n")[0]
+
+
+def source(module: str) -> Path:
+    """Return the file of a module of the catalog."""
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"the catalog names {module}, which is not to be found")
+    return Path(found.origin)

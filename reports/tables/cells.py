@@ -1,0 +1,171 @@
+"""From records to rows: one row a cell, every cell of the plan, whatever became of it."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from reports.tables.estimates import log_median_ms, over_passes, series_ms
+from reports.tables.rank import Times, by_pass, hold_against_limits, relate
+from reports.tables.row import NOT_YET, Row
+from suite.cases.case import Case
+from suite.records.record import (
+    Agreement,
+    Canary,
+    CellRecord,
+    Fault,
+    Limit,
+    Memory,
+    RunHeader,
+    Status,
+    Time,
+)
+from suite.records.store import Results
+from variants.catalog import CATALOG
+
+_ANSWERS = {variant.name: variant.answers for variant in CATALOG}
+
+Passes = dict[tuple[int, int], list[CellRecord]]
+"""A cell's records by (file, pass); a planned cell that nothing befell has none."""
+
+
+class Group(NamedTuple):
+    """What may be compared: one hardware key, software and policy; rows in the order of plans."""
+
+    header: RunHeader
+    canaries: list[Canary]
+    rows: list[Row]
+
+
+def groups(files: Sequence[Results]) -> list[Group]:
+    """Fold results files into groups of comparable rows."""
+    alike: dict[bytes, list[Results]] = {}
+    for file in files:
+        header = file.header
+        key = msgspec.json.encode(
+            (header.hardware.key, sorted(header.software.items()), header.policy)
+        )
+        alike.setdefault(key, []).append(file)
+    return [_group(own) for own in alike.values()]
+
+
+def _group(files: Sequence[Results]) -> Group:
+    header = files[0].header
+    rows: list[Row] = []
+    for case, variants in cells_of(files).items():
+        own = [_row(header, case, name, passes) for name, passes in variants.items()]
+        relate(own, {name: times_of(passes) for name, passes in variants.items()})
+        rows += own
+    records = [record for file in files for record in file.records]
+    hold_against_limits(rows, [record for record in records if isinstance(record, Limit)])
+    return Group(header, [record for record in records if isinstance(record, Canary)], rows)
+
+
+def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
+    """Return the records of each cell, those planned and those found; base sides apart."""
+    cells: dict[Case, dict[str, Passes]] = {}
+    for number, file in enumerate(files):
+        plan = file.header.plan
+        for case in plan.cases:
+            by_variant = cells.setdefault(case, {})
+            for name in plan.variants:
+                by_variant.setdefault(name, {})
+        for record in file.records:
+            if isinstance(record, CellRecord) and getattr(record, "side", "head") == "head":
+                by_variant = cells.setdefault(record.case, {})
+                passes = by_variant.setdefault(record.variant, {})
+                passes.setdefault((number, record.pass_number), []).append(record)
+    return cells
+
+
+def _row(header: RunHeader, case: Case, variant: str, passes: Passes) -> Row:
+    row = Row(
+        hardware_key=header.hardware.key,
+        software=" ".join(f"{name}={v}" for name, v in sorted(header.software.items())),
+        case=case.id,
+        useful_bytes=case.useful_bytes,
+        variant=variant,
+        answers=_ANSWERS.get(variant, "alibi"),
+        status="measured",
+        **msgspec.structs.asdict(case),
+    )
+    records = [record for own in passes.values() for record in own]
+    times = times_of(passes)
+    _fill_in_checks(row, [record for record in records if isinstance(record, Agreement)])
+    _fill_in_memory(row, [record for record in records if isinstance(record, Memory)])
+    ended_badly = _ending(records, times)
+    if ended_badly is None:
+        _fill_in_times(row, case, times)
+    else:
+        row.status, row.reason = ended_badly
+    return row
+
+
+def _fill_in_checks(row: Row, checks: Sequence[Agreement]) -> None:
+    if checks:
+        worst = max(checks, key=lambda check: check.excess)
+        row.error, row.error_budget = worst.error, worst.budget
+
+
+def _fill_in_memory(row: Row, weighed: Sequence[Memory]) -> None:
+    if weighed:
+        row.peak_bytes = max(one.peak_bytes for one in weighed)
+        row.persistent_bytes = max(one.persistent_bytes for one in weighed)
+        row.resident_bytes = weighed[0].resident_bytes
+        row.nvml_bytes = weighed[0].nvml_bytes
+
+
+def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
+    times = [time for _, time in placed]
+    medians = by_pass((place, log_median_ms(time)) for place, time in placed)
+    estimate = over_passes(list(medians.values()))
+    row.time_ms, row.time_ci_ms = estimate
+    row.passes, row.samples = len(medians), sum(time.taken for time in times)
+    row.tflops = case.useful_flops / (estimate.value * 1e9)
+    row.prepare_s = min(time.prepare_s for time in times)
+    row.first_call_s = next((time.first_call_s for time in times if time.cold), None)
+    warm = [time.first_call_s for time in times if not time.cold]
+    row.warm_first_call_s = statistics.median(warm) if warm else None
+    row.steps = sum(time.steps for time in times)
+    row.recompilations = sum(time.recompilations for time in times)
+    row.kernels = next((time.kernels for time in times if time.kernels), ())
+    row.chose = next((time.chose for time in times if time.chose), None)
+    row.density = next((time.density for time in times if time.density is not None), None)
+    fill_in_series(row, times)
+
+
+def _ending(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] | None:
+    """Return the status and reason of a cell that has no trustworthy time, else None."""
+    for record in records:
+        if isinstance(record, Fault):
+            return record.status, record.reason
+    for record in records:
+        if isinstance(record, Agreement) and not record.agrees:
+            late = " on fresh inputs, after timing" if record.stage == "after" else ""
+            return "disagrees", f"{record.where}: {record.finding}{late}"
+    return None if times else ("skipped", NOT_YET)
+
+
+def times_of(passes: Passes) -> Times:
+    """Return a cell's times, each with the file and the pass it is from."""
+    return [
+        (place, record)
+        for place, own in passes.items()
+        for record in own
+        if isinstance(record, Time)
+    ]
+
+
+def fill_in_series(row: Row, times: Sequence[Time]) -> None:
+    """Fill in which series the time is, those beside it, and what held the clock down."""
+    row.cost = times[0].cost
+    row.device_ms = series_ms(times, "device")
+    row.device_hot_ms = series_ms(times, "device_hot")
+    row.issue_ms = series_ms(times, "issue")
+    row.wall_ms = series_ms(times, "wall")
+    row.graph_ms = series_ms(times, "graph")
+    row.throttled = sum(time.throttled for time in times)
+    row.disturbed = sum(time.disturbed for time in times)
+    clocks = [clock for time in times for clock in time.sm_clock_mhz or ()]
+    row.sm_clock_mhz = (min(clocks), max(clocks)) if clocks else None

@@ -1,0 +1,170 @@
+"""The columns of each table for people: what `--metric` shows of a row."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from reports.tables.row import Row
+from variants.catalog import AUTO, BASELINE
+
+Metric = Literal["time", "memory", "error", "start", "clock"]
+
+
+class Column(NamedTuple):
+    """A column: its header, what it shows of a row, and whether that is a figure."""
+
+    header: str
+    shows: Callable[[Row], str]
+    figure: bool = True
+
+
+def length_of(row: Row) -> str:
+    """Return the length, or how many queries meet how many keys, or the lengths of a batch."""
+    if row.seq_lens:
+        return "+".join(map(str, row.seq_lens))
+    return str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}"
+
+
+def mode_of(row: Row) -> str:
+    """Return the mode, and the form of a ragged batch."""
+    return f"{row.mode}, {row.form}" if row.seq_lens else row.mode
+
+
+def three_digits(value: float | None) -> str:
+    """Return three significant digits without an exponent, or nothing for None."""
+    if value is None:
+        return ""
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
+
+
+def _half_width(row: Row) -> str:
+    if row.time_ci_ms is None or row.time_ms is None:
+        return ""
+    low, high = row.time_ci_ms
+    return f"{100 * (high - low) / (2 * row.time_ms):.0f}"
+
+
+def _place(row: Row) -> str:
+    if row.status != "measured":
+        return row.status
+    if row.variant == AUTO.name:
+        return f"chose {row.chose or 'in another pass'}"
+    if row.rank is None:
+        return "baseline"
+    if row.too_noisy:
+        return f"{row.rank} (too noisy to tell from 1)"
+    return f"{row.rank} (tied with 1)" if row.tied else str(row.rank)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds
+
+
+def _mebibytes(value: int | None) -> str:
+    return "" if value is None else f"{value / 2**20:.2f}"
+
+
+def _scientific(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
+
+
+def _clocks(row: Row) -> str:
+    if row.sm_clock_mhz is None:
+        return ""
+    low, high = row.sm_clock_mhz
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _share_of_budget(row: Row) -> str:
+    if row.error is None or not row.error_budget:
+        return ""
+    return f"{100 * row.error / row.error_budget:.0f}"
+
+
+def _break_even(row: Row) -> str:
+    if row.break_even_calls is None:
+        return "" if row.rank is None else "never"
+    return str(row.break_even_calls)
+
+
+CELL = (
+    Column("length", length_of),
+    Column("dtype", lambda row: row.dtype, figure=False),
+    Column("mode", mode_of, figure=False),
+    Column("variant", lambda row: row.variant, figure=False),
+)
+TIME = Column("ms", lambda row: three_digits(row.time_ms))
+RANK = Column("rank", _place, figure=False)
+
+COLUMNS: dict[Metric, tuple[Column, ...]] = {
+    "time": (
+        *CELL,
+        TIME,
+        Column("± %", _half_width),
+        Column(
+            f"vs {BASELINE.name}",
+            lambda row: "" if row.vs_no_bias is None else f"{row.vs_no_bias:.2f}x",
+        ),
+        Column("TFLOP/s", lambda row: three_digits(row.tflops)),
+        Column("% GEMM", lambda row: _percent(row.gemm_share)),
+        Column("% copy", lambda row: _percent(row.copy_share)),
+        Column("error", lambda row: "" if row.error is None else f"{row.error:.0e}"),
+        RANK,
+    ),
+    "memory": (
+        *CELL,
+        Column("peak MiB", lambda row: _mebibytes(row.peak_bytes)),
+        Column("kept MiB", lambda row: _mebibytes(row.persistent_bytes)),
+        Column("resident MiB", lambda row: _mebibytes(row.resident_bytes)),
+        Column("NVML MiB", lambda row: _mebibytes(row.nvml_bytes)),
+        TIME,
+        RANK,
+    ),
+    "error": (
+        *CELL,
+        Column("error", lambda row: _scientific(row.error)),
+        Column("budget", lambda row: _scientific(row.error_budget)),
+        Column("% of budget", _share_of_budget),
+        RANK,
+    ),
+    "start": (
+        *CELL,
+        Column("prepare ms", lambda row: three_digits(_milliseconds(row.prepare_s))),
+        Column("first call, cold s", lambda row: three_digits(row.first_call_s)),
+        Column("first call, warm s", lambda row: three_digits(row.warm_first_call_s)),
+        TIME,
+        Column("pays after calls", _break_even),
+        RANK,
+    ),
+    "clock": (
+        *CELL,
+        TIME,
+        Column("is its", lambda row: row.cost or "", figure=False),
+        Column("device ms", lambda row: three_digits(row.device_ms)),
+        Column("hot L2 ms", lambda row: three_digits(row.device_hot_ms)),
+        Column("issue ms", lambda row: three_digits(row.issue_ms)),
+        Column("wall ms", lambda row: three_digits(row.wall_ms)),
+        Column("graph ms", lambda row: three_digits(row.graph_ms)),
+        Column("SM MHz", _clocks),
+        Column("throttled", lambda row: str(row.throttled) if row.status == "measured" else ""),
+        Column("disturbed", lambda row: str(row.disturbed) if row.status == "measured" else ""),
+        RANK,
+    ),
+}
+
+NOTES: dict[Metric, str] = {
+    "time": "% GEMM and % copy: useful FLOPs and bytes a second, as shares of a large matrix "
+    "product's and a large copy's on this device.",
+    "clock": "device: a call's time on the device with a cold L2 cache; issue: the host's time to "
+    "queue it; wall: a call that is waited for; graph: its replay. ms is the larger of device and "
+    "issue.",
+    "memory": "",
+    "error": "",
+    "start": "pays after calls: the calls after which a variant has cost less in all, its start "
+    "included, than the one that starts soonest; never, where it is no faster than that one.",
+}

@@ -1,0 +1,67 @@
+"""Estimates over passes: samples inside one process are not replicates, passes are."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from suite.clocks.series import SeriesName, Turns
+from suite.records.record import Time
+
+PASSES_FOR_INTERVAL = 3
+
+
+class Estimate(NamedTuple):
+    """A positive figure with its 95% interval, which is None below three passes."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+def over_passes(logs: Sequence[float]) -> Estimate:
+    """Return the geometric mean of figures given as logarithms, one a pass, with a t-interval."""
+    centre = statistics.fmean(logs)
+    if len(logs) < PASSES_FOR_INTERVAL:
+        return Estimate(math.exp(centre), None)
+    half = _t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return Estimate(math.exp(centre), (math.exp(centre - half), math.exp(centre + half)))
+
+
+def log_median_ms(time: Time) -> float:
+    """Return the logarithm of one race's median time of a call in milliseconds."""
+    return math.log(_median_ms(time.turns) / time.calls_per_sample)
+
+
+def series_ms(times: Sequence[Time], name: SeriesName) -> float | None:
+    """Return the geometric mean over races of a series' median in milliseconds, where it exists."""
+    medians = [
+        _median_ms(turns)
+        for time in times
+        for series, turns in ((time.cost, time.turns), *((o.name, o.turns) for o in time.others))
+        if series == name
+    ]
+    return statistics.geometric_mean(medians) if medians else None
+
+
+def _median_ms(turns: Turns) -> float:
+    return statistics.median(sample for _, samples in turns for sample in samples) / 1e6
+
+
+def log_ratio(time: Time, base: Time) -> float | None:
+    """Return the median over shared rounds of log(time / base), or None where none is shared."""
+    if time.race != base.race:
+        return None
+    of_base = dict(base.turns)
+    calls = math.log(base.calls_per_sample / time.calls_per_sample)
+    ratios = [
+        math.log(statistics.median(turn) / statistics.median(of_base[number]))
+        for number, turn in time.turns
+        if number in of_base
+    ]
+    return statistics.median(ratios) + calls if ratios else None
+
+
+def _t_quantile(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))

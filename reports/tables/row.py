@@ -1,0 +1,87 @@
+"""A row of every table: one cell with all its figures, in the terms of `table --format json`."""
+
+import msgspec
+
+from suite.records.record import Status
+
+NOT_YET = "not measured yet: run --resume completes the file"
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """One cell. A figure that doesn't exist is None.
+
+    `rank` counts the agreeing ALiBi variants of a case from the fastest; `tied` means that the
+    interval of the paired ratio to the fastest includes 1, `too_noisy` that it reaches so far above
+    1 that the tie says nothing. `first_call_s` is the first call with
+    an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
+    `gemm_share` and `copy_share` hold the useful FLOPs and bytes a second against a measured matrix
+    product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
+    fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
+    and `sm_clock_mhz` is the least and the most that was seen. In decode a call is one of `steps`,
+    in which `recompilations` graphs were compiled. `density` is the share of all causal pairs that
+    a variant looked at which leaves some out; it depends on the data. `chose` is the variant that
+    `auto` handed the work to, which is why it has no rank of its own.
+    After `break_even_calls` calls the variant has cost less in all than the one that starts
+    fastest; None where it never does.
+    """
+
+    hardware_key: str
+    software: str
+    case: str
+    batch: int
+    heads: int
+    kv_heads: int
+    q_len: int
+    kv_len: int
+    head_dim: int
+    dtype: str
+    mode: str
+    causal: bool
+    layout: str
+    logit_scale: float
+    seq_lens: tuple[int, ...]
+    form: str
+    bias_max: float
+    slope_scale: str
+    scale: str
+    useful_bytes: int
+    variant: str
+    answers: str
+    status: Status
+    reason: str | None = None
+    time_ms: float | None = None
+    time_ci_ms: tuple[float, float] | None = None
+    samples: int = 0
+    passes: int = 0
+    vs_no_bias: float | None = None
+    vs_no_bias_ci: tuple[float, float] | None = None
+    rank: int | None = None
+    tied: bool = False
+    too_noisy: bool = False
+    tflops: float | None = None
+    gemm_share: float | None = None
+    copy_share: float | None = None
+    cost: str | None = None
+    device_ms: float | None = None
+    device_hot_ms: float | None = None
+    issue_ms: float | None = None
+    wall_ms: float | None = None
+    graph_ms: float | None = None
+    throttled: int = 0
+    disturbed: int = 0
+    sm_clock_mhz: tuple[int, int] | None = None
+    steps: int = 0
+    recompilations: int = 0
+    prepare_s: float | None = None
+    first_call_s: float | None = None
+    warm_first_call_s: float | None = None
+    break_even_calls: int | None = None
+    peak_bytes: int | None = None
+    persistent_bytes: int | None = None
+    resident_bytes: int | None = None
+    nvml_bytes: int | None = None
+    error: float | None = None
+    error_budget: float | None = None
+    kernels: tuple[str, ...] = ()
+    density: float | None = None
+    chose: str | None = None

@@ -1,0 +1,79 @@
+"""Verdicts for people and for programs: a table, why a cell has none, and one line of summary."""
+
+from collections import Counter
+from typing import Any, Literal
+
+import msgspec
+from tabulate import tabulate
+
+from reports.verdicts.comparison import Comparison, Line, Verdict
+
+VerdictFormat = Literal["simple", "github", "json"]
+
+_HEADERS = ("case", "variant", "verdict", "head / base", "95% interval", "n", "memory", "error")
+_ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "right")
+_WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "inconclusive", "same")
+
+
+def render(comparison: Comparison, layout: VerdictFormat) -> str:
+    """Return a comparison in one of the formats; the worst comes first."""
+    if layout == "json":
+        return msgspec.json.format(
+            msgspec.json.encode(comparison_fields(comparison)), indent=2
+        ).decode()
+    lines = sorted(
+        comparison.lines,
+        key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)),
+    )
+    table = tabulate(
+        [_shown(line) for line in lines],
+        _HEADERS,
+        layout,
+        colalign=_ALIGNMENT if lines else None,
+        disable_numparse=True,
+    )
+    mark = "- " if layout == "github" else ""
+    reasons = [f"{mark}{one.variant} {one.case}: {one.reason}" for one in lines if one.reason]
+    title = f"{comparison.head} against {comparison.base}"
+    parts = [title, table, "\n".join(comparison.notes), "\n".join(reasons), summary(comparison)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def comparison_fields(comparison: Comparison) -> dict[str, Any]:
+    """Return all of a comparison for programs."""
+    verdict: dict[str, Any] = {"regressed": comparison.regressed, "summary": summary(comparison)}
+    verdict |= msgspec.to_builtins(comparison)
+    return verdict
+
+
+def summary(comparison: Comparison) -> str:
+    """Return how many cells had which verdict, and what else regressed."""
+    counts = Counter(line.verdict for line in comparison.lines)
+    said = [f"{counts[verdict]} {verdict}" for verdict in _WORST_FIRST if counts[verdict]]
+    heavier = sum(line.heavier for line in comparison.lines)
+    less_exact = sum(line.less_exact for line in comparison.lines)
+    said += [f"{heavier} heavier"] if heavier else []
+    said += [f"{less_exact} less exact"] if less_exact else []
+    cells = len(comparison.lines)
+    verdict = "REGRESSED" if comparison.regressed else "no regression"
+    return f"{verdict}: {cells} cell{'' if cells == 1 else 's'}: {', '.join(said) or 'nothing'}"
+
+
+def _shown(line: Line) -> tuple[str, ...]:
+    interval = "" if line.ratio_ci is None else "{:.3f} to {:.3f}".format(*line.ratio_ci)
+    return (
+        line.case,
+        line.variant,
+        line.verdict,
+        "" if line.ratio is None else f"{line.ratio:.3f}x",
+        interval,
+        str(line.replicates or ""),
+        _ratio_text(line.memory_ratio, "heavier" if line.heavier else ""),
+        _ratio_text(line.error_ratio, "less exact" if line.less_exact else ""),
+    )
+
+
+def _ratio_text(ratio: float | None, alarm: str) -> str:
+    if ratio is None or (not alarm and abs(ratio - 1) < 0.005):
+        return alarm
+    return f"{ratio:.2f}x {alarm}".rstrip()

@@ -1,0 +1,101 @@
+"""Released ALiBi models as presets: what their attention is, each with its source.
+
+models.json beside this file has one model a line; a file of the user's own has the same form.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from suite.cases.case import MOST_BIAS_MAX, Scale, SlopeScale
+from suite.cases.parse import LARGEST
+from suite.cases.sweeps import Shape
+from suite.failures import BadRequest
+
+BUILT_IN = Path(__file__).with_name("models.json")
+_COUNTS = ("layers", "heads", "kv_heads", "head_dim", "hidden", "train_len", "batch")
+
+
+class UnreadableModels(BadRequest):
+    """A file of models that can't be used; the text says where and why."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model's attention.
+
+    `lengths` are the usual ones to measure, up to twice or more of `train_len`; `bias_form` says
+    how its code writes the bias, which changes rounding and not meaning; `source` where the row
+    was verified, or that it is recalled. Raises ValueError for numbers that make no attention.
+    """
+
+    name: str
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    train_len: int
+    attn: Literal["causal", "bidirectional"]
+    bias_max: float
+    slope_scale: SlopeScale
+    bias_form: Literal["key", "key-end", "relative"]
+    scale: Scale
+    lengths: tuple[int, ...]
+    batch: int
+    source: str
+
+    def __post_init__(self) -> None:
+        counts = [(name, getattr(self, name)) for name in _COUNTS]
+        for name, count in [*counts, *(("lengths", length) for length in self.lengths)]:
+            if not 1 <= count <= LARGEST:
+                raise ValueError(f"{name} {count}: give at least 1 and at most {LARGEST}")
+        if not 0 < self.bias_max <= MOST_BIAS_MAX:
+            raise ValueError(f"bias_max {self.bias_max}: give over 0, at most {MOST_BIAS_MAX}")
+        if self.heads * self.head_dim != self.hidden:
+            raise ValueError(
+                f"{self.heads} heads of {self.head_dim} don't make hidden {self.hidden}"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
+        if not self.lengths or list(self.lengths) != sorted(set(self.lengths)):
+            given = list(self.lengths)
+            raise ValueError(f"lengths {given}: give at least one, each once, in rising order")
+
+    @property
+    def shape(self) -> Shape:
+        """The model's attention as a sweep takes it."""
+        return Shape(
+            heads=self.heads,
+            head_dim=self.head_dim,
+            kv_heads=self.kv_heads,
+            causal=self.attn == "causal",
+            bias_max=self.bias_max,
+            slope_scale=self.slope_scale,
+            scale=self.scale,
+            lengths=self.lengths,
+            batch=self.batch,
+            model=self.name,
+        )
+
+
+@cache
+def built_in() -> dict[str, Model]:
+    """Return the models that come with this project, by name."""
+    return read(BUILT_IN)
+
+
+def read(path: Path) -> dict[str, Model]:
+    """Return the models of a file by name. Raises UnreadableModels."""
+    try:
+        rows = msgspec.json.decode(path.read_bytes(), type=list[Model])
+    except OSError as error:
+        raise UnreadableModels(f"{path}: {error.strerror or error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise UnreadableModels(f"{path}: {why}; docs/models.md has the form") from None
+    found = {row.name: row for row in rows}
+    if len(found) < len(rows) or not found:
+        raise UnreadableModels(f"{path}: give at least one model, and each name once")
+    return found

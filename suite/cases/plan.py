@@ -1,0 +1,56 @@
+"""A plan: every case in every variant, so many times over; and its variations."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from suite.cases.case import Case
+from variants.catalog import AUTO, BASELINE, CATALOG, Variant
+
+Cell = tuple[Case, str]
+"""A case and the name of a variant."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run sets out to measure: every case in every variant, so many times over."""
+
+    cases: tuple[Case, ...]
+    variants: tuple[str, ...]
+    passes: int
+    seed: int
+    step_timeout_s: float
+    device: str = "cpu"
+
+
+def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
+    """Return the plan for pairs: one pass, and no baseline, since base and head are each other's.
+
+    It also has the variants of `base` that are gone from this tree's catalog, so that the
+    comparison reports them as missing.
+    """
+    kind = whole.device.partition(":")[0]
+    names = {variant.name for variant in CATALOG}
+    gone = [
+        variant.name
+        for variant in base
+        if variant.name not in names and variant.device in ("any", kind)
+    ]
+    pairable = [name for name in (*whole.variants, *gone) if name != BASELINE.name]
+    return msgspec.structs.replace(whole, variants=tuple(pairable), passes=1)
+
+
+def without(whole: Plan, variant: Variant) -> Plan:
+    """Return the plan with one variant left out."""
+    return msgspec.structs.replace(
+        whole, variants=tuple(name for name in whole.variants if name != variant.name)
+    )
+
+
+def for_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:
+    """Return a plan for other cases, with every variant of the plans `like` except `auto`.
+
+    Passes, seed, time-out and device are those of the first of them.
+    """
+    planned = {name for plan in like for name in plan.variants}
+    names = tuple(variant.name for variant in CATALOG if variant.name in planned)
+    return without(msgspec.structs.replace(like[0], cases=tuple(cases), variants=names), AUTO)

@@ -1,0 +1,160 @@
+"""A request: the grid options of a command line, and the plan or the cases that they ask for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from suite.cases import parse
+from suite.cases.case import DTYPES, LAYOUTS, MODES, Case
+from suite.cases.models import UnreadableModels, built_in, read
+from suite.cases.plan import Plan
+from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
+from suite.failures import BadRequest
+from variants.catalog import BASELINE, CATALOG, on
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command line asks to be measured: a field for each grid option, as it was typed.
+
+    None leaves what the sweep or the model has. Lists are comma-separated; `models` are names of
+    presets, or files of the user's own in their form. Field `kv_heads` is option --kv-heads.
+    """
+
+    sweep: str | None = None
+    models: str | None = None
+    lengths: str | None = None
+    dtypes: str | None = None
+    modes: str | None = None
+    q_len: int | None = None
+    seq_lens: str | None = None
+    variants: str | None = None
+    batch: int | None = None
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    noncausal: bool = False
+    layout: str | None = None
+    logit_scale: float | None = None
+    passes: int | None = None
+    seed: int = 0
+    step_timeout: str = "120s"
+
+    def plan(self, device: str) -> Plan:
+        """Return the plan for a device by torch's name; without a sweep its kind's default is used.
+
+        Raises BadRequest for a name that doesn't exist, a number out of range, or options that
+        make no case together.
+        """
+        kind = device.partition(":")[0]
+        grid = self._grid(kind)
+        return Plan(
+            cases=_cases(grid),
+            variants=_variants(self.variants, kind),
+            passes=grid.passes,
+            seed=parse.seed("--seed", self.seed),
+            step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
+            device=device,
+        )
+
+    def cases(self) -> list[Case]:
+        """Return the cases alone, with the CPU's default sweep for what is left open.
+
+        Raises BadRequest as `plan` does.
+        """
+        return list(_cases(self._grid("cpu")))
+
+    def _grid(self, kind: str) -> Sweep:
+        grid = self._with_heads(self._starting_grid(kind))
+        if grid.seq_lens or self.seq_lens is not None:
+            self._refuse("beside sequences, which have their own", "lengths", "batch", "q_len")
+        typed: dict[str, object] = {
+            "lengths": parse.lengths("--lengths", self.lengths),
+            "seq_lens": parse.batch_lengths("--seq-lens", self.seq_lens),
+            "dtypes": parse.dtypes("--dtypes", self.dtypes, DTYPES),
+            "modes": parse.names("--modes", self.modes, MODES),
+            "batch": parse.count("--batch", self.batch),
+            "q_len": parse.count("--q-len", self.q_len),
+            "passes": parse.count("--passes", self.passes),
+            "logit_scale": parse.factor("--logit-scale", self.logit_scale),
+            "layout": self.layout and parse.name("--layout", self.layout, LAYOUTS),
+        }
+        return grid._replace(**_without_none(typed))  # type: ignore[arg-type]
+
+    def _starting_grid(self, kind: str) -> Sweep:
+        """Return the grid of the models, or else of the sweep."""
+        if self.models is None:
+            name = DEFAULT_SWEEPS[kind] if self.sweep is None else self.sweep
+            return SWEEPS[parse.name("--sweep", name, SWEEPS)]
+        why = "beside --models: a model has its own"
+        self._refuse(why, "sweep", "heads", "kv_heads", "head_dim")
+        return _grid_of_models(self.models)
+
+    def _with_heads(self, grid: Sweep) -> Sweep:
+        """Return the grid with the heads and the mask that were typed."""
+        typed = {
+            name: parse.count(_option(name), getattr(self, name))
+            for name in ("heads", "kv_heads", "head_dim")
+        }
+        changes = _without_none(typed)
+        shapes = tuple(
+            shape._replace(causal=shape.causal and not self.noncausal, **changes)  # type: ignore[arg-type]
+            for shape in grid.shapes
+        )
+        for shape in shapes:
+            if shape.kv_heads and shape.heads % shape.kv_heads:
+                raise BadRequest(
+                    f"--kv-heads {shape.kv_heads}: {shape.heads} heads can't share them evenly; "
+                    "give a divisor of --heads"
+                )
+        return grid._replace(shapes=shapes)
+
+    def _refuse(self, why: str, *fields: str) -> None:
+        """Raise BadRequest for the first of the fields that was typed."""
+        for field in fields:
+            value, option = getattr(self, field), _option(field)
+            if value is not None:
+                raise BadRequest(f"{option} {value} {why}; drop {option}")
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _grid_of_models(text: str) -> Sweep:
+    """Return the grid of the models named, each with its usual lengths and batch."""
+    shapes: list[Shape] = []
+    for word in parse.words("--models", text):
+        if word.endswith(".json"):
+            try:
+                shapes += [model.shape for model in read(Path(word)).values()]
+            except UnreadableModels as error:
+                raise BadRequest(f"--models {error}") from None
+        else:
+            shapes.append(built_in()[parse.name("--models", word, built_in())].shape)
+    return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
+
+
+def _cases(grid: Sweep) -> tuple[Case, ...]:
+    """Return the grid's cases, each once. Raises BadRequest that names the model at fault."""
+    cases: list[Case] = []
+    for shape in grid.shapes:
+        try:
+            cases += grid._replace(shapes=(shape,)).cases()
+        except ValueError as error:
+            of = f" of {shape.model}" if shape.model else ""
+            raise BadRequest(f"--lengths, --q-len and --modes make no case{of}: {error}") from None
+    return tuple(dict.fromkeys(cases))
+
+
+def _variants(text: str | None, kind: str) -> tuple[str, ...]:
+    """Return the variants typed, the baseline among them, or a device's default set."""
+    if text is None:
+        return tuple(variant.name for variant in on(kind))
+    catalog = [variant.name for variant in CATALOG]
+    typed = parse.names("--variants", text, catalog) or ()
+    return tuple(name for name in catalog if name in typed or name == BASELINE.name)

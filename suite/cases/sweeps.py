@@ -1,0 +1,159 @@
+"""The named sweeps: which cases belong together, and what each sweep is for."""
+
+from typing import NamedTuple
+
+from suite.cases.case import FORMS, Case, Dtype, Form, Layout, Mode, Scale, SlopeScale
+
+
+class Shape(NamedTuple):
+    """An attention as a model has it; `lengths` and `batch` are its usual ones, where it has any.
+
+    Without `kv_heads` every head has keys and values of its own. `model` is the name of the model
+    that was asked for, if one was.
+    """
+
+    heads: int = 8
+    head_dim: int = 64
+    slope_scale: SlopeScale = "1"
+    kv_heads: int | None = None
+    causal: bool = True
+    bias_max: float = 8.0
+    scale: Scale = "1/sqrt(d)"
+    lengths: tuple[int, ...] = ()
+    batch: int = 1
+    model: str = ""
+
+
+MPT_7B = Shape(heads=32, head_dim=128)
+FALCON_RW_1B = Shape(heads=32, head_dim=64, slope_scale="1/sqrt(d)")
+
+
+class Sweep(NamedTuple):
+    """A grid of cases: every length in every shape, dtype and mode.
+
+    Without lengths or a batch of its own each shape has its usual ones. `q_len` queries stand at
+    the end of each length; without it there are as many as keys, and in decode there is one.
+    `seq_lens` are the lengths of one ragged batch, measured padded and packed.
+    """
+
+    purpose: str
+    lengths: tuple[int, ...]
+    dtypes: tuple[Dtype, ...]
+    modes: tuple[Mode, ...]
+    shapes: tuple[Shape, ...] = (Shape(),)
+    batch: int | None = None
+    q_len: int | None = None
+    seq_lens: tuple[int, ...] = ()
+    layout: Layout = "bhnd"
+    logit_scale: float = 1.0
+    passes: int = 3
+
+    def cases(self) -> list[Case]:
+        """Return the grid's cases, each once, lengths innermost.
+
+        Raises ValueError for one that has no meaning.
+        """
+        found = [
+            Case(
+                batch=len(self.seq_lens) or self.batch or shape.batch,
+                heads=shape.heads,
+                kv_heads=shape.kv_heads or shape.heads,
+                q_len=self.q_len or (1 if mode == "decode" else length),
+                kv_len=length,
+                head_dim=shape.head_dim,
+                causal=shape.causal,
+                bias_max=shape.bias_max,
+                slope_scale=shape.slope_scale,
+                scale=shape.scale,
+                dtype=dtype,
+                mode=mode,
+                layout=self.layout,
+                logit_scale=self.logit_scale,
+                seq_lens=self.seq_lens,
+                form=form,
+            )
+            for shape in self.shapes
+            for mode in self.modes
+            for dtype in self.dtypes
+            for length in self._longest or self.lengths or shape.lengths
+            for form in self._forms
+        ]
+        return list(dict.fromkeys(found))
+
+    @property
+    def _longest(self) -> tuple[int, ...]:
+        return (max(self.seq_lens),) if self.seq_lens else ()
+
+    @property
+    def _forms(self) -> tuple[Form, ...]:
+        return FORMS if self.seq_lens else FORMS[:1]
+
+
+SWEEPS = {
+    "quick": Sweep(
+        "the default on a CPU: inference at everyday lengths, under 4 minutes on 2 cores",
+        lengths=(512, 1024),
+        dtypes=("float32", "bfloat16"),
+        modes=("forward",),
+    ),
+    "training": Sweep(
+        "forward and backward together, in the three dtypes",
+        lengths=(512, 1024, 2048),
+        dtypes=("float32", "bfloat16", "float16"),
+        modes=("backward",),
+    ),
+    "inference": Sweep(
+        "forward alone up to twice a usual training length, in the three dtypes",
+        lengths=(512, 1024, 2048, 4096),
+        dtypes=("float32", "bfloat16", "float16"),
+        modes=("forward",),
+    ),
+    "decode": Sweep(
+        "one query against a cache, stepping through 16 lengths that each is met once",
+        lengths=(512, 2048, 8192),
+        dtypes=("bfloat16",),
+        modes=("decode",),
+    ),
+    "chunked": Sweep(
+        "chunked prefill: the last 512 queries of each length",
+        lengths=(1024, 2048, 4096),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+        q_len=512,
+    ),
+    "ragged": Sweep(
+        "a batch of sequences of different lengths, padded and packed",
+        lengths=(),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+        seq_lens=(1024, 512, 384, 128),
+    ),
+    "long": Sweep(
+        "inference where the square of the length hurts",
+        lengths=(2048, 4096, 8192),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+    ),
+    "gpu": Sweep(
+        "the default on a GPU: the shapes of mpt-7b and falcon-rw-1b, forward and backward",
+        lengths=(512, 1024, 2048, 4096, 8192, 16384, 32768),
+        dtypes=("bfloat16",),
+        modes=("forward", "backward"),
+        shapes=(MPT_7B, FALCON_RW_1B),
+    ),
+    "ci": Sweep(
+        "what `ab` and `aa` compare: everyday lengths, the same on every device",
+        lengths=(512, 1024),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+    ),
+    "smoke": Sweep(
+        "does every variant run here? One pass over a tiny case; no figure to quote",
+        lengths=(128,),
+        dtypes=("float32", "bfloat16", "float16"),
+        modes=("forward", "backward"),
+        passes=1,
+    ),
+}
+PAIRED_SWEEP = "ci"
+DEFAULT_SWEEPS = {"cpu": "quick", "cuda": "gpu"}

@@ -1,0 +1,32 @@
+"""A slowdown of known size, planted in a call to see whether a comparison finds it."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+WARM_NS, CALIBRATING_NS = 20_000_000, 80_000_000
+LEAST_CALLS = 9
+
+
+def slow_down(call: Callable[[], object], share: float) -> Callable[[], object]:
+    """Return `call` followed by a busy loop of so large a share of its own median time."""
+    _elapsed_of_calls(call, WARM_NS)
+    delay_ns = int(share * statistics.median(_elapsed_of_calls(call, CALIBRATING_NS)))
+
+    def slower() -> object:
+        result = call()
+        end_ns = time.perf_counter_ns() + delay_ns
+        while time.perf_counter_ns() < end_ns:
+            pass
+        return result
+
+    return slower
+
+
+def _elapsed_of_calls(call: Callable[[], object], for_ns: int) -> list[int]:
+    found: list[int] = []
+    while sum(found) < for_ns or len(found) < LEAST_CALLS:
+        start_ns = time.perf_counter_ns()
+        call()
+        found.append(time.perf_counter_ns() - start_ns)
+    return found

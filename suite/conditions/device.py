@@ -1,0 +1,57 @@
+"""Which device a run measures: the one asked for, or the best that torch can use here."""
+
+import re
+from typing import NamedTuple
+
+from suite.failures import BadRequest
+from variants.host import cuda_driver
+from variants.host.hardware import Hardware, this_cpu, this_gpu
+from variants.host.software import torch_cuda
+
+
+class NoDevice(BadRequest):
+    """A device asked for that can't be used; the text says why and what would help."""
+
+
+class Device(NamedTuple):
+    """A device by torch's name, its hardware, and the UUID of a GPU."""
+
+    name: str
+    hardware: Hardware
+    uuid: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Either cpu or cuda."""
+        return self.name.partition(":")[0]
+
+
+def device_for(name: str | None = None) -> Device:
+    """Return the device of torch's name (cpu, cuda, cuda:1); without one, the first GPU or the CPU.
+
+    Raises NoDevice for a name that means nothing, and for a GPU that torch can't use here.
+    """
+    if name is None:
+        try:
+            return _gpu(0, "cuda")
+        except NoDevice:
+            return Device("cpu", this_cpu())
+    if name == "cpu":
+        return Device("cpu", this_cpu())
+    number = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
+    if number is None:
+        raise NoDevice(f"--device {name}: give cpu, cuda, or one GPU such as cuda:1")
+    return _gpu(int(number[1] or 0), name)
+
+
+def _gpu(index: int, name: str) -> Device:
+    if torch_cuda() is None:
+        raise NoDevice(f"--device {name}: the torch installed here is built without CUDA")
+    try:
+        gpus = cuda_driver.devices()
+    except cuda_driver.NoCuda as error:
+        raise NoDevice(f"--device {name}: {error}") from None
+    if index >= len(gpus):
+        raise NoDevice(f"--device {name}: the GPUs here are cuda:0 to cuda:{len(gpus) - 1}")
+    gpu = gpus[index]
+    return Device(f"cuda:{index}", this_gpu(gpu), gpu.uuid)

@@ -1,0 +1,1 @@
+"""Lanes: one child process for one variant, with both ends of the wire to it."""

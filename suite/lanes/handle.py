@@ -1,0 +1,211 @@
+"""The parent's end of a lane: start it, ask it a step, tell what became of it, end it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
+
+import msgspec
+
+from suite.conditions.policy import ROOT, Policy
+from suite.lanes.protocol import LaneAnswer, Ready, Refused, Step, receive, send
+from suite.records.record import Status
+from variants.catalog import Variant
+
+START_LIMIT_S = 120.0
+HANG_UP_LIMIT_S = 5.0
+_answer_decoder: msgspec.msgpack.Decoder[LaneAnswer] = msgspec.msgpack.Decoder(LaneAnswer)
+_A = TypeVar("_A", bound=LaneAnswer)
+
+
+class Launch(NamedTuple):
+    """How a lane is started: a command, and the folder that its code is imported from."""
+
+    command: tuple[str, ...]
+    folder: Path = ROOT
+
+
+LAUNCH = Launch((sys.executable, "-m", "suite.lanes.lane"))
+
+
+class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
+    """A step that gave no answer: the cell's status, the step's name and a reason."""
+
+    def __init__(self, status: Status, step: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.step = step
+        self.reason = reason
+
+
+class Handle:
+    """A lane seen from its parent. Use as a context manager: leaving it ends the process."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        policy: Policy,
+        compile_cache: Path,
+        device: str = "cpu",
+        launch: Launch = LAUNCH,
+    ) -> None:
+        """Start the child process on `device`; it gets ready while the parent goes on."""
+        self.variant = variant
+        ours, theirs = socket.socketpair()
+        self._channel = ours
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
+        words = [
+            *(theirs.fileno(), os.getpid(), variant.module),
+            *(json.dumps(dict(variant.options)), variant.answers, device, policy.threads),
+        ]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*launch.command, *map(str, words)],
+                cwd=launch.folder,
+                env=_environment(policy, compile_cache),
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._ready = False
+        self._kills_before = out_of_memory_kills()
+        self.alive = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    @property
+    def process_id(self) -> int:
+        """The child's process number."""
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Wait until the lane has imported what it needs. Raises LaneFault."""
+        if not self._ready:
+            self._receive(Ready, "start", START_LIMIT_S)
+            self._ready = True
+
+    def ask(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+        """Tell the lane a step and return its answer.
+
+        Raises LaneFault when the variant refuses, and when the lane dies or overruns the limit;
+        after any refusal but `unsupported` or `skipped` the lane is ended, so that the next case
+        meets a clean process.
+        """
+        self.tell(step)
+        return self.hear(step, expected, limit_s)
+
+    def tell(self, step: Step) -> None:
+        """Tell the lane a step, whose answer is still to be heard. Raises LaneFault."""
+        self.wait_until_ready()
+        try:
+            send(self._channel, step)
+        except OSError:
+            raise self._death(type(step).__name__) from None
+
+    def hear(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+        """Return the answer to a step that the lane was told. Raises LaneFault as `ask` does."""
+        return self._receive(expected, type(step).__name__, limit_s)
+
+    def end(self) -> None:
+        """Kill the lane and all that it started."""
+        if not self.alive:
+            return
+        self.alive = False
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._channel.close()
+        self._said.close()
+
+    def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
+        try:
+            answer = _answer_decoder.decode(receive(self._channel, limit_s))
+            if not isinstance(answer, expected | Refused):
+                raise msgspec.DecodeError(f"a {type(answer).__name__}")
+        except msgspec.DecodeError as error:
+            self.end()
+            raise LaneFault("crashed", step, f"no answer to {step}: {error}") from None
+        except TimeoutError:
+            self.end()
+            reason = f"{step} took over {limit_s:g} s; raise --step-timeout if it may take longer"
+            raise LaneFault("timed_out", step, reason) from None
+        except (EOFError, OSError):
+            raise self._death(step) from None
+        if isinstance(answer, Refused):
+            if answer.status not in {"unsupported", "skipped"}:
+                self.end()
+            raise LaneFault(answer.status, step, answer.reason)
+        return answer
+
+    def _death(self, step: str) -> LaneFault:
+        status: Status = "crashed"
+        try:
+            code = self._process.wait(HANG_UP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            reason = "hung up without ending"
+        else:
+            reason = (
+                f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+            )
+            if code == -signal.SIGKILL and out_of_memory_kills() > self._kills_before:
+                status, reason = "out_of_memory", "killed by the kernel because memory ran out"
+        last_words = self._last_words()
+        self.end()
+        return LaneFault(status, step, f"{reason} during {step}{last_words}")
+
+    def _last_words(self) -> str:
+        self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, self._said.tell() - 2000))
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return f"; it last said: {lines[-1][:300]}" if lines else ""
+
+
+def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """Return how often the kernel has killed a process for memory; 0 where it doesn't say."""
+    try:
+        text = counters.read_text()
+    except OSError:  # gVisor has no such file
+        return 0
+    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def environment() -> dict[str, str]:
+    """Return what a side's interpreter inherits.
+
+    PYTHONSAFEPATH is not of it: with that a lane would not import the code of the folder that it
+    is started in, but of the tree that is installed, and a base would be the head again.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
+def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:
+    return (
+        environment()
+        | policy.malloc
+        | {
+            "OMP_NUM_THREADS": str(policy.threads),
+            "TORCHINDUCTOR_CACHE_DIR": str(compile_cache),
+            "TRITON_CACHE_DIR": str(compile_cache / "triton"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+    )

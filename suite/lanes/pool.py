@@ -1,0 +1,61 @@
+"""The lanes of one pass: one for each variant, started together, replaced when they die."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from suite.conditions.policy import Policy
+from suite.lanes.handle import LAUNCH, Handle, Launch
+from variants.catalog import Variant
+
+
+class LanePool:
+    """Lanes by variant name. Leaving the context ends them all."""
+
+    def __init__(
+        self,
+        variants: Mapping[str, Variant],
+        policy: Policy,
+        cache: Path,
+        device: str = "cpu",
+        launch: Launch = LAUNCH,
+    ) -> None:
+        """Take note of what lanes are made of; none is started yet."""
+        self._launch = launch
+        self._device = device
+        self._variants = variants
+        self._policy = policy
+        self._cache = cache
+        self._lanes: dict[str, Handle] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for lane in self._lanes.values():
+            lane.end()
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Start a lane for each name that has no living one, without waiting for it."""
+        for name in names:
+            if name not in self._lanes or not self._lanes[name].alive:
+                self._lanes[name] = Handle(
+                    self._variants[name], self._policy, self._cache, self._device, self._launch
+                )
+
+    def ready(self, names: Iterable[str]) -> list[Handle]:
+        """Return a living lane for each name, once all of them are ready to work.
+
+        Raises LaneFault when a lane can't start.
+        """
+        wanted = list(names)
+        self.begin(wanted)
+        for name in wanted:
+            self._lanes[name].wait_until_ready()
+        return [self._lanes[name] for name in wanted]

@@ -1,0 +1,1 @@
+"""How much memory a call takes: weighed after it ran, or predicted before."""

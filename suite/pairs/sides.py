@@ -1,0 +1,127 @@
+"""The two sides of a comparison: two versions of the variants, or of the interpreter under them.
+
+The suite is this tree's on both sides, so that nothing but what is compared differs.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from suite.conditions.policy import ROOT
+from suite.failures import BadRequest
+from suite.lanes.handle import LAUNCH, Launch, environment
+from suite.pairs.worktree import NoCommit, worktree
+from variants.catalog import CATALOG, Variant
+from variants.host.software import PROVIDERS
+
+_ASK_LIMIT_S = 120.0
+_CATALOG = """
+import json
+from variants.catalog import CATALOG
+print(json.dumps([
+    [v.name, v.module, v.answers, dict(getattr(v, "options", {})), getattr(v, "device", "any")]
+    for v in CATALOG
+]))
+"""
+_SOFTWARE = f"""
+import json
+from importlib.metadata import PackageNotFoundError, version
+import torch, msgspec, psutil, pynvml
+import suite.lanes.lane
+found = {{}}
+for name in {PROVIDERS!r}:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        found[name] = "absent"
+if torch.version.cuda:
+    found["cuda"] = torch.version.cuda
+print(json.dumps(found))
+"""
+
+
+class NoSide(BadRequest):
+    """A side that can't be set up; the text says why and what would help."""
+
+
+class Side(NamedTuple):
+    """One side: what it is in words, how its lanes are started, and which variants it has."""
+
+    what: str
+    launch: Launch
+    variants: dict[str, Variant]
+    software: dict[str, str]
+
+
+def head_side(software: dict[str, str], what: str) -> Side:
+    """Return this tree's side, which is `what` in words."""
+    return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
+
+
+@contextmanager
+def reference_side(reference: str, software: dict[str, str]) -> Iterator[Side]:
+    """Check a git reference out beside this tree, for as long as the block runs.
+
+    Raises NoSide where there is no git repository or no such commit in it.
+    """
+    option = f"--base {reference}"
+    with ExitStack() as stack:
+        try:
+            commit, tree, folder = stack.enter_context(worktree(reference))
+        except NoCommit as error:
+            raise NoSide(f"{option}: {error}") from None
+        if not (tree / "variants" / "catalog.py").exists():
+            raise NoSide(f"{option}: {commit[:12]} has no variants/catalog.py")
+        (folder / "variants").symlink_to(tree / "variants")
+        (folder / "suite").symlink_to(ROOT / "suite")
+        launch = Launch(LAUNCH.command, folder)
+        variants = {row[0]: Variant(*row) for row in _json_from(launch, _CATALOG, option)}
+        yield Side(f"{reference} ({commit[:12]})", launch, variants, software)
+
+
+def interpreter_side(executable: str) -> Side:
+    """Return the side of another interpreter, and so of its torch, over this tree's variants.
+
+    Raises NoSide where it can't be run or lacks what a lane imports.
+    """
+    found = shutil.which(executable)
+    if found is None:
+        raise NoSide(f"--base-python {executable}: no such program; name an interpreter")
+    launch = Launch((str(Path(found).absolute()), "-m", "suite.lanes.lane"), ROOT)
+    software = _json_from(launch, _SOFTWARE, f"--base-python {executable}")
+    words = ", ".join(f"{name} {version}" for name, version in software.items())
+    variants = {variant.name: variant for variant in CATALOG}
+    return Side(f"{executable} ({words})", launch, variants, software)
+
+
+def _json_from(launch: Launch, code: str, option: str) -> Any:
+    """Return what a side's interpreter prints in JSON, run in the side's folder."""
+    command = [launch.command[0], "-c", code]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=launch.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ASK_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoSide(f"{option}: {error}") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
+        raise NoSide(
+            f"{option}: {last}; it needs Python 3.11 or later and what lanes import: torch, "
+            "msgspec, psutil, nvidia-ml-py"
+        )
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        raise NoSide(f"{option}: it does not run Python; name an interpreter") from None

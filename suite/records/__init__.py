@@ -1,0 +1,1 @@
+"""What a measurement leaves: records, the file that holds them, and who measured."""

@@ -1,0 +1,155 @@
+"""The results file: JSON lines, appended whole, read with every kind of damage told apart."""
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from suite.cases.case import Case
+from suite.failures import BadRequest, RunFailed
+from suite.records.record import (
+    SCHEMA,
+    Agreement,
+    CellRecord,
+    Fault,
+    Pair,
+    Record,
+    RunHeader,
+    Time,
+    Versus,
+)
+
+_encoder = msgspec.json.Encoder()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+class StoreError(BadRequest):
+    """A results file that can't be used; the text says which, why and what to do."""
+
+
+class NotWritten(RunFailed):
+    """A results file that took no more: the disk is full or gone."""
+
+
+class Results(NamedTuple):
+    """A results file: its runs' machines, all records in order, and what was wrong with it."""
+
+    path: Path
+    header: RunHeader
+    records: list[Record]
+    warnings: list[str]
+
+    def finished(self) -> frozenset[tuple[Case, str, int]]:
+        """Return the cells (case, variant, pass) that nothing needs to be measured for again."""
+        done: set[tuple[Case, str, int]] = set()
+        for record in self.records:
+            match record:
+                case Time() | Fault():
+                    done.add((record.case, record.variant, record.pass_number))
+                case Agreement(agrees=False):
+                    done.add((record.case, record.variant, record.pass_number))
+        return frozenset(done)
+
+
+def read(path: Path) -> Results:
+    """Read a results file; damaged lines are left out and told of in `warnings`.
+
+    Raises StoreError when there is no such file, or when it is no results file of this schema.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: not a regular file; name a results file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    header = _first_line(path, lines[0] if lines else torn)
+    records, warnings = _decode(path, lines)
+    if torn:
+        warnings.append(f"{path}: the last line is unfinished and was left out")
+    return Results(path, header, records, warnings)
+
+
+def _first_line(path: Path, line: bytes) -> RunHeader:
+    try:
+        head = msgspec.json.decode(line)
+    except _UNREADABLE:
+        head = None
+    if not isinstance(head, dict) or head.get("record") != "machine":
+        raise StoreError(f"{path}: not a results file (its first line describes no machine)")
+    if head.get("schema") != SCHEMA:
+        raise StoreError(
+            f"{path}: schema {head.get('schema')}, and this version reads schema {SCHEMA}: "
+            "use the version that wrote it, or measure again"
+        )
+    try:
+        return msgspec.convert(head, RunHeader)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"{path}: line 1: {error}") from None
+
+
+def _decode(path: Path, lines: list[bytes]) -> tuple[list[Record], list[str]]:
+    records: list[Record] = []
+    warnings: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_decoder.decode(line))
+        except _UNREADABLE as error:
+            reason = str(error)[:160]
+            warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
+    return records, warnings
+
+
+class Store:
+    """A results file open for appending, locked against a second writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`, making it and its folder if need be, and cut off an unfinished last line.
+
+        Raises StoreError when the file can't be written or another run is writing it.
+        """
+        self.path = path
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path}: not a regular file; name a results file")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}: choose another --out") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise StoreError(f"{path}: another run is writing to it") from None
+        self._cut_unfinished_line()
+
+    def _cut_unfinished_line(self) -> None:
+        content = self.path.read_bytes()
+        os.ftruncate(self._file, content.rfind(b"\n") + 1)
+
+    def append(self, records: Iterable[RunHeader | CellRecord | Record]) -> None:
+        """Write records in one piece, so that a kill leaves all of them or a torn tail.
+
+        Raises NotWritten when the disk is full or gone.
+        """
+        lines = b"".join(_encoder.encode(record) + b"\n" for record in records)
+        try:
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
+        except OSError as error:
+            reason = f"{self.path}: {error.strerror}; what is in it is kept"
+            raise NotWritten(reason) from None
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        os.close(self._file)
+
+
+def is_of_pairs(record: Record) -> bool:
+    """Whether a record is of a duel and no run's."""
+    return isinstance(record, Versus | Pair) or getattr(record, "side", "head") == "base"

@@ -1,0 +1,110 @@
+"""More memory or a larger error is a regression, whatever became of the time."""
+
+import msgspec
+import pytest
+
+from suite.records.store import Results
+from tests.records import a_case, a_check, a_memory, a_run, a_time
+from tests.reports.compared import STEADY, compared, line_of
+
+CASE = a_case()
+
+
+def weighed(peak_bytes: int, persistent_bytes: int = 1 << 20) -> Results:
+    """Return a run that took so much memory and always the same time."""
+    memory = a_memory(CASE, "eager", peak_bytes=peak_bytes)
+    return a_run(
+        {"eager": STEADY}, msgspec.structs.replace(memory, persistent_bytes=persistent_bytes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "ratio"),
+    [
+        ((100 << 20, 1 << 20), (102 << 20, 1 << 20), 1.02),
+        ((100 << 20, 1 << 20), (100 << 20, 2 << 20), 2.0),
+        ((100 << 20, 1 << 20), (50 << 20, 2 << 20), 2.0),
+        ((1 << 20, 0), (1 << 20, 1 << 20), 1.0),
+        ((0, 0), (1 << 20, 0), None),
+        ((0, 0), (65 << 10, 0), None),
+    ],
+    ids=[
+        "peak",
+        "persistent",
+        "persistent, less peak",
+        "persistent from 0",
+        "peak from 0",
+        "65 KiB from 0",
+    ],
+)
+def test_more_memory_is_a_regression_at_the_same_time(
+    base: tuple[int, int], head: tuple[int, int], ratio: float | None
+) -> None:
+    found = compared(weighed(*base), weighed(*head))
+    line = line_of(found)
+    assert (line.verdict, line.heavier, line.memory_ratio) == ("same", True, ratio)
+    assert found.regressed
+
+
+@pytest.mark.parametrize(
+    ("base", "head"),
+    [
+        ((100 << 20, 1 << 20), (50 << 20, 1 << 20)),
+        ((100 << 20, 1 << 20), (100 << 20, 0)),
+        ((100 << 20, 1 << 20), ((100 << 20) + (900 << 10), 1 << 20)),
+        ((64 << 10, 0), (128 << 10, 0)),
+        ((0, 0), (64 << 10, 0)),
+    ],
+    ids=["less peak", "less kept", "below 1%", "64 KiB more", "64 KiB from 0"],
+)
+def test_less_or_hardly_more_memory_is_none(base: tuple[int, int], head: tuple[int, int]) -> None:
+    found = compared(weighed(*base), weighed(*head))
+    assert not line_of(found).heavier
+    assert not found.regressed
+
+
+def test_the_heaviest_pass_counts() -> None:
+    weighings = [a_memory(CASE, "eager", 1 + each, peak_bytes=each << 20) for each in (1, 9, 2)]
+    found = compared(weighed(4 << 20), a_run({"eager": STEADY}, *weighings))
+    assert (line_of(found).heavier, line_of(found).memory_ratio) == (True, 9 / 4)
+
+
+def test_memory_that_one_side_did_not_weigh_is_not_compared() -> None:
+    whole, bare = weighed(1 << 20), a_run({"eager": STEADY})
+    for found in (compared(whole, bare), compared(bare, whole)):
+        assert (line_of(found).memory_ratio, found.regressed) == (None, False)
+
+
+def erring(error: float) -> Results:
+    """Return a run whose worst error is so large."""
+    return a_run(
+        {"eager": ()},
+        a_check(CASE, "eager", 1, stage="before", error=error / 2),
+        a_check(CASE, "eager", 1, stage="after", error=error),
+        *(a_time(CASE, "eager", each, number) for number, each in enumerate(STEADY, 1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "regresses"),
+    [(1e-7, 2.1e-7, True), (1e-7, 1.9e-7, False), (5e-7, 1e-8, False), (1e-7, 0.0, False)],
+)
+def test_an_error_that_doubled_is_a_regression_within_its_budget_and_at_the_same_time(
+    base: float, head: float, regresses: bool
+) -> None:
+    found = compared(erring(base), erring(head))
+    line = line_of(found)
+    assert line.verdict == "same"
+    assert line.error_ratio == pytest.approx(head / base)
+    assert (line.less_exact, found.regressed) == (regresses, regresses)
+
+
+def test_no_error_in_base_has_no_ratio() -> None:
+    found = compared(erring(0.0), erring(1e-7))
+    assert (line_of(found).error_ratio, found.regressed) == (None, False)
+
+
+def test_an_error_without_end_in_base_is_no_ground_for_an_alarm() -> None:
+    base = a_run({"eager": STEADY}, a_check(CASE, "eager", error=None))
+    found = compared(base, a_run({"eager": STEADY}))
+    assert not found.regressed

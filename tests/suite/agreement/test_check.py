@@ -1,0 +1,206 @@
+"""Wrong answers are caught, head by head and row by row; right ones raise no alarm."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from suite.agreement.check import check, compare, comparison
+from suite.agreement.errors import WorstError
+from suite.agreement.inputs import draw, spec_of
+from tests.suite.answers import (
+    CPU,
+    Change,
+    case_of,
+    changed_at,
+    compared,
+    each_dtype,
+    spoiled,
+    variant,
+)
+from variants.problem import Attention
+from variants.reference import attend
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@each_dtype
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_element_that_is_no_number_disagrees(value: float, dtype: str) -> None:
+    case = case_of(dtype=dtype, batch=2)
+    spot = (1, 5, 77, 3)
+    change = changed_at(spot, lambda element: torch.full_like(element, value))
+    found = compared(spoiled(change, case), case)
+    assert not found.agrees
+    assert found.excess == math.inf
+    assert found.where.startswith("out, batch 1 head 5")
+
+
+@each_dtype
+def test_zeros_disagree(dtype: str) -> None:
+    case = case_of(dtype=dtype)
+    assert compared(spoiled(torch.zeros_like, case), case).excess >= 4
+
+
+@each_dtype
+@pytest.mark.parametrize("row", [0, 64, 127])
+def test_one_wrong_row_of_one_head_is_caught_and_named(row: int, dtype: str) -> None:
+    case = case_of(dtype=dtype, batch=2)
+    change = changed_at((1, 5, row), lambda values: values * 1.5)
+    found = compared(spoiled(change, case), case)
+    assert found.excess >= 4
+    assert found.where == f"out, batch 1 head 5 row {row}"
+
+
+def test_a_slight_mistake_in_every_row_is_caught_by_the_head_though_every_row_passes() -> None:
+    case = case_of(head_dim=64)
+    found = compared(spoiled(lambda out: out * (1 + 1e-6), case), case)
+    assert not found.agrees
+    assert "row" not in found.where
+
+
+@each_dtype
+def test_swapped_heads_are_caught(dtype: str) -> None:
+    case = case_of(dtype=dtype)
+    assert compared(spoiled(lambda out: out.roll(1, dims=1), case), case).excess >= 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: out[..., :16],
+        lambda out: out[:, :4],
+        lambda out: out.double(),
+    ],
+    ids=["half the channels", "half the heads", "another dtype"],
+)
+def test_another_shape_or_dtype_disagrees(change: Change) -> None:
+    case = case_of()
+    assert not compared(spoiled(change, case), case).agrees
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda out: out[:, :, :100], lambda out: torch.cat([out, out], dim=2)],
+    ids=["fewer rows", "more rows"],
+)
+def test_another_number_of_rows_disagrees(change: Change) -> None:
+    case = case_of()
+    assert not compared(spoiled(change, case), case).agrees
+
+
+@each_dtype
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask"])
+def test_right_answers_raise_no_alarm_in_any_of_ten_draws(name: str, mode: str, dtype: str) -> None:
+    for changes in (
+        {"heads": 12, "kv_heads": 4, "q_len": 97, "kv_len": 97},
+        {"q_len": 24, "kv_len": 80, "layout": "bnhd"},
+        {"q_len": 64, "kv_len": 64, "causal": False},
+    ):
+        case = case_of(dtype=dtype, mode=mode, **changes)
+        attention = variant(name, case)
+        for seed in range(10):
+            found = compared(attention, case, seed)
+            assert found.agrees, (changes, seed, found)
+
+
+def test_the_formula_itself_uses_half_of_its_budget_for_the_output() -> None:
+    case = case_of()
+    assert compared(variant("eager", case), case).excess == pytest.approx(0.5, abs=0.1)
+
+
+def test_bias_free_attention_is_held_to_its_own_oracle() -> None:
+    case = case_of(dtype="bfloat16")
+    inputs, spec, attention = (
+        draw(case, 0, "before", CPU),
+        spec_of(case, CPU),
+        variant("eager", case),
+    )
+    stock = variant("no_bias", case)
+    assert check(stock, spec, inputs, answers="no_bias", seed=0).agrees
+    assert check(attention, spec, inputs, answers="no_bias", seed=0).excess >= 4
+
+
+def kept(attention: Attention) -> Attention:
+    """Return attention that answers for ever what it answered first."""
+    answers: list[Tensor] = []
+
+    def answer(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        if not answers:
+            answers.append(attention(q, k, v, slopes))
+        return answers[0]
+
+    return answer
+
+
+@each_dtype
+def test_a_kept_answer_passes_before_timing_and_is_caught_after_it(dtype: str) -> None:
+    case = case_of(dtype=dtype)
+    attention = kept(variant("eager", case))
+    assert compared(attention, case, stage="before").agrees
+    assert compared(attention, case, stage="before").agrees
+    assert compared(attention, case, stage="after").excess >= 4
+    assert compared(variant("eager", case), case, stage="after").agrees
+
+
+@each_dtype
+def test_a_bias_kept_from_the_first_slopes_is_caught_after_timing(dtype: str) -> None:
+    case = case_of(dtype=dtype)
+    first, right = draw(case, 0, "before", CPU).slopes, variant("eager", case)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        return right(q, k, v, first)
+
+    assert compared(attention, case, stage="before").agrees
+    assert compared(attention, case, stage="after").excess >= 4
+
+
+def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
+    case = case_of()
+    inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
+    attention = variant("sdpa_mask", case)
+    found = check(attention, spec, inputs, answers="alibi", seed=0)
+    truth, yardstick = (
+        attend(
+            inputs.q.to(dtype),
+            inputs.k.to(dtype),
+            inputs.v.to(dtype),
+            inputs.slopes,
+            scale=spec.scale,
+            causal=True,
+        )
+        for dtype in (torch.float64, torch.float32)
+    )
+    answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
+    assert compare(answer, truth, yardstick) == found
+
+
+@pytest.mark.parametrize(("name", "times"), [("out", 2), ("dq", 4), ("dk", 4), ("dv", 4)])
+def test_a_budget_is_so_many_times_what_the_formula_loses_or_so_many_eps(
+    name: str, times: int
+) -> None:
+    eps = torch.finfo(torch.float32).eps
+    for own, budget in ((1e-5, times * 1e-5), (0.0, times * eps)):
+        for error, agrees in ((0.99 * budget, True), (1.01 * budget, False)):
+            found = comparison([{name: [WorstError(error, own, "head")] * 2}], torch.float32)
+            assert found.budget == pytest.approx(budget)
+            assert found.agrees == agrees
+
+
+def test_the_parts_of_a_case_share_one_budget_and_the_worst_part_is_named() -> None:
+    lucky = {
+        "out": [WorstError(3e-6, 1e-7, "step at 5: head"), WorstError(3e-6, 1e-7, "step at 5: row")]
+    }
+    usual = {
+        "out": [WorstError(1e-6, 2e-6, "step at 6: head"), WorstError(1e-6, 2e-6, "step at 6: row")]
+    }
+    assert not comparison([lucky], torch.float32).agrees
+    together = comparison([usual, lucky], torch.float32)
+    assert together.agrees
+    assert (together.error, together.budget, together.where) == (3e-6, 4e-6, "step at 5: head")
+    wrong = {
+        "out": [WorstError(math.inf, 0.0, "step at 7: out is no tensor of the right shape")] * 2
+    }
+    assert comparison([usual, wrong, lucky], torch.float32).excess == math.inf

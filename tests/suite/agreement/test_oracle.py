@@ -1,0 +1,176 @@
+"""The oracle says the same of a case in portions as of the whole, and stays small."""
+
+import math
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from suite.agreement.check import BudgetCheck, check
+from suite.agreement.inputs import draw, spec_of
+from suite.agreement.oracle import held_bytes, portions
+from suite.cases.case import Case
+from suite.memory.weigh import weigh_on_cpu
+from tests.suite.answers import CPU, case_of, changed_at, compared, spoiled, variant, with_gradients
+from variants.catalog import Answers
+from variants.problem import Attention
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TWO_GIB = 2 << 30
+
+
+def test_the_oracle_is_the_same_in_one_block_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_of(mode="backward", kv_heads=2, q_len=100, batch=2)
+    whole = compared(variant("eager", case), case)
+    monkeypatch.setattr("suite.agreement.oracle.BLOCK_BYTES", 8 * 2 * 8 * 128 * 7)
+    blocks = compared(variant("eager", case), case)
+    assert whole.agrees
+    assert blocks.agrees
+
+
+@st.composite
+def grouped_cases(draw_from: st.DrawFn) -> Case:
+    """Draw a small case in half precision: float32 sums in another order move the budget."""
+    heads, kv_heads = draw_from(st.sampled_from([(4, 4), (6, 2), (5, 1), (3, 3)]))
+    kv_len = draw_from(st.integers(1, 40))
+    return case_of(
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=16,
+        q_len=draw_from(st.integers(1, kv_len)),
+        kv_len=kv_len,
+        batch=draw_from(st.integers(1, 3)),
+        dtype=draw_from(st.sampled_from(["bfloat16", "float16"])),
+        mode=draw_from(st.sampled_from(["forward", "backward"])),
+        causal=draw_from(st.booleans()),
+        layout=draw_from(st.sampled_from(["bhnd", "bnhd"])),
+    )
+
+
+def compared_in_portions(attention: Attention, case: Case, heads: int) -> BudgetCheck:
+    """Check with room for so many query heads at a time."""
+    with patch("suite.agreement.oracle.PORTION_BYTES", heads * bytes_a_head(case)):
+        return compared(attention, case)
+
+
+def bytes_a_head(case: Case) -> int:
+    """Return what the oracle reckons for a query head apart from its blocks of rows."""
+    with patch.multiple("suite.agreement.oracle", PORTION_BYTES=1, BLOCK_BYTES=0):
+        return held_bytes(spec_of(case, CPU))
+
+
+SOME_HEADS = st.integers(1, 19)
+
+
+@settings(deadline=None)
+@given(case=grouped_cases(), heads=SOME_HEADS)
+def test_a_right_answer_agrees_in_portions_of_any_size(case: Case, heads: int) -> None:
+    right = variant("eager", case)
+    assert compared(right, case).agrees
+    found = compared_in_portions(right, case, heads)
+    assert found.agrees, found
+
+
+@settings(deadline=None)
+@given(
+    case=grouped_cases(), heads=SOME_HEADS, data=st.data(), factor=st.sampled_from([3, math.nan])
+)
+def test_a_mistake_in_one_row_of_one_head_is_named_alike_in_whatever_portion_it_is(
+    case: Case, heads: int, data: st.DataObject, factor: float
+) -> None:
+    ends = (case.batch, case.kv_heads, case.q_len)
+    spot = tuple(data.draw(st.integers(0, end - 1)) for end in ends)
+    change = changed_at(spot, lambda values: values * factor)
+    wrong = spoiled(change, case)
+    if case.mode == "backward":
+        wrong = with_gradients({data.draw(st.sampled_from(["dq", "dk", "dv"])): change}, case)
+    whole, parts = compared(wrong, case), compared_in_portions(wrong, case, heads)
+    assert parts.agrees == whole.agrees
+    assert parts.where == whole.where or whole.agrees
+
+
+@settings(deadline=None)
+@given(
+    heads=st.sampled_from([(1, 1), (2, 1), (8, 8), (32, 8), (71, 1), (112, 112)]),
+    kv_len=st.integers(1, 1 << 17),
+    q_len=st.integers(1, 1 << 17),
+    head_dim=st.integers(1, 256),
+    batch=st.integers(1, 50),
+)
+def test_portions_cover_every_head_once_and_in_order(
+    heads: tuple[int, int], kv_len: int, q_len: int, head_dim: int, batch: int
+) -> None:
+    case = case_of(
+        heads=heads[0],
+        kv_heads=heads[1],
+        q_len=q_len,
+        kv_len=kv_len,
+        head_dim=head_dim,
+        batch=batch,
+        causal=False,
+    )
+    spec = spec_of(case, CPU)
+    marks = torch.arange(batch * heads[0]).view(batch, heads[0])
+    parts = list(portions(spec))
+    assert torch.cat([one.of_queries(marks).flatten() for one in parts]).equal(marks.flatten())
+    groups = {(one.heads.stop - one.heads.start) * heads[1] for one in parts}
+    assert groups == {(one.kv_heads.stop - one.kv_heads.start) * heads[0] for one in parts}
+    assert held_bytes(spec) < TWO_GIB
+
+
+def cheap(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    """Answer wrongly in next to no time or memory; its gradients have the right shapes."""
+    last = (k + v)[:, :, -q.shape[2] :]
+    return q + last.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+
+
+def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
+    """Return the most that a check allocates at once beside inputs and answers."""
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    answers = inputs.q.nbytes
+    if case.mode == "backward":
+        answers = 2 * (inputs.q.nbytes + inputs.k.nbytes)
+
+    def checked() -> object:
+        return check(cheap, spec, inputs, answers=question, seed=0)
+
+    return weigh_on_cpu(checked, cheap, ()).peak_bytes - answers
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("kv_heads", [8, 4, 1])
+@pytest.mark.parametrize("lengths", [(300, 300), (1024, 1024), (8, 8192)], ids=str)
+@pytest.mark.parametrize("question", ["alibi", "rope"])
+def test_a_check_takes_no_more_than_it_reckons(
+    question: Answers, lengths: tuple[int, int], kv_heads: int, mode: str, dtype: str
+) -> None:
+    q_len, kv_len = lengths
+    case = case_of(kv_heads=kv_heads, q_len=q_len, kv_len=kv_len, mode=mode, dtype=dtype)
+    reckoned = held_bytes(spec_of(case, CPU))
+    assert reckoned / 5 < taken_by_a_check(case, question) <= reckoned
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "head_dim"),
+    [(6, 6, 64), (2, 1, 256)],
+    ids=["many heads", "a kv head that serves more wide heads than fit"],
+)
+def test_a_check_of_131072_keys_takes_less_than_two_gib(
+    heads: int, kv_heads: int, head_dim: int
+) -> None:
+    case = case_of(
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        q_len=2,
+        kv_len=1 << 17,
+        mode="backward",
+        dtype="bfloat16",
+    )
+    assert taken_by_a_check(case) <= held_bytes(spec_of(case, CPU)) < TWO_GIB

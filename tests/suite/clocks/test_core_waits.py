@@ -1,0 +1,41 @@
+"""The time that threads waited for a core is the kernel's own count."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite.clocks.core_waits import waited_ns
+
+
+def test_the_second_figure_of_every_thread_is_summed(tmp_path: Path) -> None:
+    for thread, text in {"7": "100 20 3", "8": "5 4 1", "9": "nothing like it", "10": ""}.items():
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(text)
+    (tmp_path / "11").mkdir()
+    assert waited_ns(tmp_path) == 24
+
+
+def test_a_kernel_that_keeps_none_has_nothing_waited(tmp_path: Path) -> None:
+    assert waited_ns(tmp_path / "none") == 0
+
+
+@pytest.mark.skipif(waited_ns() == 0, reason="this kernel keeps no schedstat")
+def test_a_thread_that_shares_its_core_is_seen_to_wait() -> None:
+    core = min(os.sched_getaffinity(0))
+    busy = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(2)]
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {core})
+        waited = waited_ns()
+        for _ in range(2_000_000):
+            pass
+        assert waited_ns() - waited > 5_000_000
+    finally:
+        os.sched_setaffinity(0, before)
+        for rival in rivals:
+            rival.kill()
+            rival.wait()

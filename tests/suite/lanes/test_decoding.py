@@ -1,0 +1,108 @@
+"""Decode: each of 16 lengths is met once, prepared anew, checked, and counted."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from suite.agreement.inputs import draw, spec_of
+from suite.cases.case import DECODE_STEPS, Case
+from suite.clocks.timer import Bench
+from suite.lanes.decoding import Stepping, graphs_compiled
+from suite.lanes.prepared_case import Prepared, Subject
+from variants.problem import Attention, Spec
+
+CPU = torch.device("cpu")
+CASE = Case(heads=4, kv_heads=2, head_dim=16, q_len=1, kv_len=40, dtype="float32", mode="decode")
+EAGER = Subject("variants.plain.eager", {}, answers="alibi")
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def test_every_length_is_prepared_and_called_once_in_rising_order() -> None:
+    prepared: list[int] = []
+    called: list[tuple[int, int]] = []
+
+    def prepare(spec: Spec) -> Attention:
+        prepared.append(spec.kv_len)
+
+        def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+            called.append((k.shape[2], v.shape[2]))
+            return q
+
+        return attention
+
+    stepping = Stepping(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])
+    inputs = draw(CASE, 0, "before", CPU)
+    stepping(inputs.q, inputs.k, inputs.v, inputs.slopes)
+    assert prepared == list(range(25, 41))
+    assert called == [(length, length) for length in prepared]
+    assert stepping.taken == DECODE_STEPS
+
+
+def test_a_step_sees_views_of_one_cache() -> None:
+    inputs = draw(CASE, 0, "before", CPU)
+    seen: list[int] = []
+
+    def prepare(spec: Spec) -> Attention:
+        def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+            seen.extend([k.data_ptr(), v.data_ptr()])
+            return q
+
+        return attention
+
+    Stepping(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])(
+        inputs.q, inputs.k, inputs.v, inputs.slopes
+    )
+    assert set(seen) == {inputs.k.data_ptr(), inputs.v.data_ptr()}
+
+
+def test_a_turn_counts_a_call_for_each_step() -> None:
+    prepared = Prepared(EAGER, CASE, 0, Bench(CPU))
+    prepared.first_call()
+    sampled = prepared.take_turn()
+    assert sampled.calls_per_sample % DECODE_STEPS == 0
+    assert sampled.steps > 0
+    assert sampled.steps % DECODE_STEPS == 0
+    assert sampled.recompilations == 0
+
+
+def test_a_turn_of_another_mode_has_no_steps() -> None:
+    prepared = Prepared(EAGER, replaced(q_len=40, mode="forward"), 0, Bench(CPU))
+    sampled = prepared.take_turn()
+    assert (sampled.steps, sampled.recompilations) == (0, 0)
+
+
+def test_a_variant_that_compiles_for_every_length_is_counted_as_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A graph is counted when it is captured; what inductor would make of it takes a second each.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, answers="alibi")
+    prepared = Prepared(compiling, CASE, 0, Bench(CPU))
+    before = graphs_compiled()
+    prepared.first_call()
+    assert graphs_compiled() - before == DECODE_STEPS
+    sampled = prepared.take_turn()
+    assert sampled.recompilations == sampled.steps > 0
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_every_length_is_checked(stage: str) -> None:
+    assert Prepared(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees  # type: ignore[arg-type]
+    for length in (CASE.kv_lens[0], CASE.kv_lens[7], CASE.kv_lens[-1]):
+        wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
+        checked = Prepared(wrong, CASE, 0, Bench(CPU)).check(stage)  # type: ignore[arg-type]
+        assert not checked.agrees, length
+
+
+def replaced(**changes: object) -> Case:
+    """Return the case with some values changed."""
+    values = {name: getattr(CASE, name) for name in Case.__struct_fields__}
+    return Case(**values | changes)

@@ -1,0 +1,107 @@
+"""Pairs of fresh processes, with lanes that compute nothing: what is recorded, who is blamed."""
+
+import math
+import os
+import statistics
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+import psutil
+import pytest
+
+from suite.lanes.handle import Handle
+from suite.pairs.duel import ROUNDS, VISITS, Duel, Injection
+from suite.race.steady_turn import Patience, Turn
+from suite.records.record import SIDES, Fault
+from tests.fakes.arena import CASES, CELLS, NAMES, Arena, told
+
+
+def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces={"head.first": (1.5, 0.0)})):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.take(CELLS, [1, 2, 3], "first") == CELLS
+        pairs = arena.pairs
+    assert Counter((pair.variant, pair.case, pair.pair_number) for pair in pairs) == {
+        (name, case, number): 1 for case, name in CELLS for number in (1, 2, 3)
+    }
+    assert all(len(pair.rounds) == VISITS * ROUNDS for pair in pairs)
+    for pair in pairs:
+        ratio = 1.5 if pair.variant == "first" else 1.0
+        assert all(head / base == pytest.approx(ratio) for base, head in pair.rounds)
+
+
+def test_which_side_of_a_round_comes_first_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+    take = Duel._turn
+
+    def noted(duel: Duel, lane: Handle, patience: Patience) -> Turn:
+        turns.append(lane.variant.module.partition(".")[0])
+        return take(duel, lane, patience)
+
+    monkeypatch.setattr(Duel, "_turn", noted)
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        Arena(stack, tmp_path / "pairs.jsonl").duel.take(CELLS, [1, 2, 3], "first")
+    rounds = list(zip(turns[::2], turns[1::2], strict=True))
+    assert {frozenset(each) for each in rounds} == {frozenset(SIDES)}
+    assert 0.25 < [first for first, _ in rounds].count("base") / len(rounds) < 0.75
+
+
+def test_every_pair_has_processes_of_its_own(tmp_path: Path) -> None:
+    paces = {f"{side}.{name}": (1.0, 0.1) for side in SIDES for name in NAMES}
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces=paces)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        arena.duel.take(CELLS, range(1, 6), "first")
+        figures = [
+            statistics.median(math.log(head / base) for base, head in pair.rounds)
+            for pair in arena.pairs
+            if pair.variant == "first" and pair.case == CASES[0]
+        ]
+    assert len(set(figures)) == 5
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_rehearsal_is_not_recorded(tmp_path: Path) -> None:
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        assert arena.duel.take(CELLS, [0], None) == CELLS
+        assert arena.records == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("SIGKILL", "crashed"),
+        ("hang", "timed_out"),
+        ("failed", "failed"),
+        ("unsupported", "unsupported"),
+    ],
+)
+@pytest.mark.parametrize("step", ["Prepare", "FirstCall", "Slice", "Drop"])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_side_that_breaks_in_a_pair_costs_its_cell_alone(
+    side: str, step: str, kind: str, status: str, tmp_path: Path
+) -> None:
+    faults = [(f"{side}.second", 24, step, kind)]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
+        arena = Arena(stack, tmp_path / "pairs.jsonl")
+        alive = arena.duel.take(CELLS, [1, 2], "first")
+        (fault,) = (record for record in arena.records if isinstance(record, Fault))
+        pairs = arena.pairs
+    assert alive == [cell for cell in CELLS if cell != (CASES[1], "second")]
+    assert (fault.side, fault.status, fault.variant) == (side, status, "second")
+    assert Counter((pair.case, pair.variant) for pair in pairs) == dict.fromkeys(alive, 2)
+
+
+def test_a_slowdown_is_planted_in_one_cell_of_the_head(tmp_path: Path) -> None:
+    slowed = CELLS[2]
+    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+        arena = Arena(stack, tmp_path / "pairs.jsonl", injection=Injection(slowed, 0.05))
+        arena.duel.take(CELLS, [1], "first")
+        ratios = {
+            (pair.case, pair.variant): pair.rounds[0][1] / pair.rounds[0][0] for pair in arena.pairs
+        }
+    assert ratios == {cell: pytest.approx(1.05 if cell == slowed else 1.0) for cell in CELLS}

@@ -1,0 +1,257 @@
+"""The sides of a comparison: a git reference beside this tree, or another interpreter under it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+import pytest
+
+from suite.pairs import sides, worktree
+from suite.pairs.sides import NoSide, interpreter_side, reference_side
+
+ROOT = Path(__file__).parents[3]
+CATALOG = """
+from typing import NamedTuple
+
+class Variant(NamedTuple):
+    name: str
+    module: str
+    answers: str = "alibi"
+
+CATALOG = (Variant("no_bias", "variants.plain.no_bias", "no_bias"), Variant("old", "variants.old"))
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    done = subprocess.run(
+        ["git", "-C", folder, *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose first commit has an older catalog, and whose tree has gone on."""
+    folder = tmp_path / "repository"
+    (folder / "variants").mkdir(parents=True)
+    (folder / "suite").symlink_to(ROOT / "suite")
+    (folder / "variants" / "catalog.py").write_text(CATALOG)
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "old")
+    git(folder, "tag", "old")
+    (folder / "variants" / "catalog.py").write_text(CATALOG.replace("old", "new"))
+    git(folder, "commit", "--quiet", "--all", "--message", "new")
+    monkeypatch.setattr(sides, "ROOT", folder)
+    monkeypatch.setattr(worktree, "ROOT", folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return folder
+
+
+def left_in(folder: Path) -> list[str]:
+    """Return what a side has left behind."""
+    worktrees = git(folder, "worktree", "list", "--porcelain").split("\n\n")
+    return [*(path.name for path in folder.parent.glob("alibi-bench-side-*")), *worktrees[1:]]
+
+
+def test_a_reference_has_its_own_variants_and_this_tree_s_suite(repository: Path) -> None:
+    with reference_side("old", {"torch": "2.13"}) as side:
+        assert set(side.variants) == {"no_bias", "old"}
+        assert side.variants["old"].module == "variants.old"
+        assert side.what == f"old ({git(repository, 'rev-parse', 'old')[:12]})"
+        assert side.software == {"torch": "2.13"}
+        assert (side.launch.folder / "suite").resolve() == ROOT / "suite"
+    assert left_in(repository) == []
+
+
+def test_a_reference_keeps_its_own_variants_where_python_trusts_no_folder(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    with reference_side("old", {}) as side:
+        assert set(side.variants) == {"no_bias", "old"}
+
+
+def test_what_is_uncommitted_here_is_not_in_the_base(repository: Path) -> None:
+    (repository / "variants" / "catalog.py").write_text("raise SystemExit('half done')")
+    with reference_side("HEAD", {}) as side:
+        assert set(side.variants) == {"no_bias", "new"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_the_worktree_is_removed_whatever_happens(
+    error: type[BaseException], repository: Path
+) -> None:
+    def interrupted() -> None:
+        with reference_side("old", {}):
+            assert len(left_in(repository)) == 2
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert left_in(repository) == []
+
+
+@pytest.fixture
+def slow_checkout(repository: Path) -> Iterator[Path]:
+    """A repository whose checkout waits, with an alarm set for the time in which it does."""
+
+    def ring(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    (repository / ".git" / "info" / "attributes").write_text("*.py filter=slow\n")
+    git(repository, "config", "filter.slow.smudge", "sleep 30; cat")
+    git(repository, "config", "filter.slow.clean", "cat")
+    before = signal.signal(signal.SIGALRM, ring)
+    yield repository
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_checkout_that_is_interrupted_leaves_nothing(slow_checkout: Path) -> None:
+    signal.alarm(1)
+    with pytest.raises(KeyboardInterrupt), reference_side("old", {}):
+        pass
+    assert left_in(slow_checkout) == []
+    assert [one for one in psutil.process_iter(["cmdline"]) if is_git(one)] == []
+
+
+def is_git(process: psutil.Process) -> bool:
+    """Whether a process is of this test's repository."""
+    return any("alibi-bench-side-" in word for word in process.info["cmdline"] or ())
+
+
+def test_a_second_interruption_does_not_leave_half_of_it(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(folder: Path, *, ignore_errors: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), reference_side("old", {}):
+        raise KeyboardInterrupt
+    assert left_in(repository) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(repository: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = repository.parent / f"alibi-bench-side-{dead.pid}-x"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(left / "tree"), "old")
+    living = repository.parent / f"alibi-bench-side-{os.getpid()}-x"
+    living.mkdir()
+    with reference_side("old", {}):
+        assert not left.exists()
+    assert left_in(repository) == [living.name]
+
+
+@pytest.mark.parametrize("reference", ["nosuch", "", "--help", "old:variants", "HEAD~99"])
+def test_a_reference_that_is_no_commit_is_refused_at_once(reference: str, repository: Path) -> None:
+    with (
+        pytest.raises(NoSide, match="git knows no such commit here"),
+        reference_side(reference, {}),
+    ):
+        pass
+    assert left_in(repository) == []
+
+
+def test_without_a_repository_a_reference_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worktree, "ROOT", tmp_path)
+    told = "this is no git repository; use --base-python"
+    with pytest.raises(NoSide, match=told), reference_side("main", {}):
+        pass
+
+
+def test_another_complaint_of_git_is_told_in_its_own_words(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / ".git" / "config").write_text("[core\n")
+    with pytest.raises(NoSide, match="--base main: git rev-parse: fatal: bad config line 1"):
+        reference_side("main", {}).__enter__()
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(NoSide, match=r"--base main: git: .*; install git"):
+        reference_side("main", {}).__enter__()
+
+
+def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
+    git(repository, "rm", "--quiet", "-r", "variants")
+    git(repository, "commit", "--quiet", "--message", "gone")
+    with pytest.raises(NoSide, match=r"has no variants/catalog.py"), reference_side("HEAD", {}):
+        pass
+    assert left_in(repository) == []
+
+
+def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository: Path) -> None:
+    (repository / "variants" / "catalog.py").write_text("import nothing_like_it")
+    git(repository, "commit", "--quiet", "--all", "--message", "broken")
+    told = "No module named 'nothing_like_it'"
+    with pytest.raises(NoSide, match=told), reference_side("HEAD", {}):
+        pass
+    assert left_in(repository) == []
+
+
+def test_another_interpreter_brings_its_own_software() -> None:
+    side = interpreter_side(sys.executable)
+    assert side.launch.command == (sys.executable, "-m", "suite.lanes.lane")
+    assert side.software["torch"] != "absent"
+    assert f"torch {side.software['torch']}" in side.what
+
+
+def test_an_interpreter_that_is_not_there_is_refused() -> None:
+    with pytest.raises(NoSide, match="--base-python /no/such/python: no such program"):
+        interpreter_side("/no/such/python")
+
+
+def test_an_interpreter_may_be_named_from_the_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    side = interpreter_side("bin/python")
+    assert side.launch.command[0] == str(tmp_path / "bin" / "python")
+    assert side.what.startswith("bin/python (torch ")
+
+
+@pytest.mark.parametrize("program", ["true", "echo"])
+def test_a_program_that_is_no_interpreter_is_refused(program: str) -> None:
+    told = f"--base-python {program}: it does not run Python; name an interpreter"
+    with pytest.raises(NoSide, match=told):
+        interpreter_side(program)
+
+
+def test_an_interpreter_in_which_no_lane_starts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("torch", "msgspec", "psutil", "pynvml"):
+        (tmp_path / f"{package}.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = r"Error: .*; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
+        interpreter_side(sys.executable)
+
+
+def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
+    )
+    bare.chmod(0o755)
+    told = r"No module named 'torch'; it needs Python 3\.11 or later and what lanes import"
+    with pytest.raises(NoSide, match=told):
+        interpreter_side(str(bare))

@@ -1,0 +1,106 @@
+"""C++ is built once for each text, compiler and processor, or the compiler's reason is given."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from variants.compiled.cpp_build import FLAGS, built, cpp_compiler
+from variants.problem import Unsupported
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a source that answers with what its header says, and let a cache be empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "number.h").write_text("constexpr int NUMBER = 3;\n")
+    text = '#include "number.h"\nextern "C" int answer() { return NUMBER; }\n'
+    (folder / "answers.cpp").write_text(text)
+    return folder / "answers.cpp"
+
+
+def kept() -> list[Path]:
+    return sorted(Path(os.environ["XDG_CACHE_HOME"], "alibi-bench", "kernels").glob("*"))
+
+
+def test_what_was_built_is_loaded_and_alone_is_kept(source: Path) -> None:
+    assert built(source).answer() == 3
+    assert [library.suffix for library in kept()] == [".so"]
+
+
+def test_the_same_text_is_not_built_again(source: Path) -> None:
+    built(source)
+    before = [library.stat().st_mtime_ns for library in kept()]
+    assert built(source).answer() == 3
+    assert [library.stat().st_mtime_ns for library in kept()] == before
+
+
+def test_another_header_is_another_library(source: Path) -> None:
+    built(source)
+    source.with_name("number.h").write_text("constexpr int NUMBER = 4;\n")
+    assert built(source).answer() == 4
+    assert len(kept()) == 2
+
+
+def test_other_flags_are_another_library(source: Path) -> None:
+    built(source)
+    built(source, [*FLAGS, "-march=x86-64" if os.uname().machine == "x86_64" else "-O2"])
+    assert len(kept()) == 2
+
+
+def test_what_the_compiler_refuses_is_said_in_its_words_and_not_kept(source: Path) -> None:
+    source.write_text("int answer() { return missing; }\n")
+    with pytest.raises(Unsupported, match=r"g\+\+ refuses: .*answers.cpp:1:23: error: .missing."):
+        built(source)
+    assert kept() == []
+
+
+def test_a_machine_without_a_compiler_is_told_what_to_install(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(Unsupported, match="no-such-compiler is not on the PATH: apt-get install"):
+        built(source)
+
+
+@pytest.mark.parametrize(("named", "meant"), [("c++", "c++"), ("", "g++"), ("  ", "g++")])
+def test_the_compiler_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, named: str, meant: str
+) -> None:
+    monkeypatch.setenv("CXX", named)
+    assert cpp_compiler("it") == meant
+
+
+def test_a_cache_that_takes_no_file_is_named_with_the_way_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(Unsupported, match=r"Not a directory.*name another XDG_CACHE_HOME"):
+        built(source)
+
+
+def building(source: Path) -> subprocess.Popen[bytes]:
+    """Start a process that builds the source and exits with its answer."""
+    code = "import sys, pathlib; from variants.compiled.cpp_build import built; "
+    code += f"sys.exit(built(pathlib.Path({str(source)!r})).answer())"
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_a_library_that_is_damaged_is_refused_with_its_place(source: Path) -> None:
+    assert building(source).wait(60) == 3
+    (library,) = kept()
+    library.write_bytes(b"no library")
+    with pytest.raises(Unsupported, match=str(library)):
+        built(source)
+
+
+def test_two_that_build_at_once_both_load_a_whole_library(source: Path) -> None:
+    both = [building(source), building(source)]
+    assert [one.wait(60) for one in both] == [3, 3]
+    assert built(source).answer() == 3
+    assert len(kept()) == 1

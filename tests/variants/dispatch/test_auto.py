@@ -1,0 +1,250 @@
+"""auto answers with the variant that was chosen, or the next that can, and keeps no tensor."""
+
+import gc
+import importlib
+import sys
+import weakref
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from suite.clocks.timer import Bench
+from suite.lanes.prepared_case import Prepared, Subject
+from tests.conftest import Folders
+from tests.records import a_case
+from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
+from tests.variants.selections import (
+    a_candidate,
+    a_choice,
+    a_problem,
+    chosen_from,
+    of_this_machine,
+    put,
+)
+from variants import attention
+from variants.attention import PREPARED_AT_MOST, alibi_attention, variant_for
+from variants.catalog import BY_NAME
+from variants.dispatch import auto
+from variants.dispatch.prepared_cache import held_bytes
+from variants.problem import Unsupported
+from variants.sdpa import sdpa_mask
+
+pytestmark = pytest.mark.usefixtures("folders")
+
+LIKE = {"batch": 2, "heads": 4, "kv_heads": 4, "head_dim": 32}
+NO_COMPILER = ["eager", "sdpa_mask", "sdpa_key", "sdpa_window"]
+
+
+def choose(folders: Folders, *names: str, length: int = 48, **changes: Any) -> None:
+    """Let the user have chosen the first of variants for tensors of a length."""
+    problem = a_problem(length, **LIKE | changes)
+    candidates = [a_candidate(name, float(place)) for place, name in enumerate(names, 1)]
+    put(folders.of_user, of_this_machine(chosen_from(problem, *candidates)))
+
+
+def ran(monkeypatch: pytest.MonkeyPatch, step: str = "call") -> list[str]:
+    """Return a list that fills with the modules whose attention is called, or prepared."""
+    names: list[str] = []
+
+    def watch(name: str) -> None:
+        module = importlib.import_module(BY_NAME[name].module)
+        prepare = module.prepare
+
+        def watched(spec: Any, **options: Any) -> Any:
+            attend = prepare(spec, **options)
+
+            if step == "prepare":
+                names.append(name)
+
+            def call(*given: Tensor) -> Tensor:
+                if step == "call":
+                    names.append(name)
+                out: Tensor = attend(*given)
+                return out
+
+            return call
+
+        monkeypatch.setattr(module, "prepare", watched)
+
+    for name in [*NO_COMPILER, "native_window"]:
+        watch(name)
+    return names
+
+
+@pytest.mark.parametrize("name", NO_COMPILER)
+def test_what_was_chosen_does_the_work(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    choose(folders, name)
+    q, k, v = tensors()
+    names = ran(monkeypatch)
+    out = alibi_attention(q, k, v)
+    assert names == [name]
+    assert variant_for(q, k, v) == name
+    assert torch.equal(out, alibi_attention(q, k, v, variant=name))
+
+
+def test_another_length_gets_the_minimum_of_lines_between_lengths(folders: Folders) -> None:
+    short = a_choice({"eager": 1.0, "sdpa_key": 4.0}, 32, **LIKE)
+    long = a_choice({"eager": 64.0, "sdpa_key": 16.0}, 256, **LIKE)
+    put(folders.of_user, of_this_machine(short, long))
+    found = [variant_for(*tensors(q_len=n, kv_len=n)) for n in (32, 48, 80, 100, 256)]
+    assert found == ["eager", "eager", "eager", "sdpa_key", "sdpa_key"]
+
+
+def test_what_declines_the_problem_makes_way_for_the_next(folders: Folders) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask_cudnn", "sdpa_mask", "eager", q_len=20)
+    q, k, v = tensors(q_len=20)
+    assert variant_for(q, k, v) == "sdpa_mask"
+    assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)
+
+
+def test_what_declines_the_tensors_makes_way_for_the_next(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask", "eager")
+    names = ran(monkeypatch)
+    q, k, v = (one[..., ::2] for one in tensors(head_dim=64))
+    for _ in range(2):
+        assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)
+    assert names[:2] == ["sdpa_key", "sdpa_mask"]
+    assert names[-1] == "sdpa_mask"
+
+
+def test_where_all_decline_every_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("variants.dispatch.auto.order", lambda _: ("sdpa_key", "sdpa_mask_cudnn"))
+    with pytest.raises(Unsupported, match=r"sdpa_key: .*one query.*; sdpa_mask_cudnn: "):
+        alibi_attention(*tensors(q_len=20))
+
+
+@pytest.mark.parametrize("chosen", ["sdpa_key", "sdpa_window", "flex"])
+def test_learned_slopes_get_their_gradient(folders: Folders, chosen: str) -> None:
+    choose(folders, chosen)
+    q, k, v = tensors()
+    slopes = torch.full((4,), 0.1, requires_grad=True)
+    (found,), (wanted,) = (
+        torch.autograd.grad(out.square().sum(), slopes)
+        for out in (alibi_attention(q, k, v, slopes=slopes), truth(q, k, v, slopes))
+    )
+    assert_close(found, wanted.double(), torch.float32)
+
+
+@pytest.mark.parametrize("chosen", ["flex", "sdpa_key", None])
+def test_training_gets_the_formula_s_gradients(folders: Folders, chosen: str | None) -> None:
+    if chosen:
+        choose(folders, chosen, mode="backward")
+    leaves = [one.requires_grad_() for one in tensors()]
+    found, wanted = (
+        torch.autograd.grad(out.square().sum(), leaves)
+        for out in (alibi_attention(*leaves), truth(*leaves))
+    )
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other.double(), torch.float32)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    heads=st.sampled_from([1, 2, 6, 12]),
+    kv_len=st.integers(1, 70),
+    behind=st.integers(0, 40),
+    causal=st.booleans(),
+    dtype=st.sampled_from(list(TOLERANCE)),
+)
+def test_without_a_selection_the_answer_is_the_formula_s(
+    heads: int, kv_len: int, behind: int, causal: bool, dtype: torch.dtype
+) -> None:
+    q, k, v = tensors(heads, heads, max(1, kv_len - behind), kv_len, 16, dtype)
+    out = alibi_attention(q, k, v, causal=causal)
+    assert (out.shape, out.dtype) == (q.shape, dtype)
+    assert_close(out, truth(q, k, v, causal=causal), dtype)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("wants", [False, True])
+def test_no_tensor_of_the_user_is_kept_alive(folders: Folders, strided: bool, wants: bool) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask", mode="backward" if wants else "forward")
+
+    def call() -> list[weakref.ref[Tensor]]:
+        q, k, v = (one[..., :: 1 + strided] for one in tensors(head_dim=32 << strided))
+        q, k, v = (one.requires_grad_(wants) for one in (q, k, v))
+        slopes = torch.full((4,), 0.1)
+        out = alibi_attention(q, k, v, slopes=slopes)
+        if wants:
+            out.sum().backward()
+        return [weakref.ref(one) for one in (q, k, v, slopes, out)]
+
+    alive = [one for _ in range(2) for one in call()]
+    gc.collect()
+    assert [one() for one in alive] == [None] * 10
+
+
+def test_what_is_prepared_is_kept_for_so_many_shapes_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ran(monkeypatch, "prepare")
+    for length in range(1, PREPARED_AT_MOST + 10):
+        q = torch.zeros(1, 1, length, 8)
+        alibi_attention(q, q, q)
+    assert len(attention._KEPT) == PREPARED_AT_MOST
+    assert len(names) == PREPARED_AT_MOST + 9
+    alibi_attention(q, q, q)
+    assert len(names) == PREPARED_AT_MOST + 9
+
+
+def test_what_the_chosen_variant_holds_is_weighed(folders: Folders) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask")
+    q, k, v = (one[..., ::2] for one in tensors(head_dim=64))
+    slopes = torch.full((4,), 0.1)
+    spec = attention._spec(q, k, v, slopes, True, None)
+    own, named = auto.prepare(spec), sdpa_mask.prepare(spec)
+    for attend in (own, named):
+        attend(q, k, v, slopes)
+    assert held_bytes(own) >= held_bytes(named) >= 4 * 48 * 48 * 4
+
+
+def test_threads_with_other_shapes_and_slopes_get_their_own_answers(folders: Folders) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask", length=8)
+    together, wrong = Barrier(8), list[Any]()
+    asked = []
+    for number in range(8):
+        q, k, v = tensors(q_len=8 + number // 4, kv_len=8 + number // 4)
+        slopes = torch.full((4,), 0.02 * (number + 1))
+        asked.append((q, k, v, slopes, truth(q, k, v, slopes)))
+
+    def ask(number: int) -> None:
+        together.wait()
+        for turn in range(400):
+            q, k, v, slopes, wanted = asked[(number + turn) % 8]
+            try:
+                out = alibi_attention(q, k, v, slopes=slopes)
+                assert_close(out, wanted, torch.float32)
+            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+                wrong.append(error)
+
+    between = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(between)
+    assert not wrong
+
+
+@pytest.mark.parametrize("chosen", ["eager", "sdpa_mask"])
+def test_a_lane_tells_whom_auto_chose(folders: Folders, chosen: str) -> None:
+    shape: dict[str, Any] = {"batch": 1, "heads": 8, "kv_heads": 8, "head_dim": 64}
+    choose(folders, chosen, **shape)
+    subject = Subject("variants.dispatch.auto", {}, answers="alibi")
+    prepared = Prepared(subject, a_case(48), 0, Bench(torch.device("cpu")))
+    assert prepared.name_kernels().chose == chosen

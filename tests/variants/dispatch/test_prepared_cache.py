@@ -1,0 +1,99 @@
+"""What was prepared is kept for so many shapes and so many bytes, whoever asks."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from suite.agreement.inputs import spec_of
+from tests.records import a_case
+from variants.dispatch.prepared_cache import PreparedCache, held_bytes
+from variants.problem import Attention, Spec, Unsupported
+from variants.sdpa.sdpa_mask import prepare
+from variants.slopes_cache import built_once
+
+SPEC = spec_of(a_case(), torch.device("cpu"))
+KIBIBYTE = 1 << 10
+
+
+def spec_at(length: int) -> Spec:
+    return replace(SPEC, q_len=length, kv_len=length)
+
+
+def holding(kibibytes: int) -> Attention:
+    """Return attention that builds a mask of so many KiB at its first call."""
+    build = built_once(lambda slopes: slopes.new_zeros(kibibytes * KIBIBYTE // 4))
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        build(slopes)
+        return q
+
+    return attention
+
+
+def use(kept: PreparedCache, length: int, kibibytes: int = 1) -> Attention:
+    """Get the attention of a length, and call it."""
+    attention = kept.get("any", spec_at(length), lambda: holding(kibibytes))
+    nothing = torch.zeros(1)
+    attention(nothing, nothing, nothing, SLOPES)
+    return attention
+
+
+SLOPES = torch.ones(1)
+
+
+def test_a_shape_is_prepared_once_for_each_variant() -> None:
+    kept = PreparedCache(8, 1 << 20)
+    first = kept.get("one", SPEC, lambda: holding(1))
+    assert kept.get("one", SPEC, lambda: holding(1)) is first
+    assert kept.get("other", SPEC, lambda: holding(1)) is not first
+
+
+def test_of_too_many_shapes_the_one_unused_for_longest_goes() -> None:
+    kept = PreparedCache(2, 1 << 20)
+    first, second = use(kept, 1), use(kept, 2)
+    assert use(kept, 1) is first
+    use(kept, 3)
+    assert len(kept) == 2
+    assert use(kept, 1) is first
+    assert use(kept, 2) is not second
+
+
+def test_masks_of_too_many_bytes_go_and_the_newest_stays() -> None:
+    kept = PreparedCache(100, 10 * KIBIBYTE)
+    for length in range(1, 9):
+        use(kept, length, kibibytes=4)
+    assert len(kept) == 3
+    newest = use(kept, 9, kibibytes=50)
+    use(kept, 10)
+    assert len(kept) == 1
+    assert use(kept, 9) is not newest
+
+
+def test_what_a_dense_mask_holds_is_told_to_the_byte() -> None:
+    attention = prepare(spec_at(64))
+    before = held_bytes(attention)
+    tensor = torch.zeros(1, 8, 64, 64)
+    with torch.no_grad():
+        attention(tensor, tensor, tensor, torch.ones(8))
+    assert held_bytes(attention) - before == 8 * 64 * 64 * 4
+
+
+def test_what_is_declined_is_not_kept() -> None:
+    kept = PreparedCache(8, 1 << 20)
+
+    def decline() -> Attention:
+        raise Unsupported("not here")
+
+    with pytest.raises(Unsupported):
+        kept.get("any", SPEC, decline)
+    assert len(kept) == 0
+
+
+def test_threads_share_it_and_its_bounds_hold() -> None:
+    kept = PreparedCache(5, 1 << 20)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: use(kept, 1 + number % 11), range(400)))
+    assert len(kept) == 5

@@ -1,0 +1,1 @@
+"""Variants through torch.compile, and what builds graphs and C++."""

@@ -1,0 +1,41 @@
+"""compile: torch.compile of eager, so that inductor may fuse bias, mask and softmax.
+
+Stores the compiled graph, one a shape. The scores still pass through memory between the two matrix
+products, but the bias and the mask need not; pairs above the diagonal are computed too.
+`search autotune` times kernels for the products when it compiles (torch's max-autotune, but without
+CUDA graphs, whose replays would leave the host's time out of a call's). `lengths dynamic` has one
+graph for all lengths, whatever is prepared in a process; for a single query, a chunk and a view of
+a cache torch makes others, for all lengths too. Source: the same formula as eager.
+"""
+
+from dataclasses import replace
+from functools import cache, partial
+
+from variants.compiled.torch_compile import compile_alone
+from variants.plain import eager
+from variants.problem import Attention, Spec
+from variants.ragged import ragged
+
+
+def prepare(spec: Spec, search: str = "none", lengths: str = "static") -> Attention:
+    """Return eager's attention compiled; the graph is built at the first call that needs it."""
+    if lengths == "dynamic":
+        if spec.seq_lens:
+            return ragged(partial(prepare, search=search, lengths=lengths), spec)
+        return _any_length(replace(spec, q_len=0, kv_len=0), search)
+    return _graph(spec, search, dynamic=False)
+
+
+@cache
+def _any_length(spec: Spec, search: str) -> Attention:
+    return _graph(spec, search, dynamic=True)
+
+
+def _graph(spec: Spec, search: str, *, dynamic: bool) -> Attention:
+    attention = eager.prepare(spec)
+
+    def formula(q, k, v, slopes):  # type: ignore[no-untyped-def]
+        return attention(q, k, v, slopes)
+
+    mode = "max-autotune-no-cudagraphs" if search == "autotune" else None
+    return compile_alone(formula, spec.device, dynamic=dynamic, mode=mode)

@@ -1,0 +1,72 @@
+"""The one way that C++ is built here: for this processor, once, and kept in the user's cache."""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from variants.host.user_cache import user_cache
+from variants.problem import Unsupported
+
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
+
+
+def cpp_compiler(wanted_by: str) -> str:
+    """Return the C++ compiler's command, $CXX or else g++. Raises Unsupported where it is not."""
+    compiler = os.environ.get("CXX", "").strip() or "g++"
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        raise Unsupported(
+            f"{wanted_by} needs a C++ compiler and {compiler} is not on the PATH: "
+            "apt-get install g++"
+        )
+    return compiler
+
+
+def built(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
+    """Return `source`, with the headers beside it, compiled and loaded.
+
+    What was compiled before from the same text by the same compiler, for the same processor, is
+    taken from the cache. Raises Unsupported where it can't be compiled or kept.
+    """
+    command = [*shlex.split(cpp_compiler(source.name)), *flags]
+    try:
+        library = user_cache() / "kernels" / f"{_digest(command, source)}.so"
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+                unfinished = Path(folder, library.name)
+                _run([*command, str(source), "-o", str(unfinished)])
+                unfinished.replace(library)
+        return ctypes.CDLL(str(library))
+    except (OSError, RuntimeError) as error:
+        raise Unsupported(
+            f"{source.name} can't be kept or loaded: {error}; name another XDG_CACHE_HOME"
+        ) from error
+
+
+def _digest(command: list[str], source: Path) -> str:
+    """Digest all that a library comes from; the compiler says what this processor is to it."""
+    target = _run([*command, "-E", "-v", "-x", "c++", os.devnull])
+    text = [target.encode(), *(file.read_bytes() for file in sorted(source.parent.glob("*.[ch]*")))]
+    return hashlib.sha256(b"\0".join([source.name.encode(), *text])).hexdigest()[:32]
+
+
+def _run(command: list[str]) -> str:
+    """Return what a compiler said. Raises Unsupported where it refused."""
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=os.environ | {"LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
+        raise Unsupported(f"{command[0]} refuses: {said.strip()[:300]}")
+    return done.stdout + done.stderr

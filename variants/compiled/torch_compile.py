@@ -1,0 +1,53 @@
+"""The one way torch.compile is used here: whole graph, no silent fall-back, shapes as asked for."""
+
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any, cast
+
+import torch
+
+from variants.compiled.cpp_build import cpp_compiler
+from variants.problem import Attention, Unsupported
+
+
+def compile_alone(
+    function: Callable[..., Any],
+    device: torch.device,
+    *,
+    dynamic: bool = False,
+    mode: str | None = None,
+) -> Attention:
+    """Return `function` compiled: for one shape, or if `dynamic` for any.
+
+    torch counts recompilations by code object and runs eager code, without a word, past its
+    limit. A code object of its own keeps each prepared variant's count apart, and fullgraph
+    turns the limit into an error. `mode` is torch.compile's.
+
+    Raises Unsupported where inductor has no compiler to call.
+    """
+    if device.type == "cpu":
+        _require_cpu_compiler()
+    graph = torch.compile(_own_copy(function), fullgraph=True, dynamic=dynamic, mode=mode)
+    return cast(Attention, graph)
+
+
+def _own_copy(function: Callable[..., Any]) -> FunctionType:
+    original = cast(FunctionType, function)
+    return FunctionType(
+        original.__code__.replace(),
+        original.__globals__,
+        original.__name__,
+        original.__defaults__,
+        original.__closure__,
+    )
+
+
+def _require_cpu_compiler() -> None:
+    cpp_compiler("torch.compile")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        raise Unsupported(
+            "torch.compile needs Python's headers and Python.h is not installed: "
+            "apt-get install python3-dev"
+        )

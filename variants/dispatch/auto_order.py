@@ -1,0 +1,136 @@
+"""The order of variants that `auto` is advised to try for a spec, on this process's device."""
+
+import logging
+import math
+from functools import lru_cache
+from threading import Lock
+
+import torch
+
+from variants.catalog import CATALOG
+from variants.host import cuda_driver
+from variants.host.hardware import this_cpu, this_gpu
+from variants.host.software import beneath
+from variants.problem import Spec
+from variants.selection.files import selections_for
+from variants.selection.interpolation import Expected
+from variants.selection.pick import Answer, pick, static_order
+from variants.selection.relevance import SortedSelections, TargetDevice, sorted_for
+from variants.selection.schema import Dtype, Problem
+from variants.selection.tune_command import tune_command
+
+_BUILDS = {variant.name for variant in CATALOG if variant.builds}
+_WORTH_A_WAIT = 2.0  # times as fast as what builds no graph
+
+_LOCK = Lock()
+_LOG = logging.getLogger("alibi_bench")
+_SAID = {
+    "static": "no selection for this device",
+    "unlike": "nothing like it in the selection of this device",
+    "stale": "the selection of this device is stale",
+    "architecture": "no selection for this device, one of its kin is used",
+}
+
+
+def order(spec: Spec) -> tuple[str, ...]:
+    """Return the names to try: what a selection ranks, then the fixed order.
+
+    Selections are read at the first call for a device. That none was made for it, or that it is
+    stale, is logged once as a warning of `alibi_bench`, with the command that would measure.
+    """
+    problem = problem_of(spec)
+    fixed = static_order(spec.device.type, problem)
+    with _LOCK:
+        about = about_device(spec.device, torch.get_num_threads())
+    if about is None:
+        return fixed
+    answer = pick(problem, about)
+    ranking = list(answer.ranking)
+    if answer.ground != "exact" and answer.objective != "memory":
+        ranking = _without_a_wait(ranking)
+    names = tuple(dict.fromkeys([*(expected.variant for expected in ranking), *fixed]))
+    if answer.ground in _SAID:
+        is_unlike = answer.ground == "static" and bool(about.current or about.stale)
+        _say_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
+    return names
+
+
+def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
+    """Return a ranking with what builds no graph first, but for what is far slower.
+
+    Prompts of all lengths would wait seconds each for a graph that saves a fraction of a call.
+    """
+
+    def waits(expected: Expected) -> bool:
+        is_slow = expected.score >= _WORTH_A_WAIT * ranking[0].score
+        return expected.variant in _BUILDS or is_slow
+
+    return sorted(ranking, key=waits)
+
+
+@lru_cache(maxsize=64)
+def about_device(device: torch.device, threads: int) -> SortedSelections | None:
+    """Return what is known of a device, read once; None for one that can't be told from others."""
+    try:
+        if device.type == "cpu":
+            here = TargetDevice(this_cpu(), beneath(this_cpu()), threads)
+        else:
+            gpu = this_gpu(cuda_driver.devices()[device.index or 0])
+            here = TargetDevice(gpu, beneath(gpu), gpu.cores)
+    except (OSError, cuda_driver.NoCuda):
+        return None
+    selections, refused = selections_for(here.hardware.key)
+    for line in refused:
+        _LOG.warning("selection refused: %s", line)
+    return sorted_for(here, selections)
+
+
+_said: set[tuple[torch.device, str]] = set()
+
+
+def _say_once(device: torch.device, what: str, name: str, answer: Answer) -> None:
+    with _LOCK:
+        if (device, what) in _said:
+            return
+        _said.add((device, what))
+    _LOG.warning(
+        "%s: auto takes %s (%s). To measure here: %s",
+        _SAID[what],
+        name,
+        answer.provenance,
+        tune_command(answer.problem, str(device)),
+    )
+
+
+_DTYPES: dict[torch.dtype, Dtype] = {
+    torch.float32: "float32",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
+
+
+_STEP = 16  # so few queries over a longer cache are a step of decode, more are a chunk
+
+
+def problem_of(spec: Spec) -> Problem:
+    """Return a spec as a problem; slopes and numbers, which it doesn't know, are the usual ones."""
+    longest = max(spec.seq_lens, default=0)
+    q_len, kv_len = longest or spec.q_len, longest or spec.kv_len
+    a_step = spec.causal and q_len < kv_len and q_len < _STEP
+    return Problem(
+        heads=spec.heads,
+        kv_heads=spec.kv_heads,
+        head_dim=spec.head_dim,
+        q_len=q_len,
+        kv_len=kv_len,
+        dtype=_DTYPES[spec.dtype],
+        mode="backward"
+        if spec.needs_grad or spec.slopes_need_grad
+        else "decode"
+        if a_step
+        else "forward",
+        batch=len(spec.seq_lens) or spec.batch,
+        causal=spec.causal,
+        layout="bnhd" if spec.layout == "bnhd" else "bhnd",
+        scale="1/d" if math.isclose(spec.scale, 1 / spec.head_dim) else "1/sqrt(d)",
+    )

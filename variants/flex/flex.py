@@ -1,0 +1,59 @@
+"""flex: FlexAttention, which compiles the bias into the attention kernel itself.
+
+The bias is a score_mod over the captured slopes, computed in float32 inside the kernel; blocks
+above the diagonal, or of another packed sequence, are never visited, and no scores pass through
+memory. Stores a BlockMask of q_len/128 x kv_len/128 indices, built directly because
+create_block_mask needs gigabytes at 16k. On the CPU torch has no backward for it. Source: torch's
+flex_attention.
+"""
+
+import torch
+from torch.nn.attention.flex_attention import flex_attention
+
+from variants.compiled.torch_compile import compile_alone
+from variants.flex.block_masks import block_mask_of
+from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return flex_attention compiled for the spec; the kernel is built at the first call."""
+    if spec.seq_lens and not spec.packed:
+        return ragged(prepare, spec)
+    if spec.slopes_need_grad:
+        raise Unsupported(
+            "flex gives captured slopes no gradient here; eager, compile and sdpa_mask do"
+        )
+    if spec.needs_grad and spec.device.type == "cpu":
+        let_torch_refuse(spec)
+    offset = spec.kv_len - spec.q_len
+    block_mask = block_mask_of(spec)
+    grouped = spec.heads != spec.kv_heads
+
+    def attention(q, k, v, slopes):  # type: ignore[no-untyped-def]
+        def relative_bias(score, batch, head, row, key):  # type: ignore[no-untyped-def]  # noqa: ARG001
+            return score - slopes[head] * (row + offset - key).abs()
+
+        return flex_attention(
+            q,
+            k,
+            v,
+            score_mod=relative_bias,
+            block_mask=block_mask,
+            scale=spec.scale,
+            enable_gqa=grouped,
+        )
+
+    return compile_alone(attention, spec.device)
+
+
+def let_torch_refuse(spec: Spec) -> None:
+    """Ask torch uncompiled, because a compiled call buries its reason in a trace.
+
+    Raises Unsupported with torch's reason.
+    """
+    token = torch.zeros(1, 1, 1, 16, dtype=spec.dtype, device=spec.device, requires_grad=True)
+    try:
+        flex_attention(token, token, token)
+    except NotImplementedError as refusal:
+        raise Unsupported(f"{refusal} eager, compile and sdpa_mask have a backward") from refusal

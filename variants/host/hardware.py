@@ -1,0 +1,149 @@
+"""What device this is, as a short key: the same key means that measurements may be compared."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pynvml
+
+from variants.host.cuda_driver import DriverDevice
+
+_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "i8mm")
+
+
+class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cpu"):
+    """A CPU: its key, a name for people, and what the key was made of."""
+
+    key: str
+    name: str
+    vendor: str
+    family: str
+    model: str
+    stepping: str
+    features: tuple[str, ...]
+    cores: int
+
+
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cuda"):
+    """A GPU or a MIG slice of one: its key, a name for people, what the key was made of, its host.
+
+    `power_limit_w` is what the driver enforces on the whole GPU, in watts; None where unknown.
+    """
+
+    key: str
+    name: str
+    capability: str
+    sms: int
+    memory_bytes: int
+    l2_bytes: int
+    mig: bool
+    power_limit_w: int | None
+    host: Cpu
+
+    @property
+    def cores(self) -> int:
+        """Return how many of the host's cores this process may use."""
+        return self.host.cores
+
+
+Hardware = Cpu | Gpu
+
+
+def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
+    """Return this machine's CPU, with the cores this process may use.
+
+    Raises OSError where /proc/cpuinfo can't be read: only Linux is supported.
+    """
+    text = cpuinfo.read_text()
+
+    def field(*names: str) -> str:
+        for name in names:
+            if found := re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE):
+                return found.group(1).strip()
+        return "unknown"
+
+    flags = set(f"{field('flags', 'Features')}".split())
+    features = tuple(feature for feature in _FEATURES if feature in flags)
+    vendor = re.sub("^(Genuine|Authentic)", "", field("vendor_id", "CPU implementer")).lower()
+    family = field("cpu family", "CPU architecture")
+    model, stepping = field("model", "CPU part"), field("stepping", "CPU revision")
+    cores = usable_cores()
+    marks = "-".join(feature.replace("avx512_", "") for feature in features)
+    key = f"cpu-{vendor}-{family}.{model}.{stepping}-{marks}-{cores}cores"
+    return Cpu(
+        key=re.sub(r"[^a-z0-9.-]+", "-", key.lower()),
+        name=f"{field('model name')} ({family}.{model}.{stepping}), {cores} cores",
+        vendor=vendor,
+        family=family,
+        model=model,
+        stepping=stepping,
+        features=features,
+        cores=cores,
+    )
+
+
+def this_gpu(device: DriverDevice) -> Gpu:
+    """Return one of this machine's GPUs with the limits that the driver sets it, and its host.
+
+    Raises OSError where /proc/cpuinfo can't be read.
+    """
+    told_mig, watts = _limits(device.uuid)
+    mig = "MIG" in device.name if told_mig is None else told_mig
+    gib = round(device.memory_bytes / 2**30)
+    model = re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-") or "unknown"
+    marks = [model, f"{device.sms}sm", f"{gib}gib", *["mig"] * mig]
+    words = [device.name, f"{device.sms} SMs", f"{gib} GiB"]
+    if watts is not None:
+        marks.append(f"{watts}w")
+        words.append(f"{watts} W")
+    return Gpu(
+        key="-".join(("cuda", *marks)),
+        name=", ".join(words),
+        capability=device.capability,
+        sms=device.sms,
+        memory_bytes=device.memory_bytes,
+        l2_bytes=device.l2_bytes,
+        mig=mig,
+        power_limit_w=watts,
+        host=this_cpu(),
+    )
+
+
+def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return how many cores this process may keep busy: its affinity, less any container quota."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        limit, period = quota.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))
+
+
+def _limits(uuid: str) -> tuple[bool | None, int | None]:
+    """Return whether MIG is on, and the power limit in watts; None for what NVML does not say."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None, None
+    try:
+        gpu = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid)
+        if gpu is None:
+            # Only a whole GPU has a power limit, so a slice is asked for its GPU.
+            part = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid.replace("GPU-", "MIG-", 1))
+            gpu = _lookup(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, part)
+        mode = _lookup(pynvml.nvmlDeviceGetMigMode, gpu)
+        limit_mw = _lookup(pynvml.nvmlDeviceGetEnforcedPowerLimit, gpu)
+    finally:
+        pynvml.nvmlShutdown()
+    return mode and bool(mode[0]), None if limit_mw is None else round(limit_mw / 1000)
+
+
+def _lookup(read: Callable[[Any], Any], subject: Any) -> Any:
+    """Return what NVML says of a subject; None where it says nothing, or there is no subject."""
+    try:
+        return None if subject is None else read(subject)
+    except pynvml.NVMLError:
+        return None

@@ -1,0 +1,153 @@
+"""The kernels in C++ as one torch operator, which the profiler names and torch.compile keeps whole.
+
+`kernels/native_window.cpp` is the mathematics; here are its arguments and the memory it works in.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from variants.compiled.cpp_build import FLAGS, built
+from variants.problem import Unsupported
+from variants.windows import tolerance
+
+BLOCK = 64  # queries, and keys
+MOST_HEAD_DIM = 256
+MOST_KEYS = 1 << 24  # positions are float32
+_CHUNK = 32  # keys, and dims, that are padded to
+_SOURCE = Path(__file__).with_name("native_window.cpp")
+_SCHEMA = (
+    "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, bool causal) -> Tensor"
+)
+_ROUNDED = 0.03  # log2; what exponents up to 2^15, and sums over MOST_KEYS, may be off by
+_lock = Lock()
+
+Operator = Callable[[Tensor, Tensor, Tensor, Tensor, float, bool], Tensor]
+
+
+class _Strides(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
+
+
+class _Call(ctypes.Structure):
+    """`Call` of kernels/call.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "slopes", "out", "norms", "packed")),
+        *((f"{name}_strides", _Strides) for name in ("q", "k", "v", "out")),
+        *((name, ctypes.c_int64) for name in ("batch", "heads", "kv_heads", "q_len", "kv_len")),
+        *((name, ctypes.c_int64) for name in ("head_dim", "threads", "causal", "looked_at")),
+        *((name, ctypes.c_float) for name in ("scale", "least")),
+    ]
+
+
+def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
+    """Return the kernels, built with `flags`. Raises Unsupported where they can't be."""
+    kernels = built(_SOURCE, flags)
+    kernels.has_bfloat16.restype = ctypes.c_bool
+    kernels.layout.restype = ctypes.c_int64
+    layout = [kernels.layout(which) for which in range(5)]
+    if layout != [ctypes.sizeof(_Call), BLOCK, BLOCK, _CHUNK, MOST_HEAD_DIM]:
+        raise RuntimeError(f"{_SOURCE.name} and native.py differ in their layout: {layout}")
+    return kernels
+
+
+def library() -> ctypes.CDLL:
+    """Return the kernels, built at the first call. Raises Unsupported where they can't be."""
+    outcome = _outcome()
+    if isinstance(outcome, str):
+        raise Unsupported(outcome)  # anew: an exception that is kept keeps every call's tensors
+    return outcome
+
+
+@cache
+def _outcome() -> ctypes.CDLL | str:
+    """Return a failure's reason too, so that no later call waits for the same one."""
+    try:
+        return load()
+    except Unsupported as reason:
+        return str(reason)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
+) -> tuple[Tensor, int]:
+    """Return the output, [batch, heads, q_len, head_dim], and how many pairs were looked at.
+
+    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
+    [heads] float32. bfloat16 is computed in AMX tiles where there are any, and all else in float32.
+    Raises Unsupported where the kernels can't be built, ValueError for what they can't take.
+    """
+    _refuse(q, k, slopes, causal)
+    kernels, dtype = library(), q.dtype
+    share = tolerance(dtype) / (1 if causal else 2)  # what either side may leave out
+    in_tiles = dtype == torch.bfloat16 and kernels.has_bfloat16()
+    q, k, v = (_rows(part if in_tiles else part.float()) for part in (q, k, v))
+    slopes, out = slopes.contiguous(), _out_like(q)
+    batch, heads, q_len, head_dim = q.shape
+    kv_heads, kv_len = k.shape[1:3]
+    blocks = -(-kv_len // BLOCK)
+    norms = q.new_empty(batch * kv_heads * blocks, dtype=torch.float32)
+    tiles = 2 * norms.numel() * BLOCK * -(-head_dim // _CHUNK) * _CHUNK if in_tiles else 0
+    packed = q.new_empty(tiles)
+    call = _Call(
+        *(part.data_ptr() for part in (q, k, v, slopes, out, norms, packed)),
+        *(_Strides(*part.stride()[:3]) for part in (q, k, v, out)),
+        *(batch, heads, kv_heads, q_len, kv_len, head_dim, torch.get_num_threads(), causal, 0),
+        *(scale * math.log2(math.e), math.log2(share) - _ROUNDED),
+    )
+    (kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32)(ctypes.byref(call))
+    return out.to(dtype), call.looked_at
+
+
+def operator() -> Operator:
+    """Return `attend` as torch's own, without the count."""
+    with _lock:
+        _register()
+    return cast(Operator, torch.ops.alibi_bench.native_window.default)
+
+
+@cache
+def _register() -> torch.library.Library:
+    """Register the operator; it goes when the library that is returned does."""
+    fragment = torch.library.Library("alibi_bench", "FRAGMENT")  # type: ignore[no-untyped-call]
+    fragment.define(_SCHEMA)  # type: ignore[no-untyped-call]
+    fragment.impl(  # type: ignore[no-untyped-call]
+        "native_window", lambda *call: attend(*call)[0], "CPU"
+    )
+    torch.library.register_fake(
+        "alibi_bench::native_window", lambda q, *_: _out_like(q), lib=fragment
+    )
+    return fragment
+
+
+def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
+    """Raise ValueError for what would be read or written out of bounds, or answered wrongly."""
+    if q.shape[3] > MOST_HEAD_DIM:
+        raise ValueError(f"head_dim {q.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
+    if max(q.shape[2], k.shape[2]) > MOST_KEYS:
+        raise ValueError(f"length {max(q.shape[2], k.shape[2])}: the kernel counts to {MOST_KEYS}")
+    if causal and q.shape[2] > k.shape[2]:
+        raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
+    if slopes.dtype != torch.float32:
+        raise ValueError(f"slopes {slopes.dtype}: the kernel reads float32")
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Return the tensor with each head's rows whole in memory."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _out_like(q: Tensor) -> Tensor:
+    """Return room for the output: [batch, length, heads, head_dim] in memory where q is that."""
+    batch, heads, length, head_dim = q.shape
+    if q.transpose(1, 2).is_contiguous():
+        return q.new_empty(batch, length, heads, head_dim).transpose(1, 2)
+    return q.new_empty(q.shape)

@@ -1,0 +1,44 @@
+"""no_bias: stock causal attention with no bias at all, the ceiling that people assume.
+
+Answers another question than ALiBi: it is checked against its own oracle, shown beside every table
+as the baseline, and never ranked. The flash kernel stores no scores and stops at the diagonal.
+Stores nothing, but for fewer queries than keys: SDPA's is_causal aligns top-left, so a chunk is
+given torch's lower-right mask, which flash takes on CUDA; on the CPU it is stored, [q_len, kv_len]
+in q's dtype. Source: torch's scaled_dot_product_attention.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
+
+from variants.problem import Attention, Spec
+from variants.ragged import ragged
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return bias-free SDPA; the slopes are ignored."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
+    is_square = spec.causal and spec.q_len == spec.kv_len
+    mask = _chunk(spec) if spec.causal and 1 < spec.q_len < spec.kv_len else None
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:  # noqa: ARG001
+        return scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=is_square,
+            scale=spec.scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+
+    return attention
+
+
+def _chunk(spec: Spec) -> Tensor:
+    if spec.device.type == "cuda":
+        return causal_lower_right(spec.q_len, spec.kv_len)
+    hidden = torch.full((spec.q_len, spec.kv_len), float("-inf"), dtype=spec.dtype)
+    return hidden.triu(spec.kv_len - spec.q_len + 1)

@@ -1,0 +1,62 @@
+"""rope: rotary embedding of queries and keys inside the call, then bias-free SDPA.
+
+What a model pays that marks positions by rotation, not by ALiBi: checked against an oracle of its
+own and never ranked. Rotates in q's dtype, the halves of a head against each other, base 10000.
+Stores cos and sin, [q_len, head_dim] each, from angles in float64: in float32 they would be 0.004
+off at 131072. Of more keys than queries the last are new, as many as there are queries. The others
+come rotated, from a cache; the new are rotated into their slots of it, as in a model, and put back.
+Source: RoFormer (arXiv 2104.09864) as transformers' modeling_llama and modeling_gpt_neox have it.
+"""
+
+import torch
+from torch import Tensor
+
+from variants.plain import no_bias
+from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
+
+BASE = 10000.0
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return rotation and bias-free SDPA; the slopes are ignored."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
+    if spec.head_dim % 2:
+        raise Unsupported("rotation takes channels in pairs: make head_dim even")
+    attend = no_bias.prepare(spec)
+    cached = max(0, spec.kv_len - spec.q_len)
+    cos, sin = _cos_and_sin(spec)
+    new = min(spec.q_len, spec.kv_len)
+    of_queries, of_keys = (cos, sin), (cos[-new:], sin[-new:])
+
+    def whole(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        return attend(_rotate(q, *of_queries), _rotate(k, *of_keys), v, slopes)
+
+    def after_a_cache(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        slots = k[:, :, cached:]
+        q, rotated = _rotate(q, *of_queries), _rotate(slots, *of_keys)
+        if spec.needs_grad:  # what is written to could have none
+            return attend(q, torch.cat([k[:, :, :cached], rotated], dim=2), v, slopes)
+        given = slots.clone()
+        try:
+            slots.copy_(rotated)
+            return attend(q, k, v, slopes)
+        finally:
+            slots.copy_(given)
+
+    return after_a_cache if cached else whole
+
+
+def _cos_and_sin(spec: Spec) -> tuple[Tensor, Tensor]:
+    """Return both for the queries' rows, which end with those of the new keys."""
+    last = max(spec.q_len, spec.kv_len)  # no position below 0: only differences matter
+    positions = torch.arange(last - spec.q_len, last, dtype=torch.float64, device=spec.device)
+    pairs = torch.arange(0, spec.head_dim, 2, dtype=torch.float64, device=spec.device)
+    angles = torch.outer(positions, BASE ** (-pairs / spec.head_dim)).repeat(1, 2)
+    return angles.cos().to(spec.dtype), angles.sin().to(spec.dtype)
+
+
+def _rotate(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = rows.chunk(2, dim=-1)
+    return rows * cos + torch.cat([-second, first], dim=-1) * sin

@@ -1,0 +1,72 @@
+"""sdpa_halves: causal SDPA on the CPU as squares on the diagonal and the rectangles below them.
+
+A level of squares or rectangles is one call of torch's flash kernel, and levels are merged by their
+log-sum-exp (variants.sdpa.halving). That saves what the kernel computes above the diagonal of a
+short sequence, whose keys it takes all at once. Far keys are left out where norms of q and k
+certify that they can't matter (variants.windows), because tiny weights are subnormal in float32,
+and slow. The last queries, which make no whole tiles, are a call of their own. Stores squares
+[heads, 256, 256] and rows, float32. Each level rounds a half-precision output once more. Source:
+merging by log-sum-exp as in Rabe and Staats, arXiv 2112.05682.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
+from variants.sdpa.cpu_flash import BURIED, side_by_side
+from variants.sdpa.halving import biases_of, halve
+from variants.sdpa.whole_tiles import TILE
+from variants.slopes_cache import built_once
+from variants.windows import depth_of
+
+_SQUARE = 256  # queries at most
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return attention of halves of halves, for causal attention of all queries."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
+    _decline(spec)
+    levels = (-(-spec.kv_len // _SQUARE) - 1).bit_length()
+    rest = spec.kv_len % (TILE << levels)
+    length = spec.kv_len - rest
+    sizes = [length >> level for level in range(levels, -1, -1)]
+    depth = depth_of(spec)
+    whole = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=False))
+    cut = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        biases = (cut if depth(q, k, slopes).amax() <= BURIED else whole)(slopes)
+        q, k, v = side_by_side(q, k, v)
+        if not length:
+            return _last(q, k, v, biases.last, spec)
+        first = (q[:, :, :length], k[:, :, :length], v[:, :, :length])
+        outs = [halve(*sequence, biases, spec.scale) for sequence in zip(*first, strict=True)]
+        out = (torch.stack(outs) if spec.batch > 1 else outs[0][None]).transpose(1, 2)
+        if not rest:
+            return out
+        return torch.cat([out, _last(q[:, :, length:], k, v, biases.last, spec)], dim=2)
+
+    return attention
+
+
+def _last(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> Tensor:
+    """Return the attention of the last queries to all keys."""
+    return scaled_dot_product_attention(
+        q, k, v, attn_mask=mask[None], scale=spec.scale, enable_gqa=spec.heads != spec.kv_heads
+    )
+
+
+def _decline(spec: Spec) -> None:
+    if spec.slopes_need_grad:
+        raise Unsupported("merging gives the slopes no gradient; eager, compile and sdpa_mask do")
+    if spec.device.type != "cpu":
+        raise Unsupported("torch tells the log-sum-exp of a biased call on the CPU only")
+    if not spec.causal:
+        raise Unsupported("halves are of causal attention; sdpa_mask takes both sides")
+    if spec.q_len != spec.kv_len:
+        raise Unsupported(
+            "halves are of as many queries as keys; sdpa_mask and sdpa_window take less"
+        )

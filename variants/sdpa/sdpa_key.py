@@ -1,0 +1,70 @@
+"""sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
+
+A softmax does not change when a row's scores all move by the same amount, so the key's share of the
+bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel,
+which stores no scores and stops at the diagonal. One query alone sees every key and needs no
+is_causal. Rows far from the last key carry slope * distance in their float32 scores, which costs
+float32 outputs digits that half-precision outputs never had. Between 160 and 512 keys that are no
+multiple of 4, half precision is filled up with zeros (variants.sdpa.whole_tiles). Source: BLOOM's
+and MPT's form of the bias.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from variants.problem import Attention, Spec, Unsupported
+from variants.ragged import ragged
+from variants.sdpa.cpu_flash import FLASH_REFUSED
+from variants.sdpa.whole_tiles import is_uneven, on_whole_tiles
+from variants.slopes_cache import built_once
+
+_SPLIT = 512  # the kernel takes more keys in parts of as many, and those are even
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return SDPA with is_causal and a key row together, which only torch's CPU kernel accepts."""
+    if spec.seq_lens:
+        return ragged(prepare, spec)
+    if spec.slopes_need_grad:
+        raise Unsupported(
+            "the flash kernel gives no gradient to a key row; eager, compile and sdpa_mask do"
+        )
+    if spec.device.type != "cpu":
+        raise Unsupported("SDPA takes a mask together with is_causal on the CPU only")
+    if not spec.causal:
+        raise Unsupported("a key row equals the relative bias only when attention is causal")
+    if spec.q_len not in {1, spec.kv_len}:
+        raise Unsupported(
+            "SDPA's is_causal aligns top-left, so it needs one query or q_len equal to kv_len; "
+            "sdpa_mask takes a chunk"
+        )
+    if spec.kv_len < _SPLIT and is_uneven(spec, 4):
+        return on_whole_tiles(prepare, spec)
+    distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
+
+    @built_once
+    def key_row(slopes: Tensor) -> Tensor:
+        row = (slopes[:, None] * distance)[None, :, None, :]  # [1, heads, 1, kv_len]
+        return row.expand(spec.batch, spec.heads, spec.q_len, spec.kv_len)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        try:
+            return scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=key_row(slopes),
+                is_causal=spec.q_len == spec.kv_len,
+                scale=spec.scale,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )
+        except RuntimeError as refusal:
+            if FLASH_REFUSED not in str(refusal):
+                raise
+            raise Unsupported(
+                "only torch's flash kernel takes a mask together with is_causal, and it is off or "
+                "refuses these tensors: make q, k and v contiguous"
+            ) from refusal
+
+    return attention

@@ -1,0 +1,130 @@
+"""A selection: for each measured problem of one device the variant to use, and all candidates.
+
+Files are JSON, one a hardware key, and read as data from a stranger: sizes, types, names and
+numbers out of range refuse the whole file in one line. Nothing here imports torch.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from variants.catalog import ALIBI, AUTO
+from variants.host.hardware import Hardware
+
+SCHEMA = 1
+RUNS_AT_MOST = 256
+
+Objective = Literal["eager", "graph", "memory"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+_Factor = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_Text = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_CONTROLS}]*\Z")]
+_Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=32)]
+
+
+class Problem(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """What a variant is chosen for: the fields of a suite Case whose sequences have one length."""
+
+    heads: _Count
+    kv_heads: _Count
+    head_dim: _Count
+    q_len: _Count
+    kv_len: _Count
+    dtype: Dtype
+    mode: Literal["forward", "backward", "decode"] = "forward"
+    batch: _Count = 1
+    causal: bool = True
+    layout: Literal["bhnd", "bnhd"] = "bhnd"
+    scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
+    slope_scale: Literal["1", "1/sqrt(d)"] = "1"
+    bias_max: _Factor = 8.0
+    logit_scale: _Factor = 1.0
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A variant that agreed with the oracle, as it was measured.
+
+    `score` is what the objective ranks by: milliseconds of a call (eager) or of its work on the
+    device (graph), or bytes (memory); `over_first` is its ratio to the lowest score, paired where
+    the two raced each other. Intervals are of 95%, from passes in fresh processes; they are None
+    below three.
+    """
+
+    variant: _Text
+    score: Annotated[float, msgspec.Meta(ge=1e-9, le=2.0**50)]
+    over_first: _Factor = 1.0
+    over_first_ci: tuple[_Factor, _Factor] | None = None
+    time_ms: _Milliseconds
+    time_ci_ms: tuple[_Milliseconds, _Milliseconds] | None
+    passes: _Count
+    error: _Share
+    error_budget: _Share
+    peak_bytes: _Bytes | None
+    persistent_bytes: _Bytes | None
+
+    def __post_init__(self) -> None:
+        if self.variant not in ALIBI or self.variant == AUTO.name:
+            raise ValueError(f"variant {self.variant!r} is none that can be chosen here")
+        for value, interval in (
+            (self.time_ms, self.time_ci_ms),
+            (self.over_first, self.over_first_ci),
+        ):
+            if interval is not None and not interval[0] <= value <= interval[1]:
+                raise ValueError(f"{self.variant}: {value} lies outside of its interval")
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes that a call takes at most, with what the variant keeps between calls."""
+        if self.peak_bytes is None or self.persistent_bytes is None:
+            return None
+        return self.peak_bytes + self.persistent_bytes
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The variant for one problem, why, and all candidates from the lowest score on."""
+
+    problem: Problem
+    variant: _Text
+    why: _Text
+    candidates: Annotated[tuple[Candidate, ...], msgspec.Meta(min_length=1, max_length=64)]
+
+    def __post_init__(self) -> None:
+        names = [candidate.variant for candidate in self.candidates]
+        if len(set(names)) < len(names) or self.variant not in names:
+            raise ValueError(f"{self.variant!r} is not one of the candidates, each named once")
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was chosen on one device, and from which measurements.
+
+    `software` is everything that computed, a GPU's driver included; with other software, or
+    another number of `threads`, a selection is stale. `measured` are the last runs it was made
+    from: when, of which commit.
+    """
+
+    schema: Literal[1]
+    hardware: Hardware
+    software: _Texts
+    threads: _Count
+    policy: _Texts
+    objective: Objective
+    max_memory_bytes: _Bytes | None
+    max_error: _Share | None
+    measured: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=RUNS_AT_MOST)]
+    choices: Annotated[tuple[Choice, ...], msgspec.Meta(max_length=10_000)]
+
+    def __post_init__(self) -> None:
+        if len({choice.problem for choice in self.choices}) < len(self.choices):
+            raise ValueError("a problem is chosen for twice")
+        texts = [each for each in msgspec.structs.astuple(self.hardware) if isinstance(each, str)]
+        if any(not text.isprintable() or len(text) > 400 for text in texts):
+            raise ValueError("the device's words are over 400 characters, or none for people")
+        if self.hardware.cores < 1:
+            raise ValueError(f"the device has {self.hardware.cores} cores")
