@@ -46,12 +46,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line: 0 fine, 1 lost agreement, 2 bad input, 3 the run failed."""
+    """Run the command line.
+
+    Exit codes: 0 fine, 1 lost agreement or a regression, 2 bad input, 3 the machine or run failed.
+    """
     from suite.failures import BadRequest, RunFailed
     from variants.selection.files import BadSelection
 
     for stop in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup has set the latter to be ignored
+        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(stop, _interrupt)
     try:
         cli.main(standalone_mode=False)

@@ -1,1 +1,1 @@
-"""What results mean: tables, comparisons and choices, made from results files without torch."""
+"""Reads results files, without torch: tables, comparisons and choices of variants."""

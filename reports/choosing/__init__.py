@@ -1,1 +1,1 @@
-"""Choosing: selections made from results, their advice, and what the advice costs."""
+"""Chooses variants: selections made from results, advice from selections, and its cost."""

@@ -1,4 +1,4 @@
-"""What was chosen and what is advised, for people and for programs."""
+"""Selections and answers as texts, for people and for programs."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _UNMEASURED = {"static", "stale", "alike", "architecture"}
 
 
 def selection_table(selection: Selection) -> str:
-    """Return a line for each choice: what for, what, how long it takes, and why."""
+    """Return a table with a line for each choice: problem, variant, time in ms, and reason."""
     lines = [
         (
             *problem_words(choice.problem),
@@ -30,9 +30,10 @@ def selection_table(selection: Selection) -> str:
 
 
 def answers_text(answers: Sequence[Answer], form: str, device: str | None, *, explain: bool) -> str:
-    """Return answers as text, or as a JSON list with everything.
+    """Return answers as text, or with `form` "json" as a JSON list of every field.
 
-    `device` is what would measure better here, None where the answers are for elsewhere.
+    `device` is this machine's device, for the command that would measure an unmeasured problem. It
+    is None where the answers are for another machine.
     """
     if form == "json":
         return msgspec.json.format(msgspec.json.encode(answers), indent=2).decode()
@@ -75,30 +76,30 @@ def _ranking(ranking: Sequence[Expected]) -> str:
     least = ranking[0].score
     lines = [
         (
-            one.variant,
-            three_digits(one.time_ms),
-            "" if one.low_ms is None else three_digits(one.low_ms),
-            "" if one.high_ms is None else three_digits(one.high_ms),
-            f"{one.score / least:.2f}x",
+            expected.variant,
+            three_digits(expected.time_ms),
+            "" if expected.low_ms is None else three_digits(expected.low_ms),
+            "" if expected.high_ms is None else three_digits(expected.high_ms),
+            f"{expected.score / least:.2f}x",
         )
-        for one in ranking
+        for expected in ranking
     ]
     return tabulate(lines, ("variant", "ms", "low", "high", "to chosen"), disable_numparse=True)
 
 
 def _time(expected: Expected) -> str:
-    told = f"{three_digits(expected.time_ms)} ms"
+    time = f"{three_digits(expected.time_ms)} ms"
     if expected.low_ms is None or expected.high_ms is None:
-        return told
-    return f"{told} ({three_digits(expected.low_ms)} to {three_digits(expected.high_ms)})"
+        return time
+    return f"{time} ({three_digits(expected.low_ms)} to {three_digits(expected.high_ms)})"
 
 
 def _candidate_ms(choice: Choice) -> float:
-    return next(one.time_ms for one in choice.candidates if one.variant == choice.variant)
+    return next(each.time_ms for each in choice.candidates if each.variant == choice.variant)
 
 
 def problem_words(problem: Problem) -> tuple[str, str, str, str]:
-    """Return shape, length, dtype and mode in words; what is usual is left out."""
+    """Return shape, length, dtype and mode in words; usual values are left out of the shape."""
     shape = f"{problem.batch} x {problem.heads} heads of {problem.head_dim}"
     if problem.kv_heads != problem.heads:
         shape += f" ({problem.kv_heads} kv)"

@@ -1,4 +1,4 @@
-"""Which of a problem's variants may be chosen: those that were measured, agree and keep limits."""
+"""The candidates for a problem: its variants that were measured, agree and are within limits."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from variants.selection.schema import Candidate, Objective
 
 
 class Rules(NamedTuple):
-    """What is chosen by, and what a candidate may not exceed."""
+    """The objective that ranks candidates, and the limits that a candidate may not exceed."""
 
     objective: Objective = "eager"
     max_memory_bytes: int | None = None
@@ -17,13 +17,13 @@ class Rules(NamedTuple):
 
 
 def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
-    """Return what may be chosen of one problem's rows, the lowest score first."""
-    found = []
+    """Return the candidates among one problem's rows by variant, the lowest score first."""
+    candidates = []
     baseline = next((row.time_ms for row in rows if row.variant == BASELINE.name), None)
     for row in rows:
         score = _score(row, rules.objective, baseline)
-        known = row.time_ms is not None and row.error is not None and row.error_budget is not None
-        if score is None or not known or row.variant not in ALIBI or row.variant == AUTO.name:
+        figures = row.time_ms, row.error, row.error_budget
+        if score is None or None in figures or row.variant not in ALIBI or row.variant == AUTO.name:
             continue
         candidate = Candidate(
             variant=row.variant,
@@ -36,26 +36,32 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
             peak_bytes=row.peak_bytes,
             persistent_bytes=row.persistent_bytes,
         )
-        if _keeps(candidate, rules):
-            found.append(candidate)
-    return {one.variant: one for one in sorted(found, key=lambda one: one.score)}
+        if _is_within_limits(candidate, rules):
+            candidates.append(candidate)
+    candidates.sort(key=lambda candidate: candidate.score)
+    return {candidate.variant: candidate for candidate in candidates}
 
 
 def _score(row: Row, objective: Objective, baseline_ms: float | None) -> float | None:
-    """Return what a row is ranked by; a time is the baseline's times the paired ratio to it."""
+    """Return a row's score, lower is better; None if the row can't be ranked.
+
+    "eager": the time in ms; where there is a paired ratio to the baseline, the baseline's time
+    times that ratio. "graph": the time on the device in ms. "memory": peak plus persistent bytes.
+    """
     if row.status != "measured":
         return None
     if objective == "graph":
         return row.device_ms
     if objective == "memory":
-        known = row.peak_bytes is not None and row.persistent_bytes is not None
-        return float(max(1, (row.peak_bytes or 0) + (row.persistent_bytes or 0))) if known else None
+        if row.peak_bytes is None or row.persistent_bytes is None:
+            return None
+        return float(max(1, row.peak_bytes + row.persistent_bytes))
     if baseline_ms is None or row.vs_no_bias is None:
         return row.time_ms
     return baseline_ms * row.vs_no_bias
 
 
-def _keeps(candidate: Candidate, rules: Rules) -> bool:
+def _is_within_limits(candidate: Candidate, rules: Rules) -> bool:
     limit = rules.max_memory_bytes
     if limit is not None and (candidate.bytes is None or candidate.bytes > limit):
         return False
@@ -63,7 +69,7 @@ def _keeps(candidate: Candidate, rules: Rules) -> bool:
 
 
 def why_none(rows: Sequence[Row], rules: Rules) -> str:
-    """Return why none of a problem's variants may be chosen."""
+    """Return the reason why a problem has no candidate."""
     if rules.objective == "graph" and all(row.device_ms is None for row in rows):
         return "no time on a device, which only a GPU has; choose by another --objective"
     if candidates_of(rows, Rules(rules.objective)):

@@ -1,4 +1,4 @@
-"""From results to a selection: the variant for each problem, by an objective and within limits."""
+"""Makes a selection from results: a variant for each problem, by an objective, within limits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from reports.tables.cells import Passes, cells_of, groups, times_of
 from reports.tables.row import NOT_YET, Row
 from suite.cases.case import Case
 from suite.failures import BadRequest
-from suite.records.fingerprint import refuse_mixed, with_its_driver
+from suite.records.fingerprint import refuse_mixed, with_gpu_driver
 from suite.records.record import RunHeader
 from suite.records.store import Results
 from variants.selection.schema import RUNS_AT_MOST, Choice, Problem, Selection
 
-_ALIKE = (
+_COMPARABLE_FIELDS = (
     "hardware",
     "software",
     "threads",
@@ -25,11 +25,11 @@ _ALIKE = (
     "max_memory_bytes",
     "max_error",
 )
-"""What two selections have to share for choices of one to stand in the other."""
+"""Fields that must be equal for choices of an older selection to stay in the new one."""
 
 
 class NewSelection(NamedTuple):
-    """A selection, a line for each problem for which nothing was chosen, and what is gone."""
+    """A selection, a line for each problem without a new choice, and a line for dropped choices."""
 
     selection: Selection
     left_out: list[str]
@@ -39,36 +39,42 @@ class NewSelection(NamedTuple):
 def choose(files: Sequence[Results], rules: Rules, before: Selection | None = None) -> NewSelection:
     """Choose for every problem of results files of one device, software and policy.
 
-    `before` has the incumbents; what it chose for other problems is kept if it was measured and
-    chosen alike. Raises BadRequest for files that don't belong together, or without a candidate.
+    `before` is the older selection: its choices are the incumbents. Its choices for other problems
+    stay if its hardware, software, policy, objective and limits are the same. Raises BadRequest for
+    files of different devices, software or policies, and for files without any candidate.
     """
     refuse_mixed(files)
     (group,) = groups(files)
     empty = _selection(group.header, files, rules)
-    unlike = [name for name in _ALIKE if before and getattr(before, name) != getattr(empty, name)]
+    unlike = [
+        name
+        for name in _COMPARABLE_FIELDS
+        if before and getattr(before, name) != getattr(empty, name)
+    ]
     incumbents = _incumbents(before, rules)
-    made = _choose_all(cells_of(files), group.rows, rules, incumbents, may_stay=not unlike)
-    if not made.choices:
-        raise BadRequest(f"choose: nothing to choose; {'; '.join(made.left_out[:3])}")
-    new = msgspec.structs.replace(empty, choices=tuple(made.choices))
-    others = [one for one in before.choices if one.problem not in made.tried] if before else []
+    results = _choose_all(cells_of(files), group.rows, rules, incumbents, may_stay=not unlike)
+    if not results.choices:
+        raise BadRequest(f"choose: nothing to choose; {'; '.join(results.left_out[:3])}")
+    new = msgspec.structs.replace(empty, choices=tuple(results.choices))
+    older = before.choices if before else ()
+    others = [choice for choice in older if choice.problem not in results.problems]
     if before is None or not others:
-        return NewSelection(new, made.left_out, None)
+        return NewSelection(new, results.left_out, None)
     if unlike:
         what = ", ".join(name.replace("_", " ") for name in unlike)
         dropped = f"{len(others)} problems chosen before are dropped: other {what}"
-        return NewSelection(new, made.left_out, dropped)
+        return NewSelection(new, results.left_out, dropped)
     measured = _last({*before.measured, *new.measured})
-    kept = msgspec.structs.replace(new, choices=(*others, *made.choices), measured=measured)
-    return NewSelection(kept, made.left_out, None)
+    merged = msgspec.structs.replace(new, choices=(*others, *results.choices), measured=measured)
+    return NewSelection(merged, results.left_out, None)
 
 
 class _Choices(NamedTuple):
-    """The choices made, a line for each problem without one, and the problems that were tried."""
+    """New choices, a line for each problem without a new choice, and the problems decided anew."""
 
     choices: list[Choice]
     left_out: list[str]
-    tried: set[Problem]
+    problems: set[Problem]
 
 
 def _choose_all(
@@ -79,36 +85,39 @@ def _choose_all(
     *,
     may_stay: bool,
 ) -> _Choices:
-    """Choose for every case; an incumbent that was not measured anew may stay."""
-    made = _Choices([], [], set())
+    """Choose for every case.
+
+    With `may_stay` an incumbent that the results have no measurement of stays undisputed.
+    """
+    results = _Choices([], [], set())
     for case, cells in cells_by_case.items():
         if case.seq_lens:
             continue
-        own, problem = [row for row in rows if row.case == case.id], problem_of(case)
+        case_rows, problem = [row for row in rows if row.case == case.id], problem_of(case)
         incumbent = incumbents.get(problem)
-        if incumbent and may_stay and not _was_tried(incumbent, own):
-            made.left_out.append(
+        if incumbent and may_stay and not _was_tried(incumbent, case_rows):
+            results.left_out.append(
                 f"{case.id}: {incumbent}, chosen before, was not measured; it stays"
             )
             continue
-        made.tried.add(problem)
-        candidates = candidates_of(own, rules)
+        results.problems.add(problem)
+        candidates = candidates_of(case_rows, rules)
         if candidates:
             times = {name: times_of(passes) for name, passes in cells.items()}
             contest = Contest(candidates, times, rules.objective)
-            made.choices.append(decide_choice(problem, contest, incumbent))
+            results.choices.append(decide_choice(problem, contest, incumbent))
         else:
-            made.left_out.append(f"{case.id}: {why_none(own, rules)}")
-    return made
+            results.left_out.append(f"{case.id}: {why_none(case_rows, rules)}")
+    return results
 
 
 def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
-    """Whether anything came of a variant, be it a fault."""
+    """Return whether a variant has a result, be it a failure."""
     return any(row.variant == variant and row.reason != NOT_YET for row in rows)
 
 
 def problem_of(case: Case) -> Problem:
-    """Return a case as selections know it."""
+    """Return the `Problem` of a case: the fields that selections distinguish."""
     values = msgspec.structs.asdict(case)
     return Problem(**{name: values[name] for name in Problem.__struct_fields__})
 
@@ -120,12 +129,12 @@ def _incumbents(before: Selection | None, rules: Rules) -> dict[Problem, str]:
 
 
 def _selection(header: RunHeader, files: Sequence[Results], rules: Rules) -> Selection:
-    """Return the selection of files that nothing is chosen in yet."""
+    """Return a selection without choices, with the conditions of the files."""
     policy = header.policy
     return Selection(
         schema=1,
         hardware=header.hardware,
-        software=with_its_driver(header).software,
+        software=with_gpu_driver(header).software,
         threads=policy.threads,
         policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
         objective=rules.objective,

@@ -1,32 +1,33 @@
-"""Where advice comes from: the selections that are known of a device, this one or another."""
+"""Finds the selections that advise on a device: of this machine, or of another."""
 
 from suite.conditions.policy import policy
 from suite.failures import BadRequest
 from variants.host.hardware import Gpu, Hardware
-from variants.host.software import beneath
+from variants.host.software import software_for
 from variants.selection.files import folders, selections_for
-from variants.selection.relevance import SortedSelections, TargetDevice, sorted_for
+from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
 
 
 def selections_of_device(hardware: Hardware) -> tuple[SortedSelections, list[str]]:
-    """Return what is known of a device of this machine, and a line for each selection refused."""
+    """Return the selections for a device of this machine, and a line for each refused file."""
     kind = "cuda" if isinstance(hardware, Gpu) else "cpu"
-    here = TargetDevice(hardware, beneath(hardware), policy(kind, hardware.cores).threads)
+    here = TargetDevice(hardware, software_for(hardware), policy(kind, hardware.cores).threads)
     selections, refused = selections_for(hardware.key)
-    return sorted_for(here, selections), refused
+    return sort_selections(here, selections), refused
 
 
 def selections_of_hardware(key: str) -> tuple[SortedSelections, list[str]]:
-    """Return what is known of a device elsewhere, with the software that it was measured with.
+    """Return the selections for another device's key, and a line for each refused file.
 
-    Raises BadRequest where there is no selection of it.
+    They are judged for the software and threads that the device was measured with. Raises
+    BadRequest if no selection has this key.
     """
     selections, refused = selections_for(key)
-    own = [one for one in selections if one.hardware.key == key]
-    if not own:
+    of_device = [selection for selection in selections if selection.hardware.key == key]
+    if not of_device:
         keys = sorted({file.stem for folder in folders() for file in folder.glob("*.json")})
         raise BadRequest(
             f"--hardware {key}: there are selections of {', '.join(keys) or 'nothing'}"
         )
-    here = TargetDevice(own[0].hardware, own[0].software, own[0].threads)
-    return sorted_for(here, selections), refused
+    here = TargetDevice(of_device[0].hardware, of_device[0].software, of_device[0].threads)
+    return sort_selections(here, selections), refused

@@ -1,4 +1,7 @@
-"""What a selection's advice costs where it did not measure: time over the fastest, as a share."""
+"""Prices a selection's advice for problems that it did not measure.
+
+The price is the regret: the time of the advised variant over that of the fastest, minus 1.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +21,19 @@ from suite.failures import BadRequest
 from suite.records.fingerprint import refuse_mixed
 from suite.records.store import Results
 from variants.selection.pick import pick
-from variants.selection.relevance import SortedSelections, TargetDevice, sorted_for
+from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
 from variants.selection.schema import Choice, Problem, Selection
 from variants.selection.similarity import family_of
 
-_APART = 1.1  # between lengths any closer a race would tell variants apart by noise
+_LEAST_RATIO = 1.1
+"""Between two lengths closer than this ratio, noise would decide which variant is faster."""
 
 
 class PricedAdvice(NamedTuple):
-    """What was advised for a problem and what that cost over the fastest, as a share.
+    """The advised variant for a problem, the fastest, and the regret as a share (0.05 is 5%).
 
-    None where what was advised disagreed or failed there. `bound` is what the advice had promised.
+    `regret` is None where the advised variant disagreed or failed there. `bound` is the largest
+    regret that the advice allowed for; None if it gave no bound.
     """
 
     problem: Problem
@@ -39,65 +44,66 @@ class PricedAdvice(NamedTuple):
 
 
 class Flips(NamedTuple):
-    """Of so many problems that two tunings share, how many they choose differently for."""
+    """The number of problems that two tunings share, and for how many they choose differently."""
 
     flipped: int
     problems: int
 
 
-def left_out(files: Sequence[Results]) -> list[PricedAdvice]:
-    """Price the advice for each measured length between two others, made without it."""
+def price_left_out(files: Sequence[Results]) -> list[PricedAdvice]:
+    """Price the advice for each measured length between two others, made without that length."""
     selection = choose(files, Rules()).selection
     priced = []
     for choice in selection.choices:
-        others = tuple(one for one in selection.choices if one is not choice)
-        answer = pick(choice.problem, _alone(msgspec.structs.replace(selection, choices=others)))
+        others = tuple(each for each in selection.choices if each is not choice)
+        rest = msgspec.structs.replace(selection, choices=others)
+        answer = pick(choice.problem, _as_only_selection(rest))
         if answer.ground != "interpolated":
             continue
-        over = {one.variant: one.over_first - 1 for one in choice.candidates}
+        regrets = {each.variant: each.over_first - 1 for each in choice.candidates}
         priced.append(
             PricedAdvice(
                 choice.problem,
                 answer.variant,
                 choice.candidates[0].variant,
-                over.get(answer.variant),
+                regrets.get(answer.variant),
                 answer.regret_at_most,
             )
         )
     return priced
 
 
-def unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[PricedAdvice]:
-    """Price the advice of `files` for the problems of a fresh race that they have not measured.
+def price_unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[PricedAdvice]:
+    """Price the advice of `files` for the problems that only a fresh race has measured.
 
-    The fastest is picked on the odd rounds, and both are priced on the even ones: what is fastest
-    by luck then costs as much as it really does. So a regret can be below 0.
-    Raises BadRequest unless all are of one device, software and policy.
+    The fastest variant is picked on the odd rounds of the race. It and the advised variant are then
+    timed on the even rounds, so that a variant picked by luck has its usual time. Therefore a
+    regret can be below 0. Raises BadRequest for files of different devices, software or policies.
     """
     refuse_mixed([*files, *fresh])
     selection = choose(files, Rules()).selection
-    seen = {choice.problem for choice in selection.choices}
+    measured = {choice.problem for choice in selection.choices}
     picking, pricing = (_contests(split_rounds(fresh, parity)) for parity in (1, 0))
     priced = []
     for case in cells_of(fresh):
-        if case.seq_lens or problem_of(case) in seen:
+        if case.seq_lens or problem_of(case) in measured:
             continue
-        answer = pick(problem_of(case), _alone(selection))
-        by, on = picking[case], pricing[case]
-        fastest = next((name for name in by.candidates if name in on.candidates), None)
+        answer = pick(problem_of(case), _as_only_selection(selection))
+        odd, even = picking[case], pricing[case]
+        fastest = next((name for name in odd.candidates if name in even.candidates), None)
         if fastest is None:
             continue
-        known_there = answer.variant in on.candidates
-        regret = on.ratio(answer.variant, fastest).value - 1 if known_there else None
+        agrees = answer.variant in even.candidates
+        regret = even.ratio(answer.variant, fastest).value - 1 if agrees else None
         bound = answer.regret_at_most
         priced.append(PricedAdvice(problem_of(case), answer.variant, fastest, regret, bound))
     return priced
 
 
 def flips(files: Sequence[Results]) -> Flips:
-    """Choose from the first half of the passes and from the rest, and count what differs.
+    """Choose from the first half of the passes and from the rest, and count differing choices.
 
-    Problems count for which both halves have the same candidates.
+    Only problems count for which both halves have the same candidates.
     """
     first, second = (_choices(split_passes(files, half)) for half in (0, 1))
     shared = [
@@ -105,23 +111,24 @@ def flips(files: Sequence[Results]) -> Flips:
         for problem in first
         if problem in second and _names(first[problem]) == _names(second[problem])
     ]
-    return Flips(sum(one.variant != other.variant for one, other in shared), len(shared))
+    return Flips(sum(a.variant != b.variant for a, b in shared), len(shared))
 
 
 def between_lengths(selection: Selection) -> list[Case]:
-    """Return problems never measured: the geometric middle of each two lengths of a family.
+    """Return cases that were not measured: the geometric middle of each two neighbouring lengths.
 
-    Between two that lie close together there is nothing to be learnt.
+    Lengths are neighbours within a family: problems that differ in their length alone. Neighbours
+    closer than `_LEAST_RATIO` are skipped.
     """
     by_family: dict[object, list[Problem]] = {}
     for choice in selection.choices:
         by_family.setdefault(family_of(choice.problem), []).append(choice.problem)
     cases = []
     for problems in by_family.values():
-        ordered = sorted(problems, key=lambda one: one.kv_len)
+        ordered = sorted(problems, key=lambda problem: problem.kv_len)
         for shorter, longer in pairwise(ordered):
             middle = round(math.sqrt(shorter.kv_len * longer.kv_len))
-            if longer.kv_len < _APART * shorter.kv_len or middle == shorter.kv_len:
+            if longer.kv_len < _LEAST_RATIO * shorter.kv_len or middle == shorter.kv_len:
                 continue
             q_len = middle if shorter.q_len == shorter.kv_len else shorter.q_len
             values = msgspec.structs.asdict(shorter) | {"kv_len": middle, "q_len": q_len}
@@ -129,9 +136,9 @@ def between_lengths(selection: Selection) -> list[Case]:
     return cases
 
 
-def _alone(selection: Selection) -> SortedSelections:
+def _as_only_selection(selection: Selection) -> SortedSelections:
     here = TargetDevice(selection.hardware, selection.software, selection.threads)
-    return sorted_for(here, [selection])
+    return sort_selections(here, [selection])
 
 
 def _contests(files: Sequence[Results]) -> dict[Case, Contest]:

@@ -1,4 +1,4 @@
-"""Regret in words: how much the advice costs, how often it is the fastest, and how it flips."""
+"""Regret as a table: the cost of advice, how often it is the fastest, and flips of choices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,11 @@ from reports.choosing.regret import Flips, PricedAdvice
 
 
 class Summary(NamedTuple):
-    """Of so many problems the mean, 95th percentile and largest regret, and two shares.
+    """The regret over `problems` problems, as shares: mean, 95th percentile and largest.
 
-    `first` of them were advised the fastest itself, `bounded` had a bound, which `held`; for
-    `lost` what was advised did not run there, and they have no regret.
+    The counts: for `first` problems the advised variant was the fastest. `bounded` had a bound, and
+    for `held` of these the regret was within it. For `lost` problems the advised variant disagreed
+    or failed, so that they have no regret.
     """
 
     problems: int
@@ -29,40 +30,42 @@ class Summary(NamedTuple):
 
 
 def summary(priced: Sequence[PricedAdvice]) -> Summary | None:
-    """Return the figures of what was priced, None of nothing."""
-    known = sorted(one.regret for one in priced if one.regret is not None)
-    if not known:
+    """Return the figures of priced advice; None if none of it has a regret."""
+    regrets = sorted(advice.regret for advice in priced if advice.regret is not None)
+    if not regrets:
         return None
-    bounded = [(one.regret, one.bound) for one in priced if None not in (one.regret, one.bound)]
+    pairs = [(advice.regret, advice.bound) for advice in priced]
+    bounded = [pair for pair in pairs if None not in pair]
     return Summary(
         problems=len(priced),
-        mean=math.fsum(known) / len(known),
-        at_95=known[math.ceil(0.95 * len(known)) - 1],
-        largest=known[-1],
-        first=sum(one.advised == one.fastest for one in priced),
+        mean=math.fsum(regrets) / len(regrets),
+        at_95=regrets[math.ceil(0.95 * len(regrets)) - 1],
+        largest=regrets[-1],
+        first=sum(advice.advised == advice.fastest for advice in priced),
         bounded=len(bounded),
         held=sum((regret or 0.0) <= (bound or 0.0) for regret, bound in bounded),
-        lost=len(priced) - len(known),
+        lost=len(priced) - len(regrets),
     )
 
 
-def render(found: Mapping[str, Sequence[PricedAdvice]], flips: Flips, form: str) -> str:
-    """Return what was priced, a part for each way of pricing, and the flips."""
+def render(parts_by_name: Mapping[str, Sequence[PricedAdvice]], flips: Flips, form: str) -> str:
+    """Return priced advice, a part for each way of pricing by its name, and the flips."""
     if form == "json":
-        told = {
-            name: {"summary": _asdict(summary(priced)), "priced": [one._asdict() for one in priced]}
-            for name, priced in found.items()
-        }
-        text = msgspec.json.encode({**told, "flips": flips._asdict()})
+        fields = {name: _fields(priced) for name, priced in parts_by_name.items()}
+        text = msgspec.json.encode({**fields, "flips": flips._asdict()})
         return msgspec.json.format(text, indent=2).decode()
-    parts = [part for name, priced in found.items() for part in _part(name, priced, form)]
+    parts = [part for name, priced in parts_by_name.items() for part in _part(name, priced, form)]
     rate = f" ({flips.flipped / flips.problems:.0%})" if flips.problems else ""
     parts.append(f"Two tunings chose differently for {flips.flipped} of {flips.problems}{rate}.")
     return "\n\n".join(parts)
 
 
-def _asdict(found: Summary | None) -> dict[str, object] | None:
-    return None if found is None else found._asdict()
+def _fields(priced: Sequence[PricedAdvice]) -> dict[str, object]:
+    figures = summary(priced)
+    return {
+        "summary": None if figures is None else figures._asdict(),
+        "priced": [advice._asdict() for advice in priced],
+    }
 
 
 def _part(name: str, priced: Sequence[PricedAdvice], form: str) -> list[str]:
@@ -73,13 +76,13 @@ def _part(name: str, priced: Sequence[PricedAdvice], form: str) -> list[str]:
         return [f"{name}: nothing to price."]
     lines = [
         (
-            *problem_words(one.problem),
-            one.advised,
-            one.fastest,
-            "lost" if one.regret is None else f"{one.regret:.1%}",
-            "" if one.bound is None else f"{one.bound:.1%}",
+            *problem_words(advice.problem),
+            advice.advised,
+            advice.fastest,
+            "lost" if advice.regret is None else f"{advice.regret:.1%}",
+            "" if advice.bound is None else f"{advice.bound:.1%}",
         )
-        for one in priced
+        for advice in priced
     ]
     headers = ("shape", "length", "dtype", "mode", "advised", "fastest", "regret", "bound")
     words = (

@@ -1,4 +1,4 @@
-"""Results cut in two, so that what picks on one half is priced on the other."""
+"""Splits results in two halves: one half picks a variant, the other prices it."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,35 +9,35 @@ from suite.records.record import Record, Time
 from suite.records.store import Results
 
 Pass = tuple[int, int]
-"""The number of a file, and of a pass in it."""
+"""(number of a file, number of a pass in that file)"""
 
 
 def split_rounds(files: Sequence[Results], parity: int) -> list[Results]:
-    """Return files with the samples of every second round alone: the even or the odd ones."""
+    """Return files with the samples of the even rounds alone (`parity` 0), or of the odd (1)."""
 
-    def kept(_place: Pass, record: Record) -> Record | None:
+    def keep_rounds(_place: Pass, record: Record) -> Record | None:
         if not isinstance(record, Time):
             return record
         turns = tuple(turn for turn in record.turns if turn[0] % 2 == parity)
         return msgspec.structs.replace(record, turns=turns) if turns else None
 
-    return _kept(files, kept)
+    return _map_records(files, keep_rounds)
 
 
 def split_passes(files: Sequence[Results], half: int) -> list[Results]:
-    """Return files with the times of one half of each case's passes: the first, or the rest."""
+    """Return files with the times of each case's first half of passes (0), or of the rest (1)."""
     places: dict[Case, list[Pass]] = {}
     for number, file in enumerate(files):
         for record in file.records:
             if isinstance(record, Time):
                 places.setdefault(record.case, []).append((number, record.pass_number))
-    halves = {case: _half(sorted(set(own)), half) for case, own in places.items()}
+    halves = {case: _half(sorted(set(passes)), half) for case, passes in places.items()}
 
-    def kept(place: Pass, record: Record) -> Record | None:
-        wanted = not isinstance(record, Time) or place in halves[record.case]
-        return record if wanted else None
+    def keep_half(place: Pass, record: Record) -> Record | None:
+        stays = not isinstance(record, Time) or place in halves[record.case]
+        return record if stays else None
 
-    return _kept(files, kept)
+    return _map_records(files, keep_half)
 
 
 def _half(places: Sequence[Pass], half: int) -> Sequence[Pass]:
@@ -45,14 +45,15 @@ def _half(places: Sequence[Pass], half: int) -> Sequence[Pass]:
     return places[middle:] if half else places[:middle]
 
 
-def _kept(files: Sequence[Results], kept: Callable[[Pass, Record], Record | None]) -> list[Results]:
-    return [
-        file._replace(
-            records=[
-                left
-                for record in file.records
-                if (left := kept((number, getattr(record, "pass_number", 0)), record)) is not None
-            ]
+def _map_records(
+    files: Sequence[Results], change: Callable[[Pass, Record], Record | None]
+) -> list[Results]:
+    """Return files with their records changed; a record that becomes None is left out."""
+    changed_files = []
+    for number, file in enumerate(files):
+        changes = (
+            change((number, getattr(record, "pass_number", 0)), record) for record in file.records
         )
-        for number, file in enumerate(files)
-    ]
+        records = [record for record in changes if record is not None]
+        changed_files.append(file._replace(records=records))
+    return changed_files

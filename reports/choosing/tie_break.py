@@ -1,8 +1,10 @@
-"""The contest for one problem: whom a tie goes to, and when an incumbent yields.
+"""Decides the choice for one problem: the fastest candidate, unless there is a tie.
 
-A tie goes to the incumbent, the variant chosen before, and without one to the simpler, which comes
-first in the catalog. An incumbent yields only where the fastest gains over 2%, and surely; over
-the simpler a variant is ahead with a gain over 2%, or with any whose lower bound is above 0.
+- A candidate is tied with the fastest if it is at most 2% slower and the interval of its ratio to
+  the fastest reaches down to 1. Of tied candidates the simplest is chosen, the first in the
+  catalog.
+- An incumbent, the variant chosen before, stays unless the fastest gains over 2% and the interval
+  of the ratio is above 1.
 """
 
 import math
@@ -11,45 +13,50 @@ from typing import NamedTuple
 
 import msgspec
 
-from reports.tables.estimates import Estimate, over_passes, series_ms
+from reports.tables.estimates import Estimate, mean_over_passes, series_ms
 from reports.tables.rank import Times, log_ratios
 from variants.catalog import ALIBI, BASELINE
 from variants.selection.schema import Candidate, Choice, Objective, Problem
 
 LEAST_GAIN = 0.02
+"""The share of its time that a variant must gain to replace an incumbent or a simpler variant."""
 
 
 class Contest(NamedTuple):
-    """The candidates for a problem, the lowest score first, with their times."""
+    """The candidates for a problem by variant, the lowest score first, with their times."""
 
     candidates: Mapping[str, Candidate]
     times: Mapping[str, Times]
     objective: Objective
 
-    def ratio(self, own: str, other: str) -> Estimate:
-        """Return the score of one over another's, with an interval where passes give one."""
+    def ratio(self, variant: str, other: str) -> Estimate:
+        """Return the score of `variant` over that of `other`, with an interval from 3 passes on."""
         if self.objective == "memory":
-            exact = self.candidates[own].score / self.candidates[other].score
+            exact = self.candidates[variant].score / self.candidates[other].score
             return Estimate(exact, (exact, exact))
         if self.objective == "graph":
-            mine, its = (_device_logs(self.times[name]) for name in (own, other))
-            logs = [mine[place] - its[place] for place in mine if place in its]
+            first, second = (_device_logs(self.times[name]) for name in (variant, other))
+            logs = [first[place] - second[place] for place in first if place in second]
         else:
-            logs = log_ratios(own, other, self.times)
-        return over_passes(logs) if logs else self._ratio_apart(own, other)
+            logs = log_ratios(variant, other, self.times)
+        return mean_over_passes(logs) if logs else self._ratio_apart(variant, other)
 
-    def _ratio_apart(self, own: str, other: str) -> Estimate:
-        """Return the ratio of two that never raced each other: each with its own baseline."""
+    def _ratio_apart(self, variant: str, other: str) -> Estimate:
+        """Return the ratio of two variants that share no pass, each over the baseline of its races.
+
+        The interval is the widest that the two intervals allow. Without a baseline the ratio of the
+        scores is all there is.
+        """
         if self.objective == "eager" and BASELINE.name in self.times:
-            logs = [log_ratios(name, BASELINE.name, self.times) for name in (own, other)]
+            logs = [log_ratios(name, BASELINE.name, self.times) for name in (variant, other)]
             if all(logs):
-                mine, its = map(over_passes, logs)
-                within = None
-                if mine.interval and its.interval:
-                    (low, high), (its_low, its_high) = mine.interval, its.interval
-                    within = low / its_high, high / its_low
-                return Estimate(mine.value / its.value, within)
-        return Estimate(self.candidates[own].score / self.candidates[other].score, None)
+                first, second = map(mean_over_passes, logs)
+                interval = None
+                if first.interval and second.interval:
+                    (low, high), (other_low, other_high) = first.interval, second.interval
+                    interval = low / other_high, high / other_low
+                return Estimate(first.value / second.value, interval)
+        return Estimate(self.candidates[variant].score / self.candidates[other].score, None)
 
 
 def _device_logs(times: Times) -> dict[tuple[int, int], float]:
@@ -58,7 +65,7 @@ def _device_logs(times: Times) -> dict[tuple[int, int], float]:
 
 
 def decide_choice(problem: Problem, contest: Contest, incumbent: str | None) -> Choice:
-    """Return the choice for a problem that the incumbent, if there is one, was chosen for."""
+    """Return the choice for a problem. `incumbent` is the variant chosen for it before, or None."""
     names = list(contest.candidates)
     tied = [names[0], *(name for name in names[1:] if _are_tied(contest.ratio(name, names[0])))]
     simplest = min(tied, key=ALIBI.index)
@@ -71,28 +78,30 @@ def decide_choice(problem: Problem, contest: Contest, incumbent: str | None) -> 
 
 
 def _relate(contest: Contest) -> tuple[Candidate, ...]:
-    """Return the candidates with their ratios to the first."""
+    """Return the candidates, each with the ratio of its score to that of the first."""
     first, *others = contest.candidates.values()
     related = [msgspec.structs.replace(first, over_first=1.0, over_first_ci=(1.0, 1.0))]
-    for one in others:
-        value, interval = contest.ratio(one.variant, first.variant)
-        related.append(msgspec.structs.replace(one, over_first=value, over_first_ci=interval))
+    for other in others:
+        value, interval = contest.ratio(other.variant, first.variant)
+        related.append(msgspec.structs.replace(other, over_first=value, over_first_ci=interval))
     return tuple(related)
 
 
 def _are_tied(to_fastest: Estimate) -> bool:
-    """Whether a ratio to the fastest may be 1, and is known well enough to say so."""
+    """Return whether a ratio to the fastest is at most 1.02 and its interval reaches down to 1."""
     value, interval = to_fastest
     return interval is not None and interval[0] <= 1 and value <= 1 + LEAST_GAIN
 
 
 def _lead(contest: Contest, variant: str, tied: Sequence[str]) -> str:
-    """Return why a variant is ahead of the others."""
+    """Return in words why a variant is chosen over the others."""
     others = [name for name in contest.candidates if name != variant]
     if not others:
         return "the only candidate"
     if len(tied) > 1:
-        return f"tied with {', '.join(one for one in tied if one != variant)}; the simplest of them"
+        return (
+            f"tied with {', '.join(name for name in tied if name != variant)}; the simplest of them"
+        )
     value, interval = contest.ratio(others[0], variant)
     if interval is None:
         return f"{others[0]} takes {value:.2f}x, by too few passes for an interval"
@@ -100,7 +109,7 @@ def _lead(contest: Contest, variant: str, tied: Sequence[str]) -> str:
 
 
 def _why_it_stays(contest: Contest, incumbent: str, challenger: str) -> str | None:
-    """Return why the incumbent stays, or None where it has to yield."""
+    """Return in words why the incumbent stays, or None if it is replaced."""
     if incumbent == challenger:
         return "incumbent, and the fastest, if not surely"
     value, interval = contest.ratio(incumbent, challenger)

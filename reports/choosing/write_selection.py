@@ -1,4 +1,4 @@
-"""The file of a selection, read and written: in one piece, and by one `choose` at a time."""
+"""Reads and writes the file of a selection: atomically, and by one `choose` at a time."""
 
 import fcntl
 import os
@@ -15,10 +15,10 @@ from variants.selection.schema import Selection
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep others out while a selection is read, added to and written again.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, so that no other `choose` changes the selections in it.
 
-    Where the folder can't be had, nothing is kept in it and nobody needs to be kept out.
+    Where the folder can't be made or written, there is no lock: it can't hold a selection either.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,21 +34,24 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
-    """Return the first selection that there is, and a line for each that was refused."""
-    refused: list[str] = []
+    """Return the first of the selections that can be read, and a line for each that can't.
+
+    A path without a file is passed over.
+    """
+    refusals: list[str] = []
     for path in paths:
         if is_there(path):
             try:
-                return read(path), refused
+                return read(path), refusals
             except BadSelection as error:
-                refused.append(str(error))
-    return None, refused
+                refusals.append(str(error))
+    return None, refusals
 
 
 def write(path: Path, selection: Selection) -> None:
-    """Put a selection in place of the file at once, so that nobody ever reads half of one.
+    """Replace the file by a selection, atomically: no reader ever sees a part of it.
 
-    Raises NotWritten where it can't be written.
+    Raises NotWritten if the file can't be written.
     """
     text = msgspec.json.format(msgspec.json.encode(selection), indent=1) + b"\n"
     try:

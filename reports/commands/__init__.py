@@ -1,1 +1,1 @@
-"""The commands, a file for each thing that one does; run_bench.py wires them."""
+"""The commands of run_bench.py and the options, output and progress that they share."""

@@ -1,4 +1,4 @@
-"""`choose`, `best` and `regret`: a selection, its advice, and what the advice costs."""
+"""`choose`, `best` and `regret`: make a selection, ask it for advice, and price the advice."""
 
 import sys
 from collections.abc import Sequence
@@ -73,8 +73,8 @@ def choose(
     cache = user_folder()
     results = read_once([_tune(budget_s, out, grid)] if tune else files)
     key = results[0].header.hardware.key
-    paths = [path_of(cache, key)] if out is None else [_named_by(key, out), path_of(cache, key)]
-    with write_selection.alone(cache):
+    paths = [path_of(cache, key)] if out is None else [_check_name(key, out), path_of(cache, key)]
+    with write_selection.lock_folder(cache):
         before, refused = write_selection.incumbent(paths)
         warn(refused)
         new = choose_from(results, rules, before)
@@ -86,15 +86,15 @@ def choose(
     show(f"{selection_table(new.selection)}\n\n{written}")
 
 
-def _named_by(hardware_key: str, out: Path) -> Path:
-    """Return a selection's path. Raises UsageError for a name under which nobody would find it."""
+def _check_name(hardware_key: str, out: Path) -> Path:
+    """Return `out`. Raises UsageError unless it is named by the hardware key, as lookups expect."""
     if out.name != f"{hardware_key}.json":
         raise click.UsageError(f"--out {out}: name it {hardware_key}.json, as it is looked for")
     return out
 
 
 def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
-    """Measure a race bounded in time, and return its results file."""
+    """Race for `budget_s` seconds and return the results file."""
     from suite.cases.plan import without
     from suite.cases.request import Request
     from suite.conditions.device import device_for
@@ -103,7 +103,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
 
     used = device_for(grid.pop("device"))
     if out is not None:
-        _named_by(used.hardware.key, out)
+        _check_name(used.hardware.key, out)
     header = run_header(without(Request(**grid).plan(used.name), AUTO), sys.argv[1:], used)
     path = default_path(f"tuned-{header.hardware.key}")
     measure(path, header, used, budget_s)
@@ -189,14 +189,18 @@ def regret(
     results = read_once(files)
     if fresh is not None:
         unseen = [_race_between_lengths(results, parse.seconds("--fresh", fresh), out)]
-    priced = {"Left out": pricing.left_out(results)}
+    priced = {"Left out": pricing.price_left_out(results)}
     if unseen:
-        priced["Unseen"] = pricing.unseen(results, read_once(unseen))
+        priced["Unseen"] = pricing.price_unseen(results, read_once(unseen))
     show(render(priced, pricing.flips(results), form))
 
 
 def _race_between_lengths(files: Sequence[Any], budget_s: float, out: Path | None) -> Path:
-    """Race at lengths between those of files, on the device they were measured on."""
+    """Race at lengths between those of files, for `budget_s` seconds; return the results file.
+
+    Raises UsageError if this is another device than that of the files, if the files have no two
+    lengths to race between, and if `out` exists.
+    """
     from reports.choosing.candidates import Rules
     from reports.choosing.choose import choose
     from reports.choosing.regret import between_lengths

@@ -1,4 +1,4 @@
-"""What a command shows, where a file of its own goes, and what it refuses."""
+"""Shared by the commands: version, output, warnings, default paths, reading, refused options."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def version() -> str:
-    """Return this project's version: the installed one, or that of the checkout it runs from."""
+    """Return this project's version: the installed package's, else the checkout's."""
     try:
         return metadata.version("alibi-bench")
     except metadata.PackageNotFoundError:
@@ -28,7 +28,7 @@ def version() -> str:
 
 
 def show(text: str) -> None:
-    """Print to stdout; a reader who has seen enough (`| head`) is no error."""
+    """Print to stdout. A reader that closes the pipe early, as `head` does, is no error."""
     try:
         click.echo(text)
         if sys.stdout is not None:
@@ -38,17 +38,19 @@ def show(text: str) -> None:
 
 
 def warn(warnings: Iterable[str]) -> None:
+    """Print warnings to stderr, a line each."""
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
 
 
 def default_path(key: str) -> Path:
+    """Return the path of a new results file: the time in UTC and `key`, in results/."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return ROOT / "results" / f"{now}-{key}.jsonl"
 
 
 def read_once(paths: Iterable[Path]) -> list["Results"]:
-    """Read results files, each once however often it is named, and tell what is wrong with them."""
+    """Read results files, each once even if it is named twice, and print their warnings."""
     from suite.records.store import read
 
     files = [read(path) for path in {os.path.realpath(path): path for path in paths}.values()]
@@ -58,7 +60,7 @@ def read_once(paths: Iterable[Path]) -> list["Results"]:
 
 
 def refuse_options(context: click.Context, names: Iterable[str], why: str) -> None:
-    """Raise UsageError for an option among `names` that was given."""
+    """Raise UsageError if the user gave one of the options `names`; `why` completes the message."""
     for name in names:
         if context.get_parameter_source(name) not in {
             ParameterSource.DEFAULT,

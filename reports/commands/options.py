@@ -29,7 +29,7 @@ _SHAPE = (
 
 
 def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
-    """Return the option --format, whose words for people come first."""
+    """Return the option --format; the first of `forms` is the default."""
     return click.option(
         "--format",
         "form",
@@ -41,14 +41,14 @@ def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
 
 
 def _with_options(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
-    """Return a command with options, which its help shows in this order."""
+    """Return a command with options; its help shows them in this order."""
     for option in reversed(options):
         command = option(command)
     return command
 
 
 def grid_options(command: _Command) -> _Command:
-    """Add the options of a `Request` to measure, and the device; all but --passes."""
+    """Add --device and the options of a `Request` for measuring, all but --passes."""
     return _with_options(
         command,
         (

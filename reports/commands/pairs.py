@@ -1,4 +1,4 @@
-"""`compare`, `ab` and `aa`: did it regress, and can that be trusted here?"""
+"""`compare`, `ab` and `aa`: is this a regression, and how reliable is that answer here?"""
 
 import sys
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     from variants.host.software import software
 
     earlier = read_once(files)
-    calibration.pairs_of(earlier)  # refuses at once what would be refused after measuring
+    calibration.pairs_of(earlier)  # raises now rather than after measuring
     gate = share("--gate", options["gate"])
     comparison = None
     if options["pairs"] == 0 and not earlier:
@@ -140,7 +140,10 @@ def _duel(
     inject: float | None = None,
     **grid: Any,
 ) -> Any:
-    """Measure base against this tree and return what became of each cell."""
+    """Measure `base` against this tree in pairs and return the `Comparison`.
+
+    Raises UsageError for a slowdown on a GPU, and for a file that exists.
+    """
     from reports.commands.progress import progress
     from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
     from suite.cases import parse
@@ -181,7 +184,7 @@ def _duel(
 
 
 def judge(comparison: Any, form: Any) -> None:
-    """Show a comparison, and exit 1 for a regression."""
+    """Show a comparison; exit 1 if anything regressed."""
     from reports.verdicts.verdict_table import render
 
     show(render(comparison, form))

@@ -11,7 +11,7 @@ from suite.records.record import Agreement, Ended, Fault
 
 
 class PlainProgress:
-    """One line a race, for logs and pipes."""
+    """Prints one line for each race, for logs and pipes."""
 
     def __init__(self) -> None:
         self._cells = 0
@@ -19,19 +19,20 @@ class PlainProgress:
         self._start = time.monotonic()
 
     def begin(self, cells: int) -> None:
-        """Say how much there is to do."""
+        """Print the number of cells to measure."""
         self._cells, self._done = cells, 0
         self._start = time.monotonic()
         _say(f"{cells} cells to measure")
 
     def step(self, case: Case, variant: str, doing: str) -> None:
-        """Say nothing: steps are too many for a log."""
+        """Print nothing: a log would have too many lines."""
 
-    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
-        """Say what became of a race and how long the rest may take."""
+    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+        """Print the outcome of a race and the time that the rest may take."""
         self._done += cells
-        left = _time_left(self._start, self._done, self._cells)
-        _say(f"[{self._done}/{self._cells} cells, {left} left] {what}: {outcome(records, cells)}")
+        remaining = _time_left(self._start, self._done, self._cells)
+        position = f"[{self._done}/{self._cells} cells, {remaining} left]"
+        _say(f"{position} {title}: {outcome(records, cells)}")
 
 
 class LiveProgress:
@@ -65,22 +66,22 @@ class LiveProgress:
         """Show the cell, the variant and its step."""
         self._progress.update(self._task, description=f"{case.id} {variant}: {doing}")
 
-    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
-        """Move the bar, and keep a line for a race in which something went wrong."""
+    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+        """Move the bar; print a line that stays for a race with a failure."""
         self._done += cells
-        left = _time_left(self._start, self._done, self._cells)
-        self._progress.update(self._task, advance=cells, left=f", {left} left")
-        if any(isinstance(record, Fault | Agreement) and _bad(record) for record in records):
-            self._progress.console.print(f"{what}: {outcome(records, cells)}", highlight=False)
+        remaining = _time_left(self._start, self._done, self._cells)
+        self._progress.update(self._task, advance=cells, left=f", {remaining} left")
+        if any(isinstance(record, Fault | Agreement) and _is_failure(record) for record in records):
+            self._progress.console.print(f"{title}: {outcome(records, cells)}", highlight=False)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._progress.stop()
 
 
 @contextmanager
 def progress() -> Iterator[Watch]:
-    """Return the progress that suits stderr."""
+    """Yield a live bar where stderr is a terminal, else plain lines."""
     if not sys.stderr.isatty():
         yield PlainProgress()
         return
@@ -92,22 +93,25 @@ def progress() -> Iterator[Watch]:
 
 
 def outcome(records: Sequence[Ended], cells: int) -> str:
-    """Return in a few words what became of a race's cells."""
-    bad = {
+    """Return in a few words how many cells were measured, and which variants failed how."""
+    failures = {
         record.variant: record.status if isinstance(record, Fault) else "disagrees"
         for record in records
-        if isinstance(record, Fault | Agreement) and _bad(record)
+        if isinstance(record, Fault | Agreement) and _is_failure(record)
     }
-    parts = [f"{cells - len(bad)} measured", *(f"{name} {status}" for name, status in bad.items())]
+    parts = [
+        f"{cells - len(failures)} measured",
+        *(f"{name} {status}" for name, status in failures.items()),
+    ]
     return ", ".join(parts)
 
 
-def _bad(record: Fault | Agreement) -> bool:
+def _is_failure(record: Fault | Agreement) -> bool:
     return isinstance(record, Fault) or not record.agrees
 
 
 def _time_left(start: float, done: int, cells: int) -> str:
-    """Return how long the remaining cells take at the pace so far."""
+    """Return the time that the remaining cells take at the pace so far, such as 2m05s."""
     seconds = (time.monotonic() - start) / done * (cells - done)
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

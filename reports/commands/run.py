@@ -1,4 +1,4 @@
-"""`run`: check, race and tabulate; and what else measures a plan."""
+"""`run`: check, race and tabulate. Other commands measure their plans with its functions."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from suite.run import FinishedCells
 
 
 class Stopped(RunFailed):
-    """The run was interrupted; the text says how to go on."""
+    """The run was interrupted; the text says how to continue."""
 
 
 @click.command()
@@ -71,14 +71,14 @@ def run(
 
 
 def _complete(path: Path, budget_s: float | None) -> None:
-    """Measure what a results file lacks of its plan."""
+    """Measure the cells of a results file's plan that the file lacks."""
     from suite.conditions.device import device_for
     from suite.records.fingerprint import check_resumable, run_header
-    from suite.records.store import is_of_pairs, read
+    from suite.records.store import is_duel_record, read
 
     before = read(path)
     warn(before.warnings)
-    if any(is_of_pairs(record) for record in before.records):
+    if any(is_duel_record(record) for record in before.records):
         raise click.UsageError(f"--resume {path}: a file of pairs and no run's")
     used = device_for(before.header.plan.device)
     header = run_header(before.header.plan, sys.argv[1:], used)
@@ -93,7 +93,10 @@ def measure(
     budget_s: float | None,
     finished: FinishedCells = frozenset(),
 ) -> None:
-    """Measure a header's plan, less what is finished, into the file `path`."""
+    """Measure a header's plan, without the finished cells, into the file `path`.
+
+    Raises Stopped if the user interrupts; the file then has the results so far.
+    """
     from reports.commands.progress import progress
     from suite.conditions.nvml import open_gpu
     from suite.records.store import Store
@@ -113,7 +116,10 @@ def measure(
 
 
 def conclude(path: Path, *, strict: bool) -> None:
-    """Show the table and the file's path; with `strict`, exit by what was not measured."""
+    """Show the table and the file's path.
+
+    With `strict`, exit 1 if a variant disagrees, else 3 if a cell was not measured.
+    """
     from reports.tables.cells import groups
     from reports.tables.table import render
     from suite.records.store import read

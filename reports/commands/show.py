@@ -1,4 +1,4 @@
-"""`list`, `doctor` and `table`: what can be named, what is here, what was measured."""
+"""`list`, `doctor` and `table`: the names to use, the machine, and results as tables."""
 
 import os
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def doctor(device: str | None) -> None:
     results = probe(CATALOG, policy(used.kind, hardware.cores), used.name)
     show(page.variants(results))
     alibi = {variant.name for variant in CATALOG if variant.answers == "alibi"}
-    if not any(one.status == "measured" and one.variant in alibi for one in results):
+    if not any(result.status == "measured" and result.variant in alibi for result in results):
         raise SystemExit(3)
 
 

@@ -1,1 +1,1 @@
-"""Pages to read: lists, the doctor's report, and docs/variants.md."""
+"""Pages for people: the lists of names, the doctor's report, and docs/variants.md."""

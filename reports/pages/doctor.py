@@ -1,4 +1,4 @@
-"""The doctor's report: what this machine has, which variants run, and what spoils measurements."""
+"""The doctor's report: this machine, the variants that run here, and what spoils measurements."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def machine_lines(
     circumstances: Circumstances,
     gpu: GpuState | Absent,
 ) -> str:
-    """Return what the machine has."""
+    """Return a table of the machine: device, software, Python, container and GPU state."""
     lines = [
         ("device", hardware.name),
         ("hardware key", hardware.key),
@@ -30,25 +30,25 @@ def machine_lines(
     return tabulate(lines, tablefmt="plain", disable_numparse=True)
 
 
-def variants(findings: Sequence[ProbeResult]) -> str:
-    """Return which variants run here, and the reasons of those that don't."""
+def variants(results: Sequence[ProbeResult]) -> str:
+    """Return a table of the variants by mode, and the reasons of those that don't run here."""
     lines = [
-        (one.variant, one.mode, "runs" if one.status == "measured" else one.status)
-        for one in findings
+        (result.variant, result.mode, "runs" if result.status == "measured" else result.status)
+        for result in results
     ]
     reasons = [
-        f"{one.variant} {one.mode} {one.status}: {one.reason}"
-        for one in findings
-        if one.status != "measured"
+        f"{result.variant} {result.mode} {result.status}: {result.reason}"
+        for result in results
+        if result.status != "measured"
     ]
     return "\n\n".join(filter(None, (tabulate(lines, ("variant", "mode", "")), "\n".join(reasons))))
 
 
-def troubles(found: Sequence[Trouble]) -> str:
-    """Return what spoils measurements, each with what to do."""
-    if not found:
+def troubles(causes: Sequence[Trouble]) -> str:
+    """Return a line for each cause that spoils measurements, and a line with its remedy."""
+    if not causes:
         return "Nothing here spoils measurements."
-    return "\n".join(f"! {one.what}\n  -> {one.help}" for one in found)
+    return "\n".join(f"! {cause.what}\n  -> {cause.help}" for cause in causes)
 
 
 def _features(hardware: Hardware) -> str:
@@ -60,7 +60,7 @@ def _features(hardware: Hardware) -> str:
 
 def _gpu(gpu: GpuState) -> str:
     power = f"{_text(gpu.power_w, 'W')} of {_text(gpu.power_limit_w, 'W')}"
-    said = (
+    parts = (
         _text(gpu.name),
         f"driver {_text(gpu.driver)}",
         f"MIG {_text(gpu.mig)}",
@@ -70,7 +70,7 @@ def _gpu(gpu: GpuState) -> str:
         f"other processes {_text(gpu.processes)}",
         f"clocks held down by {_text(gpu.slowed_by)}",
     )
-    return ", ".join(said)
+    return ", ".join(parts)
 
 
 def _text(value: str | float | tuple[str, ...] | Absent, unit: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What can be named on the command line, told from the catalog, the docstrings and the sweeps."""
+"""Lists the names that the command line takes: variants, models and sweeps."""
 
 import ast
 from importlib.util import find_spec
@@ -12,20 +12,20 @@ from variants.catalog import CATALOG, Variant
 
 
 def variants() -> str:
-    """Return the variants, what each answers, whose default set it is in, and what it is."""
+    """Return the variants: the question each answers, its default set, and a description."""
     lines = [(variant.name, variant.answers, variant.device, words(variant)) for variant in CATALOG]
     return tabulate(lines, ("variant", "answers", "default on", "what it is"))
 
 
 def words(variant: Variant) -> str:
-    """Return what a variant is: its module's own words, then its options in brackets."""
-    own = summary(variant.module).partition(": ")[2].removesuffix(".")
+    """Return a variant's description from its module's docstring, then its options in brackets."""
+    description = summary(variant.module).partition(": ")[2].removesuffix(".")
     options = ", ".join(f"{name} {value}" for name, value in variant.options.items())
-    return f"{own} ({options})" if options else own
+    return f"{description} ({options})" if options else description
 
 
 def models() -> str:
-    """Return the models' attention, each with its source."""
+    """Return the models that are built in: shape, mask, slopes, scale, lengths and source."""
     lines = [
         (
             model.name,
@@ -45,7 +45,7 @@ def models() -> str:
 
 
 def sweeps() -> str:
-    """Return the named sweeps with their grids."""
+    """Return the named sweeps: grid, passes and purpose."""
     default_on = {name: device for device, name in DEFAULT_SWEEPS.items()}
     lines = [
         (
@@ -65,14 +65,14 @@ def sweeps() -> str:
 
 
 def summary(module: str) -> str:
-    """Return the first line of a module's docstring without importing the module."""
+    """Return the first line of a module's docstring, without importing the module."""
     docstring = ast.get_docstring(ast.parse(source(module).read_text())) or ""
     return docstring.partition("\n")[0]
 
 
 def source(module: str) -> Path:
-    """Return the file of a module of the catalog."""
-    found = find_spec(module)
-    if found is None or found.origin is None:
+    """Return the file of a module of the catalog. Raises ModuleNotFoundError if there is none."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"the catalog names {module}, which is not to be found")
-    return Path(found.origin)
+    return Path(spec.origin)

@@ -1,4 +1,4 @@
-"""What docs/variants.md says of one module of variants: its words, refusals and figures."""
+"""The section of docs/variants.md on one module: its docstring, refusals and figures."""
 
 import ast
 import textwrap
@@ -10,42 +10,45 @@ from reports.pages.listing import source, words
 from reports.tables.cells import Group
 from reports.tables.columns import COLUMNS
 from reports.tables.row import NOT_YET, Row
-from reports.tables.table import by, looked_at, reasons, shape_of
+from reports.tables.table import by, density_lines, reasons, shape_of
 from variants.catalog import Variant
 
 WIDTH = 100
-_SHOWN = "ms", "vs no_bias", "kept MiB", "peak MiB", "error", "% of budget", "rank"
-_PLACED = {"cpu": "default on the CPU", "cuda": "default on CUDA", "any": "default everywhere"}
+_HEADERS = "ms", "vs no_bias", "kept MiB", "peak MiB", "error", "% of budget", "rank"
+_DEFAULT_SETS = {
+    "cpu": "default on the CPU",
+    "cuda": "default on CUDA",
+    "any": "default everywhere",
+}
 
 
 def section(lines: Sequence[Variant], groups: Sequence[Group]) -> str:
-    """Return all of one module, which several lines of the catalog may share."""
+    """Return the section of one module, for all of the module's lines in the catalog."""
     tree = ast.parse(source(lines[0].module).read_text())
-    own = (ast.get_docstring(tree) or "").split("\n", 1)
-    body = own[1].strip() if len(own) > 1 else ""
+    body = (ast.get_docstring(tree) or "").partition("\n")[2].strip()
     parts = [f"## `{lines[0].name}`: {words(lines[0])}", body, _names(lines)]
-    parts += [_declines(tree), *_figures({line.name for line in lines}, groups)]
+    parts += [_refusals(tree), *_figures({line.name for line in lines}, groups)]
     return "\n\n".join(part for part in parts if part)
 
 
 def wrap(text: str, indent: str = "") -> str:
-    """Return a paragraph in lines as wide as the page's own."""
+    """Return a paragraph in lines of at most `WIDTH` characters."""
     return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _names(lines: Sequence[Variant]) -> str:
-    """Return each line's options and whose default set it is in."""
-    told = []
+    """Return a paragraph with each line's options and default set."""
+    names = []
     for line in lines:
         options = [f"{name} {value}" for name, value in line.options.items()]
-        placed = _PLACED.get(line.device, "in no default set")
-        told.append(f"`{line.name}` ({', '.join([*options, placed])})")
-    return wrap(f"In the catalog: {', '.join(told)}.")
+        default_set = _DEFAULT_SETS.get(line.device, "in no default set")
+        names.append(f"`{line.name}` ({', '.join([*options, default_set])})")
+    return wrap(f"In the catalog: {', '.join(names)}.")
 
 
-def _declines(tree: ast.Module) -> str:
-    """Return the reasons with which the module refuses, where its words are in the file itself."""
-    refusals = [
+def _refusals(tree: ast.Module) -> str:
+    """Return a list of the texts of `Unsupported` that the module's own file raises."""
+    texts = [
         _text(node.args[0])
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
@@ -53,14 +56,14 @@ def _declines(tree: ast.Module) -> str:
         and node.func.id == "Unsupported"
     ]
     return (
-        "\n".join(["Declines, saying:\n", *(wrap(f"- {text}", "  ") for text in refusals)])
-        if refusals
+        "\n".join(["Declines, saying:\n", *(wrap(f"- {text}", "  ") for text in texts)])
+        if texts
         else ""
     )
 
 
 def _text(words: ast.expr) -> str:
-    """Return a string, with dots for what is known only when it is said."""
+    """Return the text of a string expression, with … for each part that depends on the case."""
     if isinstance(words, ast.JoinedStr):
         return "".join(_text(part) for part in words.values)
     return str(words.value) if isinstance(words, ast.Constant) else "…"
@@ -68,27 +71,27 @@ def _text(words: ast.expr) -> str:
 
 def _figures(names: set[str], groups: Sequence[Group]) -> Iterator[str]:
     """Yield a table for each machine and shape on which any of the names was measured."""
-    found = False
+    is_measured = False
     for group in groups:
         rows = [row for row in group.rows if row.variant in names and row.reason != NOT_YET]
-        for shape, own in by(shape_of, rows).items():
-            found = True
+        for shape, shape_rows in by(shape_of, rows).items():
+            is_measured = True
             yield f"{group.header.hardware.name}; {shape}:"
-            yield _table(own)
-        yield looked_at(rows, "github")
+            yield _table(shape_rows)
+        yield density_lines(rows, "github")
         yield reasons(rows, "github")
-    if not found:
+    if not is_measured:
         yield "Not in the results of this page."
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = {column.header: column for own in COLUMNS.values() for column in own}
-    named = ["variant"] if len({row.variant for row in rows}) > 1 else []
-    chosen = [columns[header] for header in ("length", "dtype", "mode", *named, *_SHOWN)]
+    by_header = {column.header: column for metric in COLUMNS.values() for column in metric}
+    variant = ["variant"] if len({row.variant for row in rows}) > 1 else []
+    columns = [by_header[header] for header in ("length", "dtype", "mode", *variant, *_HEADERS)]
     return tabulate(
-        [[column.shows(row) for column in chosen] for row in rows],
-        [column.header for column in chosen],
+        [[column.shows(row) for column in columns] for row in rows],
+        [column.header for column in columns],
         "github",
-        colalign=["right" if column.figure else "left" for column in chosen],
+        colalign=["right" if column.figure else "left" for column in columns],
         disable_numparse=True,
     )

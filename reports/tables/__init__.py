@@ -1,1 +1,1 @@
-"""Tables: from records to rows, estimates and ranks."""
+"""Tables of results: rows made from records, with estimates over passes and ranks."""

@@ -1,4 +1,4 @@
-"""From records to rows: one row a cell, every cell of the plan, whatever became of it."""
+"""Turns records into rows: one row for each cell of a plan, also for a cell that failed."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from reports.tables.estimates import log_median_ms, over_passes, series_ms
-from reports.tables.rank import Times, by_pass, hold_against_limits, relate
+from reports.tables.estimates import log_median_ms, mean_over_passes, series_ms
+from reports.tables.rank import Times, by_pass, fill_in_limit_shares, relate
 from reports.tables.row import NOT_YET, Row
 from suite.cases.case import Case
 from suite.records.record import (
@@ -27,11 +27,11 @@ from variants.catalog import CATALOG
 _ANSWERS = {variant.name: variant.answers for variant in CATALOG}
 
 Passes = dict[tuple[int, int], list[CellRecord]]
-"""A cell's records by (file, pass); a planned cell that nothing befell has none."""
+"""A cell's records by (number of the file, pass). A planned cell without a record has no entry."""
 
 
 class Group(NamedTuple):
-    """What may be compared: one hardware key, software and policy; rows in the order of plans."""
+    """Comparable rows, in the order of the plans: same hardware key, software and policy."""
 
     header: RunHeader
     canaries: list[Canary]
@@ -47,23 +47,26 @@ def groups(files: Sequence[Results]) -> list[Group]:
             (header.hardware.key, sorted(header.software.items()), header.policy)
         )
         alike.setdefault(key, []).append(file)
-    return [_group(own) for own in alike.values()]
+    return [_group(members) for members in alike.values()]
 
 
 def _group(files: Sequence[Results]) -> Group:
     header = files[0].header
     rows: list[Row] = []
     for case, variants in cells_of(files).items():
-        own = [_row(header, case, name, passes) for name, passes in variants.items()]
-        relate(own, {name: times_of(passes) for name, passes in variants.items()})
-        rows += own
+        case_rows = [_row(header, case, name, passes) for name, passes in variants.items()]
+        relate(case_rows, {name: times_of(passes) for name, passes in variants.items()})
+        rows += case_rows
     records = [record for file in files for record in file.records]
-    hold_against_limits(rows, [record for record in records if isinstance(record, Limit)])
+    fill_in_limit_shares(rows, [record for record in records if isinstance(record, Limit)])
     return Group(header, [record for record in records if isinstance(record, Canary)], rows)
 
 
 def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
-    """Return the records of each cell, those planned and those found; base sides apart."""
+    """Return each cell's records by case and variant, without the base side of pairs.
+
+    A cell is there if a plan has it or a file has a record of it.
+    """
     cells: dict[Case, dict[str, Passes]] = {}
     for number, file in enumerate(files):
         plan = file.header.plan
@@ -90,15 +93,15 @@ def _row(header: RunHeader, case: Case, variant: str, passes: Passes) -> Row:
         status="measured",
         **msgspec.structs.asdict(case),
     )
-    records = [record for own in passes.values() for record in own]
+    records = [record for pass_records in passes.values() for record in pass_records]
     times = times_of(passes)
     _fill_in_checks(row, [record for record in records if isinstance(record, Agreement)])
     _fill_in_memory(row, [record for record in records if isinstance(record, Memory)])
-    ended_badly = _ending(records, times)
-    if ended_badly is None:
+    failure = _failure(records, times)
+    if failure is None:
         _fill_in_times(row, case, times)
     else:
-        row.status, row.reason = ended_badly
+        row.status, row.reason = failure
     return row
 
 
@@ -108,18 +111,18 @@ def _fill_in_checks(row: Row, checks: Sequence[Agreement]) -> None:
         row.error, row.error_budget = worst.error, worst.budget
 
 
-def _fill_in_memory(row: Row, weighed: Sequence[Memory]) -> None:
-    if weighed:
-        row.peak_bytes = max(one.peak_bytes for one in weighed)
-        row.persistent_bytes = max(one.persistent_bytes for one in weighed)
-        row.resident_bytes = weighed[0].resident_bytes
-        row.nvml_bytes = weighed[0].nvml_bytes
+def _fill_in_memory(row: Row, memories: Sequence[Memory]) -> None:
+    if memories:
+        row.peak_bytes = max(memory.peak_bytes for memory in memories)
+        row.persistent_bytes = max(memory.persistent_bytes for memory in memories)
+        row.resident_bytes = memories[0].resident_bytes
+        row.nvml_bytes = memories[0].nvml_bytes
 
 
-def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
-    times = [time for _, time in placed]
-    medians = by_pass((place, log_median_ms(time)) for place, time in placed)
-    estimate = over_passes(list(medians.values()))
+def _fill_in_times(row: Row, case: Case, times_by_pass: Times) -> None:
+    times = [time for _, time in times_by_pass]
+    medians = by_pass((place, log_median_ms(time)) for place, time in times_by_pass)
+    estimate = mean_over_passes(list(medians.values()))
     row.time_ms, row.time_ci_ms = estimate
     row.passes, row.samples = len(medians), sum(time.taken for time in times)
     row.tflops = case.useful_flops / (estimate.value * 1e9)
@@ -135,8 +138,8 @@ def _fill_in_times(row: Row, case: Case, placed: Times) -> None:
     fill_in_series(row, times)
 
 
-def _ending(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] | None:
-    """Return the status and reason of a cell that has no trustworthy time, else None."""
+def _failure(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] | None:
+    """Return a cell's status and reason if it has no valid time, else None."""
     for record in records:
         if isinstance(record, Fault):
             return record.status, record.reason
@@ -148,17 +151,17 @@ def _ending(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] |
 
 
 def times_of(passes: Passes) -> Times:
-    """Return a cell's times, each with the file and the pass it is from."""
+    """Return a cell's times, each with the number of its file and its pass."""
     return [
         (place, record)
-        for place, own in passes.items()
-        for record in own
+        for place, records in passes.items()
+        for record in records
         if isinstance(record, Time)
     ]
 
 
 def fill_in_series(row: Row, times: Sequence[Time]) -> None:
-    """Fill in which series the time is, those beside it, and what held the clock down."""
+    """Fill in every series in ms, the series that is the cost, bad turns and SM clocks in MHz."""
     row.cost = times[0].cost
     row.device_ms = series_ms(times, "device")
     row.device_hot_ms = series_ms(times, "device_hot")

@@ -1,4 +1,4 @@
-"""The columns of each table for people: what `--metric` shows of a row."""
+"""The columns of each table for people, by `--metric`, and the text that each shows for a row."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ Metric = Literal["time", "memory", "error", "start", "clock"]
 
 
 class Column(NamedTuple):
-    """A column: its header, what it shows of a row, and whether that is a figure."""
+    """A column: its header, its text for a row, and whether it is a figure (right-aligned)."""
 
     header: str
     shows: Callable[[Row], str]
@@ -18,19 +18,19 @@ class Column(NamedTuple):
 
 
 def length_of(row: Row) -> str:
-    """Return the length, or how many queries meet how many keys, or the lengths of a batch."""
+    """Return kv_len; "q_len of kv_len" where they differ; a ragged batch's lengths joined by +."""
     if row.seq_lens:
         return "+".join(map(str, row.seq_lens))
     return str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}"
 
 
 def mode_of(row: Row) -> str:
-    """Return the mode, and the form of a ragged batch."""
+    """Return the mode, with the form (padded or packed) of a ragged batch."""
     return f"{row.mode}, {row.form}" if row.seq_lens else row.mode
 
 
 def three_digits(value: float | None) -> str:
-    """Return three significant digits without an exponent, or nothing for None."""
+    """Return three significant digits without an exponent; an empty text for None."""
     if value is None:
         return ""
     if value >= 99.95:

@@ -1,4 +1,7 @@
-"""Estimates over passes: samples inside one process are not replicates, passes are."""
+"""Estimates with intervals over passes.
+
+Passes are the replicates: each runs in fresh processes. Samples inside one process are not.
+"""
 
 import math
 import statistics
@@ -12,14 +15,17 @@ PASSES_FOR_INTERVAL = 3
 
 
 class Estimate(NamedTuple):
-    """A positive figure with its 95% interval, which is None below three passes."""
+    """A positive figure with its 95% interval, or None for the interval below three passes."""
 
     value: float
     interval: tuple[float, float] | None
 
 
-def over_passes(logs: Sequence[float]) -> Estimate:
-    """Return the geometric mean of figures given as logarithms, one a pass, with a t-interval."""
+def mean_over_passes(logs: Sequence[float]) -> Estimate:
+    """Return the geometric mean over passes, with a t-interval.
+
+    `logs` holds the natural logarithm of one figure a pass. It must not be empty.
+    """
     centre = statistics.fmean(logs)
     if len(logs) < PASSES_FOR_INTERVAL:
         return Estimate(math.exp(centre), None)
@@ -28,12 +34,12 @@ def over_passes(logs: Sequence[float]) -> Estimate:
 
 
 def log_median_ms(time: Time) -> float:
-    """Return the logarithm of one race's median time of a call in milliseconds."""
+    """Return the natural logarithm of one race's median time of a call, in milliseconds."""
     return math.log(_median_ms(time.turns) / time.calls_per_sample)
 
 
 def series_ms(times: Sequence[Time], name: SeriesName) -> float | None:
-    """Return the geometric mean over races of a series' median in milliseconds, where it exists."""
+    """Return a series' median in ms, as the geometric mean over races; None if no race has it."""
     medians = [
         _median_ms(turns)
         for time in times
@@ -48,7 +54,10 @@ def _median_ms(turns: Turns) -> float:
 
 
 def log_ratio(time: Time, base: Time) -> float | None:
-    """Return the median over shared rounds of log(time / base), or None where none is shared."""
+    """Return log(time / base) of one race: the median over the rounds in which both took a turn.
+
+    None if the two are from different races or share no round.
+    """
     if time.race != base.race:
         return None
     of_base = dict(base.turns)

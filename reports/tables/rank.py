@@ -1,29 +1,30 @@
-"""What relates the rows of one case: ratios to the baseline, ranks, ties, and when a start pays."""
+"""Compares the rows of one case: ratios to the baseline, ranks, ties and break-even calls."""
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from reports.tables.estimates import log_ratio, over_passes
+from reports.tables.estimates import log_ratio, mean_over_passes
 from reports.tables.row import Row
 from suite.records.record import Limit, Time
 from variants.catalog import AUTO, BASELINE
 
 TIE_REACHES = 1.25
+"""A tie whose interval reaches above this ratio to the fastest is called too noisy."""
 
 Pass = tuple[int, int]
-"""The number of a file, and of a pass in it."""
+"""(number of a file, number of a pass in that file)"""
 
 Times = Sequence[tuple[Pass, Time]]
-"""A variant's times of one case; a pass has one, or one a heat for the baseline."""
+"""A variant's times for one case: one a pass; for the baseline one for each race of a pass."""
 
 
 def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
-    """Fill in what one case's rows are to each other; `times` are given by variant."""
+    """Fill in one case's ratios, ranks, ties and break-even calls; `times` are by variant."""
     measured = [row for row in rows if row.status == "measured"]
     if any(row.variant == BASELINE.name for row in measured):
         for row in measured:
-            _hold_against_baseline(row, times)
+            _fill_in_baseline_ratio(row, times)
     contenders = sorted(
         (row for row in measured if row.answers == "alibi" and row.variant != AUTO.name),
         key=lambda row: row.time_ms or 0.0,
@@ -32,48 +33,52 @@ def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
     _count_break_even(contenders)
 
 
-def _hold_against_baseline(row: Row, times: Mapping[str, Times]) -> None:
+def _fill_in_baseline_ratio(row: Row, times: Mapping[str, Times]) -> None:
     logs = _log_ratios_paired(times[row.variant], times[BASELINE.name])
     if logs:
-        row.vs_no_bias, row.vs_no_bias_ci = over_passes(list(logs.values()))
+        row.vs_no_bias, row.vs_no_bias_ci = mean_over_passes(list(logs.values()))
 
 
 def _rank(contenders: Sequence[Row], times: Mapping[str, Times]) -> None:
     for rank, row in enumerate(contenders, start=1):
         row.rank = rank
         logs = log_ratios(row.variant, contenders[0].variant, times)
-        interval = over_passes(logs).interval if logs and rank > 1 else None
+        interval = mean_over_passes(logs).interval if logs and rank > 1 else None
         row.tied = interval is not None and interval[0] <= 1
         row.too_noisy = row.tied and interval is not None and interval[1] > TIE_REACHES
 
 
-def log_ratios(own: str, other: str, times: Mapping[str, Times]) -> list[float]:
-    """Return log(own / other) of each pass: paired by round, or each with its own baseline."""
-    direct = _log_ratios_paired(times[own], times[other])
+def log_ratios(variant: str, other: str, times: Mapping[str, Times]) -> list[float]:
+    """Return log(variant / other), one a pass.
+
+    Rounds of a shared race are paired. Where the two never raced each other, both are divided by
+    the baseline of their race.
+    """
+    direct = _log_ratios_paired(times[variant], times[other])
     if direct or BASELINE.name not in times:
         return list(direct.values())
-    mine = _log_ratios_paired(times[own], times[BASELINE.name])
-    its = _log_ratios_paired(times[other], times[BASELINE.name])
-    return [mine[one] - its[one] for one in mine if one in its]
+    first = _log_ratios_paired(times[variant], times[BASELINE.name])
+    second = _log_ratios_paired(times[other], times[BASELINE.name])
+    return [first[place] - second[place] for place in first if place in second]
 
 
-def _log_ratios_paired(own: Times, base: Times) -> dict[Pass, float]:
-    """Return log(own / base) of each pass in which they raced each other."""
-    raced = {(place, time.race): time for place, time in base}
+def _log_ratios_paired(times: Times, base: Times) -> dict[Pass, float]:
+    """Return log(times / base) of each pass in which the two raced each other."""
+    base_times = {(place, time.race): time for place, time in base}
     return by_pass(
-        (place, log_ratio(time, raced[place, time.race]))
-        for place, time in own
-        if (place, time.race) in raced
+        (place, log_ratio(time, base_times[place, time.race]))
+        for place, time in times
+        if (place, time.race) in base_times
     )
 
 
 def by_pass(figures: Iterable[tuple[Pass, float | None]]) -> dict[Pass, float]:
-    """Return the mean figure of each pass that has any."""
-    found: dict[Pass, list[float]] = {}
+    """Return the mean figure of each pass; a pass without a figure is left out."""
+    figures_by_pass: dict[Pass, list[float]] = {}
     for place, figure in figures:
         if figure is not None:
-            found.setdefault(place, []).append(figure)
-    return {place: statistics.fmean(own) for place, own in found.items()}
+            figures_by_pass.setdefault(place, []).append(figure)
+    return {place: statistics.fmean(values) for place, values in figures_by_pass.items()}
 
 
 def _count_break_even(contenders: Sequence[Row]) -> None:
@@ -82,11 +87,11 @@ def _count_break_even(contenders: Sequence[Row]) -> None:
         for row in contenders
         if row.prepare_s is not None and row.first_call_s is not None
     }
-    started = [row for row in contenders if row.variant in starts]
-    if not started:
+    timed = [row for row in contenders if row.variant in starts]
+    if not timed:
         return
-    soonest = min(started, key=lambda row: starts[row.variant])
-    for row in started:
+    soonest = min(timed, key=lambda row: starts[row.variant])
+    for row in timed:
         gain_s = ((soonest.time_ms or 0.0) - (row.time_ms or 0.0)) / 1000
         later_s = starts[row.variant] - starts[soonest.variant]
         if row is soonest:
@@ -95,12 +100,19 @@ def _count_break_even(contenders: Sequence[Row]) -> None:
             row.break_even_calls = math.ceil(later_s / gain_s)
 
 
-def hold_against_limits(rows: Sequence[Row], limits: Sequence[Limit]) -> None:
-    """Fill in the useful FLOPs and bytes a second as shares of what the device does at most."""
+def fill_in_limit_shares(rows: Sequence[Row], limits: Sequence[Limit]) -> None:
+    """Fill in useful FLOPs and bytes a second as shares of a large matrix product's and copy's.
+
+    `limits` are measured on the same device, by dtype. Rows of a dtype without a limit stay empty.
+    """
     for row in rows:
-        own = [limit for limit in limits if limit.dtype == row.dtype]
-        if own and row.tflops is not None:
-            row.gemm_share = row.tflops * 1e12 / statistics.median(one.flops_per_s for one in own)
-        if own and row.time_ms is not None:
+        same_dtype = [limit for limit in limits if limit.dtype == row.dtype]
+        if not same_dtype:
+            continue
+        if row.tflops is not None:
+            flops_per_s = statistics.median(limit.flops_per_s for limit in same_dtype)
+            row.gemm_share = row.tflops * 1e12 / flops_per_s
+        if row.time_ms is not None:
             bytes_per_s = row.useful_bytes / row.time_ms * 1000
-            row.copy_share = bytes_per_s / statistics.median(one.bytes_per_s for one in own)
+            limit_per_s = statistics.median(limit.bytes_per_s for limit in same_dtype)
+            row.copy_share = bytes_per_s / limit_per_s

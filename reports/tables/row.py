@@ -1,4 +1,4 @@
-"""A row of every table: one cell with all its figures, in the terms of `table --format json`."""
+"""A row of every table: one cell with all its figures; its fields are `table --format json`'s."""
 
 import msgspec
 
@@ -8,21 +8,25 @@ NOT_YET = "not measured yet: run --resume completes the file"
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """One cell. A figure that doesn't exist is None.
+    """One cell. A figure that doesn't exist is None; units are in the fields' names.
 
-    `rank` counts the agreeing ALiBi variants of a case from the fastest; `tied` means that the
-    interval of the paired ratio to the fastest includes 1, `too_noisy` that it reaches so far above
-    1 that the tie says nothing. `first_call_s` is the first call with
-    an empty compile cache, `warm_first_call_s` the first of a later process with a filled one.
-    `gemm_share` and `copy_share` hold the useful FLOPs and bytes a second against a measured matrix
-    product and copy on the same device. `cost` names the series that `time_ms` is; on CUDA its
-    fellows have figures of their own, `throttled` and `disturbed` count turns that were repeated,
-    and `sm_clock_mhz` is the least and the most that was seen. In decode a call is one of `steps`,
-    in which `recompilations` graphs were compiled. `density` is the share of all causal pairs that
-    a variant looked at which leaves some out; it depends on the data. `chose` is the variant that
-    `auto` handed the work to, which is why it has no rank of its own.
-    After `break_even_calls` calls the variant has cost less in all than the one that starts
-    fastest; None where it never does.
+    - `rank` counts a case's agreeing ALiBi variants from the fastest. `tied`: the interval of the
+      paired ratio to the fastest includes 1. `too_noisy`: that interval also reaches above
+      `rank.TIE_REACHES`, so that the tie means little.
+    - `time_ms` is the series that `cost` names. `device_ms` to `graph_ms` are all series; the CPU
+      has `cost`'s alone.
+    - `throttled` and `disturbed` count repeated turns. `sm_clock_mhz` is the lowest and highest
+      SM clock read.
+    - `gemm_share` and `copy_share` are useful FLOPs and bytes a second over those of a large matrix
+      product and a large copy, measured on the same device.
+    - `first_call_s` is the first call with an empty compile cache, `warm_first_call_s` the first
+      call of a later process with a filled one.
+    - In decode a call is one of `steps`. `recompilations` counts the graphs compiled during timing.
+    - `density` is the share of causal query-key pairs that a variant with certified windows
+      looks at. It depends on the data.
+    - `chose` is the variant that `auto` picked. `auto` has no rank, because that variant has it.
+    - `break_even_calls`: after so many calls, start included, the variant has cost less in all than
+      the variant that starts soonest. None where it never does.
     """
 
     hardware_key: str

@@ -1,4 +1,4 @@
-"""The table of results, for people and for programs, and which variant is fastest where."""
+"""The table of results, for people and for programs, and the fastest variant by length."""
 
 import csv
 import io
@@ -20,9 +20,9 @@ INTERVALS = ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz")
 
 
 def render(groups: Sequence[Group], layout: TableFormat, metric: Metric = "time") -> str:
-    """Return all groups in one of the formats; json and csv have every row and every field.
+    """Return all groups in one of the formats.
 
-    `metric` chooses the columns of the other formats.
+    json and csv have every row and every field; `metric` selects the columns of the others.
     """
     rows = [row for group in groups for row in group.rows]
     if layout == "json":
@@ -64,14 +64,14 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
     for shape, rows in by(shape_of, ended).items():
         lines = [
             [column.shows(row) for column in columns]
-            for own in by(_case, rows).values()
-            for row in _in_order(own)
+            for case_rows in by(_case, rows).values()
+            for row in _in_order(case_rows)
         ]
         parts.append(shape)
         parts.append(tabulate(lines, headers, layout, colalign=alignment, disable_numparse=True))
         if metric == "time":
             parts.append(fastest(rows, layout))
-            parts += [_recompilations(rows, layout), looked_at(rows, layout)]
+            parts += [_recompilations(rows, layout), density_lines(rows, layout)]
     parts += [NOTES[metric], reasons(ended, layout)]
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
@@ -79,7 +79,7 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
 
 
 def conditions(group: Group) -> str:
-    """Return what was measured on: device, software, threads, passes and canaries."""
+    """Return a group's conditions: device, software, threads, passes and canary times."""
     header = group.header
     software = ", ".join(f"{name} {v}" for name, v in header.software.items() if v != "absent")
     passes = max((row.passes for row in group.rows), default=0)
@@ -92,7 +92,7 @@ def conditions(group: Group) -> str:
 
 
 def _in_order(rows: Sequence[Row]) -> list[Row]:
-    """Return the baseline, then variants from the fastest, then what was not measured."""
+    """Return the baselines, then variants from the fastest, then variants without a time."""
     return sorted(
         rows, key=lambda row: (row.answers == "alibi", row.rank is None, row.rank or 0, row.variant)
     )
@@ -102,9 +102,10 @@ def fastest(rows: Sequence[Row], layout: str) -> str:
     """Return a table of the fastest agreeing variant for each length, mode and dtype."""
     dtypes = list(by(lambda row: row.dtype, rows))
     lines = []
-    for (length, mode), own in by(lambda row: (length_of(row), mode_of(row)), rows).items():
-        of_dtype = by(lambda row: row.dtype, own)
-        lines.append([length, mode, *(_winner(of_dtype.get(dtype, [])) for dtype in dtypes)])
+    by_length = by(lambda row: (length_of(row), mode_of(row)), rows)
+    for (length, mode), line_rows in by_length.items():
+        by_dtype = by(lambda row: row.dtype, line_rows)
+        lines.append([length, mode, *(_winner(by_dtype.get(dtype, [])) for dtype in dtypes)])
     headers = ["fastest that agrees: length", "mode", *dtypes]
     return tabulate(lines, headers, layout, disable_numparse=True)
 
@@ -116,21 +117,20 @@ def _winner(rows: Sequence[Row]) -> str:
     if not winners:
         return "none"
     ratio = winners[0].vs_no_bias
-    said = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
-    return said + "".join(
+    winner = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
+    return winner + "".join(
         f" = {row.variant}{'?' if row.too_noisy else ''}" for row in rows if row.tied
     )
 
 
 def reasons(rows: Sequence[Row], layout: str) -> str:
-    """Return a line for each way in which cells were not measured, with the cells it befell."""
+    """Return a line for each variant, status and reason of unmeasured cells."""
     unmeasured = [row for row in rows if row.status != "measured"]
     lines = []
-    for (variant, status, reason), own in by(
-        lambda row: (row.variant, row.status, row.reason), unmeasured
-    ).items():
-        cells = own[0].case if len(own) == 1 else f"{len(own)} cells, {own[0].case} first"
-        mark = "- " if layout == "github" else ""
+    mark = "- " if layout == "github" else ""
+    by_reason = by(lambda row: (row.variant, row.status, row.reason), unmeasured)
+    for (variant, status, reason), alike in by_reason.items():
+        cells = alike[0].case if len(alike) == 1 else f"{len(alike)} cells, {alike[0].case} first"
         lines.append(f"{mark}{variant} {status} ({cells}): {reason}")
     return "\n".join(lines)
 
@@ -146,18 +146,19 @@ def _recompilations(rows: Sequence[Row], layout: str) -> str:
     )
 
 
-def looked_at(rows: Sequence[Row], layout: str) -> str:
-    """Return a line for each variant that left pairs out: how much it looked at, for this data."""
+def density_lines(rows: Sequence[Row], layout: str) -> str:
+    """Return a line for each variant that leaves pairs out: its density for this data, by case."""
     mark = "- " if layout == "github" else ""
     partial = [row for row in rows if row.density is not None]
     return "\n".join(
-        f"{mark}{variant} looked at " + ", ".join(f"{row.density:.0%} of {row.case}" for row in own)
-        for variant, own in by(lambda row: row.variant, partial).items()
+        f"{mark}{variant} looked at "
+        + ", ".join(f"{row.density:.0%} of {row.case}" for row in variant_rows)
+        for variant, variant_rows in by(lambda row: row.variant, partial).items()
     )
 
 
 def shape_of(row: Row) -> str:
-    """Return all of a case but length, dtype and mode, in words."""
+    """Return a case in words, without its length, dtype and mode; usual values are left out."""
     heads = f"{row.heads} heads of {row.head_dim}"
     if row.kv_heads != row.heads:
         heads += f" sharing {row.kv_heads} kv heads"
@@ -175,8 +176,8 @@ def _case(row: Row) -> str:
 
 
 def by(key: Callable[[_Item], _Key], items: Iterable[_Item]) -> dict[_Key, list[_Item]]:
-    """Return the items of each key, both in the order in which they come."""
-    found: dict[_Key, list[_Item]] = {}
+    """Group items by key; keys and items stay in their order."""
+    groups: dict[_Key, list[_Item]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        groups.setdefault(key(item), []).append(item)
+    return groups

@@ -1,1 +1,1 @@
-"""Verdicts: what changed between two runs or two versions, and how sure that is."""
+"""Verdicts: which cells changed between two runs or two versions, and how certain that is."""

@@ -1,7 +1,8 @@
-"""What comparisons on a machine are worth: false alarms and power, from pairs of the same code.
+"""The false alarms and the power of comparisons on a machine, from recorded pairs of the same code.
 
-Comparisons are drawn from recorded pairs without replacement and decided by ab's own rule. Which
-side is base is drawn anew for each pair, because with the same code on both they are exchangeable.
+Comparisons are drawn from the recorded pairs without replacement and decided by the rule of `ab`.
+For each pair it is drawn anew which side is the base: with the same code on both sides, the sides
+are exchangeable.
 """
 
 import math
@@ -22,6 +23,7 @@ from suite.records.record import Pair, Versus
 from suite.records.store import Results, StoreError
 
 ITSELF = "itself"
+"""The name of the base in files of `aa`, which compares a tree with itself."""
 RESAMPLES, RESAMPLES_OF_POWER = 400, 200
 STAGES = (4, 6, 8, 10, 12, 14, 16)
 EFFECTS = (0.02, 0.03, 0.04, 0.05, 0.07, 0.10)
@@ -29,11 +31,11 @@ FALSE_ALARMS, POWER, POWER_AT_GATE = 0.01, 0.95, 0.80
 REGRESSION = 0.05
 
 PairFigures = dict[str, float]
-"""Of one pair: log(head / base) by cell."""
+"""log(head / base) of one pair, by cell ("variant case")."""
 
 
 class CountRate(msgspec.Struct, frozen=True):
-    """So many of so many, with the 95% bounds of Clopper and Pearson."""
+    """A share: `found` of `of` trials, with the 95% bounds of Clopper and Pearson (1934)."""
 
     found: int
     of: int
@@ -57,7 +59,7 @@ class CountRate(msgspec.Struct, frozen=True):
 
 
 class PairsPlan(NamedTuple):
-    """What a number of pairs gives: false alarms, and power by effect."""
+    """The rates of a number of pairs: false alarms, and power by effect (0.05 is 5% slower)."""
 
     pairs: int
     false_alarms: CountRate
@@ -65,17 +67,21 @@ class PairsPlan(NamedTuple):
 
     @property
     def smallest_effect(self) -> float | None:
-        """The smallest effect tried that is found in at least 80% of comparisons."""
+        """The smallest of `EFFECTS` that at least 80% of comparisons find; None if none is."""
         return next((e for e, rate in self.power.items() if rate.share >= POWER_AT_GATE), None)
 
     @property
     def is_enough(self) -> bool:
-        """Whether it keeps false alarms to 1% and finds 5% in at least 95%."""
+        """Whether at most 1% of comparisons raise a false alarm and at least 95% find +5%."""
         return self.false_alarms.share <= FALSE_ALARMS and self.power[REGRESSION].share >= POWER
 
 
 class Calibration(NamedTuple):
-    """A machine's rates from so many pairs, each cell's spread, and how alike neighbours are."""
+    """A machine's rates, from `pairs` recorded pairs.
+
+    `spread` is each cell's standard deviation of log(head / base). `autocorrelation` is that of
+    successive pairs.
+    """
 
     pairs: int
     spread: dict[str, float]
@@ -84,40 +90,48 @@ class Calibration(NamedTuple):
 
     @property
     def recommended(self) -> PairsPlan | None:
-        """The fewest pairs that are enough."""
+        """The plan with the fewest pairs that is enough, or None."""
         return next((plan for plan in self.plans if plan.is_enough), None)
 
 
 def pairs_of(files: Sequence[Results]) -> list[PairFigures]:
-    """Return the first-stage pairs in which no cell is missing, files after one another.
+    """Return the first-stage pairs in which no cell is missing, in the order of the files.
 
-    A file with an injected slowdown is left out. Raises StoreError for files of different code,
-    of unlike machines, or that have no whole pair in common.
+    Cells that only some of these pairs have are left out, and so are files with an injected
+    slowdown. Raises StoreError for a file that `aa` did not write, and for files of different
+    hardware, software or policy.
     """
     for file in files:
-        if not any(isinstance(one, Versus) and one.base == ITSELF for one in file.records):
+        if not any(isinstance(record, Versus) and record.base == ITSELF for record in file.records):
             raise StoreError(
                 f"{file.path}: no file of aa's; only pairs of the same code tell rates"
             )
         if differing := differences(file.header, files[0].header):
             raise StoreError(f"{file.path} beside {files[0].path}: {'; '.join(differing)}")
-    found: list[PairFigures] = []
-    for file in files:
-        if any(isinstance(record, Versus) and record.injected for record in file.records):
-            continue
-        by_number: dict[int, PairFigures] = {}
-        for record in file.records:
-            if isinstance(record, Pair) and record.stage == "first":
-                own = by_number.setdefault(record.pair_number, {})
-                own[f"{record.variant} {record.case.id}"] = figure(record)
-        whole = set().union(*by_number.values())
-        found += [pair for _, pair in sorted(by_number.items()) if pair.keys() == whole]
-    cells = set.intersection(*map(set, found)) if found else set()
-    return [{cell: pair[cell] for cell in sorted(cells)} for pair in found if cells]
+    pairs = [pair for file in files for pair in _whole_pairs(file)]
+    cells = set.intersection(*map(set, pairs)) if pairs else set()
+    return [{cell: pair[cell] for cell in sorted(cells)} for pair in pairs if cells]
+
+
+def _whole_pairs(file: Results) -> list[PairFigures]:
+    """Return a file's first-stage pairs that have every cell; none if a slowdown was injected."""
+    if any(isinstance(record, Versus) and record.injected for record in file.records):
+        return []
+    by_number: dict[int, PairFigures] = {}
+    for record in file.records:
+        if isinstance(record, Pair) and record.stage == "first":
+            pair = by_number.setdefault(record.pair_number, {})
+            pair[f"{record.variant} {record.case.id}"] = figure(record)
+    cells = set().union(*by_number.values())
+    return [pair for _, pair in sorted(by_number.items()) if pair.keys() == cells]
 
 
 def calibrate(pairs: Sequence[PairFigures], gate: float, seed: int = 0) -> Calibration:
-    """Return the rates of every number of pairs that three times fits into what was recorded."""
+    """Return the rates of each number of pairs in `STAGES` that fits three times into `pairs`.
+
+    A drawn comparison of n pairs takes up to 3n: n in the first stage and 2n in the second.
+    `gate` is a share: 0.01 is 1%. Needs two pairs.
+    """
     cells = list(pairs[0])
     spread = {cell: statistics.stdev(pair[cell] for pair in pairs) for cell in cells}
     counts = [count for count in STAGES if 3 * count <= len(pairs)]
@@ -126,24 +140,22 @@ def calibrate(pairs: Sequence[PairFigures], gate: float, seed: int = 0) -> Calib
 
 
 def autocorrelation(pairs: Sequence[PairFigures]) -> float:
-    """Return the correlation of a pair's figures with the pair's before, pooled over cells."""
+    """Return the correlation of successive pairs' figures, pooled over cells."""
     products = squares = 0.0
     for cell in pairs[0]:
-        own = [pair[cell] for pair in pairs]
-        centre = statistics.fmean(own)
-        products += sum((a - centre) * (b - centre) for a, b in pairwise(own))
-        squares += sum((a - centre) ** 2 for a in own)
+        values = [pair[cell] for pair in pairs]
+        centre = statistics.fmean(values)
+        products += sum((a - centre) * (b - centre) for a, b in pairwise(values))
+        squares += sum((a - centre) ** 2 for a in values)
     return products / squares if squares else 0.0
 
 
 def _plan(pairs: Sequence[PairFigures], count: int, gate: float, random: Random) -> PairsPlan:
-    alarms = sum("slower" in _drawn(pairs, count, gate, random) for _ in range(RESAMPLES))
+    alarms = sum("slower" in _draw_verdicts(pairs, count, gate, random) for _ in range(RESAMPLES))
     power: dict[float, CountRate] = {}
     for effect in EFFECTS:
-        found = sum(
-            _is_found(pairs, count, gate, effect, random) for _ in range(RESAMPLES_OF_POWER)
-        )
-        power[effect] = CountRate(found, RESAMPLES_OF_POWER)
+        hits = sum(_is_found(pairs, count, gate, effect, random) for _ in range(RESAMPLES_OF_POWER))
+        power[effect] = CountRate(hits, RESAMPLES_OF_POWER)
     return PairsPlan(count, CountRate(alarms, RESAMPLES), power)
 
 
@@ -151,10 +163,12 @@ def _is_found(
     pairs: Sequence[PairFigures], count: int, gate: float, effect: float, random: Random
 ) -> bool:
     slowed = random.randrange(len(pairs[0]))
-    return _drawn(pairs, count, gate, random, slowed, math.log1p(effect))[slowed] == "slower"
+    return (
+        _draw_verdicts(pairs, count, gate, random, slowed, math.log1p(effect))[slowed] == "slower"
+    )
 
 
-def _drawn(
+def _draw_verdicts(
     pairs: Sequence[PairFigures],
     count: int,
     gate: float,
@@ -162,13 +176,13 @@ def _drawn(
     slowed: int = 0,
     shift: float = 0.0,
 ) -> list[str]:
-    """Return the verdicts of a comparison drawn from the pairs, one cell of which is shifted."""
-    drawn = [
+    """Return the verdicts of a comparison drawn from the pairs; cell `slowed` is shifted."""
+    sample = [
         [sign * figure for figure in pair.values()]
         for pair in random.sample(list(pairs), 3 * count)
         for sign in (random.choice((-1, 1)),)
     ]
-    cells = [list(figures) for figures in zip(*drawn, strict=True)]
+    cells = [list(figures) for figures in zip(*sample, strict=True)]
     cells[slowed] = [figure + shift for figure in cells[slowed]]
     first = [figures[:count] for figures in cells]
     flagged = suspects(paired_effects(first), gate)

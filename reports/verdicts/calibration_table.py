@@ -1,4 +1,4 @@
-"""A calibration for people and programs: spread by cell, rates by number of pairs, what to use."""
+"""A calibration for people and programs: spread by cell, rates by pairs, a recommendation."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 12 or m
 def render(
     calibration: Calibration | None, layout: VerdictFormat, comparison: Comparison | None = None
 ) -> str:
-    """Return the tables and the recommendation; in JSON with the comparison, where there is one."""
+    """Return the tables and the recommendation; JSON also has the comparison, if there is one."""
     if layout == "json":
-        told = {} if comparison is None else verdict_table.comparison_fields(comparison)
-        told["rates"] = None if calibration is None else _fields(calibration)
-        return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
+        fields = {} if comparison is None else verdict_table.comparison_fields(comparison)
+        fields["rates"] = None if calibration is None else _fields(calibration)
+        return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
     if calibration is None:
         return TOO_FEW
-    spread = [(cell, f"{100 * own:.2f}") for cell, own in calibration.spread.items()]
-    aligned = ("left", "right")
+    spread = [(cell, f"{100 * deviation:.2f}") for cell, deviation in calibration.spread.items()]
+    alignment = ("left", "right")
     parts = [
         f"{calibration.pairs} pairs of the same code; correlation of successive pairs "
         f"{calibration.autocorrelation:+.2f}",
-        tabulate(spread, ("cell", "spread %"), layout, colalign=aligned, disable_numparse=True),
+        tabulate(spread, ("cell", "spread %"), layout, colalign=alignment, disable_numparse=True),
     ]
     if not calibration.plans:
         return "\n\n".join([*parts, TOO_FEW])
@@ -39,21 +39,22 @@ def render(
 
 
 def _fields(calibration: Calibration) -> dict[str, Any]:
-    """Return every figure under its name; rates with their bounds, effects as shares."""
-    plan = calibration.recommended
+    """Return every figure by name; rates have bounds, effects are shares (0.05 is 5%)."""
+    recommended = calibration.recommended
     return {
         "pairs": calibration.pairs,
         "autocorrelation": calibration.autocorrelation,
         "spread": calibration.spread,
         "plans": [
             {
-                "pairs": one.pairs,
-                "false_alarms": _rate(one.false_alarms),
-                "found": [{"slowdown": by} | _rate(rate) for by, rate in one.power.items()],
+                "pairs": plan.pairs,
+                "false_alarms": _rate(plan.false_alarms),
+                "found": [{"slowdown": by} | _rate(rate) for by, rate in plan.power.items()],
             }
-            for one in calibration.plans
+            for plan in calibration.plans
         ],
-        "recommended": plan and {"pairs": plan.pairs, "gate": plan.smallest_effect},
+        "recommended": recommended
+        and {"pairs": recommended.pairs, "gate": recommended.smallest_effect},
     }
 
 
@@ -62,8 +63,8 @@ def _rate(rate: CountRate) -> dict[str, Any]:
 
 
 def _line(plan: PairsPlan) -> tuple[str, ...]:
-    found = (f"{plan.power[effect].share:.0%}" for effect in EFFECTS)
-    return str(plan.pairs), str(plan.false_alarms), *found
+    power = (f"{plan.power[effect].share:.0%}" for effect in EFFECTS)
+    return str(plan.pairs), str(plan.false_alarms), *power
 
 
 def _recommendation(calibration: Calibration) -> str:

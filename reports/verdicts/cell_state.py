@@ -1,4 +1,4 @@
-"""Where a cell stands on one side of a comparison: its figures, or the reason why it has none."""
+"""The state of a cell on one side of a comparison: its figures, or why it has none."""
 
 import math
 import statistics
@@ -21,12 +21,14 @@ from suite.records.record import (
 from suite.records.store import Results
 
 CANARY_SPREAD = 1.05
+"""The ratio of two passes' canary times above which the machine's own speed has changed."""
 
 
 class CellState(NamedTuple):
-    """A cell on one side; `figures` are log times, one a pass, and empty for pairs.
+    """A cell on one side of a comparison.
 
-    `error` is the largest of its checks, None where there was no check.
+    `figures` are natural logarithms of times in ms, one a pass; for pairs they are empty. `error`
+    is the largest relative error of its checks, infinite if a check has none, None without checks.
     """
 
     status: Status
@@ -38,19 +40,21 @@ class CellState(NamedTuple):
 
 
 def run_states(results: Results, normalise: bool) -> dict[Cell, CellState]:
-    """Return the standings of a run; `normalise` divides a pass's times by its canary's."""
+    """Return the state of each cell of a run.
+
+    With `normalise` the times of a pass are divided by the time of its canary.
+    """
     logs = {time: log or 0.0 for time, log in _canaries(results)} if normalise else {}
-    found: dict[Cell, CellState] = {}
+    states: dict[Cell, CellState] = {}
     for case, variants in cells_of([results]).items():
         for name, passes in variants.items():
-            found[case, name] = _state([one for own in passes.values() for one in own])._replace(
-                figures=_figures(passes, logs)
-            )
-    return found
+            records = [record for pass_records in passes.values() for record in pass_records]
+            states[case, name] = _state(records)._replace(figures=_figures(passes, logs))
+    return states
 
 
 def side_states(results: Results, side: PairSide) -> dict[Cell, CellState]:
-    """Return the standings of one side of a file of pairs, from its checks and faults."""
+    """Return the state of each cell on one side of a file of pairs; `figures` stay empty."""
     by_cell: dict[Cell, list[CellRecord]] = {}
     for record in results.records:
         if isinstance(record, Agreement | Memory | Fault) and record.side == side:
@@ -59,9 +63,10 @@ def side_states(results: Results, side: PairSide) -> dict[Cell, CellState]:
 
 
 def canaries_differ(base: Results, head: Results) -> bool:
-    """Whether the machine's own speed moved by over 5% between any two passes of two runs.
+    """Return whether the canaries of any two passes of two runs differ by over 5%.
 
-    Never where a time lacks its canary: some times divided and others not are incomparable.
+    False where a time has no canary: times that are divided by a canary can't be compared with
+    times that are not.
     """
     if any(log is None for results in (base, head) for _, log in _canaries(results)):
         return False
@@ -77,7 +82,7 @@ def canaries_differ(base: Results, head: Results) -> bool:
 def _state(records: Sequence[CellRecord]) -> CellState:
     checks = [record for record in records if isinstance(record, Agreement)]
     errors = [math.inf if check.error is None else check.error for check in checks]
-    weighed = [record for record in records if isinstance(record, Memory)]
+    memories = [record for record in records if isinstance(record, Memory)]
     status: Status = "measured"
     reason = ""
     for record in records:
@@ -90,13 +95,16 @@ def _state(records: Sequence[CellRecord]) -> CellState:
         status,
         reason,
         error=max(errors, default=None),
-        peak_bytes=max((one.peak_bytes for one in weighed), default=None),
-        persistent_bytes=max((one.persistent_bytes for one in weighed), default=None),
+        peak_bytes=max((memory.peak_bytes for memory in memories), default=None),
+        persistent_bytes=max((memory.persistent_bytes for memory in memories), default=None),
     )
 
 
 def _canaries(results: Results) -> Iterator[tuple[Time, float | None]]:
-    """Yield each time and its canary's logarithm: a resumed pass has a canary for each part."""
+    """Yield each time with the logarithm of its canary, or None where the canary is missing.
+
+    A resumed pass has a canary for each part; a time's canary is the last one before it.
+    """
     last: dict[int, float] = {}
     for record in results.records:
         if isinstance(record, Canary):
@@ -107,7 +115,7 @@ def _canaries(results: Results) -> Iterator[tuple[Time, float | None]]:
 
 def _figures(passes: Passes, canaries: Mapping[Time, float]) -> tuple[float, ...]:
     figures = []
-    for _, records in sorted(passes.items(), key=lambda one: one[0]):
+    for _, records in sorted(passes.items(), key=lambda item: item[0]):
         times = [record for record in records if isinstance(record, Time)]
         if times:
             logs = (log_median_ms(time) - canaries.get(time, 0.0) for time in times)

@@ -1,4 +1,4 @@
-"""A comparison: what was compared, and the line of each cell with its verdict."""
+"""A comparison of base and head: a line for each cell, with its verdict."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +16,8 @@ Verdict = Literal["slower", "faster", "same", "inconclusive", "missing", "wrong"
 class Line(msgspec.Struct, kw_only=True):
     """One cell of a comparison; ratios are head over base.
 
-    `heavier` means that a call's peak or what the variant keeps grew by over 1% and 64 KiB,
-    `less_exact` that its error more than doubled.
+    `heavier`: the peak bytes of a call or the persistent bytes of the variant grew by over 1% and
+    over 64 KiB. `less_exact`: the error more than doubled.
     """
 
     case: str
@@ -34,12 +34,12 @@ class Line(msgspec.Struct, kw_only=True):
 
     @property
     def regressed(self) -> bool:
-        """Whether a CI should fail for it."""
+        """Whether this cell is a regression, for which a CI should fail."""
         return self.verdict in {"slower", "missing", "wrong"} or self.heavier or self.less_exact
 
 
 class Comparison(msgspec.Struct):
-    """What was compared, and its cells."""
+    """The names of base and head, notes on how they were compared, and a line for each cell."""
 
     base: str
     head: str
@@ -48,30 +48,31 @@ class Comparison(msgspec.Struct):
 
     @property
     def regressed(self) -> bool:
-        """Whether any cell did."""
+        """Whether any cell regressed."""
         return any(line.regressed for line in self.lines)
 
 
 HEAVIER = 1.01
-
-
 HEAVIER_BYTES = 64 << 10
-
+"""Memory that grew by more than both, as a ratio and in bytes, makes a cell heavier."""
 
 LESS_EXACT = 2.0
+"""An error that grew by more than this ratio makes a cell less exact."""
 
 
 def software_notes(differing: Sequence[str]) -> list[str]:
-    """Return the note that different software was compared knowingly, if it was."""
+    """Return the note that different software was compared on request; none if there is none."""
     return [f"across software: {'; '.join(differing)}"] if differing else []
 
 
-def measured_on_both(base: Mapping[Cell, CellState], head: Mapping[Cell, CellState]) -> list[Cell]:
-    """Return the cells that nothing befell on either side."""
+def cells_measured_on_both(
+    base: Mapping[Cell, CellState], head: Mapping[Cell, CellState]
+) -> list[Cell]:
+    """Return the cells that have status "measured" on both sides."""
     return [
         cell
-        for cell, standing in base.items()
-        if standing.status == "measured" and cell in head and head[cell].status == "measured"
+        for cell, state in base.items()
+        if state.status == "measured" and cell in head and head[cell].status == "measured"
     ]
 
 
@@ -81,33 +82,43 @@ def lines_of(
     decisions: Mapping[Cell, Decision],
     replicates: Callable[[Cell], int],
 ) -> list[Line]:
-    """Return the line of every cell of either side; `decisions` are of those with times on both."""
+    """Return the line of each cell that either side has.
+
+    `decisions` are those of the cells with times on both sides; `replicates` returns a cell's
+    number of pairs or passes.
+    """
     lines = []
     for cell in dict.fromkeys([*base, *head]):
         before, after = base.get(cell), head.get(cell)
         case, variant = cell
         if cell in decisions:
-            decision = decisions[cell]
-            low, high = decision.interval
-            line = Line(
-                case=case.id,
-                variant=variant,
-                verdict=decision.verdict,
-                ratio=math.exp(decision.effect.estimate),
-                ratio_ci=(math.exp(low), math.exp(high)) if math.isfinite(low) else None,
-                replicates=replicates(cell),
-            )
+            line = _decided_line(cell, decisions[cell], replicates(cell))
         else:
-            verdict, reason = _without_times(before, after)
+            verdict, reason = _verdict_without_times(before, after)
             line = Line(case=case.id, variant=variant, verdict=verdict, reason=reason)
         if before is not None and after is not None:
-            _weigh(line, before, after)
+            _fill_in_memory_and_error(line, before, after)
         lines.append(line)
     return lines
 
 
-def _without_times(before: CellState | None, after: CellState | None) -> tuple[Verdict, str]:
-    """Return the verdict of a cell that has no times on both sides, and why."""
+def _decided_line(cell: Cell, decision: Decision, replicates: int) -> Line:
+    case, variant = cell
+    low, high = decision.interval
+    return Line(
+        case=case.id,
+        variant=variant,
+        verdict=decision.verdict,
+        ratio=math.exp(decision.effect.estimate),
+        ratio_ci=(math.exp(low), math.exp(high)) if math.isfinite(low) else None,
+        replicates=replicates,
+    )
+
+
+def _verdict_without_times(
+    before: CellState | None, after: CellState | None
+) -> tuple[Verdict, str]:
+    """Return the verdict of a cell that lacks times on a side, and the reason."""
     if before is None:
         return "inconclusive", "head has it and base does not"
     if after is None:
@@ -123,17 +134,18 @@ def _without_times(before: CellState | None, after: CellState | None) -> tuple[V
     return "inconclusive", "not measured in base"
 
 
-def _weigh(line: Line, before: CellState, after: CellState) -> None:
-    """Fill in how memory and error have changed."""
-    for was, now in (
+def _fill_in_memory_and_error(line: Line, before: CellState, after: CellState) -> None:
+    """Fill in the ratios of memory and error, and whether they are regressions."""
+    for bytes_before, bytes_after in (
         (before.peak_bytes, after.peak_bytes),
         (before.persistent_bytes, after.persistent_bytes),
     ):
-        if was is None or now is None:
+        if bytes_before is None or bytes_after is None:
             continue
-        if was:
-            line.memory_ratio = max(now / was, line.memory_ratio or 0.0)
-        line.heavier |= now > HEAVIER * was and now - was > HEAVIER_BYTES
+        if bytes_before:
+            line.memory_ratio = max(bytes_after / bytes_before, line.memory_ratio or 0.0)
+        growth = bytes_after - bytes_before
+        line.heavier |= bytes_after > HEAVIER * bytes_before and growth > HEAVIER_BYTES
     if before.error and after.error is not None and after.status == "measured":
         line.error_ratio = after.error / before.error
         line.less_exact = line.error_ratio > LESS_EXACT

@@ -1,14 +1,15 @@
-"""What a comparison says of each cell, by a rule fixed before anything is measured.
+"""Decides each cell's verdict from its figures, by a rule fixed before anything is measured.
 
-Stage one flags suspects among all cells; stage two measures the suspects alone, afresh, and an
-alarm needs both. With every code alike, stage one flags any cell as slower in at most SUSPECT_RATE
-of comparisons and stage two confirms any of them in at most CONFIRM_RATE of those: 1 in 400.
+Stage one flags suspects among all cells. Stage two measures the suspects alone, in fresh pairs. A
+cell is called slower or faster only if both stages show it. Where base and head are equally fast,
+stage one flags some cell as slower in at most SUSPECT_RATE of comparisons, and stage two confirms
+one in at most CONFIRM_RATE of those: 1 false alarm in 400 comparisons.
 
-This holds where the errors of pairs are independent and as likely up as down. Which side of a pair
-starts must therefore be drawn at random for each pair: errors that belong to a place or a time
-then have random signs, and autocorrelated ones are no longer correlated. Unless it is drawn, errors
-with an autocorrelation of 0.5 raise a false alarm in 13 of 100 comparisons (8 cells, 6 pairs in the
-first stage, simulated; with the draw, in 0.4).
+This holds if the errors of pairs are independent and as likely up as down. So the side that starts
+must be drawn at random for each pair. An error that belongs to a place or a time then has a random
+sign, and autocorrelated errors are no longer correlated. Without the draw, errors with an
+autocorrelation of 0.5 raise a false alarm in 13 of 100 comparisons; with it, in 0.4 of 100 (8
+cells, 6 pairs in the first stage, simulated).
 """
 
 import math
@@ -25,41 +26,43 @@ from reports.verdicts.moderated_t import (
 )
 
 SUSPECT_RATE = 0.25
-"""Benjamini-Hochberg's q of stage one: generous, because a suspect costs only a minute, while a
-regression that isn't flagged is lost for good."""
+"""The false discovery rate q of stage one, by Benjamini and Hochberg. It is high because a false
+suspect costs only a minute of stage two, while a regression that isn't flagged is never found."""
 
 CONFIRM_RATE = 0.01
-"""Holm's level over the suspects in stage two: times SUSPECT_RATE well below the 1% allowed, since
-unequal or autocorrelated spreads double the product. Rates of 10% and 4% with as many pairs in
-both stages raised no fewer false alarms and found 81% of slowdowns of 3%, these 89% (simulated: 8
-cells of normal spreads of 0.3% to 4.5%, 10 pairs)."""
+"""The level of Holm's test over the suspects in stage two. Its product with SUSPECT_RATE is well
+below the 1% of false alarms allowed, because unequal or autocorrelated spreads double the product.
+These rates found 89% of slowdowns of 3%. Rates of 10% and 4%, with as many pairs in both stages,
+found 81% and raised no fewer false alarms (simulated: 8 cells of normal spreads of 0.3% to 4.5%,
+10 pairs)."""
 
 AT_ONCE_RATE = 0.005
-"""Benjamini-Hochberg's q where two files are all there is and nothing can be confirmed: at 0.01,
+"""The false discovery rate q for two files, where no second stage can confirm a suspect. At 0.01,
 three passes a side with spreads of 2.5% to 10% raised a false alarm in 2% of simulations."""
 
 FLOOR = 0.01
-"""No smaller estimate is called slower or faster: however many pairs make it certain,
-nobody acts on less than 1%."""
+"""No estimate below this share is called slower or faster: nobody acts on less than 1%, however
+many pairs make it certain."""
 
 MARGIN = 0.03
-"""What two cells may differ by and still be the same: the smallest slowdown that six pairs of
-spread 2% find in four comparisons of five; 2% would leave nearly half of like cells undecided."""
+"""Two cells that differ by less than this share are the same. Six pairs of spread 2% find a 3%
+slowdown in four comparisons of five; a margin of 2% would leave nearly half of equal cells
+undecided."""
 
 SAME_LEVEL = 0.90
-"""Two one-sided tests at 5% each are this interval inside the margins (Schuirmann 1987, J.
+"""A 90% interval inside the margins passes two one-sided tests at 5% each (Schuirmann 1987, J.
 Pharmacokinet. Biopharm. 15, 657)."""
 
 SHOWN_LEVEL = 0.95
-"""Of the interval that is shown: that of every other interval of the tables."""
+"""The level of the interval that tables show, as for all their intervals."""
 
 
 TimeVerdict = Literal["slower", "faster", "same", "inconclusive"]
-"""Of a cell that both sides measured; missing and wrong are decided from the records."""
+"""The verdict of a cell with times on both sides; `comparison` adds "missing" and "wrong"."""
 
 
 class Decision(NamedTuple):
-    """A verdict, and the effect it rests on with its 95% interval, as log(head / base)."""
+    """A verdict, with its effect and the effect's 95% interval, both as log(head / base)."""
 
     verdict: TimeVerdict
     effect: Effect
@@ -67,21 +70,25 @@ class Decision(NamedTuple):
 
 
 def suspects(effects: Sequence[Effect], gate: float) -> list[int]:
-    """Return which cells stage one flags, slower or faster; `gate` is a ratio's excess, 0.05."""
+    """Return the places of the cells that stage one flags as slower or faster.
+
+    `gate` is the least change that counts, as a share: 0.05 is 5%.
+    """
     return sorted(cell for sign in (1, -1) for cell in _flag(effects, gate, sign, SUSPECT_RATE))
 
 
 def decide(
     first: Sequence[Sequence[float]], second: Mapping[int, Sequence[float]], gate: float
 ) -> list[Decision]:
-    """Return each cell's decision from log(head / base), one a pair, of both stages.
+    """Return each cell's decision, from the log(head / base) of each pair of both stages.
 
-    `second` holds the fresh pairs of `suspects(moderated(first), gate)` by cell; a suspect that it
-    lacks stays unconfirmed. A confirmed effect is the second stage's: the first's was selected.
+    `second` holds the fresh pairs of the cells `suspects(paired_effects(first), gate)`, by place. A
+    suspect without fresh pairs stays unconfirmed. The effect of a confirmed cell is the second
+    stage's: the first stage's is too large on average, because the cell was selected for it.
     """
     effects = paired_effects(first)
     flagged = {cell: second.get(cell, ()) for cell in suspects(effects, gate)}
-    # The other cells tell of the spread here too, which the suspects' own pairs say too little of.
+    # The other cells' first-stage pairs join in: the suspects' few pairs say little of the spread.
     fresh = paired_effects([flagged.get(cell, figures) for cell, figures in enumerate(first)])
     both = paired_effects(
         [(*figures, *flagged.get(cell, ())) for cell, figures in enumerate(first)]
@@ -93,18 +100,20 @@ def decide(
     return [
         _decision(fresh[cell], confirmed[cell])
         if cell in confirmed
-        else _unless_different(both[cell], gate)
+        else _same_or_inconclusive(both[cell], gate)
         for cell in range(len(first))
     ]
 
 
 def decide_at_once(effects: Sequence[Effect], gate: float) -> list[Decision]:
-    """Return each cell's decision where no second stage can be had, as between two files."""
+    """Return each cell's decision where there can be no second stage, as between two files."""
     different: dict[int, TimeVerdict] = {}
     for sign, verdict in _VERDICTS:
         different |= dict.fromkeys(_flag(effects, gate, sign, AT_ONCE_RATE), verdict)
     return [
-        _decision(effect, different[cell]) if cell in different else _unless_different(effect, gate)
+        _decision(effect, different[cell])
+        if cell in different
+        else _same_or_inconclusive(effect, gate)
         for cell, effect in enumerate(effects)
     ]
 
@@ -113,16 +122,20 @@ _VERDICTS: tuple[tuple[int, TimeVerdict], ...] = ((1, "slower"), (-1, "faster"))
 
 
 def _flag(effects: Sequence[Effect], gate: float, sign: int, q: float) -> list[int]:
-    found = benjamini_hochberg([_p(effect, sign) for effect in effects], q)
-    return [cell for cell, it in enumerate(effects) if found[cell] and _is_over(it, gate, sign)]
+    rejected = benjamini_hochberg([_p(effect, sign) for effect in effects], q)
+    return [
+        cell
+        for cell, effect in enumerate(effects)
+        if rejected[cell] and _is_over(effect, gate, sign)
+    ]
 
 
 def _confirm(fresh: Sequence[Effect], family: Sequence[int], gate: float, sign: int) -> list[int]:
-    """Return which of a direction's suspects pass Holm's step-down test (1979) and the floor."""
+    """Return the suspects of one direction that pass Holm's step-down test (1979) and the gate."""
     confirmed = []
     ordered = sorted(family, key=lambda cell: _p(fresh[cell], sign))
-    for left, cell in zip(range(len(ordered), 0, -1), ordered, strict=True):
-        if _p(fresh[cell], sign) >= CONFIRM_RATE / left:
+    for remaining, cell in zip(range(len(ordered), 0, -1), ordered, strict=True):
+        if _p(fresh[cell], sign) >= CONFIRM_RATE / remaining:
             break
         confirmed.append(cell)
     return [cell for cell in confirmed if _is_over(fresh[cell], gate, sign)]
@@ -136,7 +149,7 @@ def _is_over(effect: Effect, gate: float, sign: int) -> bool:
     return sign * effect.estimate > math.log1p(max(gate, FLOOR))
 
 
-def _unless_different(effect: Effect, gate: float) -> Decision:
+def _same_or_inconclusive(effect: Effect, gate: float) -> Decision:
     margin = math.log1p(max(gate, MARGIN))
     low, high = interval(effect, SAME_LEVEL)
     return _decision(effect, "same" if -margin < low and high < margin else "inconclusive")

@@ -1,4 +1,4 @@
-"""Verdicts for people and for programs: a table, why a cell has none, and one line of summary."""
+"""A comparison for people and for programs: a table, reasons, and one line of summary."""
 
 from collections import Counter
 from typing import Any, Literal
@@ -16,7 +16,7 @@ _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "in
 
 
 def render(comparison: Comparison, layout: VerdictFormat) -> str:
-    """Return a comparison in one of the formats; the worst comes first."""
+    """Return a comparison in one of the formats; regressions and bad verdicts come first."""
     if layout == "json":
         return msgspec.json.format(
             msgspec.json.encode(comparison_fields(comparison)), indent=2
@@ -26,40 +26,40 @@ def render(comparison: Comparison, layout: VerdictFormat) -> str:
         key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)),
     )
     table = tabulate(
-        [_shown(line) for line in lines],
+        [_line_cells(line) for line in lines],
         _HEADERS,
         layout,
         colalign=_ALIGNMENT if lines else None,
         disable_numparse=True,
     )
     mark = "- " if layout == "github" else ""
-    reasons = [f"{mark}{one.variant} {one.case}: {one.reason}" for one in lines if one.reason]
+    reasons = [f"{mark}{line.variant} {line.case}: {line.reason}" for line in lines if line.reason]
     title = f"{comparison.head} against {comparison.base}"
     parts = [title, table, "\n".join(comparison.notes), "\n".join(reasons), summary(comparison)]
     return "\n\n".join(part for part in parts if part)
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:
-    """Return all of a comparison for programs."""
-    verdict: dict[str, Any] = {"regressed": comparison.regressed, "summary": summary(comparison)}
-    verdict |= msgspec.to_builtins(comparison)
-    return verdict
+    """Return all of a comparison for programs, with whether it regressed and the summary."""
+    fields: dict[str, Any] = {"regressed": comparison.regressed, "summary": summary(comparison)}
+    fields |= msgspec.to_builtins(comparison)
+    return fields
 
 
 def summary(comparison: Comparison) -> str:
-    """Return how many cells had which verdict, and what else regressed."""
+    """Return in one line how many cells have which verdict, are heavier or less exact."""
     counts = Counter(line.verdict for line in comparison.lines)
-    said = [f"{counts[verdict]} {verdict}" for verdict in _WORST_FIRST if counts[verdict]]
+    parts = [f"{counts[verdict]} {verdict}" for verdict in _WORST_FIRST if counts[verdict]]
     heavier = sum(line.heavier for line in comparison.lines)
     less_exact = sum(line.less_exact for line in comparison.lines)
-    said += [f"{heavier} heavier"] if heavier else []
-    said += [f"{less_exact} less exact"] if less_exact else []
+    parts += [f"{heavier} heavier"] if heavier else []
+    parts += [f"{less_exact} less exact"] if less_exact else []
     cells = len(comparison.lines)
     verdict = "REGRESSED" if comparison.regressed else "no regression"
-    return f"{verdict}: {cells} cell{'' if cells == 1 else 's'}: {', '.join(said) or 'nothing'}"
+    return f"{verdict}: {cells} cell{'' if cells == 1 else 's'}: {', '.join(parts) or 'nothing'}"
 
 
-def _shown(line: Line) -> tuple[str, ...]:
+def _line_cells(line: Line) -> tuple[str, ...]:
     interval = "" if line.ratio_ci is None else "{:.3f} to {:.3f}".format(*line.ratio_ci)
     return (
         line.case,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.choosing.regret import flips, left_out, unseen
+from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import render as render_regret
 from reports.choosing.regret_table import summary
 from reports.pages.listing import words
@@ -73,9 +73,14 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
         )
     )
     page = (ROOT / "docs" / "choosing.md").read_text()
-    price = render_regret({"": unseen(tuned, fresh)}, flips(tuned), "simple").partition("\n\n")[0]
+    price = render_regret({"": price_unseen(tuned, fresh)}, flips(tuned), "simple").partition(
+        "\n\n"
+    )[0]
     assert "\n".join(f"    {line}" for line in price.splitlines()) in page
-    for name, priced in (("never measured", unseen(tuned, fresh)), ("left out", left_out(tuned))):
+    for name, priced in (
+        ("never measured", price_unseen(tuned, fresh)),
+        ("left out", price_left_out(tuned)),
+    ):
         figures = summary(priced)
         assert figures is not None
         row = (

@@ -5,7 +5,14 @@ import json
 import msgspec
 import pytest
 
-from reports.choosing.regret import Flips, PricedAdvice, between_lengths, flips, left_out, unseen
+from reports.choosing.regret import (
+    Flips,
+    PricedAdvice,
+    between_lengths,
+    flips,
+    price_left_out,
+    price_unseen,
+)
 from reports.choosing.regret_table import render, summary
 from reports.choosing.split_results import split_passes, split_rounds
 from suite.failures import BadRequest
@@ -28,7 +35,7 @@ def priced_at(length: int, found: list[PricedAdvice]) -> PricedAdvice:
 
 
 def test_each_length_between_two_others_is_priced_without_its_own_times() -> None:
-    found = left_out([tuned(CROSSING)])
+    found = price_left_out([tuned(CROSSING)])
     assert [one.problem.kv_len for one in found] == [1024]
     assert found[0].advised == found[0].fastest == "eager"
     assert found[0].regret == 0.0
@@ -36,14 +43,14 @@ def test_each_length_between_two_others_is_priced_without_its_own_times() -> Non
 
 def test_advice_that_the_left_out_length_belies_costs_what_it_takes_over_the_fastest() -> None:
     belied = {"eager": {**CROSSING["eager"], 1024: 3.0}, "flex": CROSSING["flex"]}
-    (one,) = left_out([tuned(belied)])
+    (one,) = price_left_out([tuned(belied)])
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 2.5 - 1)
 
 
 def test_advice_that_did_not_run_there_is_lost_and_has_no_price() -> None:
     wrong = a_check(case_of(1024), "eager", error=1.0)
-    (one,) = left_out([tuned(CROSSING, wrong)])
+    (one,) = price_left_out([tuned(CROSSING, wrong)])
     assert (one.advised, one.regret) == ("eager", None)
     figures = summary([one, one._replace(regret=0.1)])
     assert figures is not None
@@ -85,19 +92,19 @@ def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
 
 def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() -> None:
     race = alternating({"eager": (3.0, 3.0), "flex": (2.0, 3.3)})
-    one = priced_at(724, unseen([tuned(CROSSING)], [race]))
+    one = priced_at(724, price_unseen([tuned(CROSSING)], [race]))
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 3.3 - 1)
 
 
 def test_what_was_measured_already_is_not_unseen() -> None:
-    assert unseen([tuned(CROSSING)], [tuned(CROSSING)]) == []
+    assert price_unseen([tuned(CROSSING)], [tuned(CROSSING)]) == []
 
 
 def test_a_race_on_another_device_prices_nothing() -> None:
     race = tuned({"eager": {724: 2.0}}, header=a_machine(key="cpu-other"))
     with pytest.raises(BadRequest, match="hardware key cpu-other and not"):
-        unseen([tuned(CROSSING)], [race])
+        price_unseen([tuned(CROSSING)], [race])
 
 
 def test_rounds_and_passes_are_cut_in_two_halves_that_share_nothing() -> None:
@@ -128,7 +135,7 @@ def test_two_tunings_that_choose_differently_are_counted() -> None:
 
 
 def test_figures_are_of_all_that_was_priced() -> None:
-    (one,) = left_out([tuned(CROSSING)])
+    (one,) = price_left_out([tuned(CROSSING)])
     regrets = [0.0] * 18 + [0.02, 0.20]
     figures = summary([one._replace(regret=each, bound=0.05) for each in regrets])
     assert figures is not None
@@ -139,7 +146,7 @@ def test_figures_are_of_all_that_was_priced() -> None:
 
 
 def test_figures_are_told_to_people_and_programs() -> None:
-    found = {"Left out": left_out([tuned(CROSSING)]), "Unseen": []}
+    found = {"Left out": price_left_out([tuned(CROSSING)]), "Unseen": []}
     text = render(found, Flips(1, 3), "simple")
     assert "Left out: 1 problems; regret 0.00% in the mean" in text
     assert "Unseen: nothing to price." in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.choosing.write_selection import alone, incumbent, write
+from reports.choosing.write_selection import incumbent, lock_folder, write
 from suite.records.store import NotWritten
 from tests.reports.tunings import chosen, tuned
 from variants.selection.files import LARGEST_BYTES, read
@@ -52,11 +52,11 @@ import sys
 from pathlib import Path
 from reports.choosing.candidates import Rules
 from reports.choosing.choose import choose
-from reports.choosing.write_selection import alone, incumbent, write
+from reports.choosing.write_selection import lock_folder, incumbent, write
 from tests.reports.tunings import tuned
 
 path, length = Path(sys.argv[1]), int(sys.argv[2])
-with alone(path.parent):
+with lock_folder(path.parent):
     before, _ = incumbent([path])
     write(path, choose([tuned({"eager": {length: 1.0}})], Rules(), before).selection)
 """
@@ -75,5 +75,5 @@ def test_of_several_at_once_none_loses_the_others_choices(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_had_keeps_nobody_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with alone(tmp_path / "file" / "selections"):
+    with lock_folder(tmp_path / "file" / "selections"):
         pass

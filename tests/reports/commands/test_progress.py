@@ -47,9 +47,9 @@ def test_plain_progress_is_a_line_a_race_with_cells_and_time_left(
     watch = PlainProgress()
     watch.begin(12)
     watch.step(CASE, "eager", "first call")
-    watch.raced(f"pass 1, {CASE.id}", measured(CASE, "eager"), 6)
+    watch.report(f"pass 1, {CASE.id}", measured(CASE, "eager"), 6)
     watch.step(CASE, "flex", "round 2")
-    watch.raced(f"pass 2, {CASE.id}", [a_fault(CASE, "flex")], 6)
+    watch.report(f"pass 2, {CASE.id}", [a_fault(CASE, "flex")], 6)
     said = capsys.readouterr()
     assert said.out == ""
     begun, first, second = said.err.splitlines()
@@ -63,7 +63,7 @@ def test_progress_is_plain_where_stderr_is_no_terminal(
 ) -> None:
     with progress() as watch:
         watch.begin(1)
-        watch.raced(f"pass 1, {CASE.id}", [], 1)
+        watch.report(f"pass 1, {CASE.id}", [], 1)
     said = capsys.readouterr()
     assert "\x1b" not in said.err
     assert len(said.err.splitlines()) == 2
@@ -79,7 +79,7 @@ with progress() as watch:
     for variant, doing in (("sdpa_mask", "first call"), ("flex", "round 12")):
         watch.step(case, variant, doing)
         time.sleep(0.4)
-    watch.raced(f"pass 1, {case.id}", [a_fault(case, "flex", status="crashed")], 6)
+    watch.report(f"pass 1, {case.id}", [a_fault(case, "flex", status="crashed")], 6)
     watch.step(case, "eager", "check again")
     time.sleep(0.4)
 """

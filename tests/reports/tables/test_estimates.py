@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reports.tables.estimates import log_median_ms, log_ratio, over_passes
+from reports.tables.estimates import log_median_ms, log_ratio, mean_over_passes
 from suite.records.record import Time
 from tests.records import a_case, a_time
 
@@ -33,7 +33,7 @@ def test_the_true_figure_is_covered_95_times_in_100(passes: int, spread: float) 
     covered = 0
     for _ in range(TRIALS):
         logs = [random.gauss(math.log(truth), spread) for _ in range(passes)]
-        interval = over_passes(logs).interval
+        interval = mean_over_passes(logs).interval
         assert interval is not None
         covered += interval[0] <= truth <= interval[1]
     assert abs(covered / TRIALS - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / TRIALS)
@@ -41,13 +41,13 @@ def test_the_true_figure_is_covered_95_times_in_100(passes: int, spread: float) 
 
 @pytest.mark.parametrize("passes", [1, 2])
 def test_fewer_than_three_passes_have_no_interval(passes: int) -> None:
-    assert over_passes([0.1] * passes).interval is None
+    assert mean_over_passes([0.1] * passes).interval is None
 
 
 @calmly
 @given(logs=st.lists(figures.map(math.log), min_size=3, max_size=9))
 def test_an_interval_is_about_its_figure(logs: list[float]) -> None:
-    value, interval = over_passes(logs)
+    value, interval = mean_over_passes(logs)
     assert interval is not None
     low, high = interval
     assert low <= value * (1 + 1e-9)
@@ -56,11 +56,11 @@ def test_an_interval_is_about_its_figure(logs: list[float]) -> None:
 
 
 def test_the_figure_of_several_passes_is_their_geometric_mean() -> None:
-    assert over_passes([math.log(2), math.log(8)]).value == pytest.approx(4)
+    assert mean_over_passes([math.log(2), math.log(8)]).value == pytest.approx(4)
 
 
 def test_passes_that_are_all_alike_have_an_interval_without_width() -> None:
-    value, interval = over_passes([math.log(3)] * 4)
+    value, interval = mean_over_passes([math.log(3)] * 4)
     assert interval == pytest.approx((value, value))
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from reports.tables.cells import groups
-from reports.tables.estimates import over_passes
+from reports.tables.estimates import mean_over_passes
 from reports.tables.row import Row
 from suite.records.record import Record
 from tests.records import a_case, a_check, a_machine, a_plan, a_time, results
@@ -90,7 +90,7 @@ def test_a_tie_is_noise_from_where_its_interval_reaches_over_1_25(
             for number, log in enumerate(logs, start=1)
         )
     )
-    interval = over_passes(logs).interval
+    interval = mean_over_passes(logs).interval
     assert interval is not None
     assert interval[1] == pytest.approx(reaches, abs=0.01)
     assert (rows["eager"].tied, rows["eager"].too_noisy) == (True, noisy)

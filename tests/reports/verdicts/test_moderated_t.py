@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reports.verdicts.moderated_t import (
     Effect,
     benjamini_hochberg,
-    fitted_prior,
+    fit_prior,
     interval,
     p_above,
     p_below,
@@ -59,13 +59,13 @@ def test_the_prior_of_simulated_variances_is_the_one_they_were_drawn_from() -> N
     random, d0, s0_squared, own = Random(5), 8, 0.0004, 5
     true = [s0_squared * d0 / random.gammavariate(d0 / 2, 2) for _ in range(20_000)]
     seen = [each * random.gammavariate(own / 2, 2) / own for each in true]
-    assert fitted_prior(seen, [own] * len(seen)) == pytest.approx((d0, s0_squared), rel=0.05)
+    assert fit_prior(seen, [own] * len(seen)) == pytest.approx((d0, s0_squared), rel=0.05)
 
 
 def test_a_posterior_variance_is_the_mean_by_freedom() -> None:
     cells = [[0.0, 0.001, 0.002], [0.0, 0.3, 0.6], [0.0, 0.02, 0.04, 0.06]]
     freedoms, variances = [2, 2, 3], [statistics.variance(each) for each in cells]
-    d0, s0_squared = fitted_prior(variances, freedoms)
+    d0, s0_squared = fit_prior(variances, freedoms)
     assert 0 < d0 < math.inf
     for effect, variance, d, own in zip(
         paired_effects(cells), variances, freedoms, cells, strict=True
