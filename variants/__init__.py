@@ -1,1 +1,1 @@
-"""The mathematics: what ALiBi attention is and how to compute it. Knows nothing of measuring."""
+"""The mathematics: what ALiBi attention is, and every way to compute it. Measures nothing."""

@@ -1,4 +1,4 @@
-"""alibi_attention: any variant of the catalog as one function, for a model's own code."""
+"""alibi_attention: one function that runs any variant of the catalog, for a model's own code."""
 
 import importlib
 from functools import lru_cache
@@ -13,7 +13,7 @@ from variants.dispatch.prepared_cache import PreparedCache
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
 PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
-_KEPT = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
+_CACHE = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
 _BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
 
 
@@ -28,25 +28,29 @@ def alibi_attention(
     scale: float | None = None,
     variant: str = "auto",
 ) -> Tensor:
-    """Return softmax(scale * q k^T - slope |i - j|) v, [batch, heads, q_len, head_dim] like q.
+    """Return softmax(scale * q k^T - slope |i - j|) v: [batch, heads, q_len, head_dim], like q.
 
-    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], all float32,
-    bfloat16 or float16 on one device; query row r stands at position r + kv_len - q_len. `slopes`
-    [heads] are positive float32, by default the standard rule's for that head count; `scale` is
-    positive, by default 1 / sqrt(head_dim). What a variant builds for a shape is kept for the next
-    call of that shape: of the last 128, while they hold a GiB at most or are one. Slopes may be
-    written to between calls, but on CUDA not through `.data`, which nothing tells of. `variant`
-    "auto" is the one that was measured to be fastest for the shape here (variants.dispatch.auto).
+    q is [batch, heads, q_len, head_dim]; k and v are [batch, kv_heads, kv_len, head_dim]. All three
+    are float32, bfloat16 or float16, on one device. Query row r stands at position
+    r + kv_len - q_len. `slopes` is [heads], positive float32; the default is the standard rule for
+    that head count (variants.problem.alibi_slopes). `scale` is positive; the default is
+    1 / sqrt(head_dim). `variant` is a name in the catalog. "auto" picks the variant that was
+    measured to be fastest for this shape on this device (variants.dispatch.auto).
 
-    Under autocast q, k and v are cast to its dtype, as torch's own attention does. Under
-    torch.compile the call is a graph break: a variant that is compiled is so by itself. A CUDA
-    graph can capture a call whose like was made before.
+    Prepared attention is cached for the 128 most recent shapes, up to 1 GiB; the newest is always
+    kept. Slopes may be changed in place between calls. On CUDA do not change slopes through
+    `.data`: the change can't be seen, and the old mask would be used.
 
-    Raises ValueError for tensors that don't fit together, and variants.problem.Unsupported where
-    the variant can't do this, with what would help.
+    Under autocast q, k and v are cast to autocast's dtype, as in torch's own attention. Under
+    torch.compile the call is a graph break; variants that need a compiler call it themselves. A
+    CUDA graph can capture the call if a call for the same shape, dtype and settings was made
+    before the capture.
+
+    Raises ValueError for tensors that don't fit together. Raises variants.problem.Unsupported where
+    the variant can't do this; the text says what would help.
     """
-    q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
-    attention = _prepared(_checked_name(variant), _spec(q, k, v, slopes, causal, scale))
+    q, k, v, slopes = _check_and_cast(q, k, v, slopes, causal, scale)
+    attention = _attention_for(_check_name(variant), _spec(q, k, v, slopes, causal, scale))
     if not torch.is_autocast_enabled(q.device.type):
         return attention(q, k, v, slopes)
     with torch.autocast(q.device.type, enabled=False):
@@ -62,23 +66,23 @@ def variant_for(
     causal: bool = True,
     scale: float | None = None,
 ) -> str:
-    """Return the name of the variant that `alibi_attention` with "auto" uses for such tensors.
+    """Return the name of the variant that `alibi_attention` uses for such tensors under "auto".
 
-    Takes and raises what that does.
+    Takes the same arguments and raises the same errors as `alibi_attention`.
     """
-    q, k, v, slopes = _fitting(q, k, v, slopes, causal, scale)
+    q, k, v, slopes = _check_and_cast(q, k, v, slopes, causal, scale)
     return auto.choice(_spec(q, k, v, slopes, causal, scale))
 
 
-def _fitting(
+def _check_and_cast(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, causal: bool, scale: float | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return tensors that fit together, in autocast's dtype, with the slopes that are meant."""
+    """Return q, k and v in autocast's dtype, and the slopes; raise ValueError if they don't fit."""
     check_kinds(q, k, v)
     kind = q.device.type
     if torch.is_autocast_enabled(kind):
-        narrow = torch.get_autocast_dtype(kind)
-        q, k, v = q.to(narrow), k.to(narrow), v.to(narrow)
+        autocast_dtype = torch.get_autocast_dtype(kind)
+        q, k, v = q.to(autocast_dtype), k.to(autocast_dtype), v.to(autocast_dtype)
     check_fit(q, k, v, causal=causal)
     check_scale(scale)
     if slopes is None:
@@ -90,7 +94,7 @@ def _fitting(
 def _spec(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, causal: bool, scale: float | None
 ) -> Spec:
-    wants = torch.is_grad_enabled()
+    grad_enabled = torch.is_grad_enabled()
     return Spec(
         batch=q.shape[0],
         heads=q.shape[1],
@@ -102,34 +106,34 @@ def _spec(
         device=q.device,
         scale=q.shape[3] ** -0.5 if scale is None else float(scale),
         causal=causal,
-        needs_grad=wants and any(tensor.requires_grad for tensor in (q, k, v)),
-        slopes_need_grad=wants and slopes.requires_grad,
+        needs_grad=grad_enabled and any(tensor.requires_grad for tensor in (q, k, v)),
+        slopes_need_grad=grad_enabled and slopes.requires_grad,
         layout="bhnd" if q.stride(1) >= q.stride(2) else "bnhd",
     )
 
 
-def _prepared(variant: str, spec: Spec) -> Attention:
-    return _KEPT.get(variant, spec, lambda: _prepare(_BY_NAME[variant], spec))
+def _attention_for(variant: str, spec: Spec) -> Attention:
+    return _CACHE.get(variant, spec, lambda: _prepare(_BY_NAME[variant], spec))
 
 
-def _prepare(line: Variant, spec: Spec) -> Attention:
+def _prepare(entry: Variant, spec: Spec) -> Attention:
     if spec.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise Unsupported(
-            f"{line.name} would build and compile for a new shape inside a CUDA graph's capture; "
+            f"{entry.name} would build and compile for a new shape inside a CUDA graph's capture; "
             "call it once with such tensors before"
         )
-    attention: Attention = importlib.import_module(line.module).prepare(spec, **line.options)
+    attention: Attention = importlib.import_module(entry.module).prepare(spec, **entry.options)
     return attention
 
 
 @lru_cache(maxsize=PREPARED_AT_MOST)
 def _standard_slopes(heads: int, device: torch.device) -> Tensor:
-    # Made outside of whatever mode the caller is in, because it outlives the call.
+    # The cached tensor outlives the call, so the caller's grad and inference modes must not apply.
     with torch.inference_mode(mode=False), torch.no_grad():
         return alibi_slopes(heads).to(device)
 
 
-def _checked_name(variant: str) -> str:
+def _check_name(variant: str) -> str:
     if variant not in _BY_NAME:
         raise ValueError(f"variant {variant!r}: there are {', '.join(_BY_NAME)}")
     return variant

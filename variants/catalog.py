@@ -1,6 +1,6 @@
-"""The catalog of variants, the simplest first, because a tie goes to the simpler one.
+"""The catalog of variants, the simplest first: in a tie the simpler variant wins.
 
-Lists show them in this order. Imports none of them.
+Lists show the variants in this order. This module imports no variant.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,13 @@ DefaultOn = Literal["any", "cpu", "cuda", "none"]
 
 
 class Variant(NamedTuple):
-    """One line of the catalog: a name, the module whose prepare makes it, and what it answers.
+    """One line of the catalog: a variant's name, its module, and the question it answers.
 
-    `options` are keyword arguments of prepare. `device` says whose default set the line belongs
-    to; named by hand on another device its prepare still runs, and declines or answers. A line in
-    no default set is measured wherever it is named. One that `builds` compiles a graph for each
-    new shape, which takes seconds.
+    The module has a function `prepare`; `options` are keyword arguments for it. `device` is the
+    device whose default set the variant belongs to: "any" is in both sets, "none" is in neither and
+    is measured only where it is named. A variant named on another device is prepared too: it
+    declines or answers. A variant that `builds` compiles a graph for each new shape, which takes
+    seconds.
     """
 
     name: str
@@ -78,7 +79,7 @@ ALIBI = tuple(variant.name for variant in CATALOG if variant.answers == "alibi")
 
 
 def on(device: str) -> tuple[Variant, ...]:
-    """Return the lines measured on "cpu" or "cuda" when nobody names any, in catalog order.
+    """Return the variants measured by default on "cpu" or "cuda", in catalog order.
 
     Raises ValueError for any other word, such as "cuda:1".
     """

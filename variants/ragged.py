@@ -1,7 +1,7 @@
-"""Batches of sequences of different lengths, for variants that know of one length alone.
+"""Batches of sequences of different lengths, for variants that compute one length at a time.
 
-Padded: [batch, heads, longest, head_dim], each sequence at its beginning. Packed: [1, heads, sum of
-lengths, head_dim], one sequence after another.
+Padded: [batch, heads, longest, head_dim], with the padding after each sequence. Packed: [1, heads,
+sum of lengths, head_dim], one sequence after another.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,21 @@ from variants.problem import Attention, Spec, Unsupported
 
 
 def ragged(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
-    """Return a padded batch's attention as that of full length, a packed one's by sequence.
+    """Return attention over a ragged batch, made from a variant's `prepare` for one length.
 
-    Causal queries never see the padding behind them; bidirectional ones would. Raises Unsupported.
+    A padded batch is computed at its full length: causal queries never see the padding after them.
+    A packed batch is computed one sequence at a time. Raises Unsupported for bidirectional padded
+    batches, whose queries would see the padding.
     """
     if spec.packed:
-        return _one_by_one(prepare, spec)
+        return _by_sequence(prepare, spec)
     if not spec.causal:
         raise Unsupported("bidirectional queries would see the padding; give them packed")
     return prepare(replace(spec, seq_lens=()))
 
 
-def _one_by_one(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
-    own = {
+def _by_sequence(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
+    attentions = {
         length: prepare(replace(spec, q_len=length, kv_len=length, seq_lens=(), packed=False))
         for length in spec.seq_lens
     }
@@ -35,8 +37,8 @@ def _one_by_one(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
         parts = [torch.split(tensor, list(spec.seq_lens), dim=2) for tensor in (q, k, v)]
         return torch.cat(
             [
-                own[length](q_own, k_own, v_own, slopes)
-                for length, q_own, k_own, v_own in zip(spec.seq_lens, *parts, strict=True)
+                attentions[length](q_part, k_part, v_part, slopes)
+                for length, q_part, k_part, v_part in zip(spec.seq_lens, *parts, strict=True)
             ],
             dim=2,
         )

@@ -1,7 +1,7 @@
 """The formula of ALiBi attention and of its gradients, written out.
 
-In float64 it is the oracle; in any other dtype, with bias and softmax in float32, it is the
-yardstick for what that dtype can hold.
+In float64 it is the oracle. In any other dtype, with bias and softmax in float32, it shows the
+error that this dtype can't avoid.
 """
 
 import torch
@@ -18,11 +18,11 @@ def attend(
     causal: bool,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """Return softmax(scale * q k^T + bias) v.
+    """Return softmax(scale * q k^T + bias) v: [batch, heads, rows, head_dim].
 
-    q and the result are [batch, heads, rows, head_dim]; k and v [batch, kv_heads, kv_len,
-    head_dim]; slopes [heads]. `positions` [rows] says where among the keys each query row stands;
-    without it the rows are the last ones.
+    q is [batch, heads, rows, head_dim]; k and v are [batch, kv_heads, kv_len, head_dim]; slopes are
+    [heads]. `positions` [rows] is the position of each query row among the keys; by default the
+    rows are the last `rows` positions.
     """
     k, v = _for_each_head(q, k), _for_each_head(q, v)
     weights = _weights(q, k, slopes, scale, causal, positions)
@@ -40,11 +40,11 @@ def gradients(
     causal: bool,
     positions: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return out, dq, dk and dv; dk and dv in float32 or better.
+    """Return out, dq, dk and dv; dk and dv are float32, or float64 for float64 inputs.
 
-    Arguments as for `attend`, dout [batch, heads, rows, head_dim]. The softmax's gradient is
-    weights * (dweights - rowsum(dout * out)) with the rounded out, as every flash kernel has it
-    (FlashAttention, arXiv 2205.14135, appendix B.4).
+    Arguments are those of `attend`, and dout [batch, heads, rows, head_dim]. The gradient of the
+    softmax is weights * (dweights - rowsum(dout * out)) with the rounded out, as in every flash
+    kernel (FlashAttention, arXiv 2205.14135, appendix B.4).
     """
     kv_heads = k.shape[1]
     k, v = _for_each_head(q, k), _for_each_head(q, v)
@@ -56,7 +56,7 @@ def gradients(
     dscores = (weights * (dweights - drow) * scale).to(q.dtype)
     dk = (dscores.transpose(-1, -2) @ q).to(weights.dtype)
     dv = (narrow.transpose(-1, -2) @ dout).to(weights.dtype)
-    return out, dscores @ k, _summed_by_group(dk, kv_heads), _summed_by_group(dv, kv_heads)
+    return out, dscores @ k, _sum_groups(dk, kv_heads), _sum_groups(dv, kv_heads)
 
 
 def _weights(
@@ -80,8 +80,8 @@ def _for_each_head(q: Tensor, k: Tensor) -> Tensor:
     return k if groups == 1 else k.repeat_interleave(groups, dim=1)
 
 
-def _summed_by_group(gradient: Tensor, kv_heads: int) -> Tensor:
+def _sum_groups(gradient: Tensor, kv_heads: int) -> Tensor:
     batch, heads, kv_len, head_dim = gradient.shape
     if heads == kv_heads:
-        return gradient  # a sum of one would be a copy
+        return gradient  # a sum over one head would copy
     return gradient.view(batch, kv_heads, heads // kv_heads, kv_len, head_dim).sum(dim=2)

@@ -1,4 +1,4 @@
-"""Keep what is built from the slopes for as long as the same slopes are handed in."""
+"""Cache what a variant builds from the slopes, until a call brings other slopes."""
 
 import weakref
 from collections.abc import Callable
@@ -11,40 +11,40 @@ Built = TypeVar("Built")
 
 
 class _Entry(NamedTuple, Generic[Built]):
-    """What was built, and of which slopes; replaced as a whole, for threads may share it."""
+    """The slopes and the result built from them; replaced whole, because threads may share it."""
 
     slopes: weakref.ref[Tensor]
     version: int
     contents: object
-    built: Built
+    result: Built
 
 
-def built_once(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Built]:
-    """Return `build` that runs again only for other slopes.
+def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Built]:
+    """Return `build` with a cache of one result: it runs again only for other slopes.
 
-    Other means another tensor, or the same one written to since. torch doesn't count what is
-    written through `.data` or numpy: on the CPU that is seen all the same, by the values, and
-    elsewhere only where the tensor has got other memory.
+    Slopes are other slopes if they are another tensor, or the same tensor written to since. torch
+    does not count writes through `.data` or numpy. On the CPU such a write is seen by comparing
+    values; on other devices it is seen only if the tensor has moved to other memory.
 
-    Nothing is kept from slopes that want a gradient, because it belongs to one graph, nor from
-    slopes made in inference mode, which don't tell when they are written to, nor inside
-    torch.func's transforms, whose tensors end with them.
+    Nothing is cached for slopes that require a gradient, because the result belongs to one autograd
+    graph; for slopes made in inference mode, because torch does not count writes to them; and
+    inside torch.func's transforms, because their tensors end with the transform.
     """
-    kept: _Entry[Built] | None = None
+    entry: _Entry[Built] | None = None
 
-    def built(slopes: Tensor) -> Built:
-        nonlocal kept
+    def build_or_reuse(slopes: Tensor) -> Built:
+        nonlocal entry
         if slopes.requires_grad or slopes.is_inference() or _is_transformed():
             return build(slopes)
-        last = kept  # once, because another thread may put its own there at any time
+        last = entry  # read once, because another thread may replace the entry at any time
         if last is None or last.slopes() is not slopes or _has_changed(slopes, last):
             contents = _contents(slopes)
-            with torch.inference_mode(mode=False):  # what is made inside of it can't serve training
-                made = build(slopes)
-            last = kept = _Entry(weakref.ref(slopes), slopes._version, contents, made)
-        return last.built
+            with torch.inference_mode(mode=False):  # an inference tensor can't serve training
+                result = build(slopes)
+            last = entry = _Entry(weakref.ref(slopes), slopes._version, contents, result)
+        return last.result
 
-    return built
+    return build_or_reuse
 
 
 def _is_transformed() -> bool:
@@ -56,9 +56,9 @@ def _has_changed(slopes: Tensor, last: _Entry[Built]) -> bool:
 
 
 def _contents(slopes: Tensor) -> object:
-    """Return the values where that waits for nothing, else the address; nothing of a subclass.
+    """Return the values of slopes on the CPU, else their address: neither waits for a device.
 
-    A subclass such as torch's FakeTensor may have neither.
+    Returns None for a subclass such as torch's FakeTensor, which may have neither.
     """
     if type(slopes) not in {Tensor, torch.nn.Parameter}:
         return None

@@ -1,12 +1,13 @@
-"""How far back each block of queries must look, certified from the data.
+"""How far back each block of queries must look: a bound certified from the data.
 
-For a query i and a key j, |q_i . k_j| <= |q_i| |k_j| bounds a score from both sides, and the mean
-of a block of keys bounds the sum of its exponentials from below (Jensen). From norms alone follows
-that far keys hold less than a stated share of every row's weight and can be left out. Nothing is
-assumed of the data: large norms widen the windows until nothing is left out.
+|q_i . k_j| <= |q_i| |k_j| bounds every score from both sides, so norms bound the weight of far keys
+from above. The mean of a block of keys bounds the sum of its exponentials from below (Jensen).
+Together they show which far keys hold less than a stated share of every row's weight; those keys
+can be left out. The bound assumes nothing about the data: large norms widen the windows until
+nothing is left out.
 
-The idea of leaving out what decay has made negligible is the Forgetting Transformer's (Adaptive
-Computation Pruning, arXiv 2504.06949).
+The idea of leaving out keys that decay has made negligible comes from the Forgetting Transformer
+(Adaptive Computation Pruning, arXiv 2504.06949).
 """
 
 import math
@@ -19,22 +20,23 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from variants.problem import Spec
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
 BLOCK = 64
-_AT_ONCE = 1 << 22  # pairs of blocks, 16 MiB a tensor
-_NEAR = 64  # blocks before a query's own that its weight is bounded from below by
-# Weights are taken as powers of 2: for exp() torch wakes its threads, however short it is.
+_AT_ONCE = 1 << 22  # pairs of blocks in one tensor: 16 MiB
+_NEAR = 64  # blocks before a query's own whose weight the lower bound counts
+# Powers of 2, because torch wakes its threads for exp(), even for a few numbers.
 _LOG2_E = math.log2(math.e)
-_LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # whose exp2() is no infinity, and no subnormal number
+_LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # exp2() of these is neither infinite nor subnormal
 
 
 class Windows(NamedTuple):
-    """What must be looked at: blocks before each block's own, and no bias below -`depth`.
+    """How many blocks each block of queries looks back, and how low a bias can still matter.
 
-    `back` is [batch, heads, blocks of queries] int64, `depth` [heads] float32. Blocks of queries
-    and of keys end with the last one. Keys in front that fill no block count as one block more;
-    queries in front are in no block, but fewer than BLOCK queries are one.
+    `back` is [batch, heads, blocks of queries] int64: the number of blocks of keys before the
+    block's own. `depth` is [heads] float32: keys with a bias below -depth can be left out. A block
+    is 64 queries or 64 keys, counted from the last. The first kv_len % 64 keys form one more block.
+    The first q_len % 64 queries belong to no block; if q_len < 64, all of them form one.
     """
 
     back: Tensor
@@ -42,16 +44,16 @@ class Windows(NamedTuple):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Return the share of a row's weight that may be left out: what rounding its output costs."""
+    """Return the share of a row's weight that may be left out, the size of a rounding error."""
     return torch.finfo(dtype).eps / 2
 
 
 def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
-    """Return a function of q, k and slopes that bounds what causal attention needs to look at.
+    """Return a function of q, k and slopes that gives the windows of causal attention.
 
     q is [batch, heads, q_len, head_dim], k [batch, kv_heads, kv_len, head_dim], slopes [heads].
-    What lies outside of `back` holds at most the tolerance of a row's weight, and so does what
-    `depth` leaves out.
+    Keys outside of `back` hold at most the tolerance of a row's weight, and so do keys whose bias
+    is below -depth.
     """
     rows, columns = max(1, spec.q_len // BLOCK), -(-spec.kv_len // BLOCK)
     front = spec.q_len % BLOCK if spec.q_len > BLOCK else 0
@@ -60,7 +62,9 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
     share = tolerance(spec.dtype)
     product = spec.scale * _rounded_up(spec.dtype) ** 2
     before = torch.arange(columns - rows, columns, device=spec.device)
-    falls_of = built_once(partial(_falls, before=before, kv_len=spec.kv_len, share=share))
+    bounds_for = cache_by_slopes(
+        partial(_bias_bounds, before=before, kv_len=spec.kv_len, share=share)
+    )
 
     @torch.no_grad()
     def windows(q: Tensor, k: Tensor, slopes: Tensor) -> Windows:
@@ -68,29 +72,29 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
         key, mean = _largest_norms(k), _norms_of_sums(k)  # [batch, kv_heads, columns]
         if groups > 1:
             key, mean = (norms.repeat_interleave(groups, dim=1) for norms in (key, mean))
-        falls = falls_of(slopes)
-        needless = [
-            _needless(queries, keys, means, falls.for_heads(heads), product, share)
+        bounds = bounds_for(slopes)
+        droppable = [
+            _count_droppable(queries, keys, means, bounds.for_heads(heads), product, share)
             for heads in _portions(portion, spec.heads)
             for queries, keys, means in [[norms[:, heads] for norms in (query, key, mean)]]
         ]
-        depth = torch.addcmul(falls.depth, query.amax(-1), key.amax(-1), value=2 * product)
-        return Windows(before - torch.cat(needless, dim=1), depth.amax(dim=0))
+        depth = torch.addcmul(bounds.depth, query.amax(-1), key.amax(-1), value=2 * product)
+        return Windows(before - torch.cat(droppable, dim=1), depth.amax(dim=0))
 
     return windows
 
 
 def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return a function of q, k and slopes to the depth that `windows_of` would find: [heads].
+    """Return a function of q, k and slopes that gives the `depth` of `windows_of`: [heads] float32.
 
-    It is all that a variant needs that leaves out nothing but by its bias.
+    For variants that leave out keys only by their bias.
     """
     product, share = spec.scale * _rounded_up(spec.dtype) ** 2, tolerance(spec.dtype)
-    unscored = built_once(partial(_depth_of_zeros, share=share))
+    unscored = cache_by_slopes(partial(_depth_of_zeros, share=share))
 
     @torch.no_grad()
     def depth(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
-        query, key = (torch.linalg.vector_norm(one, dim=-1).amax(-1).float() for one in (q, k))
+        query, key = (torch.linalg.vector_norm(rows, dim=-1).amax(-1).float() for rows in (q, k))
         key = key.repeat_interleave(spec.heads // spec.kv_heads, dim=1)
         return torch.addcmul(unscored(slopes), query, key, value=2 * product).amax(dim=0)
 
@@ -100,8 +104,8 @@ def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
     """Return the share of all causal pairs of blocks that lie inside the windows.
 
-    A pair on the diagonal counts whole, as it is computed. Queries in front are in no block and
-    left out; bands of several windows compute somewhat more.
+    A pair on the diagonal counts as a whole pair, because it is computed whole. Queries that belong
+    to no block are not counted. A band of several windows computes somewhat more than this share.
     """
     back = windows_of(spec)(q, k, slopes).back
     rows, columns = back.shape[2], -(-spec.kv_len // BLOCK)
@@ -113,26 +117,27 @@ def _portions(size: int, heads: int) -> list[slice]:
     return [slice(head, head + size) for head in range(0, heads, size)]
 
 
-class _Falls(NamedTuple):
-    """What the bias alone makes of weights, as log2, seen from the first query of a block.
+class _BiasBounds(NamedTuple):
+    """Bounds on the log2 of weights from the bias alone, seen from the first query of each block.
 
-    `most` [heads, rows, columns] of a block of keys summed up, at most; `least` [heads, rows, near]
-    of the blocks just before the query's own, at least. `depth` [heads] is that of scores of 0.
+    `most` [heads, rows, columns] bounds the sum of each block of keys from above. `least` [heads,
+    rows, near] bounds the sums of the blocks just before the query's own from below. `depth`
+    [heads] is the depth where all scores are 0.
     """
 
     most: Tensor
     least: Tensor
     depth: Tensor
 
-    def for_heads(self, heads: slice) -> "_Falls":
-        return _Falls(self.most[heads], self.least[heads], self.depth[heads])
+    def for_heads(self, heads: slice) -> "_BiasBounds":
+        return _BiasBounds(self.most[heads], self.least[heads], self.depth[heads])
 
 
-def _falls(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _Falls:
-    """Return what the bias makes of blocks, `before` [rows] being the blocks before each row's own.
+def _bias_bounds(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _BiasBounds:
+    """Return the bounds; `before` [rows] is the number of blocks before each row's own.
 
-    For a later query of a block all weights outside of its own block are smaller by the same
-    factor, so their share falls.
+    The first query stands for its block: for a later query, all weights outside of the block are
+    smaller by one common factor, so their share is smaller.
     """
     slope = slopes[:, None, None]
     whole, rest = divmod(kv_len, BLOCK)
@@ -143,26 +148,26 @@ def _falls(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _Falls:
     nearest = torch.arange(_NEAR, 0, -1, device=slopes.device)
     least = (math.log(BLOCK) + (BLOCK - 1) / 2 * slope) - BLOCK * slope * nearest
     least = least.masked_fill(nearest > before[:, None] - front, -math.inf)
-    return _Falls(_LOG2_E * most, _LOG2_E * least, _depth_of_zeros(slopes, share))
+    return _BiasBounds(_LOG2_E * most, _LOG2_E * least, _depth_of_zeros(slopes, share))
 
 
 def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
-    """Return the depth below which a row of zeros has no more than `share` of its weight."""
+    """Return the depth below which a row of zero scores has at most `share` of its weight."""
     return -math.log(share) - (-(-slopes).expm1()).log()
 
 
-def _needless(
-    query: Tensor, key: Tensor, mean: Tensor, falls: _Falls, product: float, share: float
+def _count_droppable(
+    query: Tensor, key: Tensor, mean: Tensor, bounds: _BiasBounds, product: float, share: float
 ) -> Tensor:
-    """Return how many of the first blocks of keys each block of queries can do without."""
+    """Return how many of the first blocks of keys each block of queries can leave out."""
     query = query[..., None]  # [batch, heads, rows, 1]
-    filled = pad(mean, (_NEAR + key.shape[2] - mean.shape[2], 0))
-    near = filled.unfold(-1, _NEAR, 1)[:, :, -1 - query.shape[2] : -1]
-    least = torch.addcmul(falls.least, query, near, value=-_LOG2_E * product / BLOCK)
-    own = query * key[..., -query.shape[2] :, None]  # the query's own key has no bias
+    padded = pad(mean, (_NEAR + key.shape[2] - mean.shape[2], 0))
+    near = padded.unfold(-1, _NEAR, 1)[:, :, -1 - query.shape[2] : -1]
+    least = torch.addcmul(bounds.least, query, near, value=-_LOG2_E * product / BLOCK)
+    own_score = query * key[..., -query.shape[2] :, None]  # the query's own key is at distance 0
     least = least.clamp_(max=_LOG2_MOST).exp2_().sum(dim=-1, keepdim=True)
-    least = least.add_(own.mul_(-_LOG2_E * product).exp2_()).log2_()
-    most = torch.addcmul(falls.most, query, key[..., None, :], value=_LOG2_E * product)
+    least = least.add_(own_score.mul_(-_LOG2_E * product).exp2_()).log2_()
+    most = torch.addcmul(bounds.most, query, key[..., None, :], value=_LOG2_E * product)
     most = most.sub_(least).clamp_(min=_LOG2_LEAST).exp2_()
     return (most.cumsum_(dim=-1) <= share).sum(dim=-1)
 
@@ -177,11 +182,13 @@ def _largest_norms(vectors: Tensor) -> Tensor:
 
 
 def _norms_of_sums(k: Tensor) -> Tensor:
-    """Return the norm of each whole block's sum: [batch, kv_heads, blocks] float32."""
+    """Return the norm of the sum of each whole block: [batch, kv_heads, blocks] float32."""
     blocks = torch.unflatten(k[:, :, k.shape[2] % BLOCK :], 2, (-1, BLOCK))
     sums: Tensor = torch.linalg.vector_norm(blocks.sum(dim=3), dim=-1)
     return sums.float()
 
 
 def _rounded_up(dtype: torch.dtype) -> float:
-    return 1 + max(torch.finfo(dtype).eps, 1e-5)  # 1e-5: sums of BLOCK or head_dim float32 terms
+    return 1 + max(
+        torch.finfo(dtype).eps, 1e-5
+    )  # 1e-5: rounding of sums of BLOCK or head_dim float32 terms

@@ -12,11 +12,11 @@ from tests.records import a_machine
 from variants import attention
 from variants.dispatch import auto_order
 from variants.host.hardware import Cpu, Gpu, this_cpu
-from variants.host.software import beneath
+from variants.host.software import software_for
 from variants.problem import Spec
 from variants.selection.files import path_of
 from variants.selection.pick import Answer, pick
-from variants.selection.relevance import TargetDevice, sorted_for
+from variants.selection.relevance import TargetDevice, sort_selections
 from variants.selection.schema import Candidate, Choice, Problem, Selection
 
 SOFTWARE = {"torch": "2.13.0", "triton": "absent"}
@@ -114,7 +114,7 @@ def a_selection(*choices: Choice, **changes: Any) -> Selection:
 def of_this_machine(*choices: Choice, **changes: Any) -> Selection:
     """Return a selection that is current in this process."""
     cpu = this_cpu()
-    usual = {"hardware": cpu, "software": beneath(cpu), "threads": torch.get_num_threads()}
+    usual = {"hardware": cpu, "software": software_for(cpu), "threads": torch.get_num_threads()}
     return a_selection(*choices, **usual | changes)
 
 
@@ -152,7 +152,7 @@ HERE = TargetDevice(a_cpu(), SOFTWARE, 2)
 
 def answer(problem: Problem, *selections: Selection, here: TargetDevice = HERE) -> Answer:
     """Return what is picked for a problem where these selections are all that is known."""
-    return pick(problem, sorted_for(here, selections))
+    return pick(problem, sort_selections(here, selections))
 
 
 def put(folder: Path, selection: Selection) -> Path:
@@ -165,6 +165,6 @@ def put(folder: Path, selection: Selection) -> Path:
 
 def forget() -> None:
     """Forget what this process has read, said and prepared."""
-    auto_order.about_device.cache_clear()
-    auto_order._said.clear()
-    attention._KEPT._entries.clear()
+    auto_order.device_selections.cache_clear()
+    auto_order._logged.clear()
+    attention._CACHE._entries.clear()

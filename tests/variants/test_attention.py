@@ -96,11 +96,11 @@ def test_a_shape_that_is_new_inside_a_cuda_graph_s_capture_is_refused(
     spec = replace(attention._spec(q, k, v, alibi_slopes(4), True, None), device=CUDA)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(Unsupported, match=r"eager would build .* call it once .* before"):
-        attention._prepared("eager", spec)
+        attention._attention_for("eager", spec)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    attention._prepared("eager", spec)
+    attention._attention_for("eager", spec)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert attention._prepared("eager", spec) is not None
+    assert attention._attention_for("eager", spec) is not None
 
 
 @pytest.mark.gpu

@@ -5,7 +5,7 @@ import torch
 
 from suite.cases.case import FORMS, Case, Form, Mode
 from suite.clocks.timer import Bench
-from suite.lanes.prepared_case import Prepared, Subject
+from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.variants.test_variants import (
     BY_NAME,
     CPU,
@@ -45,10 +45,10 @@ def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
     )
 
 
-def prepared(variant: Variant, case: Case) -> Prepared:
+def prepared(variant: Variant, case: Case) -> PreparedCase:
     """Prepare a variant for a batch, as a lane does."""
     subject = Subject(variant.module, variant.options, answers=variant.answers)
-    return Prepared(subject, case, 0, Bench(CPU))
+    return PreparedCase(subject, case, 0, Bench(CPU))
 
 
 def assert_agrees(variant: Variant, case: Case) -> None:

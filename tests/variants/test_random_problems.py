@@ -20,7 +20,7 @@ from suite.cases.case import DECODE_STEPS, DTYPES, LAYOUTS, MODES, Case
 from suite.clocks.timer import Bench
 from suite.lanes.lane import Lane
 from suite.lanes.prepared_case import Subject
-from suite.lanes.protocol import Check, Checked, Done, FirstCall, LaneAnswer, Prepare, Refused
+from suite.lanes.protocol import Check, CheckResult, Done, FirstCall, LaneAnswer, Prepare, Refusal
 from tests.variants.test_variants import (
     CPU,
     DECLINES,
@@ -135,7 +135,7 @@ def tolerated(variant: Variant, case: Case, budget: float) -> float:
     return allowed
 
 
-def assert_may_decline(variant: Variant, case: Case, refused: Refused) -> None:
+def assert_may_decline(variant: Variant, case: Case, refused: Refusal) -> None:
     """Say that the table has the variant decline the case in these words.
 
     A line that no table knows may decline what is not causal with as many queries as keys.
@@ -152,13 +152,13 @@ def assert_may_decline(variant: Variant, case: Case, refused: Refused) -> None:
 def assert_right_or_declined(variant: Variant, case: Case) -> None:
     """Say that a variant declines what it may, and answers all else rightly."""
     answers = told(variant, case)
-    if declined(variant, case) or isinstance(answers[0], Refused):
+    if declined(variant, case) or isinstance(answers[0], Refusal):
         (refused,) = answers
-        assert isinstance(refused, Refused), refused
+        assert isinstance(refused, Refusal), refused
         assert_may_decline(variant, case, refused)
         return
     for found in answers:
-        assert isinstance(found, Checked), found
+        assert isinstance(found, CheckResult), found
         assert found.error <= tolerated(variant, case, found.budget), found
 
 

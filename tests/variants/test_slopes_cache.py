@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
 
 def test_the_same_slopes_are_built_from_once() -> None:
     seen: list[Tensor] = []
 
-    @built_once
+    @cache_by_slopes
     def doubled(slopes: Tensor) -> Tensor:
         seen.append(slopes)
         return slopes * 2
@@ -25,7 +25,7 @@ def test_the_same_slopes_are_built_from_once() -> None:
 
 
 def test_another_tensor_is_built_from_anew() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     one, other = torch.tensor([0.5, 0.25]), torch.tensor([0.25, 0.5])
     assert doubled(one).tolist() == [1.0, 0.5]
     assert doubled(other).tolist() == [0.5, 1.0]
@@ -33,13 +33,13 @@ def test_another_tensor_is_built_from_anew() -> None:
 
 
 def test_an_equal_tensor_is_still_another_one() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     one, other = torch.tensor([0.5]), torch.tensor([0.5])
     assert doubled(one) is not doubled(other)
 
 
 def test_slopes_written_to_in_place_are_built_from_anew() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     slopes = torch.tensor([0.5, 0.25])
     doubled(slopes)
     slopes.mul_(2)
@@ -51,7 +51,7 @@ def test_slopes_written_to_in_place_are_built_from_anew() -> None:
 
 
 def test_new_slopes_at_a_recycled_address_are_built_from_anew() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     addresses: set[int] = set()
     recycled = 0
     for number in range(1, 65):
@@ -64,7 +64,7 @@ def test_new_slopes_at_a_recycled_address_are_built_from_anew() -> None:
 
 
 def test_slopes_that_want_a_gradient_get_one_at_every_call() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     slopes = torch.tensor([0.5, 0.25], requires_grad=True)
     for _ in range(2):
         (gradient,) = torch.autograd.grad(doubled(slopes).sum(), slopes)
@@ -73,7 +73,7 @@ def test_slopes_that_want_a_gradient_get_one_at_every_call() -> None:
 
 
 def test_slopes_that_begin_to_want_a_gradient_are_built_from_anew() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     slopes = torch.tensor([0.5])
     assert not doubled(slopes).requires_grad
     slopes.requires_grad_()
@@ -81,7 +81,7 @@ def test_slopes_that_begin_to_want_a_gradient_are_built_from_anew() -> None:
 
 
 def test_the_callers_slopes_are_not_kept_alive() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     slopes = torch.tensor([0.5])
     doubled(slopes)
     alive = weakref.ref(slopes)
@@ -91,7 +91,7 @@ def test_the_callers_slopes_are_not_kept_alive() -> None:
 
 
 def test_what_is_kept_in_inference_mode_serves_training() -> None:
-    build = built_once(lambda slopes: slopes * 2)
+    build = cache_by_slopes(lambda slopes: slopes * 2)
     slopes, number = torch.ones(3), torch.tensor(1.0, requires_grad=True)
     with torch.inference_mode():
         inside = build(slopes)
@@ -102,7 +102,7 @@ def test_what_is_kept_in_inference_mode_serves_training() -> None:
 
 
 def test_slopes_of_inference_mode_are_built_from_at_every_call() -> None:
-    build = built_once(lambda slopes: slopes * 2)
+    build = cache_by_slopes(lambda slopes: slopes * 2)
     with torch.inference_mode():
         slopes = torch.ones(3)
         build(slopes)
@@ -111,7 +111,7 @@ def test_slopes_of_inference_mode_are_built_from_at_every_call() -> None:
 
 
 def test_what_torch_does_not_count_as_written_is_seen_on_the_cpu() -> None:
-    doubled = built_once(lambda slopes: slopes * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes * 2)
     slopes = torch.nn.Parameter(torch.tensor([0.5, 0.25]), requires_grad=False)
     doubled(slopes)
     slopes.data.mul_(2)
@@ -136,7 +136,7 @@ class InterruptedOnce(Tensor):
 
 
 def test_a_thread_gets_what_was_built_of_its_own_slopes() -> None:
-    doubled = built_once(lambda slopes: slopes.as_subclass(Tensor) * 2)
+    doubled = cache_by_slopes(lambda slopes: slopes.as_subclass(Tensor) * 2)
     own, other = torch.tensor([0.5]).as_subclass(InterruptedOnce), torch.tensor([7.0])
     doubled(own)
     own.turn = lambda: doubled(other)
@@ -147,7 +147,7 @@ def test_a_thread_gets_what_was_built_of_its_own_slopes() -> None:
 def test_nothing_is_kept_that_ends_with_a_transform() -> None:
     built: list[int] = []
 
-    @built_once
+    @cache_by_slopes
     def doubled(slopes: Tensor) -> Tensor:
         built.append(1)
         return slopes * 2

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from variants.problem import alibi_slopes
-from variants.windows import BLOCK, _falls, density, depth_of, tolerance, windows_of
+from variants.windows import BLOCK, _bias_bounds, density, depth_of, tolerance, windows_of
 
 the_same_everywhere = settings(
     max_examples=60,
@@ -123,8 +123,8 @@ def test_depth_is_twice_the_largest_score_and_what_a_row_of_zeros_needs() -> Non
 @pytest.mark.parametrize(("kv_len", "whole"), [(128, 1), (138, 1), (192, 2), (202, 2)])
 def test_only_whole_blocks_bound_a_weight_from_below(kv_len: int, whole: int) -> None:
     columns = -(-kv_len // BLOCK)
-    falls = _falls(alibi_slopes(HEADS), torch.tensor([columns - 1]), kv_len, 1e-3)
-    assert (falls.least[:, 0] > -math.inf).sum(dim=-1).tolist() == [whole] * HEADS
+    bounds = _bias_bounds(alibi_slopes(HEADS), torch.tensor([columns - 1]), kv_len, 1e-3)
+    assert (bounds.least[:, 0] > -math.inf).sum(dim=-1).tolist() == [whole] * HEADS
 
 
 def test_a_bias_that_grows_beyond_float32_leaves_out_nothing() -> None:

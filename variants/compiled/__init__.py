@@ -1,1 +1,1 @@
-"""Variants through torch.compile, and what builds graphs and C++."""
+"""Variants through torch.compile, and the functions that compile graphs and C++."""

@@ -1,11 +1,11 @@
 """compile: torch.compile of eager, so that inductor may fuse bias, mask and softmax.
 
-Stores the compiled graph, one a shape. The scores still pass through memory between the two matrix
-products, but the bias and the mask need not; pairs above the diagonal are computed too.
-`search autotune` times kernels for the products when it compiles (torch's max-autotune, but without
-CUDA graphs, whose replays would leave the host's time out of a call's). `lengths dynamic` has one
-graph for all lengths, whatever is prepared in a process; for a single query, a chunk and a view of
-a cache torch makes others, for all lengths too. Source: the same formula as eager.
+Stores a compiled graph for each shape. Scores still pass through memory between the two matrix
+products, but bias and mask need not. Pairs above the diagonal are computed too. `search autotune`
+times several kernels for the products at compile time (torch's max-autotune, but without CUDA
+graphs, whose replays would leave the host's time out of a call's time). `lengths dynamic` compiles
+one graph for all lengths and shares it in the process; torch makes further graphs, also for all
+lengths, for a single query, a chunk and a view of a cache. Source: the same formula as eager.
 """
 
 from dataclasses import replace

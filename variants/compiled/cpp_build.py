@@ -1,4 +1,4 @@
-"""The one way that C++ is built here: for this processor, once, and kept in the user's cache."""
+"""The one way C++ is built here: once, for this processor, stored in the user's cache folder."""
 
 import ctypes
 import hashlib
@@ -17,7 +17,10 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "
 
 
 def cpp_compiler(wanted_by: str) -> str:
-    """Return the C++ compiler's command, $CXX or else g++. Raises Unsupported where it is not."""
+    """Return the command of the C++ compiler: $CXX, or else g++.
+
+    Raises Unsupported where it is not on the PATH; the text names `wanted_by`.
+    """
     compiler = os.environ.get("CXX", "").strip() or "g++"
     if shutil.which(shlex.split(compiler)[0]) is None:
         raise Unsupported(
@@ -27,11 +30,11 @@ def cpp_compiler(wanted_by: str) -> str:
     return compiler
 
 
-def built(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
-    """Return `source`, with the headers beside it, compiled and loaded.
+def build_library(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
+    """Return `source`, compiled together with the headers beside it, and loaded.
 
-    What was compiled before from the same text by the same compiler, for the same processor, is
-    taken from the cache. Raises Unsupported where it can't be compiled or kept.
+    A library that the same compiler built from the same text for the same processor is taken from
+    the cache. Raises Unsupported where `source` can't be compiled, stored or loaded.
     """
     command = [*shlex.split(cpp_compiler(source.name)), *flags]
     try:
@@ -50,15 +53,18 @@ def built(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
 
 
 def _digest(command: list[str], source: Path) -> str:
-    """Digest all that a library comes from; the compiler says what this processor is to it."""
+    """Return a digest of all that determines a library: command, compiler, processor and sources.
+
+    The compiler's output names its version and the processor that it compiles for.
+    """
     target = _run([*command, "-E", "-v", "-x", "c++", os.devnull])
     text = [target.encode(), *(file.read_bytes() for file in sorted(source.parent.glob("*.[ch]*")))]
     return hashlib.sha256(b"\0".join([source.name.encode(), *text])).hexdigest()[:32]
 
 
 def _run(command: list[str]) -> str:
-    """Return what a compiler said. Raises Unsupported where it refused."""
-    done = subprocess.run(
+    """Return what a compiler printed. Raises Unsupported where it failed."""
+    process = subprocess.run(
         command,
         capture_output=True,
         encoding="utf-8",
@@ -66,7 +72,9 @@ def _run(command: list[str]) -> str:
         env=os.environ | {"LC_ALL": "C"},
         check=False,
     )
-    if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
-        raise Unsupported(f"{command[0]} refuses: {said.strip()[:300]}")
-    return done.stdout + done.stderr
+    if process.returncode:
+        reason = next(
+            (line for line in process.stderr.splitlines() if "error" in line), process.stderr
+        )
+        raise Unsupported(f"{command[0]} refuses: {reason.strip()[:300]}")
+    return process.stdout + process.stderr

@@ -1,4 +1,4 @@
-"""The one way torch.compile is used here: whole graph, no silent fall-back, shapes as asked for."""
+"""The one way torch.compile is used here: as a whole graph, without silent fallbacks to eager."""
 
 import sysconfig
 from collections.abc import Callable
@@ -19,21 +19,21 @@ def compile_alone(
     dynamic: bool = False,
     mode: str | None = None,
 ) -> Attention:
-    """Return `function` compiled: for one shape, or if `dynamic` for any.
+    """Return `function` compiled: for one shape, or with `dynamic` for any shape.
 
-    torch counts recompilations by code object and runs eager code, without a word, past its
-    limit. A code object of its own keeps each prepared variant's count apart, and fullgraph
+    torch counts recompilations by code object; past its limit it runs eager code without a warning.
+    So each call compiles a copy of `function` with a separate code object and count, and fullgraph
     turns the limit into an error. `mode` is torch.compile's.
 
-    Raises Unsupported where inductor has no compiler to call.
+    Raises Unsupported where inductor lacks a C++ compiler or Python's headers.
     """
     if device.type == "cpu":
         _require_cpu_compiler()
-    graph = torch.compile(_own_copy(function), fullgraph=True, dynamic=dynamic, mode=mode)
+    graph = torch.compile(_copy_code(function), fullgraph=True, dynamic=dynamic, mode=mode)
     return cast(Attention, graph)
 
 
-def _own_copy(function: Callable[..., Any]) -> FunctionType:
+def _copy_code(function: Callable[..., Any]) -> FunctionType:
     original = cast(FunctionType, function)
     return FunctionType(
         original.__code__.replace(),

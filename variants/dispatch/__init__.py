@@ -1,1 +1,1 @@
-"""What stands between alibi_attention and a variant: checks, a cache, and the choice."""
+"""The steps between alibi_attention and a variant: checks, a cache, and the choice of a variant."""

@@ -1,4 +1,4 @@
-"""What alibi_attention refuses before any variant is asked: tensors that don't fit together."""
+"""The checks of alibi_attention before it calls any variant: do the tensors fit together?"""
 
 import math
 
@@ -9,7 +9,7 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Raise ValueError for a tensor that no variant takes, whatever the others are."""
+    """Raise ValueError for a q, k or v whose layout, shape, dtype or device no variant takes."""
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.is_nested or tensor.layout != torch.strided:
             raise ValueError(f"{name} is nested or sparse: give a dense tensor")
@@ -23,7 +23,7 @@ def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
 
 
 def check_fit(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
-    """Raise ValueError for tensors that make no attention together."""
+    """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together."""
     for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype or tensor.device != q.device:
             raise ValueError(
@@ -46,7 +46,7 @@ def check_fit(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
 
 
 def check_scale(scale: float | None) -> None:
-    """Raise ValueError for a scale that is no positive number."""
+    """Raise ValueError for a scale that is not a positive number."""
     if isinstance(scale, Tensor):
         raise ValueError("scale is a tensor: give a number, and multiply q by one that is learned")
     if scale is not None and not 0 < scale < math.inf:  # sdpa_key multiplies -inf by it
@@ -54,7 +54,7 @@ def check_scale(scale: float | None) -> None:
 
 
 def check_slopes(slopes: Tensor, heads: int, device: torch.device) -> None:
-    """Raise ValueError for slopes that are not of these heads on this device."""
+    """Raise ValueError for slopes that are not float32 [heads] on this device."""
     if tuple(slopes.shape) != (heads,) or slopes.dtype != torch.float32 or slopes.device != device:
         raise ValueError(
             f"slopes are {slopes.dtype} {list(slopes.shape)} on {slopes.device}: "

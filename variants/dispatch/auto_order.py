@@ -1,4 +1,4 @@
-"""The order of variants that `auto` is advised to try for a spec, on this process's device."""
+"""The order in which `auto` tries variants for a spec, on this process's device."""
 
 import logging
 import math
@@ -10,21 +10,21 @@ import torch
 from variants.catalog import CATALOG
 from variants.host import cuda_driver
 from variants.host.hardware import this_cpu, this_gpu
-from variants.host.software import beneath
+from variants.host.software import software_for
 from variants.problem import Spec
 from variants.selection.files import selections_for
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer, pick, static_order
-from variants.selection.relevance import SortedSelections, TargetDevice, sorted_for
+from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
 from variants.selection.schema import Dtype, Problem
 from variants.selection.tune_command import tune_command
 
 _BUILDS = {variant.name for variant in CATALOG if variant.builds}
-_WORTH_A_WAIT = 2.0  # times as fast as what builds no graph
+_WORTH_A_WAIT = 2.0  # a graph must be this many times as fast as a variant without one
 
 _LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
-_SAID = {
+_WARNINGS = {
     "static": "no selection for this device",
     "unlike": "nothing like it in the selection of this device",
     "stale": "the selection of this device is stale",
@@ -33,32 +33,34 @@ _SAID = {
 
 
 def order(spec: Spec) -> tuple[str, ...]:
-    """Return the names to try: what a selection ranks, then the fixed order.
+    """Return the names to try: first the ranking of a selection, then the fixed order.
 
-    Selections are read at the first call for a device. That none was made for it, or that it is
-    stale, is logged once as a warning of `alibi_bench`, with the command that would measure.
+    Selections are read at the first call for a device. If there is no selection for the device, or
+    if it is stale, a warning of the logger `alibi_bench` says so once, with the command that would
+    measure here.
     """
     problem = problem_of(spec)
     fixed = static_order(spec.device.type, problem)
     with _LOCK:
-        about = about_device(spec.device, torch.get_num_threads())
-    if about is None:
+        selections = device_selections(spec.device, torch.get_num_threads())
+    if selections is None:
         return fixed
-    answer = pick(problem, about)
+    answer = pick(problem, selections)
     ranking = list(answer.ranking)
     if answer.ground != "exact" and answer.objective != "memory":
         ranking = _without_a_wait(ranking)
     names = tuple(dict.fromkeys([*(expected.variant for expected in ranking), *fixed]))
-    if answer.ground in _SAID:
-        is_unlike = answer.ground == "static" and bool(about.current or about.stale)
-        _say_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
+    if answer.ground in _WARNINGS:
+        is_unlike = answer.ground == "static" and bool(selections.current or selections.stale)
+        _warn_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
     return names
 
 
 def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
-    """Return a ranking with what builds no graph first, but for what is far slower.
+    """Return a ranking with variants that build no graph first, except those that are far slower.
 
-    Prompts of all lengths would wait seconds each for a graph that saves a fraction of a call.
+    Prompts of many lengths would otherwise wait seconds each, for a graph that saves a fraction of
+    a call.
     """
 
     def waits(expected: Expected) -> bool:
@@ -69,33 +71,36 @@ def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
 
 
 @lru_cache(maxsize=64)
-def about_device(device: torch.device, threads: int) -> SortedSelections | None:
-    """Return what is known of a device, read once; None for one that can't be told from others."""
+def device_selections(device: torch.device, threads: int) -> SortedSelections | None:
+    """Return the selections for a device, read once for each device and number of threads.
+
+    Returns None where the device can't be identified: no readable /proc/cpuinfo, or no CUDA driver.
+    """
     try:
         if device.type == "cpu":
-            here = TargetDevice(this_cpu(), beneath(this_cpu()), threads)
+            here = TargetDevice(this_cpu(), software_for(this_cpu()), threads)
         else:
             gpu = this_gpu(cuda_driver.devices()[device.index or 0])
-            here = TargetDevice(gpu, beneath(gpu), gpu.cores)
+            here = TargetDevice(gpu, software_for(gpu), gpu.cores)
     except (OSError, cuda_driver.NoCuda):
         return None
     selections, refused = selections_for(here.hardware.key)
     for line in refused:
         _LOG.warning("selection refused: %s", line)
-    return sorted_for(here, selections)
+    return sort_selections(here, selections)
 
 
-_said: set[tuple[torch.device, str]] = set()
+_logged: set[tuple[torch.device, str]] = set()
 
 
-def _say_once(device: torch.device, what: str, name: str, answer: Answer) -> None:
+def _warn_once(device: torch.device, ground: str, name: str, answer: Answer) -> None:
     with _LOCK:
-        if (device, what) in _said:
+        if (device, ground) in _logged:
             return
-        _said.add((device, what))
+        _logged.add((device, ground))
     _LOG.warning(
         "%s: auto takes %s (%s). To measure here: %s",
-        _SAID[what],
+        _WARNINGS[ground],
         name,
         answer.provenance,
         tune_command(answer.problem, str(device)),
@@ -109,14 +114,17 @@ _DTYPES: dict[torch.dtype, Dtype] = {
 }
 
 
-_STEP = 16  # so few queries over a longer cache are a step of decode, more are a chunk
+_STEP = 16  # fewer queries than this over a longer cache are a step of decode, more are a chunk
 
 
 def problem_of(spec: Spec) -> Problem:
-    """Return a spec as a problem; slopes and numbers, which it doesn't know, are the usual ones."""
+    """Return a spec as a problem.
+
+    A spec does not know the slopes' rule and the numbers in q and k: the problem gets the defaults.
+    """
     longest = max(spec.seq_lens, default=0)
     q_len, kv_len = longest or spec.q_len, longest or spec.kv_len
-    a_step = spec.causal and q_len < kv_len and q_len < _STEP
+    is_step = spec.causal and q_len < kv_len and q_len < _STEP
     return Problem(
         heads=spec.heads,
         kv_heads=spec.kv_heads,
@@ -127,7 +135,7 @@ def problem_of(spec: Spec) -> Problem:
         mode="backward"
         if spec.needs_grad or spec.slopes_need_grad
         else "decode"
-        if a_step
+        if is_step
         else "forward",
         batch=len(spec.seq_lens) or spec.batch,
         causal=spec.causal,

@@ -1,6 +1,6 @@
-"""Attention that was prepared, kept for the last shapes: so many, and so many bytes.
+"""A cache of prepared attention for the most recent shapes, limited in number and in bytes.
 
-A dense mask of a long shape takes gigabytes, so a number of shapes alone bounds nothing.
+A number alone would bound no memory: a dense mask for a long shape takes gigabytes.
 """
 
 import types
@@ -16,14 +16,17 @@ from variants.problem import Attention, Spec
 
 class _Entry(NamedTuple):
     attention: Attention
-    held: int = 0
+    size: int = 0
 
 
 class PreparedCache:
-    """Prepared attention by variant and spec, the last used kept; threads may share it."""
+    """Prepared attention by variant and spec, the most recently used; threads may share it."""
 
     def __init__(self, at_most: int, bytes_at_most: int) -> None:
-        """Keep `at_most` shapes, which hold `bytes_at_most` together or are one."""
+        """Cache up to `at_most` shapes, as long as they hold up to `bytes_at_most` bytes together.
+
+        The newest shape is always cached, whatever it holds.
+        """
         self._at_most, self._bytes_at_most = at_most, bytes_at_most
         self._entries: OrderedDict[tuple[str, Spec], _Entry] = OrderedDict()
         self._lock = Lock()
@@ -32,7 +35,10 @@ class PreparedCache:
         return len(self._entries)
 
     def get(self, variant: str, spec: Spec, prepare: Callable[[], Attention]) -> Attention:
-        """Return what was prepared for a shape, or what `prepare` returns; it may raise."""
+        """Return the cached attention of a variant and spec, or cache that of `prepare`.
+
+        Raises what `prepare` raises.
+        """
         key = variant, spec
         with self._lock:
             entry = self._entries.get(key)
@@ -47,34 +53,34 @@ class PreparedCache:
         return attention
 
     def _weigh_last(self) -> None:
-        """Note what the shape used last holds: masks are built at the first call, not before."""
+        """Count the bytes of the shape used last: its masks exist only after its first call."""
         if self._entries:
             key = next(reversed(self._entries))
             attention = self._entries[key].attention
-            self._entries[key] = _Entry(attention, held_bytes(attention))
+            self._entries[key] = _Entry(attention, tensor_bytes(attention))
 
     def _make_room(self) -> None:
-        held = sum(entry.held for entry in self._entries.values())
+        total = sum(entry.size for entry in self._entries.values())
         while len(self._entries) > 1 and (
-            len(self._entries) > self._at_most or held > self._bytes_at_most
+            len(self._entries) > self._at_most or total > self._bytes_at_most
         ):
-            held -= self._entries.popitem(last=False)[1].held
+            total -= self._entries.popitem(last=False)[1].size
 
 
-def held_bytes(root: object) -> int:
-    """Return the bytes of every tensor that a callable holds in its closures and containers."""
+def tensor_bytes(root: object) -> int:
+    """Return the bytes of all tensors that a callable holds in closures and containers."""
     storages: dict[int, int] = {}
-    seen: set[int] = set()
-    waiting: list[Any] = [root]
-    while waiting:
-        item = waiting.pop()
-        if id(item) in seen:
+    visited: set[int] = set()
+    to_visit: list[Any] = [root]
+    while to_visit:
+        item = to_visit.pop()
+        if id(item) in visited:
             continue
-        seen.add(id(item))
+        visited.add(id(item))
         if isinstance(item, Tensor):
             storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
         else:
-            waiting += _inside(item)
+            to_visit += _inside(item)
     return sum(storages.values())
 
 
@@ -90,5 +96,5 @@ def _contents(function: types.FunctionType) -> Iterator[object]:
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # nothing in it yet
+        except ValueError:  # the cell is still empty
             continue

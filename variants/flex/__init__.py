@@ -1,1 +1,1 @@
-"""Variants through FlexAttention, and the BlockMasks that they hand to it."""
+"""Variants through FlexAttention, and the BlockMasks that they pass to it."""

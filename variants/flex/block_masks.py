@@ -1,4 +1,4 @@
-"""BlockMasks made directly from indices: create_block_mask needs gigabytes at 16k keys."""
+"""BlockMasks made directly from indices, because create_block_mask needs gigabytes at 16k keys."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ BLOCK = 128
 
 
 def block_mask_of(spec: Spec) -> BlockMask | None:
-    """Return which key blocks each query block meets; None where every query meets every key."""
+    """Return which key blocks each query block visits; None where every query sees every key."""
     if spec.packed:
         return _packed_blocks(spec)
     return _causal_blocks(spec) if spec.causal else None
@@ -22,36 +22,39 @@ def _causal_blocks(spec: Spec) -> BlockMask:
     first_position = torch.arange(rows, device=spec.device) * BLOCK + offset
     last_position = (first_position + BLOCK - 1).clamp(max=spec.kv_len - 1)
     column = torch.arange(columns, device=spec.device)
-    seen = column[None] <= last_position[:, None] // BLOCK
+    visited = column[None] <= last_position[:, None] // BLOCK
     whole = column[None] < (first_position[:, None] + 1) // BLOCK
 
     def mask(batch: Tensor, head: Tensor, row: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
         return row + offset >= key
 
-    return _block_mask(spec, seen, whole, mask)
+    return _block_mask(spec, visited, whole, mask)
 
 
 def _packed_blocks(spec: Spec) -> BlockMask:
-    """Return the blocks in which a query meets keys of its own sequence."""
+    """Return the mask of a packed batch: a query sees only keys of its own sequence."""
     lengths = torch.tensor(spec.seq_lens, device=spec.device)
     sequence = torch.repeat_interleave(torch.arange(len(lengths), device=spec.device), lengths)
     starts = torch.arange(0, spec.q_len, BLOCK, device=spec.device)
     first, last = sequence[starts], sequence[(starts + BLOCK - 1).clamp(max=spec.q_len - 1)]
-    seen = (first[None] <= last[:, None]) & (last[None] >= first[:, None])
+    visited = (first[None] <= last[:, None]) & (last[None] >= first[:, None])
     whole = (first == last)[:, None] & (first == last)[None] & (first[:, None] == first[None])
     whole &= (starts + BLOCK <= spec.q_len)[None]
     if spec.causal:
-        seen, whole = seen.tril(), whole.tril(-1)
+        visited, whole = visited.tril(), whole.tril(-1)
 
     def mask(batch: Tensor, head: Tensor, row: Tensor, key: Tensor) -> Tensor:  # noqa: ARG001
-        own = sequence[row] == sequence[key]
-        return own & (row >= key) if spec.causal else own
+        same_sequence = sequence[row] == sequence[key]
+        return same_sequence & (row >= key) if spec.causal else same_sequence
 
-    return _block_mask(spec, seen, whole, mask)
+    return _block_mask(spec, visited, whole, mask)
 
 
-def _block_mask(spec: Spec, seen: Tensor, whole: Tensor, mask: _mask_mod_signature) -> BlockMask:
-    """Return the mask of key blocks that are seen [rows, columns], some of them as a whole."""
+def _block_mask(spec: Spec, visited: Tensor, whole: Tensor, mask: _mask_mod_signature) -> BlockMask:
+    """Return a BlockMask of the blocks in `visited` [rows, columns].
+
+    `mask` is applied in all of them except the blocks in `whole`, where every query sees every key.
+    """
 
     def block_list(blocks: Tensor) -> tuple[Tensor, Tensor]:
         counts = blocks.sum(dim=1, dtype=torch.int32)
@@ -59,7 +62,7 @@ def _block_mask(spec: Spec, seen: Tensor, whole: Tensor, mask: _mask_mod_signatu
         return counts[None, None], columns.to(torch.int32)[None, None]
 
     return BlockMask.from_kv_blocks(
-        *block_list(seen & ~whole),
+        *block_list(visited & ~whole),
         *block_list(whole),
         BLOCK_SIZE=BLOCK,
         mask_mod=mask,

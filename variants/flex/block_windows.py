@@ -1,4 +1,4 @@
-"""Windows as BlockMasks: which key blocks of flex hold what a call's data says can matter."""
+"""Windows as BlockMasks: the key blocks of flex that hold the keys that can matter in a call."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,17 @@ from variants.windows import BLOCK as WINDOW_BLOCK
 
 
 def first_blocks_of(spec: Spec) -> Callable[[Tensor], Tensor]:
-    """Return a function from windows to the first block of keys that each block of queries meets.
+    """Return a function from windows to the first block of keys that each block of queries visits.
 
-    Windows count blocks from the last key and flex counts them from the first, so a block of flex
-    takes the widest of the windows that it overlaps.
+    It takes `back` of variants.windows.Windows, [batch, heads, blocks], and returns [batch, heads,
+    rows]. Windows count blocks of 64 from the last key; flex counts blocks of 128 from the first.
+    So a block of flex takes the widest of the windows that it overlaps.
     """
     blocks = max(1, spec.q_len // WINDOW_BLOCK)
-    front = (
-        spec.q_len - blocks * WINDOW_BLOCK
-    )  # queries in no block of the windows; below 0: one is short
+    # Queries in front of all windows' blocks; negative where the only block is a short one.
+    front = spec.q_len - blocks * WINDOW_BLOCK
     begins = spec.kv_len - WINDOW_BLOCK * torch.arange(blocks, 0, -1, device=spec.device)
-    rows = torch.arange(0, spec.q_len, BLOCK, device=spec.device)  # first of each block of flex
+    rows = torch.arange(0, spec.q_len, BLOCK, device=spec.device)  # the first of each block of flex
     last = ((rows + BLOCK - 1 - front) // WINDOW_BLOCK).clamp(0, blocks - 1)
     overlapped = (
         (rows - front)[:, None] // WINDOW_BLOCK + torch.arange(3, device=spec.device)
@@ -39,12 +39,17 @@ def first_blocks_of(spec: Spec) -> Callable[[Tensor], Tensor]:
 
 
 def windowed_mask_of(spec: Spec) -> Callable[[Tensor], BlockMask]:
-    """Return a function from each block of queries' first block of keys to a causal BlockMask."""
+    """Return a function that makes a causal BlockMask.
+
+    It takes the first block of keys that each block of queries visits: [batch, heads, rows].
+    """
     offset = spec.kv_len - spec.q_len
     rows, columns = -(-spec.q_len // BLOCK), -(-spec.kv_len // BLOCK)
-    position = torch.arange(rows, device=spec.device) * BLOCK + offset  # of each block's first row
-    whole = (position + 1) // BLOCK  # blocks of keys that all of its rows see
-    seen = (position + BLOCK - 1).clamp(max=spec.kv_len - 1) // BLOCK + 1
+    position = (
+        torch.arange(rows, device=spec.device) * BLOCK + offset
+    )  # of the first row of each block
+    whole = (position + 1) // BLOCK  # blocks of keys that all rows of a block see
+    visited = (position + BLOCK - 1).clamp(max=spec.kv_len - 1) // BLOCK + 1
     column = torch.arange(columns, device=spec.device)
     diagonal = (whole[:, None] + column).clamp(max=columns - 1).int()
     shape = (spec.batch, spec.heads, rows)
@@ -55,7 +60,7 @@ def windowed_mask_of(spec: Spec) -> Callable[[Tensor], BlockMask]:
     def windowed_mask(first: Tensor) -> BlockMask:
         first = torch.minimum(first, whole)
         return BlockMask.from_kv_blocks(
-            (seen - whole).int().expand(shape).contiguous(),
+            (visited - whole).int().expand(shape).contiguous(),
             diagonal.expand(*shape, columns).contiguous(),
             (whole - first).int(),
             (first[..., None] + column).clamp(max=columns - 1).int(),

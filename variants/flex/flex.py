@@ -1,10 +1,10 @@
 """flex: FlexAttention, which compiles the bias into the attention kernel itself.
 
-The bias is a score_mod over the captured slopes, computed in float32 inside the kernel; blocks
-above the diagonal, or of another packed sequence, are never visited, and no scores pass through
+The bias is a score_mod over the captured slopes, computed in float32 inside the kernel. Blocks
+above the diagonal, or of another packed sequence, are never visited, and scores never pass through
 memory. Stores a BlockMask of q_len/128 x kv_len/128 indices, built directly because
-create_block_mask needs gigabytes at 16k. On the CPU torch has no backward for it. Source: torch's
-flex_attention.
+create_block_mask needs gigabytes at 16k keys. Declines gradients of the slopes, and all gradients
+on the CPU, where torch has no backward for it. Source: torch's flex_attention.
 """
 
 import torch
@@ -17,7 +17,7 @@ from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return flex_attention compiled for the spec; the kernel is built at the first call."""
+    """Return flex_attention compiled for the spec; the first call builds the kernel."""
     if spec.seq_lens and not spec.packed:
         return ragged(prepare, spec)
     if spec.slopes_need_grad:
@@ -48,9 +48,9 @@ def prepare(spec: Spec) -> Attention:
 
 
 def let_torch_refuse(spec: Spec) -> None:
-    """Ask torch uncompiled, because a compiled call buries its reason in a trace.
+    """Raise Unsupported with torch's reason for refusing a gradient here, if torch refuses it.
 
-    Raises Unsupported with torch's reason.
+    Makes a small call that is not compiled, because a compiled call buries the reason in a trace.
     """
     token = torch.zeros(1, 1, 1, 16, dtype=spec.dtype, device=spec.device, requires_grad=True)
     try:

@@ -1,10 +1,11 @@
 """flex_window: FlexAttention on the key blocks that can matter, as certified at every call.
 
-A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
-back each block of queries must look, and a BlockMask of that is made from indices on the device,
-without waiting for the data. What is left out weighs less in any row than rounding its output
-does. Stores nothing but block indices, [batch, heads, q_len/128, kv_len/128]; large norms widen
-the windows to all that flex visits.
+On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
+bounds how far back each block of queries must look. The BlockMask is made from that on the device,
+so the host never waits for the data. The keys that are left out weigh less in any row than rounding
+its output does. Stores only block indices, [batch, heads, q_len/128, kv_len/128]. Large norms widen
+the windows, at most to all blocks that flex visits. Declines bidirectional attention, gradients of
+the slopes, and all gradients on the CPU.
 Source: the pruning of arXiv 2504.06949 with a bound of our own, and torch's flex_attention.
 """
 
@@ -27,7 +28,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return flex_attention compiled once; the blocks that it visits come from each call's data."""
+    """Return flex_attention compiled once; each call's data decides which blocks it visits."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     if spec.slopes_need_grad:
@@ -45,7 +46,7 @@ def prepare(spec: Spec) -> Attention:
 
 
 def _kernel(spec: Spec) -> Kernel:
-    """Return flex_attention compiled, with the first block of keys of each block of queries."""
+    """Return compiled flex_attention, which also takes the first key block of each query block."""
     offset, windowed_mask = spec.kv_len - spec.q_len, windowed_mask_of(spec)
 
     def attention(q, k, v, slopes, first):  # type: ignore[no-untyped-def]

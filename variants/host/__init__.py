@@ -1,1 +1,1 @@
-"""What this host is and has: its devices, its software, its cache folder; no torch."""
+"""The host: its devices, its software and its cache folder, read without torch."""

@@ -1,11 +1,12 @@
-"""What the CUDA driver says of its devices: read from libcuda by ctypes, without torch.
+"""The CUDA driver's devices, read from libcuda by ctypes, without torch.
 
-libcuda and not NVML, because libcuda numbers devices as torch does: it keeps to
-CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, and a MIG slice is a device of its own with its own SMs
-and memory. NVML always sees every whole GPU, in the order of the bus.
+libcuda and not NVML, because libcuda numbers devices as torch does: it obeys CUDA_VISIBLE_DEVICES
+and CUDA_DEVICE_ORDER, and shows a MIG slice as a device with the slice's SMs and memory. NVML
+always shows every whole GPU, in the order of the bus.
 
-cuInit makes no context: the caller takes no GPU memory, shows up in no list of processes and hands
-the device to its children untouched. But a process forked from it without exec can't use CUDA.
+cuInit makes no context: the caller takes no GPU memory, appears in no list of processes, and passes
+the device on to its child processes untouched. But a process forked from it without exec can't use
+CUDA.
 """
 
 import ctypes
@@ -28,9 +29,12 @@ _HELP = {
 
 
 class DriverDevice(NamedTuple):
-    """A device as CUDA numbers it; `uuid` as NVML writes a GPU's, `capability` such as "9.0"."""
+    """A device as CUDA numbers it.
 
-    index: int  # type: ignore[assignment] # hides tuple.index, which nobody asks a device for
+    `uuid` is written as NVML writes a GPU's, `capability` as "9.0".
+    """
+
+    index: int  # type: ignore[assignment] # hides tuple.index, which has no use here
     name: str
     uuid: str
     capability: str
@@ -39,7 +43,7 @@ class DriverDevice(NamedTuple):
     l2_bytes: int
 
 
-class NoCuda(Exception):  # noqa: N818 - what is the matter
+class NoCuda(Exception):  # noqa: N818 - a state of the machine
     """CUDA can't be used here; the text says why and what would help."""
 
 
@@ -80,18 +84,18 @@ class _Driver:
             raise NoCuda(f"{name} failed with {self._words(code)}: {_advice(code)}")
 
     def number(self, name: str, *arguments: int) -> int:
-        """Return the int that a function writes to its first argument."""
-        found = ctypes.c_int()
-        self.call(name, byref(found), *arguments)
-        return found.value
+        """Call a function that writes an int to its first argument, and return that int."""
+        number = ctypes.c_int()
+        self.call(name, byref(number), *arguments)
+        return number.value
 
     def _words(self, code: int) -> str:
-        said = [f"error {code}"]
+        words = [f"error {code}"]
         for name in ("cuGetErrorName", "cuGetErrorString"):
             text = ctypes.c_char_p()
             if self.has(name) and not getattr(self._library, name)(code, byref(text)):
-                said.append((text.value or b"").decode(errors="replace"))
-        return ", ".join(filter(None, said))
+                words.append((text.value or b"").decode(errors="replace"))
+        return ", ".join(filter(None, words))
 
 
 def _device(driver: _Driver, index: int) -> DriverDevice:
@@ -116,7 +120,7 @@ def _device(driver: _Driver, index: int) -> DriverDevice:
 
 
 def _uuid(driver: _Driver, handle: int) -> str:
-    # The first version gives a MIG slice the UUID of its whole GPU; old drivers have only that.
+    # The function without _v2 gives a MIG slice its whole GPU's UUID; old drivers have only it.
     name = "cuDeviceGetUuid_v2" if driver.has("cuDeviceGetUuid_v2") else "cuDeviceGetUuid"
     octets = (ctypes.c_ubyte * 16)()
     driver.call(name, byref(octets), handle)

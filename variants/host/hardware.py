@@ -1,4 +1,4 @@
-"""What device this is, as a short key: the same key means that measurements may be compared."""
+"""This device as a short key: measurements under the same key may be compared."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_f
 
 
 class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cpu"):
-    """A CPU: its key, a name for people, and what the key was made of."""
+    """A CPU: its key, a name for people, and the parts that the key is made of."""
 
     key: str
     name: str
@@ -28,9 +28,10 @@ class Cpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="de
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="device", tag="cuda"):
-    """A GPU or a MIG slice of one: its key, a name for people, what the key was made of, its host.
+    """A GPU or a MIG slice: its key, a name for people, the parts of the key, and the host's CPU.
 
-    `power_limit_w` is what the driver enforces on the whole GPU, in watts; None where unknown.
+    `power_limit_w` is the limit that the driver enforces on the whole GPU, in watts; None if
+    unknown.
     """
 
     key: str
@@ -53,7 +54,7 @@ Hardware = Cpu | Gpu
 
 
 def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
-    """Return this machine's CPU, with the cores this process may use.
+    """Return this machine's CPU, with the number of cores that this process may use.
 
     Raises OSError where /proc/cpuinfo can't be read: only Linux is supported.
     """
@@ -61,8 +62,8 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
 
     def field(*names: str) -> str:
         for name in names:
-            if found := re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE):
-                return found.group(1).strip()
+            if match := re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE):
+                return match.group(1).strip()
         return "unknown"
 
     flags = set(f"{field('flags', 'Features')}".split())
@@ -86,12 +87,12 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
 
 
 def this_gpu(device: DriverDevice) -> Gpu:
-    """Return one of this machine's GPUs with the limits that the driver sets it, and its host.
+    """Return one of this machine's GPUs, with the limits that the driver enforces, and its host.
 
     Raises OSError where /proc/cpuinfo can't be read.
     """
-    told_mig, watts = _limits(device.uuid)
-    mig = "MIG" in device.name if told_mig is None else told_mig
+    nvml_mig, watts = _limits(device.uuid)
+    mig = "MIG" in device.name if nvml_mig is None else nvml_mig
     gib = round(device.memory_bytes / 2**30)
     model = re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-") or "unknown"
     marks = [model, f"{device.sms}sm", f"{gib}gib", *["mig"] * mig]
@@ -113,7 +114,7 @@ def this_gpu(device: DriverDevice) -> Gpu:
 
 
 def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many cores this process may keep busy: its affinity, less any container quota."""
+    """Return how many cores this process may use: its affinity, limited by a container's quota."""
     cores = len(os.sched_getaffinity(0))
     try:
         limit, period = quota.read_text().split()
@@ -123,7 +124,7 @@ def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def _limits(uuid: str) -> tuple[bool | None, int | None]:
-    """Return whether MIG is on, and the power limit in watts; None for what NVML does not say."""
+    """Return whether MIG is on, and the power limit in watts; None for what NVML does not give."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -131,7 +132,7 @@ def _limits(uuid: str) -> tuple[bool | None, int | None]:
     try:
         gpu = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid)
         if gpu is None:
-            # Only a whole GPU has a power limit, so a slice is asked for its GPU.
+            # Only a whole GPU has a power limit, so look up the GPU of a slice.
             part = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid.replace("GPU-", "MIG-", 1))
             gpu = _lookup(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, part)
         mode = _lookup(pynvml.nvmlDeviceGetMigMode, gpu)
@@ -142,7 +143,7 @@ def _limits(uuid: str) -> tuple[bool | None, int | None]:
 
 
 def _lookup(read: Callable[[Any], Any], subject: Any) -> Any:
-    """Return what NVML says of a subject; None where it says nothing, or there is no subject."""
+    """Return read(subject); None where NVML fails or the subject is None."""
     try:
         return None if subject is None else read(subject)
     except pynvml.NVMLError:

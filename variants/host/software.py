@@ -1,4 +1,4 @@
-"""The versions of what computes here, read from packages and the driver without importing torch."""
+"""Versions of the software that computes, read from packages and driver without importing torch."""
 
 import re
 from importlib import metadata
@@ -13,28 +13,28 @@ PROVIDERS = ("torch", "triton")
 
 
 def software() -> dict[str, str]:
-    """Return the version of everything that computes."""
+    """Return the versions of torch, triton and, where torch has it, CUDA."""
     versions = {name: _version(name) for name in PROVIDERS}
     cuda = torch_cuda()
     return versions if cuda is None else versions | {"cuda": cuda}
 
 
 def with_driver(versions: dict[str, str], driver: str | None) -> dict[str, str]:
-    """Return versions with that of a GPU's driver, where it is known."""
+    """Return `versions` with the GPU driver's version added, unless it is None."""
     return versions if driver is None else versions | {"driver": driver}
 
 
-def beneath(hardware: Hardware) -> dict[str, str]:
-    """Return the version of everything that computes on a device, a GPU's driver included."""
+def software_for(hardware: Hardware) -> dict[str, str]:
+    """Return the versions of all software that computes on a device, with a GPU's driver."""
     return with_driver(software(), _driver() if isinstance(hardware, Gpu) else None)
 
 
 def torch_cuda() -> str | None:
-    """Return the CUDA version that torch is built with, read off its files, or None."""
-    found = find_spec("torch")
-    if found is None or found.origin is None:
+    """Return the CUDA version that torch is built with, read from torch's files, or None."""
+    module = find_spec("torch")
+    if module is None or module.origin is None:
         return None
-    text = Path(found.origin).with_name("version.py").read_text()
+    text = Path(module.origin).with_name("version.py").read_text()
     version = re.search(r"^cuda\b.*= *'([^']+)'", text, re.MULTILINE)
     return version[1] if version else None
 

@@ -1,1 +1,1 @@
-"""The variant with a C++ kernel of our own: its operator and its sources."""
+"""The variant with a C++ kernel of our own: the kernel's sources and its torch operator."""

@@ -1,11 +1,13 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
-A steep head's bias buries far keys. Each block of 64 queries begins at its own keys and goes back,
-and on where attention is bidirectional, until the norms of the keys that are left say that they
-weigh less, against what each query has seen, than rounding its output costs; large norms put that
-off. The bias is made from distances as scores are: no mask, and in float32 no digits lost.
-Stores nothing but, in bfloat16 with AMX, a copy of k and v as tiles. Built in a second by the
-machine's C++ compiler, once; other half precision is computed in float32.
+On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
+and walks back, and forward too if attention is bidirectional. It stops where the norms of the
+remaining keys show that they weigh less, against the weight already summed, than rounding the
+output costs. Large norms make the walk longer. The bias is computed from distances inside the
+kernel: no mask, and no digits lost in float32. Stores nothing, except in bfloat16 with AMX a copy
+of k and v as tiles. The machine's C++ compiler builds the kernel once, in a second. Half precision
+without AMX, and float16, are computed in float32. Declines CUDA, gradients, a single causal query
+over a cache, head_dim over 256 and lengths over 2^24.
 Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
 kernel of our own.
 """
@@ -19,7 +21,7 @@ from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return the kernel; it is built at the first call on a machine."""
+    """Return the kernel; the first call on a machine builds it."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
@@ -33,7 +35,10 @@ def prepare(spec: Spec) -> Attention:
 
 
 def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
-    """Return the share of all pairs that are looked at; a causal block sees its own keys whole."""
+    """Return the share of all pairs of a query and a key that the kernel computes.
+
+    A causal block's own keys count whole in both numbers.
+    """
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)

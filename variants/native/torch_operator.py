@@ -1,6 +1,6 @@
-"""The kernels in C++ as one torch operator, which the profiler names and torch.compile keeps whole.
+"""The C++ kernel as one torch operator, which the profiler names and torch.compile leaves whole.
 
-`kernels/native_window.cpp` is the mathematics; here are its arguments and the memory it works in.
+`native_window.cpp` is the mathematics. This module checks its arguments and allocates its memory.
 """
 
 import ctypes
@@ -14,19 +14,19 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from variants.compiled.cpp_build import FLAGS, built
+from variants.compiled.cpp_build import FLAGS, build_library
 from variants.problem import Unsupported
 from variants.windows import tolerance
 
-BLOCK = 64  # queries, and keys
+BLOCK = 64  # queries or keys in a block
 MOST_HEAD_DIM = 256
-MOST_KEYS = 1 << 24  # positions are float32
-_CHUNK = 32  # keys, and dims, that are padded to
+MOST_KEYS = 1 << 24  # positions are float32, exact up to here
+_CHUNK = 32  # keys and head_dim are padded to multiples of this
 _SOURCE = Path(__file__).with_name("native_window.cpp")
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, bool causal) -> Tensor"
 )
-_ROUNDED = 0.03  # log2; what exponents up to 2^15, and sums over MOST_KEYS, may be off by
+_ROUNDED = 0.03  # log2: the error of exponents up to 2^15 and of sums over MOST_KEYS
 _lock = Lock()
 
 Operator = Callable[[Tensor, Tensor, Tensor, Tensor, float, bool], Tensor]
@@ -37,7 +37,7 @@ class _Strides(ctypes.Structure):
 
 
 class _Call(ctypes.Structure):
-    """`Call` of kernels/call.h."""
+    """The struct `Call` of call.h."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "slopes", "out", "norms", "packed")),
@@ -49,27 +49,33 @@ class _Call(ctypes.Structure):
 
 
 def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
-    """Return the kernels, built with `flags`. Raises Unsupported where they can't be."""
-    kernels = built(_SOURCE, flags)
+    """Return the kernels, built with `flags`.
+
+    Raises Unsupported where they can't be built, RuntimeError where the layouts of C++ and Python
+    differ.
+    """
+    kernels = build_library(_SOURCE, flags)
     kernels.has_bfloat16.restype = ctypes.c_bool
     kernels.layout.restype = ctypes.c_int64
     layout = [kernels.layout(which) for which in range(5)]
     if layout != [ctypes.sizeof(_Call), BLOCK, BLOCK, _CHUNK, MOST_HEAD_DIM]:
-        raise RuntimeError(f"{_SOURCE.name} and native.py differ in their layout: {layout}")
+        raise RuntimeError(
+            f"{_SOURCE.name} and {Path(__file__).name} differ in their layout: {layout}"
+        )
     return kernels
 
 
 def library() -> ctypes.CDLL:
-    """Return the kernels, built at the first call. Raises Unsupported where they can't be."""
+    """Return the kernels, built at the first call. Raises Unsupported where they can't be built."""
     outcome = _outcome()
     if isinstance(outcome, str):
-        raise Unsupported(outcome)  # anew: an exception that is kept keeps every call's tensors
+        raise Unsupported(outcome)  # a stored exception would hold every call's tensors
     return outcome
 
 
 @cache
 def _outcome() -> ctypes.CDLL | str:
-    """Return a failure's reason too, so that no later call waits for the same one."""
+    """Return the kernels, or the reason why they can't be built: no later call builds again."""
     try:
         return load()
     except Unsupported as reason:
@@ -79,15 +85,16 @@ def _outcome() -> ctypes.CDLL | str:
 def attend(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
 ) -> tuple[Tensor, int]:
-    """Return the output, [batch, heads, q_len, head_dim], and how many pairs were looked at.
+    """Return the output [batch, heads, q_len, head_dim], and the number of pairs computed.
 
-    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
-    [heads] float32. bfloat16 is computed in AMX tiles where there are any, and all else in float32.
-    Raises Unsupported where the kernels can't be built, ValueError for what they can't take.
+    q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], slopes
+    are [heads] float32. bfloat16 is computed in AMX tiles where the machine has them, all else in
+    float32. Raises Unsupported where the kernels can't be built, and ValueError for a head_dim,
+    length, dtype of slopes or causal q_len that they can't take.
     """
     _refuse(q, k, slopes, causal)
     kernels, dtype = library(), q.dtype
-    share = tolerance(dtype) / (1 if causal else 2)  # what either side may leave out
+    share = tolerance(dtype) / (1 if causal else 2)  # of the weight, for each side to leave out
     in_tiles = dtype == torch.bfloat16 and kernels.has_bfloat16()
     q, k, v = (_rows(part if in_tiles else part.float()) for part in (q, k, v))
     slopes, out = slopes.contiguous(), _out_like(q)
@@ -108,7 +115,7 @@ def attend(
 
 
 def operator() -> Operator:
-    """Return `attend` as torch's own, without the count."""
+    """Return `attend` as a torch operator, which returns the output alone."""
     with _lock:
         _register()
     return cast(Operator, torch.ops.alibi_bench.native_window.default)
@@ -116,7 +123,7 @@ def operator() -> Operator:
 
 @cache
 def _register() -> torch.library.Library:
-    """Register the operator; it goes when the library that is returned does."""
+    """Register the operator, which lives as long as the returned library."""
     fragment = torch.library.Library("alibi_bench", "FRAGMENT")  # type: ignore[no-untyped-call]
     fragment.define(_SCHEMA)  # type: ignore[no-untyped-call]
     fragment.impl(  # type: ignore[no-untyped-call]
@@ -129,7 +136,7 @@ def _register() -> torch.library.Library:
 
 
 def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
-    """Raise ValueError for what would be read or written out of bounds, or answered wrongly."""
+    """Raise ValueError for arguments that the kernel would read out of bounds or answer wrongly."""
     if q.shape[3] > MOST_HEAD_DIM:
         raise ValueError(f"head_dim {q.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
     if max(q.shape[2], k.shape[2]) > MOST_KEYS:
@@ -141,12 +148,12 @@ def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
 
 
 def _rows(tensor: Tensor) -> Tensor:
-    """Return the tensor with each head's rows whole in memory."""
+    """Return the tensor with contiguous rows, copied only where needed."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def _out_like(q: Tensor) -> Tensor:
-    """Return room for the output: [batch, length, heads, head_dim] in memory where q is that."""
+    """Return an uninitialised output; in memory [batch, length, heads, head_dim] if q is."""
     batch, heads, length, head_dim = q.shape
     if q.transpose(1, 2).is_contiguous():
         return q.new_empty(batch, length, heads, head_dim).transpose(1, 2)

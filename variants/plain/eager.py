@@ -1,9 +1,9 @@
 """eager: the formula in plain torch, one operation at a time.
 
-Stores nothing beforehand; each call makes the [heads, q_len, kv_len] relative bias and the [batch,
-heads, q_len, kv_len] scores in float32, so its memory and traffic grow with the square of the
-length, and it computes the pairs above the diagonal only to mask them. Shared kv heads are copied
-for each query head. Source: the definition in arXiv 2108.12409, written as one writes it first.
+Stores nothing between calls. Each call makes the [heads, q_len, kv_len] relative bias and the
+[batch, heads, q_len, kv_len] scores in float32, so memory and traffic grow with the square of the
+length. Pairs above the diagonal are computed, then masked. Shared kv heads are copied for each
+query head. Source: the definition in arXiv 2108.12409, written as one writes it first.
 """
 
 from functools import partial

@@ -1,10 +1,10 @@
 """no_bias: stock causal attention with no bias at all, the ceiling that people assume.
 
-Answers another question than ALiBi: it is checked against its own oracle, shown beside every table
-as the baseline, and never ranked. The flash kernel stores no scores and stops at the diagonal.
-Stores nothing, but for fewer queries than keys: SDPA's is_causal aligns top-left, so a chunk is
-given torch's lower-right mask, which flash takes on CUDA; on the CPU it is stored, [q_len, kv_len]
-in q's dtype. Source: torch's scaled_dot_product_attention.
+It does not compute ALiBi: it is checked against an oracle without bias, shown as the baseline of
+every table, and never ranked. The flash kernel stores no scores and stops at the diagonal. Stores
+nothing, except for fewer queries than keys. There SDPA's is_causal would align top-left, so a chunk
+takes torch's lower-right mask, which flash takes on CUDA; on the CPU that mask is stored, [q_len,
+kv_len] in q's dtype. Source: torch's scaled_dot_product_attention.
 """
 
 import torch

@@ -1,10 +1,11 @@
 """rope: rotary embedding of queries and keys inside the call, then bias-free SDPA.
 
-What a model pays that marks positions by rotation, not by ALiBi: checked against an oracle of its
-own and never ranked. Rotates in q's dtype, the halves of a head against each other, base 10000.
-Stores cos and sin, [q_len, head_dim] each, from angles in float64: in float32 they would be 0.004
-off at 131072. Of more keys than queries the last are new, as many as there are queries. The others
-come rotated, from a cache; the new are rotated into their slots of it, as in a model, and put back.
+This is the cost of a model that marks positions by rotation and not by ALiBi. It is checked against
+an oracle for rotation and never ranked. Rotates in q's dtype, the two halves of a head against each
+other, base 10000. Stores cos and sin, [q_len, head_dim] each, from float64 angles: float32 angles
+would be off by 0.004 at position 131072. Of more keys than queries, the last q_len keys are new and
+the others come rotated, from a cache. The new keys are rotated into their slots in the cache, as in
+a model, and the old values are put back after the call. Declines an odd head_dim.
 Source: RoFormer (arXiv 2104.09864) as transformers' modeling_llama and modeling_gpt_neox have it.
 """
 
@@ -36,21 +37,21 @@ def prepare(spec: Spec) -> Attention:
     def after_a_cache(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         slots = k[:, :, cached:]
         q, rotated = _rotate(q, *of_queries), _rotate(slots, *of_keys)
-        if spec.needs_grad:  # what is written to could have none
+        if spec.needs_grad:  # a tensor that is written to can't have a gradient
             return attend(q, torch.cat([k[:, :, :cached], rotated], dim=2), v, slopes)
-        given = slots.clone()
+        unrotated = slots.clone()
         try:
             slots.copy_(rotated)
             return attend(q, k, v, slopes)
         finally:
-            slots.copy_(given)
+            slots.copy_(unrotated)
 
     return after_a_cache if cached else whole
 
 
 def _cos_and_sin(spec: Spec) -> tuple[Tensor, Tensor]:
-    """Return both for the queries' rows, which end with those of the new keys."""
-    last = max(spec.q_len, spec.kv_len)  # no position below 0: only differences matter
+    """Return cos and sin for the queries' rows; the last rows are those of the new keys."""
+    last = max(spec.q_len, spec.kv_len)  # only differences matter, so no position is below 0
     positions = torch.arange(last - spec.q_len, last, dtype=torch.float64, device=spec.device)
     pairs = torch.arange(0, spec.head_dim, 2, dtype=torch.float64, device=spec.device)
     angles = torch.outer(positions, BASE ** (-pairs / spec.head_dim)).repeat(1, 2)

@@ -1,1 +1,1 @@
-"""Variants that call torch's scaled_dot_product_attention as it comes."""
+"""Variants that call torch's scaled_dot_product_attention as it is."""

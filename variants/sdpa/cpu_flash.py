@@ -1,6 +1,6 @@
-"""torch's flash kernel on the CPU with its log-sum-exp, by which parts of attention are merged.
+"""torch's flash kernel on the CPU, with the log-sum-exp by which parts of attention are merged.
 
-Tensors have to be contiguous in their last dimension: the kernel itself doesn't ask.
+Tensors must be contiguous in their last dimension; the kernel does not check.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
-def side_by_side(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return tensors whose last dimension is contiguous, copied where it is not."""
-    return tuple(one if one.stride(-1) == 1 else one.contiguous() for one in tensors)
+def contiguous_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors that are contiguous in their last dimension, copied only where needed."""
+    return tuple(part if part.stride(-1) == 1 else part.contiguous() for part in tensors)
 
 
 def cut(rows: Tensor, size: int) -> Tensor:
-    """Return [heads, length, head_dim] as a view [parts, heads, size, head_dim]."""
+    """Return [heads, length, head_dim] cut into parts: a view [parts, heads, size, head_dim]."""
     return torch.unflatten(rows, 1, (-1, size)).transpose(0, 1)
 
 
@@ -44,35 +44,37 @@ def gradients(
     *,
     is_causal: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what a part gives to the gradients of its own q, k and v.
+    """Return the gradients of the q, k and v of one part of the keys.
 
-    `parts` are q, k and v as attend() takes them, the others as it returns them, but of the whole
-    row: a part's weights are exp(score - log-sum-exp) of the row, whatever else is in it.
+    `parts` are q, k and v as attend() takes them. `grad_out`, `out` and `log_sum_exp` are shaped as
+    attend() returns them, but belong to whole rows, merged over all parts: a part's weights are
+    exp(score - log-sum-exp of the row).
     """
-    grad_out, out, log_sum_exp = (one.transpose(1, 2) for one in (grad_out, out, log_sum_exp))
-    found: tuple[Tensor, Tensor, Tensor] = _backward(
+    grad_out, out, log_sum_exp = (rows.transpose(1, 2) for rows in (grad_out, out, log_sum_exp))
+    part_gradients: tuple[Tensor, Tensor, Tensor] = _backward(
         grad_out, *parts, out, log_sum_exp, 0.0, is_causal, attn_mask=mask, scale=scale
     )
-    return found
+    return part_gradients
 
 
-def merge(own: Tensor, far: Tensor, log_odds: Tensor, out: Tensor) -> None:
-    """Write the attention to two sets of keys to `out`, which may be `own`.
+def merge(near: Tensor, far: Tensor, log_odds: Tensor, out: Tensor) -> None:
+    """Write attention over two sets of keys, `near` and `far`, to `out`, which may be `near`.
 
-    `log_odds` [..., size, heads] is how much larger own's log-sum-exp is than far's.
+    All three are [..., size, heads, head_dim]. `log_odds` [..., size, heads] is the log-sum-exp of
+    `near` minus that of `far`.
     """
-    torch.lerp(far, own, torch.sigmoid(log_odds)[..., None].to(own.dtype), out=out)
+    torch.lerp(far, near, torch.sigmoid(log_odds)[..., None].to(near.dtype), out=out)
 
 
-BURIED = 64.0  # keys this far down by their bias are left out where depth says that they can be
+BURIED = 64.0  # keys with a bias under -64 are left out where the depth allows it
 
 
-def without_buried(bias: Tensor) -> Tensor:
+def hide_buried(bias: Tensor) -> Tensor:
     """Return the bias with -inf where it is below -BURIED.
 
-    Where it is not, exp() of far keys is subnormal in float32, and products of those are slow.
+    Otherwise exp() of far keys would be subnormal in float32, and products of those are slow.
     """
     return bias.masked_fill(bias < -BURIED, -torch.inf)
 
 
-FLASH_REFUSED = "Explicit attn_mask should not be set"  # what torch says on its way to math
+FLASH_REFUSED = "Explicit attn_mask should not be set"  # torch, when flash can't take a call

@@ -1,14 +1,16 @@
 """sdpa_folded: stock bias-free causal SDPA on q and k that carry the bias in eight more columns.
 
-q'·k' = q·k + slope / scale * (j - i), but for a remainder that all keys of a row share and a
-softmax can't see. A position is two digits of 8 bits and a slope three parts of 8 bits, each exact
-in every dtype; two columns more take a row's own bias off. So scores are as small as the formula's
-wherever there is weight, and no row loses digits to its distance from an anchor.
+With these columns q'·k' is q·k + slope / scale * (j - i), plus a remainder that all keys of a row
+share and that softmax cancels. A position is split into two digits of 8 bits and a slope into three
+parts of 8 bits, each exact in every dtype. Two more columns subtract the row's own bias. So scores
+are as small as the formula's wherever there is weight, and no row loses digits by its distance from
+an anchor.
 
-Digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. A call copies q, k
-and v to widen them, in half precision on the CPU to whole tiles too (variants.sdpa.whole_tiles).
-Slopes over 32752 * scale overflow to NaN in float16. Source: FlashBias (arXiv 2505.12044) for the
-fold.
+Two digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. Each call
+copies q, k and v to widen them; in half precision on the CPU it also pads them to whole tiles
+(variants.sdpa.whole_tiles). In float16, slopes over 32752 * scale overflow to NaN. Declines
+bidirectional attention, chunks and gradients of the slopes. Source: FlashBias (arXiv 2505.12044)
+for the fold.
 """
 
 import torch
@@ -18,10 +20,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa.whole_tiles import TILE, is_uneven, on_whole_tiles
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
 REACH = 1 << 16
-_COARSE, _FINE = 2.0**15, 2.0**7  # the keys' share of a row's shift: float16 ends at 65504
+_COARSE, _FINE = 2.0**15, 2.0**7  # the keys' factors of a row's shift; float16 ends at 65504
 
 
 def prepare(spec: Spec) -> Attention:
@@ -31,20 +33,21 @@ def prepare(spec: Spec) -> Attention:
     _decline(spec)
     if is_uneven(spec, TILE):
         return on_whole_tiles(prepare, spec)
-    # At the ends of blocks kernels sum in another order: the last rows are those at the anchor.
+    # In a block's last rows kernels add columns in another order. Counting positions from the
+    # last key keeps the bias of those rows small.
     position = torch.arange(spec.kv_len, device=spec.device) - min(spec.kv_len - 1, REACH)
     k_columns = _key_columns(position, spec.dtype).expand(spec.batch, spec.kv_heads, -1, -1)
     v_columns = torch.zeros_like(k_columns[:1, :1, :1]).expand_as(k_columns)
 
-    @built_once
+    @cache_by_slopes
     def q_columns(slopes: Tensor) -> Tensor:
         steepness = slopes.double()[:, None] / spec.scale  # [heads, 1]; SDPA multiplies by scale
         columns = _query_columns(steepness, position[-spec.q_len :], spec.dtype)
         return columns.expand(spec.batch, -1, -1, -1)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        # Kernels sum over columns from first to last, so the bias comes first: by the time q·k is
-        # added it has shrunk to slope * (j - i), and rounds no more than in the formula.
+        # The bias columns come first because kernels add columns from first to last. When q·k is
+        # added, the bias has shrunk to slope * (j - i), and rounds no more than in the formula.
         out = scaled_dot_product_attention(
             torch.cat([q_columns(slopes), q], dim=3),
             torch.cat([k_columns, k], dim=3),
@@ -71,16 +74,16 @@ def _decline(spec: Spec) -> None:
 
 
 def _key_columns(position: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the keys' columns [kv_len, 8], in the order of those of queries."""
+    """Return the keys' columns [kv_len, 8], in the order of the queries' columns."""
     low = (position + 128) % 256 - 128
-    high = (position - low) // 2  # 128 times the digit, which float16 still holds
+    high = (position - low) // 2  # 128 times the digit: float16 holds it exactly
     ones = torch.ones_like(position)
     columns = (high, low, ones * _COARSE, ones * _FINE, high, low, high, low)
     return torch.stack([column.to(dtype) for column in columns], dim=1)
 
 
 def _query_columns(steepness: Tensor, position: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the queries' columns [heads, q_len, 8]: the slope's parts, and minus a row's bias."""
+    """Return the queries' columns [heads, q_len, 8]: the slope's parts and minus the row's bias."""
     top, middle, rest = _parts(steepness, 3)
     coarse, fine = _parts(-steepness * position, 2)
     columns = (2 * top, top, coarse / _COARSE, fine / _FINE, 2 * middle, middle, 2 * rest, rest)
@@ -88,6 +91,6 @@ def _query_columns(steepness: Tensor, position: Tensor, dtype: torch.dtype) -> T
 
 
 def _parts(number: Tensor, count: int) -> tuple[Tensor, ...]:
-    """Return parts of 8 bits, the largest first, that add up to float64 numbers but for a rest."""
+    """Split float64 numbers into `count` parts of 8 bits, the largest first, without the rest."""
     part = number.to(torch.bfloat16).double()
     return (part, *_parts(number - part, count - 1)) if count > 1 else (part,)

@@ -1,12 +1,13 @@
 """sdpa_halves: causal SDPA on the CPU as squares on the diagonal and the rectangles below them.
 
-A level of squares or rectangles is one call of torch's flash kernel, and levels are merged by their
-log-sum-exp (variants.sdpa.halving). That saves what the kernel computes above the diagonal of a
-short sequence, whose keys it takes all at once. Far keys are left out where norms of q and k
-certify that they can't matter (variants.windows), because tiny weights are subnormal in float32,
-and slow. The last queries, which make no whole tiles, are a call of their own. Stores squares
-[heads, 256, 256] and rows, float32. Each level rounds a half-precision output once more. Source:
-merging by log-sum-exp as in Rabe and Staats, arXiv 2112.05682.
+All squares are one call of torch's flash kernel, and so are the rectangles of each level; the
+levels are merged by their log-sum-exp (variants.sdpa.halving). This wins on short sequences: there
+the kernel takes all keys at once and computes the pairs above the diagonal too. Far keys are left
+out where the norms of q and k certify that they can't matter (variants.windows), because tiny
+weights are subnormal in float32, and slow. The last queries, too few for whole tiles, are one more
+call. Stores squares [heads, 256, 256] and rows of biases, float32. Each level rounds a
+half-precision output once more. Declines CUDA, bidirectional attention, fewer queries than keys,
+and gradients of the slopes. Source: merging by log-sum-exp as in Rabe and Staats, arXiv 2112.05682.
 """
 
 import torch
@@ -15,17 +16,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.sdpa.cpu_flash import BURIED, side_by_side
+from variants.sdpa.cpu_flash import BURIED, contiguous_rows
 from variants.sdpa.halving import biases_of, halve
 from variants.sdpa.whole_tiles import TILE
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 from variants.windows import depth_of
 
-_SQUARE = 256  # queries at most
+_SQUARE = 256  # the most queries of a square
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return attention of halves of halves, for causal attention of all queries."""
+    """Return attention by halves, for causal attention with as many queries as keys."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
@@ -34,12 +35,12 @@ def prepare(spec: Spec) -> Attention:
     length = spec.kv_len - rest
     sizes = [length >> level for level in range(levels, -1, -1)]
     depth = depth_of(spec)
-    whole = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=False))
-    cut = built_once(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
+    whole = cache_by_slopes(lambda slopes: biases_of(slopes, sizes, rest, is_cut=False))
+    cut = cache_by_slopes(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         biases = (cut if depth(q, k, slopes).amax() <= BURIED else whole)(slopes)
-        q, k, v = side_by_side(q, k, v)
+        q, k, v = contiguous_rows(q, k, v)
         if not length:
             return _last(q, k, v, biases.last, spec)
         first = (q[:, :, :length], k[:, :, :length], v[:, :, :length])
@@ -53,7 +54,7 @@ def prepare(spec: Spec) -> Attention:
 
 
 def _last(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, spec: Spec) -> Tensor:
-    """Return the attention of the last queries to all keys."""
+    """Return the attention of the last queries to all keys; `mask` is [heads, queries, keys]."""
     return scaled_dot_product_attention(
         q, k, v, attn_mask=mask[None], scale=spec.scale, enable_gqa=spec.heads != spec.kv_heads
     )

@@ -1,12 +1,13 @@
 """sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
 
-A softmax does not change when a row's scores all move by the same amount, so the key's share of the
-bias is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash kernel,
-which stores no scores and stops at the diagonal. One query alone sees every key and needs no
-is_causal. Rows far from the last key carry slope * distance in their float32 scores, which costs
-float32 outputs digits that half-precision outputs never had. Between 160 and 512 keys that are no
-multiple of 4, half precision is filled up with zeros (variants.sdpa.whole_tiles). Source: BLOOM's
-and MPT's form of the bias.
+Softmax does not change when all scores of a row move by the same amount, so a bias that depends on
+the key alone is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash
+kernel, which stores no scores and stops at the diagonal. A single query sees every key and needs no
+is_causal. Rows far from the last key carry slope * distance in their float32 scores. This costs
+float32 outputs digits; half-precision outputs never had those digits. In half precision, lengths
+from 160 to 511 that are no multiple of 4 are padded with zeros (variants.sdpa.whole_tiles).
+Declines CUDA, bidirectional attention, chunks and gradients of the slopes. Source: BLOOM's and
+MPT's form of the bias.
 """
 
 import torch
@@ -17,13 +18,13 @@ from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa.cpu_flash import FLASH_REFUSED
 from variants.sdpa.whole_tiles import is_uneven, on_whole_tiles
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
-_SPLIT = 512  # the kernel takes more keys in parts of as many, and those are even
+_SPLIT = 512  # the kernel splits more keys into parts of 512, which end in whole tiles
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return SDPA with is_causal and a key row together, which only torch's CPU kernel accepts."""
+    """Return SDPA with is_causal and a row of biases; only torch's CPU kernel takes both."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     if spec.slopes_need_grad:
@@ -43,7 +44,7 @@ def prepare(spec: Spec) -> Attention:
         return on_whole_tiles(prepare, spec)
     distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
 
-    @built_once
+    @cache_by_slopes
     def key_row(slopes: Tensor) -> Tensor:
         row = (slopes[:, None] * distance)[None, :, None, :]  # [1, heads, 1, kv_len]
         return row.expand(spec.batch, spec.heads, spec.q_len, spec.kv_len)

@@ -1,14 +1,14 @@
 """sdpa_mask: SDPA with the relative bias precomputed as a dense mask.
 
-Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal, built at the
-first call and kept while the slopes are the same; every call reads it from memory. A kernel can't
-tell that a mask is causal, so pairs above the diagonal are computed too.
-slope * (j - i) rounds harmlessly in half precision, for it is small where the weights are large.
+Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal. The first call
+builds it, later calls with the same slopes reuse it, and every call reads it from memory. A kernel
+can't tell that a mask is causal, so pairs above the diagonal are computed too. In half precision
+slope * (j - i) rounds harmlessly, because it is small where the weights are large.
 
-Which kernel takes the mask is torch's choice, or on CUDA the option `backend`; flash takes none
+torch chooses the kernel. On CUDA the option `backend` can force one instead; flash takes no mask
 there. `efficient` and `cudnn` are fused and store no scores; `efficient` copies the mask at every
 call if kv_len is no multiple of 8. `math` stores [batch, heads, q_len, kv_len] scores and weights,
-in float32 for half inputs. Source: torch's documentation of attn_mask and of sdpa_kernel.
+in float32 for half-precision inputs. Source: torch's documentation of attn_mask and of sdpa_kernel.
 """
 
 import warnings
@@ -23,9 +23,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
-_FORCED = {
+_BACKENDS = {
     "efficient": (SDPBackend.EFFICIENT_ATTENTION, "the efficient backend is CUDA's"),
     "cudnn": (SDPBackend.CUDNN_ATTENTION, "the cuDNN backend is CUDA's"),
     "math": (SDPBackend.MATH, "the math backend is forced on CUDA only"),
@@ -33,20 +33,21 @@ _FORCED = {
 
 
 def prepare(spec: Spec, backend: str = "any") -> Attention:
-    """Return SDPA with a dense mask, on the backend that torch picks or on the one named.
+    """Return SDPA with a dense mask, on the backend that torch picks or on the `backend` named.
 
-    Raises Unsupported for a named backend off CUDA; so does a call that torch refuses there.
+    Raises Unsupported for a named backend off CUDA. A call raises it where torch refuses that
+    backend.
     """
     if spec.seq_lens:
         return ragged(partial(prepare, backend=backend), spec)
     if backend != "any" and spec.device.type != "cuda":
-        raise Unsupported(f"{_FORCED[backend][1]}; sdpa_mask runs on the CPU")
+        raise Unsupported(f"{_BACKENDS[backend][1]}; sdpa_mask runs on the CPU")
 
-    @built_once
+    @cache_by_slopes
     def mask(slopes: Tensor) -> Tensor:
         keys = torch.arange(spec.kv_len, device=slopes.device)
         queries = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=slopes.device)
-        queries = queries.clamp(min=0)  # nearest key at distance 0; a softmax can't tell
+        queries = queries.clamp(min=0)  # rows before the first key: softmax cancels the shift
         distance = keys[None, :] - queries[:, None]  # [q_len, kv_len]
         bias = slopes[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
         if spec.causal:
@@ -58,13 +59,13 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
             q, k, v, attn_mask=mask(slopes), scale=spec.scale, enable_gqa=q.shape[1] != k.shape[1]
         )
 
-    return attention if backend == "any" else _forced(attention, backend)
+    return attention if backend == "any" else _force_backend(attention, backend)
 
 
-def _forced(attention: Attention, backend: str) -> Attention:
-    on_backend: Attention = sdpa_kernel(_FORCED[backend][0])(attention)
+def _force_backend(attention: Attention, backend: str) -> Attention:
+    on_backend: Attention = sdpa_kernel(_BACKENDS[backend][0])(attention)
 
-    def forced(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         try:
             return on_backend(q, k, v, slopes)
         except RuntimeError as refusal:
@@ -73,14 +74,14 @@ def _forced(attention: Attention, backend: str) -> Attention:
             why = _reasons(partial(on_backend, q, k, v, slopes), backend)
             raise Unsupported(f"torch's {backend} backend refuses: {why}") from refusal
 
-    return forced
+    return attend
 
 
-def _reasons(refused: Callable[[], object], backend: str) -> str:
-    """Repeat a refused call for its warnings, in which torch gives its reasons by backend."""
+def _reasons(call: Callable[[], object], backend: str) -> str:
+    """Repeat a call that torch refused and return its warnings about the backend: the reasons."""
     with warnings.catch_warnings(record=True) as caught, suppress(RuntimeError):
         warnings.simplefilter("always")
-        refused()
+        call()
     reasons, heading = [], ""
     for text in (str(warning.message).partition(" (Triggered")[0] for warning in caught):
         if text.endswith("not used because:"):

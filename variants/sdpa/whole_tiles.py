@@ -1,8 +1,9 @@
-"""Whole tiles for torch's flash kernel on the CPU, which is slow in half precision between them.
+"""Padding to whole tiles for torch's flash kernel on the CPU, in half precision.
 
-Its matrix products run over rows as long as the keys are many, up to 512, and where those end
-beside a tile they took up to 2.3 times as long as for a few keys more (Xeon with AMX, torch 2.13:
-benchmarks/uneven_lengths.py). Causal queries never see keys behind them, so zeros may stand there.
+The kernel's matrix products run over as many rows as there are keys, up to 512. Lengths that end
+inside a tile took up to 2.3 times as long as lengths of a few keys more (Xeon with AMX, torch 2.13:
+benchmarks/uneven_lengths.py). Causal queries never see keys after them, so zeros may follow the
+last key.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from torch import Tensor
 from variants.problem import Attention, Spec
 
 TILE = 16
-_FEWEST = 160  # below, copies cost more than tiles save
+_FEWEST = 160  # keys; for fewer, copies cost more than whole tiles save
 
 
 def is_uneven(spec: Spec, multiple: int) -> bool:
-    """Return whether causal attention in half precision ends beside a multiple of keys."""
+    """Whether whole tiles pay and the number of keys is no multiple of `multiple`."""
     return (
         spec.causal
         and spec.q_len == spec.kv_len >= _FEWEST
@@ -29,9 +30,9 @@ def is_uneven(spec: Spec, multiple: int) -> bool:
 
 
 def on_whole_tiles(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
-    """Return the attention of as many queries as keys as that of the next multiple of TILE.
+    """Return attention that pads q, k and v with zeros to the next multiple of TILE keys.
 
-    Copies q, k and v to do so; the output is a view of more rows.
+    For as many queries as keys. Each call copies q, k and v; the output is a view of more rows.
     """
     length = -(-spec.kv_len // TILE) * TILE
     whole = prepare(replace(spec, q_len=length, kv_len=length))
@@ -44,7 +45,7 @@ def on_whole_tiles(prepare: Callable[[Spec], Attention], spec: Spec) -> Attentio
 
 
 def _fill_up(tensor: Tensor, length: int) -> Tensor:
-    """Return the tensor with zeros behind it: [batch, heads, length, head_dim]."""
-    batch, heads, own, head_dim = tensor.shape
-    zeros = tensor.new_zeros(1).expand(batch, heads, length - own, head_dim)
+    """Return the tensor padded with zeros at the end: [batch, heads, length, head_dim]."""
+    batch, heads, rows, head_dim = tensor.shape
+    zeros = tensor.new_zeros(1).expand(batch, heads, length - rows, head_dim)
     return torch.cat([tensor, zeros], dim=2)

@@ -1,4 +1,4 @@
-"""Attention of one band: stock SDPA on views of the keys that its queries look back to."""
+"""Attention of one band: stock SDPA on views of the keys that the band's queries look back to."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,17 @@ from variants.sdpa_window.triangles import EXACT, attend_strip, attend_strips, a
 from variants.sdpa_window.wide_windows import attend_blocks
 from variants.windows import BLOCK
 
-_WIDE_HALF, _WIDE_FULL = 1024, 24  # blocks back (times head_dim) from which on blocks are faster
+# From these widths on `attend_blocks` is faster (benchmarks/window_forms.py).
+_WIDE_HALF, _WIDE_FULL = 1024, 24  # blocks back (half precision: times head_dim)
 
 
 def attend_band(
     q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, band: Band, spec: Spec
 ) -> None:
-    """Write the band's rows of `out`.
+    """Write the rows of `out` that belong to the band.
 
-    All are of the band's heads: q and out [batch, heads, q_len, head_dim], k and v [batch, heads,
-    kv_len, head_dim].
+    All tensors hold the band's heads only: q and out are [batch, heads, q_len, head_dim], k and v
+    [batch, heads, kv_len, head_dim].
     """
     if spec.q_len < BLOCK:
         first_key = max(0, spec.kv_len - BLOCK * (band.back + 1))
@@ -44,12 +45,12 @@ def attend_band(
         if start < stop:
             rows = slice(start, stop)
             keys = slice(offset + start - BLOCK * band.back, offset + stop)
-            own = q[:, :, rows], k[:, :, keys], v[:, :, keys], masks, out[:, :, rows], height
-            (attend_blocks if is_wide else _windows)(*own, spec.scale)
+            arguments = q[:, :, rows], k[:, :, keys], v[:, :, keys], masks, out[:, :, rows], height
+            (attend_blocks if is_wide else _windows)(*arguments, spec.scale)
 
 
 def _form(back: int, masks: Masks, spec: Spec) -> tuple[bool, int]:
-    """Return whether windows go in blocks, and how many queries share one."""
+    """Return whether `attend_blocks` computes the windows, and how many queries share a window."""
     if spec.dtype != torch.float32:
         width = back * spec.head_dim // _WIDE_HALF
         if width and not spec.needs_grad:
@@ -65,19 +66,22 @@ def _form(back: int, masks: Masks, spec: Spec) -> tuple[bool, int]:
 def _windows(
     q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, height: int, scale: float
 ) -> None:
-    """Write the attention of every `height` queries to the same number of keys up to their end."""
+    """Write the attention of windows, each of `height` queries and all of the same number of keys.
+
+    A window's keys end with its last query.
+    """
     width = k.shape[2] - q.shape[2] + height
     mask = masks.relative(height, width)
     q, out = (torch.unflatten(rows, 2, (-1, height)) for rows in (q, out))
     k, v = (keys.unfold(2, width, height).mT for keys in (k, v))
-    # Of batch, heads and blocks a call takes two: all blocks, and the more of the other two.
+    # SDPA takes two batch dimensions: one is the blocks, the other the larger of batch and heads.
     if q.shape[0] <= q.shape[1]:
         q, k, v, out = (part.transpose(1, 2) for part in (q, k, v, out))
-        by_call = mask.expand(q.shape[0], *mask.shape)
+        call_masks = mask.expand(q.shape[0], *mask.shape)
     else:
         q, k, v, out = (part.transpose(0, 1) for part in (q, k, v, out))
-        by_call = mask[:, None]
-    for one, own in enumerate(by_call):
-        out[one] = scaled_dot_product_attention(
-            q[one], k[one], v[one], attn_mask=own[None], scale=scale
+        call_masks = mask[:, None]
+    for index, call_mask in enumerate(call_masks):
+        out[index] = scaled_dot_product_attention(
+            q[index], k[index], v[index], attn_mask=call_mask[None], scale=scale
         )

@@ -1,16 +1,16 @@
-"""Heads and blocks of queries put together in bands of one window each, so that few calls do."""
+"""Bands: heads and blocks of queries that share one window, so that a few calls are enough."""
 
 from collections.abc import Iterator
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-_CALL = 32  # a call more costs as much as this many pairs of blocks
-_PARTS = 8  # a call on few rows fills neither tiles nor threads
+_CALL = 32  # the cost of one more call, in pairs of blocks
+_PARTS = 8  # in which rows are cut: a call on few rows fills neither tiles nor threads
 
 
 class Band(NamedTuple):
-    """Heads and blocks of queries, from first to before last, that look `back` blocks back."""
+    """Neighbouring heads and blocks of queries that look `back` blocks back; ends are exclusive."""
 
     first_head: int
     last_head: int
@@ -22,10 +22,10 @@ class Band(NamedTuple):
 def bands(back: list[list[int]], before: int, threads: float) -> list[Band]:
     """Return the bands that cover `back` [heads][blocks], each as wide as its widest block.
 
-    A band is cut in two, where that saves most, for as long as it saves more than a call costs,
-    between heads or at an eighth of all blocks.
-    `before` blocks of keys stand before the first block of queries; `threads`, shared
-    out over the batch, compute a call.
+    A band is cut in two, between heads or at an eighth of all blocks, where that saves most. Each
+    half is cut again, as long as a cut saves more than one more call costs. `before` is the number
+    of blocks of keys before the first block of queries. `threads` is the number of threads over the
+    batch size.
     """
     uneven = [_unevenness(heads, threads) for heads in range(len(back) + 1)]
     blocks, parts = len(back[0]), min(len(back[0]), _PARTS)
@@ -35,9 +35,9 @@ def bands(back: list[list[int]], before: int, threads: float) -> list[Band]:
 
 
 def _unevenness(heads: int, threads: float) -> float:
-    """Return how much longer than all threads on average the busiest takes for triangles.
+    """Return how much longer the busiest thread takes for triangles than the average thread.
 
-    A thread takes a run of consecutive rows, and the last rows of a triangle are the longest.
+    A thread takes a run of consecutive rows, and a triangle's last rows are its longest.
     """
     whole, part = divmod(heads / threads, 1)
     return (whole + 2 * part - part**2) * threads / heads if heads else 1.0
@@ -46,7 +46,7 @@ def _unevenness(heads: int, threads: float) -> float:
 def _cut(
     back: list[list[int]], head: int, edges: list[int], before: int, uneven: list[float]
 ) -> Iterator[Band]:
-    """Yield the bands of heads from `head` on, whose blocks lie in parts between `edges`."""
+    """Yield the bands of the heads from `head` on; `edges` bound the parts of the blocks."""
     heads, first, last = len(back), edges[0], edges[-1]
     cost = partial(_cost, uneven)
     by_head = [max(row) for row in back]
@@ -76,13 +76,13 @@ def _cut(
 
 
 def _both_sides(widths: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield the widest on each side of every cut."""
+    """Yield the widest window on the left and on the right of every possible cut."""
     right = list(accumulate(reversed(widths), max))[-2::-1]
     return zip(accumulate(widths, max), right, strict=False)
 
 
 def _cost(uneven: list[float], heads: int, before: int, blocks: int, back: int) -> float:
-    """Return the pairs of blocks that heads compute: a triangle until their windows fit."""
+    """Return how many pairs of blocks are computed: a triangle until windows fit, then windows."""
     short = min(max(back - before, 0), blocks)
     triangle = short * before + short * (short + 1) // 2
     return heads * (uneven[heads] * triangle + (blocks - short) * (back + 1))

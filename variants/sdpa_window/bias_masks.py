@@ -1,6 +1,6 @@
-"""The bias as masks for stock SDPA: a row of keys, and windows relative to the query.
+"""The bias as masks for stock SDPA: a row of biases by key, and windows relative to the query.
 
-Made once for the same slopes; windows that take too much memory are made for each call.
+Masks are made once for the same slopes. Windows that would take over 64 MiB are made at each call.
 """
 
 from collections.abc import Callable
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from variants.problem import Spec
-from variants.sdpa.cpu_flash import BURIED, without_buried
-from variants.slopes_cache import built_once
+from variants.sdpa.cpu_flash import BURIED, hide_buried
+from variants.slopes_cache import cache_by_slopes
 
-STRIP = 256  # rows of a window at most
-_KEPT_BYTES = 1 << 26
+STRIP = 256  # the most rows of a window
+_WINDOW_BYTES = 1 << 26
 
 
 class Masks(NamedTuple):
     """The bias of some heads, float32.
 
-    `row` [heads, kv_len + STRIP - 1] is 0 at the last key, falls before it and is -inf after it.
-    `near` is the same, or -inf too where no key matters. `window` [heads, rows, width] is what
-    the last queries make of `near` for the last keys.
+    `row` [heads, kv_len + STRIP - 1] is 0 at the last key, falls towards the first and is -inf
+    after the last. `near` is the same, but may be -inf at keys that can't matter too. `window`
+    [heads, rows, width] is the bias of the last queries to the last keys, made from `near`.
     """
 
     row: Tensor
@@ -35,23 +35,23 @@ class Masks(NamedTuple):
 
     @property
     def slopes(self) -> Tensor:
-        """How much further down each key's bias is than the next one's: [heads]."""
+        """Return how much lower each key's bias is than that of the next key: [heads]."""
         end = self.row.shape[1] - STRIP
         return self.row[:, end] - self.row[:, end - 1]
 
     def spans(self, count: int) -> Tensor:
-        """Return how far apart the biases of as many keys side by side are: [heads]."""
+        """Return how far apart the biases of `count` neighbouring keys are: [heads]."""
         return -self.row[:, self.row.shape[1] - STRIP + 1 - count]
 
     def before(self, count: int) -> Tensor:
-        """Return the bias of keys that end at the query: [heads, count], 0 at the last."""
+        """Return the bias of `count` keys that end at the query: [heads, count], 0 at the last."""
         end = self.near.shape[1] - STRIP + 1
         return self.near[:, end - count : end]
 
     def centred(self, count: int) -> Tensor:
-        """Return the bias of as many keys side by side, moved so that it is 0 at the middle one.
+        """Return the bias of `count` neighbouring keys, 0 at the middle one: [heads, count].
 
-        [heads, count]; scores lose the fewest digits so.
+        With 0 in the middle, scores lose the fewest digits.
         """
         end = self.row.shape[1] - STRIP + 1
         bias = self.row[:, end - count : end]
@@ -65,21 +65,21 @@ class Masks(NamedTuple):
 
 
 def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Masks]:
-    """Return a function of slopes [heads] and of the depth below which no bias matters [heads].
+    """Return a function from slopes [heads] and depth [heads] (variants.windows) to masks.
 
-    Windows of up to `tall` rows and `wide` keys are kept, as far as 64 MiB allow.
+    Windows of up to `tall` rows and `wide` keys are stored, as far as 64 MiB allow.
     """
-    width = min(wide, spec.kv_len, _KEPT_BYTES // (4 * spec.heads * tall))
+    width = min(wide, spec.kv_len, _WINDOW_BYTES // (4 * spec.heads * tall))
 
-    @built_once
+    @cache_by_slopes
     def whole(slopes: Tensor) -> Masks:
         row = _falling(slopes, spec.kv_len)
         return Masks(row, row, _relative(row, tall, width))
 
-    @built_once
+    @cache_by_slopes
     def cut(slopes: Tensor) -> Masks:
         row = _falling(slopes, spec.kv_len)
-        near = without_buried(row)
+        near = hide_buried(row)
         return Masks(row, near, _relative(near, tall, width))
 
     def masks(slopes: Tensor, depth: Tensor) -> Masks:
@@ -89,7 +89,7 @@ def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Mas
 
 
 def _falling(slopes: Tensor, kv_len: int) -> Tensor:
-    """Return slope * (distance to the last key): [heads, kv_len + STRIP - 1], -inf beyond it."""
+    """Return minus slope * distance to the last key: [heads, kv_len + STRIP - 1], -inf after it."""
     distance = torch.arange(1 - kv_len, STRIP, device=slopes.device)
     return (slopes[:, None] * distance).masked_fill(distance > 0, -torch.inf)
 
@@ -97,4 +97,4 @@ def _falling(slopes: Tensor, kv_len: int) -> Tensor:
 def _relative(row: Tensor, rows: int, width: int) -> Tensor:
     last = row.shape[1] - STRIP + 1
     shifted = row[:, last - width : last + rows - 1].unfold(1, width, 1)
-    return shifted.contiguous().flip(1)  # flip keeps strides; rows must be contiguous
+    return shifted.contiguous().flip(1)  # flip preserves strides; rows must be contiguous

@@ -1,14 +1,15 @@
 """sdpa_window: causal SDPA on the keys that can matter, as certified from the data at every call.
 
-A steep head's bias buries far keys. variants.windows bounds, from the norms of q and k, how far
-back each block of queries must look; heads and blocks with like windows share a call of stock SDPA
-on overlapping views of k and v. Except in training, wide windows are two calls for many queries at
-once, to their own keys and to those before, merged by their log-sum-exp
-(variants.sdpa_window.wide_windows), and so are triangles in float32 whose bias spans too much for
-one (variants.sdpa_window.triangles). What is left out weighs less in any row than rounding its
-output does. Stores masks of 64 MiB at most. Its time grows with the length, not with its square,
-once the gentlest head's window is shorter; large norms put that off. Source: the pruning of arXiv
-2504.06949, with a bound and bands of our own.
+On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
+bounds how far back each block of queries must look. Heads and blocks with similar windows share one
+call of stock SDPA on overlapping views of k and v. Except in training, a wide window takes two
+calls for many queries at once, one for their own keys and one for the keys before them, merged by
+log-sum-exp (variants.sdpa_window.wide_windows). Triangles in float32 whose bias spans too much for
+one call are merged in the same way (variants.sdpa_window.triangles). The keys that are left out
+weigh less in any row than rounding its output does. Stores masks of 64 MiB at most. The time grows
+with the length, not with its square, once the gentlest head's window is shorter than the sequence;
+large norms delay this. Declines CUDA, bidirectional attention and gradients
+of the slopes. Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.sdpa.cpu_flash import FLASH_REFUSED, side_by_side
+from variants.sdpa.cpu_flash import FLASH_REFUSED, contiguous_rows
 from variants.sdpa_window.band_attention import attend_band
 from variants.sdpa_window.bands import bands
 from variants.sdpa_window.bias_masks import STRIP, masks_of
@@ -24,7 +25,7 @@ from variants.windows import BLOCK, density, windows_of
 
 __all__ = ["density", "prepare"]
 
-_WIDE = 2048 + STRIP  # keys; wider windows go in blocks
+_WIDE = 2048 + STRIP  # keys; wider windows go to `attend_blocks`
 
 
 def prepare(spec: Spec) -> Attention:
@@ -39,18 +40,27 @@ def prepare(spec: Spec) -> Attention:
     masks_for = masks_of(spec, tall, spec.kv_len if spec.needs_grad else _WIDE)
 
     def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        q, k, v = side_by_side(q, k, v)
+        q, k, v = contiguous_rows(q, k, v)
         back, depth = windows(q, k, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
         masks, out = masks_for(slopes, depth), torch.empty_like(q)
         for heads, kv_heads in _sharing(spec):
             for band in bands(widths[heads], before, threads):
-                own = slice(heads.start + band.first_head, heads.start + band.last_head)
-                own_kv = own if spec.kv_heads == spec.heads else kv_heads
+                group = slice(heads.start + band.first_head, heads.start + band.last_head)
+                kv_group = group if spec.kv_heads == spec.heads else kv_heads
                 keys, values = (
-                    part[:, own_kv].expand(-1, own.stop - own.start, -1, -1) for part in (k, v)
+                    part[:, kv_group].expand(-1, group.stop - group.start, -1, -1)
+                    for part in (k, v)
                 )
-                attend_band(q[:, own], keys, values, masks.for_heads(own), out[:, own], band, spec)
+                attend_band(
+                    q[:, group],
+                    keys,
+                    values,
+                    masks.for_heads(group),
+                    out[:, group],
+                    band,
+                    spec,
+                )
         return out
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -77,7 +87,10 @@ def _decline(spec: Spec) -> None:
 
 
 def _sharing(spec: Spec) -> list[tuple[slice, slice]]:
-    """Return heads beside the kv heads that they share: all with all, or a group with its one."""
+    """Return slices of heads, each beside the slice of kv heads that it uses.
+
+    With a kv head for each head that is one pair of all heads, else a pair for each kv head.
+    """
     if spec.kv_heads == spec.heads:
         return [(slice(0, spec.heads), slice(0, spec.heads))]
     size = spec.heads // spec.kv_heads

@@ -1,8 +1,8 @@
-"""Attention of wide windows and of triangles: squares, and keys before them by a row of biases.
+"""Attention of wide windows and triangles: squares, and the keys before them, by rows of biases.
 
-A window with a bias of its own for every row is slow where it is wide: torch's kernel packs its
-keys anew for each window, so a window of few rows pays more for that than for its products, and
-the biases of many rows fit no cache. So blocks of many rows are two calls each, merged.
+A window whose mask has another bias in every row is slow where it is wide. torch's kernel packs the
+keys anew for each window, so a window of few rows spends more on packing than on its products; and
+the biases of many rows don't fit in a cache. So a block of many rows takes two calls, merged.
 """
 
 from torch import Tensor
@@ -19,44 +19,50 @@ def attend_blocks(
     q and out are [batch, heads, rows, head_dim], k and v [batch, heads, before + rows, head_dim].
     """
     parts, before = q.shape[2] // height, k.shape[2] - q.shape[2]
-    own_mask, far_mask, apart = _biases(masks, height, before, parts)
-    for one in range(len(q)):
-        queries, into = (cut(rows[one], height) for rows in (q, out))
-        own_parts = [queries, *(cut(keys[one, :, before:], height) for keys in (k, v))]
-        far_parts = [queries, *(_before(keys[one], before, height, parts) for keys in (k, v))]
-        own, own_lse = attend(own_parts, own_mask, scale, is_causal=True)
+    near_mask, far_mask, apart = _biases(masks, height, before, parts)
+    for index in range(len(q)):
+        queries, into = (cut(rows[index], height) for rows in (q, out))
+        near_parts = [queries, *(cut(keys[index, :, before:], height) for keys in (k, v))]
+        far_parts = [queries, *(_before(keys[index], before, height, parts) for keys in (k, v))]
+        near, near_lse = attend(near_parts, near_mask, scale, is_causal=True)
         far, far_lse = attend(far_parts, far_mask, scale, is_causal=False)
-        merge(own, far, own_lse - far_lse - apart, out=into.transpose(1, 2))
+        merge(near, far, near_lse - far_lse - apart, out=into.transpose(1, 2))
 
 
 def attend_halves(q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, scale: float) -> None:
-    """Write causal attention as two squares in one call, and what the second sees of the first.
+    """Write causal attention as two squares in one call, and the rectangle of the second half.
 
-    Tensors are [batch, heads, rows, head_dim], of 2 rows at least. A row of biases spans half of
-    what it spans in a square of all rows, and two threads share two squares of one head evenly.
-    Where rows are odd, the middle one is in both halves.
+    Tensors are [batch, heads, rows, head_dim], with 2 rows or more. A row of biases spans half of
+    what it would span in one square of all rows, and two threads share a head evenly, a square
+    each. If the number of rows is odd, the middle row is in both halves.
     """
     rows = q.shape[2]
     height, before = rows - rows // 2, rows // 2
-    own_mask, far_mask, apart = _biases(masks, height, before, 2)
-    for one in range(len(q)):
-        halves = [tensor[one].unfold(1, height, before).mT.transpose(0, 1) for tensor in (q, k, v)]
-        own, own_lse = attend(halves, own_mask, scale, is_causal=True)
-        far_parts = [halves[0][1:], k[one : one + 1, :, :before], v[one : one + 1, :, :before]]
+    near_mask, far_mask, apart = _biases(masks, height, before, 2)
+    for index in range(len(q)):
+        halves = [
+            tensor[index].unfold(1, height, before).mT.transpose(0, 1) for tensor in (q, k, v)
+        ]
+        near, near_lse = attend(halves, near_mask, scale, is_causal=True)
+        far_parts = [
+            halves[0][1:],
+            k[index : index + 1, :, :before],
+            v[index : index + 1, :, :before],
+        ]
         far, far_lse = attend(far_parts, far_mask[1:], scale, is_causal=False)
-        first, second = (out[one, :, begin : begin + height] for begin in (0, before))
-        merge(own[1], far[0], own_lse[1] - far_lse[0] - apart, out=second.transpose(0, 1))
-        first.copy_(own[0].transpose(0, 1))
+        first, second = (out[index, :, begin : begin + height] for begin in (0, before))
+        merge(near[1], far[0], near_lse[1] - far_lse[0] - apart, out=second.transpose(0, 1))
+        first.copy_(near[0].transpose(0, 1))
 
 
 def _biases(masks: Masks, height: int, before: int, parts: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return masks of own and of far keys, and by how much more own scores than far are moved."""
-    own_mask, far_mask = (
+    """Return masks of near and far keys, and how much further up near scores are moved: [heads]."""
+    near_mask, far_mask = (
         row[None, :, None].expand(parts, -1, height, -1)
         for row in (masks.centred(height), masks.before(before))
     )
-    # Own scores are moved by slope * (query - middle), far ones by slope * (query + 1).
-    return own_mask, far_mask, masks.centred(height)[:, 0] - masks.slopes
+    # Near scores are moved by slope * (query - middle), far scores by slope * (query + 1).
+    return near_mask, far_mask, masks.centred(height)[:, 0] - masks.slopes
 
 
 def _before(keys: Tensor, before: int, height: int, parts: int) -> Tensor:

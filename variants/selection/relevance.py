@@ -33,7 +33,7 @@ class SortedSelections(NamedTuple):
     akin: list[IndexedSelection]
 
 
-def sorted_for(here: TargetDevice, selections: Iterable[Selection]) -> SortedSelections:
+def sort_selections(here: TargetDevice, selections: Iterable[Selection]) -> SortedSelections:
     """Sort selections by what they are to a device; those that come first are preferred."""
     current, stale, akin = [], [], []
     for selection in selections:

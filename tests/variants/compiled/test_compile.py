@@ -11,7 +11,7 @@ from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case
 from suite.clocks.timer import Bench
 from suite.lanes.decoding import graphs_compiled
-from suite.lanes.prepared_case import Prepared, Subject
+from suite.lanes.prepared_case import PreparedCase, Subject
 from variants.compiled import compile as module
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_single_queries_and_chunks_have_at_most_a_graph_of_their_own_for_all_len
 def test_decode_compiles_for_a_view_of_the_cache_and_for_all_of_it_and_not_in_its_turns() -> None:
     subject = Subject("variants.compiled.compile", DYNAMIC, answers="alibi")
     before = graphs_compiled()
-    ready = Prepared(subject, case_of(1, 40, "decode"), 0, Bench(CPU))
+    ready = PreparedCase(subject, case_of(1, 40, "decode"), 0, Bench(CPU))
     ready.first_call()
     assert graphs_compiled() - before == 2
     sampled = ready.take_turn()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from variants.compiled.cpp_build import FLAGS, built, cpp_compiler
+from variants.compiled.cpp_build import FLAGS, build_library, cpp_compiler
 from variants.problem import Unsupported
 
 
@@ -28,34 +28,34 @@ def kept() -> list[Path]:
 
 
 def test_what_was_built_is_loaded_and_alone_is_kept(source: Path) -> None:
-    assert built(source).answer() == 3
+    assert build_library(source).answer() == 3
     assert [library.suffix for library in kept()] == [".so"]
 
 
 def test_the_same_text_is_not_built_again(source: Path) -> None:
-    built(source)
+    build_library(source)
     before = [library.stat().st_mtime_ns for library in kept()]
-    assert built(source).answer() == 3
+    assert build_library(source).answer() == 3
     assert [library.stat().st_mtime_ns for library in kept()] == before
 
 
 def test_another_header_is_another_library(source: Path) -> None:
-    built(source)
+    build_library(source)
     source.with_name("number.h").write_text("constexpr int NUMBER = 4;\n")
-    assert built(source).answer() == 4
+    assert build_library(source).answer() == 4
     assert len(kept()) == 2
 
 
 def test_other_flags_are_another_library(source: Path) -> None:
-    built(source)
-    built(source, [*FLAGS, "-march=x86-64" if os.uname().machine == "x86_64" else "-O2"])
+    build_library(source)
+    build_library(source, [*FLAGS, "-march=x86-64" if os.uname().machine == "x86_64" else "-O2"])
     assert len(kept()) == 2
 
 
 def test_what_the_compiler_refuses_is_said_in_its_words_and_not_kept(source: Path) -> None:
     source.write_text("int answer() { return missing; }\n")
     with pytest.raises(Unsupported, match=r"g\+\+ refuses: .*answers.cpp:1:23: error: .missing."):
-        built(source)
+        build_library(source)
     assert kept() == []
 
 
@@ -64,7 +64,7 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(Unsupported, match="no-such-compiler is not on the PATH: apt-get install"):
-        built(source)
+        build_library(source)
 
 
 @pytest.mark.parametrize(("named", "meant"), [("c++", "c++"), ("", "g++"), ("  ", "g++")])
@@ -81,13 +81,13 @@ def test_a_cache_that_takes_no_file_is_named_with_the_way_out(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(Unsupported, match=r"Not a directory.*name another XDG_CACHE_HOME"):
-        built(source)
+        build_library(source)
 
 
 def building(source: Path) -> subprocess.Popen[bytes]:
     """Start a process that builds the source and exits with its answer."""
-    code = "import sys, pathlib; from variants.compiled.cpp_build import built; "
-    code += f"sys.exit(built(pathlib.Path({str(source)!r})).answer())"
+    code = "import sys, pathlib; from variants.compiled.cpp_build import build_library; "
+    code += f"sys.exit(build_library(pathlib.Path({str(source)!r})).answer())"
     return subprocess.Popen([sys.executable, "-c", code])
 
 
@@ -96,11 +96,11 @@ def test_a_library_that_is_damaged_is_refused_with_its_place(source: Path) -> No
     (library,) = kept()
     library.write_bytes(b"no library")
     with pytest.raises(Unsupported, match=str(library)):
-        built(source)
+        build_library(source)
 
 
 def test_two_that_build_at_once_both_load_a_whole_library(source: Path) -> None:
     both = [building(source), building(source)]
     assert [one.wait(60) for one in both] == [3, 3]
-    assert built(source).answer() == 3
+    assert build_library(source).answer() == 3
     assert len(kept()) == 1

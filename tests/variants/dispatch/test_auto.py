@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from suite.clocks.timer import Bench
-from suite.lanes.prepared_case import Prepared, Subject
+from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.conftest import Folders
 from tests.records import a_case
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
@@ -30,7 +30,7 @@ from variants import attention
 from variants.attention import PREPARED_AT_MOST, alibi_attention, variant_for
 from variants.catalog import BY_NAME
 from variants.dispatch import auto
-from variants.dispatch.prepared_cache import held_bytes
+from variants.dispatch.prepared_cache import tensor_bytes
 from variants.problem import Unsupported
 from variants.sdpa import sdpa_mask
 
@@ -192,7 +192,7 @@ def test_what_is_prepared_is_kept_for_so_many_shapes_and_no_more(
     for length in range(1, PREPARED_AT_MOST + 10):
         q = torch.zeros(1, 1, length, 8)
         alibi_attention(q, q, q)
-    assert len(attention._KEPT) == PREPARED_AT_MOST
+    assert len(attention._CACHE) == PREPARED_AT_MOST
     assert len(names) == PREPARED_AT_MOST + 9
     alibi_attention(q, q, q)
     assert len(names) == PREPARED_AT_MOST + 9
@@ -206,7 +206,7 @@ def test_what_the_chosen_variant_holds_is_weighed(folders: Folders) -> None:
     own, named = auto.prepare(spec), sdpa_mask.prepare(spec)
     for attend in (own, named):
         attend(q, k, v, slopes)
-    assert held_bytes(own) >= held_bytes(named) >= 4 * 48 * 48 * 4
+    assert tensor_bytes(own) >= tensor_bytes(named) >= 4 * 48 * 48 * 4
 
 
 def test_threads_with_other_shapes_and_slopes_get_their_own_answers(folders: Folders) -> None:
@@ -246,5 +246,5 @@ def test_a_lane_tells_whom_auto_chose(folders: Folders, chosen: str) -> None:
     shape: dict[str, Any] = {"batch": 1, "heads": 8, "kv_heads": 8, "head_dim": 64}
     choose(folders, chosen, **shape)
     subject = Subject("variants.dispatch.auto", {}, answers="alibi")
-    prepared = Prepared(subject, a_case(48), 0, Bench(torch.device("cpu")))
+    prepared = PreparedCase(subject, a_case(48), 0, Bench(torch.device("cpu")))
     assert prepared.name_kernels().chose == chosen

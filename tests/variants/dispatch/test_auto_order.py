@@ -17,7 +17,7 @@ from tests.variants.formula import assert_close, tensors, truth
 from tests.variants.selections import SPEC, a_choice, of_this_machine, put
 from variants.attention import alibi_attention, variant_for
 from variants.dispatch import auto_order
-from variants.dispatch.auto_order import about_device, order, problem_of
+from variants.dispatch.auto_order import device_selections, order, problem_of
 from variants.host import cuda_driver
 from variants.host.hardware import this_cpu
 from variants.selection import files
@@ -256,7 +256,7 @@ def test_a_device_that_can_t_be_told_from_others_takes_the_fixed_order(
     monkeypatch.setattr(cuda_driver, "devices", none)
     spec = replace(SPEC, device=torch.device(kind))
     assert order(spec) == static_order(kind, problem_of(spec))
-    assert about_device(torch.device(kind), 2) is None
+    assert device_selections(torch.device(kind), 2) is None
 
 
 def test_where_the_cpu_can_t_be_read_the_fixed_order_is_taken(

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from suite.agreement.inputs import spec_of
 from tests.records import a_case
-from variants.dispatch.prepared_cache import PreparedCache, held_bytes
+from variants.dispatch.prepared_cache import PreparedCache, tensor_bytes
 from variants.problem import Attention, Spec, Unsupported
 from variants.sdpa.sdpa_mask import prepare
-from variants.slopes_cache import built_once
+from variants.slopes_cache import cache_by_slopes
 
 SPEC = spec_of(a_case(), torch.device("cpu"))
 KIBIBYTE = 1 << 10
@@ -24,7 +24,7 @@ def spec_at(length: int) -> Spec:
 
 def holding(kibibytes: int) -> Attention:
     """Return attention that builds a mask of so many KiB at its first call."""
-    build = built_once(lambda slopes: slopes.new_zeros(kibibytes * KIBIBYTE // 4))
+    build = cache_by_slopes(lambda slopes: slopes.new_zeros(kibibytes * KIBIBYTE // 4))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         build(slopes)
@@ -74,11 +74,11 @@ def test_masks_of_too_many_bytes_go_and_the_newest_stays() -> None:
 
 def test_what_a_dense_mask_holds_is_told_to_the_byte() -> None:
     attention = prepare(spec_at(64))
-    before = held_bytes(attention)
+    before = tensor_bytes(attention)
     tensor = torch.zeros(1, 8, 64, 64)
     with torch.no_grad():
         attention(tensor, tensor, tensor, torch.ones(8))
-    assert held_bytes(attention) - before == 8 * 64 * 64 * 4
+    assert tensor_bytes(attention) - before == 8 * 64 * 64 * 4
 
 
 def test_what_is_declined_is_not_kept() -> None:

@@ -34,15 +34,15 @@ def test_versions_are_those_of_the_installed_packages() -> None:
 
 def test_a_gpus_software_has_its_driver_and_a_cpus_has_none(fake_nvml: FakeNvml) -> None:
     library = fake_nvml()
-    assert software.beneath(GPU) == software.software() | {"driver": "580.12"}
+    assert software.software_for(GPU) == software.software() | {"driver": "580.12"}
     assert library.started == library.shut_down == 1
-    assert "driver" not in software.beneath(this_cpu())
+    assert "driver" not in software.software_for(this_cpu())
 
 
 def test_a_driver_that_nvml_does_not_tell_is_left_out(
     fake_nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_nvml(refuses={"nvmlSystemGetDriverVersion": 3})
-    assert "driver" not in software.beneath(GPU)
+    assert "driver" not in software.software_for(GPU)
     fake_nvml(refuses={"nvmlInitWithFlags": 9})
-    assert "driver" not in software.beneath(GPU)
+    assert "driver" not in software.software_for(GPU)

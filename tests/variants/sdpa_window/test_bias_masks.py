@@ -30,7 +30,7 @@ def formula(rows: int, width: int) -> Tensor:
 def test_a_window_is_the_bias_of_the_last_queries_to_the_last_keys(
     rows: int, width: int, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(masks_module, "_KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(masks_module, "_WINDOW_BYTES", kept_bytes)
     for heads in (slice(0, 2), slice(1, 2)):
         window = made().for_heads(heads).relative(rows, width)
         assert torch.equal(window, formula(rows, width)[heads])
@@ -63,7 +63,7 @@ def test_rows_of_keys_end_at_the_query_or_are_centred() -> None:
 
 def test_windows_are_kept_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made(1 << 15).window.shape == (2, 128, 1 << 15)
-    monkeypatch.setattr(masks_module, "_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(masks_module, "_WINDOW_BYTES", 1 << 20)
     masks = made(1 << 15)
     assert masks.window.shape == (2, 128, 1 << 10)
     assert masks.relative(128, 1 << 10).data_ptr() == masks.window.data_ptr()

@@ -13,7 +13,7 @@ from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DTYPES, Case, Dtype
 from suite.clocks.timer import Bench
-from suite.lanes.prepared_case import Prepared, Subject
+from suite.lanes.prepared_case import PreparedCase, Subject
 from variants.problem import Spec, Unsupported
 from variants.sdpa.cpu_flash import attend
 from variants.sdpa_window import band_attention, bias_masks
@@ -83,7 +83,7 @@ def test_the_oracle_sees_a_band_that_is_wrong(
         return mask.masked_fill((mask == -torch.inf).all(dim=-1, keepdim=True), 0.0)
 
     monkeypatch.setattr(bias_masks, "_relative", wrong)
-    monkeypatch.setattr(bias_masks, "_KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(bias_masks, "_WINDOW_BYTES", kept_bytes)
     assert not agrees(LONG[0])
 
 
@@ -244,6 +244,6 @@ def test_a_lane_tells_how_much_was_looked_at() -> None:
         ("variants.sdpa.sdpa_mask", None),
     ):
         subject = Subject(module, {}, answers="alibi")
-        told = Prepared(subject, case, 0, Bench(CPU)).name_kernels()
+        told = PreparedCase(subject, case, 0, Bench(CPU)).name_kernels()
         assert told.density == (wanted and pytest.approx(wanted, abs=0.15))
         assert told.chose is None

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Folders
 from tests.variants.selections import HERE, SOFTWARE, a_choice, a_cpu, a_gpu, a_selection, put
 from variants.selection.files import BadSelection, selections_for, user_folder
-from variants.selection.relevance import TargetDevice, changes, sorted_for
+from variants.selection.relevance import TargetDevice, changes, sort_selections
 from variants.selection.schema import Selection
 from variants.selection.similarity import family_of
 
@@ -106,7 +106,7 @@ def test_a_file_that_can_t_be_looked_at_is_refused_in_a_line(
 def test_tests_and_their_children_never_see_the_users_own_selections(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    code = "from variants.selection.schema import of_user; print(of_user())"
+    code = "from variants.selection.files import user_folder; print(user_folder())"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -116,7 +116,7 @@ def test_tests_and_their_children_never_see_the_users_own_selections(
 
 def sorted_as(selection: Selection, here: TargetDevice = HERE) -> list[str]:
     """Return where a selection ends up in what is known."""
-    about = sorted_for(here, [selection])
+    about = sort_selections(here, [selection])
     return [name for name in ("current", "stale", "akin") if getattr(about, name)]
 
 
@@ -158,7 +158,7 @@ def test_of_other_devices_only_those_of_one_architecture_are_kept() -> None:
 def test_a_family_s_choices_come_by_rising_length() -> None:
     choices = [a_choice({"eager": 1.0}, length) for length in (4096, 512, 1024)]
     other = a_choice({"eager": 1.0}, 512, heads=2)
-    (place,) = sorted_for(HERE, [a_selection(*choices, other)]).current
+    (place,) = sort_selections(HERE, [a_selection(*choices, other)]).current
     family = place.families[family_of(choices[0].problem)]
     assert [choice.problem.kv_len for choice in family] == [512, 1024, 4096]
     assert place.families[family_of(other.problem)] == [other]
