@@ -63,12 +63,12 @@ def main() -> None:
     PAGE.write_text(page(groups([read(ROOT / file) for file in files]), files))
 
 
-def page(found: Sequence[Group], files: Sequence[str]) -> str:
+def page(results: Sequence[Group], files: Sequence[str]) -> str:
     """Return the page with the tables of results, and the files that they are from."""
     modules = by(lambda variant: variant.module, CATALOG)
     parts = [_OPENING.format(files="\n".join(f"- `{file}`" for file in [*files, DENSITIES]))]
-    parts += ["## Where each wins", *(part for group in found for part in _winners(group))]
-    parts += [section(lines, found) for lines in modules.values()]
+    parts += ["## Where each wins", *(part for group in results for part in _winners(group))]
+    parts += [section(lines, results) for lines in modules.values()]
     return "\n\n".join([*parts, _reach(), _density(ROOT / DENSITIES)]) + "\n"
 
 
@@ -82,9 +82,9 @@ def _winners(group: Group) -> Iterator[str]:
 
 def _reach() -> str:
     ends = [
-        f"with {heads} heads {reach(own[0], BITS['bfloat16']):.0f} and "
-        f"{reach(own[-1], BITS['bfloat16']):.0f}"
-        for heads, own in ((heads, slopes(heads)) for heads in HEADS)
+        f"with {heads} heads {reach(head_slopes[0], BITS['bfloat16']):.0f} and "
+        f"{reach(head_slopes[-1], BITS['bfloat16']):.0f}"
+        for heads, head_slopes in ((heads, slopes(heads)) for heads in HEADS)
     ]
     falls = (
         "A weight falls with exp(-slope * distance). It is 2^-8 so many keys back in the steepest "
@@ -98,8 +98,8 @@ def _density(file: Path) -> str:
     scales = list(dict.fromkeys(row["logit_scale"] for row in rows))
     settings = by(lambda row: (row["heads"], row["dtype"], row["length"]), rows)
     table = []
-    for setting, own in settings.items():
-        shares = {row["logit_scale"]: row["density"] for row in own}
+    for setting, setting_rows in settings.items():
+        shares = {row["logit_scale"]: row["density"] for row in setting_rows}
         table.append([*setting, *(shares.get(scale, "") for scale in scales)])
     headers = ["heads", "dtype", "length", *(f"logit scale {scale}" for scale in scales)]
     align = ["right", "left", *["right"] * (1 + len(scales))]
