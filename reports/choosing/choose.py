@@ -70,7 +70,7 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
 
 
 class _Choices(NamedTuple):
-    """New choices, a line for each problem without a new choice, and the problems decided anew."""
+    """New choices, a line for each problem without a new choice, and the problems decided now."""
 
     choices: list[Choice]
     left_out: list[str]

@@ -1,8 +1,8 @@
 """The false alarms and the power of comparisons on a machine, from recorded pairs of the same code.
 
 Comparisons are drawn from the recorded pairs without replacement and decided by the rule of `ab`.
-For each pair it is drawn anew which side is the base: with the same code on both sides, the sides
-are exchangeable.
+The base of each pair is drawn at random from its two sides, which run the same code and so are
+exchangeable.
 """
 
 import math
