@@ -1,9 +1,9 @@
-"""How near torch's own kernels come to the agreement budget, and what a plainer rule would say.
+"""How near torch's kernels come to the agreement budget, under our rule and under a plainer rule.
 
     python benchmarks/agreement_budgets.py
 
-An excess is an error as a multiple of its budget: over 1, a variant is not ranked. The figures are
-the largest over seeds and shapes, and are quoted in docs/method.md.
+An excess is an error over its budget: above 1 a variant is not ranked. The figures are the largest
+over seeds and shapes, and docs/method.md quotes them.
 """
 
 import itertools
@@ -26,13 +26,15 @@ from variants.reference import attend
 
 SEEDS = range(12)
 SHAPES = ((65, 8, 64), (128, 12, 64), (129, 8, 128), (193, 12, 64), (512, 8, 64))
-VARIANTS = tuple(one for one in CATALOG if one.name in {"no_bias", "rope", "sdpa_mask", "sdpa_key"})
+VARIANTS = tuple(
+    entry for entry in CATALOG if entry.name in {"no_bias", "rope", "sdpa_mask", "sdpa_key"}
+)
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "float16")
 CPU = torch.device("cpu")
 
 
-class Found(NamedTuple):
-    """One check's largest excess, and where it was."""
+class Excess(NamedTuple):
+    """The largest excess of one check, and where it was."""
 
     excess: float
     where: str
@@ -43,11 +45,11 @@ def main() -> None:
     ours = patch.dict(check.ALLOWANCE, out=math.inf)
     lines = []
     for variant, dtype in itertools.product(VARIANTS, DTYPES):
-        found = [max(checks(variant, dtype, "forward"))]
+        excesses = [max(checks(variant, dtype, "forward"))]
         for rule in (ours, plain_rule()):
             with rule:
-                found.append(max(checks(variant, dtype, "backward")))
-        cells = (f"{one.excess:.2f} ({one.where})" for one in found)
+                excesses.append(max(checks(variant, dtype, "backward")))
+        cells = (f"{excess.excess:.2f} ({excess.where})" for excess in excesses)
         lines.append((variant.name, dtype, *cells))
     columns = ("variant", "dtype", "output", "gradients", "gradients, plain rule")
     print(tabulate(lines, columns, disable_numparse=True))
@@ -55,7 +57,7 @@ def main() -> None:
 
 @contextmanager
 def plain_rule() -> Iterator[None]:
-    """Allow twice autograd's own error and hold each row against itself alone."""
+    """Allow twice autograd's error, and compare each row with itself alone."""
     allowed = {"out": math.inf, "dq": 2.0, "dk": 2.0, "dv": 2.0}
     with (
         patch.dict(check.ALLOWANCE, allowed),
@@ -65,8 +67,8 @@ def plain_rule() -> Iterator[None]:
         yield
 
 
-def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Found]:
-    """Yield what a check finds, for every shape and seed."""
+def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Excess]:
+    """Yield the largest excess of a check for every shape and seed."""
     for length, heads, head_dim in SHAPES:
         case = Case(
             heads=heads,
@@ -81,8 +83,8 @@ def checks(variant: Variant, dtype: Dtype, mode: Mode) -> Iterator[Found]:
         attention = import_module(variant.module).prepare(spec)
         for seed in SEEDS:
             inputs = draw(case, seed, "before", CPU)
-            one = check.check(attention, spec, inputs, answers=variant.answers, seed=seed)
-            yield Found(one.excess, f"{one.where.replace('batch 0 ', '')}, n{length}")
+            agreement = check.check(attention, spec, inputs, answers=variant.answers, seed=seed)
+            yield Excess(agreement.excess, f"{agreement.where.replace('batch 0 ', '')}, n{length}")
 
 
 def autograd_gradients(
@@ -96,7 +98,7 @@ def autograd_gradients(
     causal: bool,
     positions: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return out, dq, dk and dv of the formula as autograd takes them."""
+    """Return out, dq, dk and dv of the formula, with autograd's gradients."""
     q, k, v = (tensor.detach().requires_grad_() for tensor in (q, k, v))
     out = attend(q, k, v, slopes, scale=scale, causal=causal, positions=positions)
     return out.detach(), *torch.autograd.grad(out, (q, k, v), dout)

@@ -1,10 +1,10 @@
-"""What choosing costs: a call through alibi_attention's "auto" beside the variant that it chose.
+"""The cost of choosing: a call of alibi_attention's "auto" against a call of the variant it chose.
 
     python benchmarks/auto_overhead.py
 
-Both make the same call on a shape so small that what is around it shows; they take turns, and the
-median of the paired differences is told. The first call for a shape reads selections (once a
-process), picks and prepares; a step of decode meets a new shape each time.
+Both make the same call, on a shape so small that the overhead shows. They take turns, and the
+median of the paired differences is printed. The first call for a shape also reads selections (once
+a process), picks a variant and prepares it; every step of decode has a new shape.
 """
 
 import importlib
@@ -27,7 +27,7 @@ SHORT = Case(heads=1, kv_heads=1, head_dim=64, q_len=16, kv_len=16, dtype="bfloa
 
 
 def main() -> None:
-    """Print the overhead of a call for a known shape, of the first, and of a step of decode."""
+    """Print the overhead of a call for a cached shape, the first call, and a step of decode."""
     inputs, spec = (
         draw(SHORT, 0, "before", torch.device("cpu")),
         spec_of(SHORT, torch.device("cpu")),
@@ -36,14 +36,14 @@ def main() -> None:
     with torch.no_grad():
         first_us = _once_us(lambda: alibi_attention(*tensors))
         name = auto.choice(spec)
-        line = next(one for one in CATALOG if one.name == name)
-        chosen = importlib.import_module(line.module).prepare(spec, **line.options)
-        known_us = _difference_us(
-            lambda: alibi_attention(*tensors), lambda: chosen(*tensors, inputs.slopes)
+        entry = next(variant for variant in CATALOG if variant.name == name)
+        attention = importlib.import_module(entry.module).prepare(spec, **entry.options)
+        cached_us = _difference_us(
+            lambda: alibi_attention(*tensors), lambda: attention(*tensors, inputs.slopes)
         )
         print(f"auto chose {name} for {SHORT.id}")
         print(f"first call of the process: {first_us / 1000:.1f} ms")
-        print(f"a call for a known shape: {known_us:.1f} us more than {name} itself")
+        print(f"a call for a known shape: {cached_us:.1f} us more than {name} itself")
         print(f"a call for a new shape: {_new_shape_us(tensors):.0f} us in all, in steps of decode")
 
 
@@ -53,8 +53,8 @@ def _once_us(call: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - began) / 1000
 
 
-def _difference_us(one: Callable[[], object], other: Callable[[], object]) -> float:
-    differences = [_each_us(one) - _each_us(other) for _ in range(ROUNDS)]
+def _difference_us(first: Callable[[], object], second: Callable[[], object]) -> float:
+    differences = [_each_us(first) - _each_us(second) for _ in range(ROUNDS)]
     return statistics.median(differences)
 
 
@@ -69,7 +69,7 @@ def _new_shape_us(tensors: tuple[Tensor, ...]) -> float:
     q, k, v = tensors
     cache = [torch.cat([part] * 32, dim=2) for part in (k, v)]  # 512 keys
     steps = [(q[:, :, -1:], *(part[:, :, :length] for part in cache)) for length in range(300, 500)]
-    return statistics.median(_once_us(partial(alibi_attention, *own)) for own in steps)
+    return statistics.median(_once_us(partial(alibi_attention, *step)) for step in steps)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the norms of all keys, which native_window bounds weights by, cost of a call.
+"""The share of a call that the norms of all keys cost, by which native_window bounds weights.
 
     python benchmarks/bound_cost.py
 
-A call without queries makes the norms and, in bfloat16 with AMX, packs k and v; a call with all of
-them does the rest too. Both take turns; figures are medians, over 8 heads of 64. What each block of
-queries makes of the norms is part of the rest.
+A call without queries computes the norms and, in bfloat16 with AMX, packs k and v. A call with all
+queries does the rest too, including each block's use of the norms. Both take turns; figures are
+medians, over 8 heads of 64.
 """
 
 import statistics
@@ -23,7 +23,7 @@ ROUNDS, MOST_S = 200, 4.0
 
 
 def main() -> None:
-    """Print the milliseconds of either call, and the share: a line a length."""
+    """Print the milliseconds of both calls and their ratio: a line for each length."""
     for dtype in DTYPES:
         rows = []
         for length in LENGTHS:
@@ -34,18 +34,18 @@ def main() -> None:
 
 
 def costs_ms(dtype: Dtype, length: int) -> tuple[float, float]:
-    """Return the time of a call without queries, and of a whole one."""
+    """Return the milliseconds of a call without queries, and of a whole call."""
     device = torch.device("cpu")
     case = Case(heads=8, kv_heads=8, head_dim=64, q_len=length, kv_len=length, dtype=dtype)
     inputs, scale = draw(case, 0, "before", device), spec_of(case, device).scale
     times: tuple[list[float], list[float]] = ([], [])
     began = perf_counter()
     while len(times[0]) < ROUNDS and perf_counter() - began < MOST_S:
-        for q, own in zip((inputs.q[:, :, :0], inputs.q), times, strict=True):
+        for q, samples in zip((inputs.q[:, :, :0], inputs.q), times, strict=True):
             attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
             start = perf_counter()
             attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
-            own.append(1e3 * (perf_counter() - start))
+            samples.append(1e3 * (perf_counter() - start))
     return statistics.median(times[0]), statistics.median(times[1])
 
 

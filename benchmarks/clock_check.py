@@ -1,8 +1,8 @@
-"""Does another clock agree? Ours beside torch.utils.benchmark, or on a GPU triton's do_bench.
+"""Another clock beside ours: torch.utils.benchmark, or on a GPU triton's do_bench.
 
     python benchmarks/clock_check.py
 
-Each of a few calls is timed by both, in turns, three times; takes half a minute.
+Each of a few calls is timed by both clocks, in turns, three times. Takes half a minute.
 """
 
 import statistics
@@ -39,28 +39,28 @@ def main() -> None:
 
 
 def calls(device: torch.device) -> dict[str, Callable[[], object]]:
-    """Return calls of different length on a device."""
+    """Return calls of different durations on a device, by name."""
     heads, dtype = (32, torch.bfloat16) if device.type == "cuda" else (8, torch.float32)
     lengths = (2048, 8192) if device.type == "cuda" else (256, 512, 1024)
-    made: dict[str, Callable[[], object]] = {}
+    by_name: dict[str, Callable[[], object]] = {}
     for length in lengths:
         q, k, v = (torch.randn(1, heads, length, 64, device=device, dtype=dtype) for _ in range(3))
-        made[f"no_bias, {length}"] = lambda q=q, k=k, v=v: scaled_dot_product_attention(  # type: ignore[misc]
+        by_name[f"no_bias, {length}"] = lambda q=q, k=k, v=v: scaled_dot_product_attention(  # type: ignore[misc]
             q, k, v, is_causal=True
         )
     side = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    made[f"product, {side}"] = lambda: left @ right
-    return made
+    by_name[f"product, {side}"] = lambda: left @ right
+    return by_name
 
 
 def ours_ms(bench: Bench, call: Callable[[], object]) -> float:
-    """Return the median of a second's worth of our turns."""
+    """Return our median milliseconds of a call, over a second of turns."""
     timer = bench.timer(call)
     samples: list[float] = []
     while sum(samples) < SECONDS:
         sampled = timer.take()
-        series = {one.name: [(0, one.samples_ns)] for one in sampled.series}
+        series = {part.name: [(0, part.samples_ns)] for part in sampled.series}
         name = "device" if "device" in series else cost(series)
         ((_, samples_ns),) = series[name]
         samples += [sample / sampled.calls_per_sample / 1e9 for sample in samples_ns]
@@ -68,13 +68,13 @@ def ours_ms(bench: Bench, call: Callable[[], object]) -> float:
 
 
 def timer_ms(call: Callable[[], object]) -> float:
-    """Return torch's own median of a call."""
+    """Return the median milliseconds of a call by torch's Timer."""
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     return 1000 * timer.blocked_autorange(min_run_time=SECONDS).median
 
 
 def do_bench_ms(call: Callable[[], object]) -> float:
-    """Return triton's median of a call."""
+    """Return the median milliseconds of a call by triton's do_bench."""
     from triton.testing import do_bench
 
     return float(do_bench(call, warmup=100, rep=int(1000 * SECONDS), return_mode="median"))

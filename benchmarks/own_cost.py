@@ -1,8 +1,8 @@
-"""What alibi-bench itself costs: its start, its tables, its race, and how well ratios repeat.
+"""The cost of alibi-bench itself: its start, its tables, its race, and how well ratios repeat.
 
     python benchmarks/own_cost.py
 
-Takes some five minutes; run it on a quiet machine. The figures are quoted in docs/method.md.
+Takes some five minutes; run it on a quiet machine. docs/method.md quotes the figures.
 """
 
 import statistics
@@ -38,24 +38,24 @@ def main() -> None:
     """Measure everything; print one table and the ratios that did not repeat."""
     with tempfile.TemporaryDirectory() as folder:
         big = Path(folder, "big.jsonl")
-        invent(big)
-        first, timed = raced(Path(folder, "first.jsonl"))
-        second, _ = raced(Path(folder, "second.jsonl"))
-        repeats = repeated(first, second)
-        apart = [one.apart for one in repeats]
+        write_invented_results(big)
+        first, timed = run_races(Path(folder, "first.jsonl"))
+        second, _ = run_races(Path(folder, "second.jsonl"))
+        repeats = match_ratios(first, second)
+        differences = [repeat.apart for repeat in repeats]
         lines = [
             ("--help, s", "< 0.4", f"{wall(['--help'], 11):.2f}"),
             (f"table of {CELLS} cells, s", "< 3", f"{wall(['table', str(big)], 3):.2f}"),
             ("timed share of the race", ">= 50%", f"{min(timed):.0%} to {max(timed):.0%}"),
             (
-                f"ratios to no_bias, two runs, {len(apart)} cells",
+                f"ratios to no_bias, two runs, {len(differences)} cells",
                 f"within {REPEATS_WITHIN:.0%}",
-                f"{sum(one <= REPEATS_WITHIN for one in apart)} within; "
-                f"median {statistics.median(apart):.1%}, worst {max(apart):.1%}",
+                f"{sum(share <= REPEATS_WITHIN for share in differences)} within; "
+                f"median {statistics.median(differences):.1%}, worst {max(differences):.1%}",
             ),
         ]
     print(tabulate(lines, ("figure", "aim", "measured"), disable_numparse=True))
-    print(moved(repeats))
+    print(moved_table(repeats))
 
 
 def wall(words: Sequence[str], times: int) -> float:
@@ -70,7 +70,7 @@ def wall(words: Sequence[str], times: int) -> float:
     return statistics.median(once() for _ in range(times))
 
 
-def invent(file: Path) -> None:
+def write_invented_results(file: Path) -> None:
     """Write a results file of 10,000 measured cells with 50 samples each."""
     cases = [
         Case(heads=heads, kv_heads=heads, head_dim=64, q_len=n, kv_len=n, dtype="bfloat16")
@@ -98,29 +98,29 @@ def _invented(case: Case, variant: str) -> tuple[CellRecord, ...]:
 
 
 class Stopwatch:
-    """Watches a run and notes when its races begin and end."""
+    """An observer of a run that records when its races begin and end."""
 
     def __init__(self) -> None:
         self.races: dict[str, list[float]] = {}
         self._current: list[float] = []
 
     def begin(self, cells: int) -> None:
-        """Nothing is timed yet."""
+        """Do nothing: the run has begun, but no race has."""
 
     def step(self, case: Case, variant: str, doing: str) -> None:
-        """A race lasts from its first turn to the first check after it."""
+        """Record a race's first turn as its begin, and the first check after it as its end."""
         if doing.startswith("round") and not self._current:
             self._current = [time.perf_counter()]
         elif doing == "check again" and len(self._current) == 1:
             self._current.append(time.perf_counter())
 
-    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
-        """Keep the race's two instants."""
-        self.races[what] = self._current
+    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+        """Store the two instants of the race that ended."""
+        self.races[title] = self._current
         self._current = []
 
 
-def raced(file: Path) -> tuple[list[Row], list[float]]:
+def run_races(file: Path) -> tuple[list[Row], list[float]]:
     """Run every variant over two lengths; return the rows and each race's timed share."""
     grid = SWEEPS["quick"]._replace(lengths=RATIO_LENGTHS, dtypes=("bfloat16",))
     plan = Plan(tuple(grid.cases()), tuple(v.name for v in on("cpu")), grid.passes, 0, 120.0)
@@ -139,10 +139,10 @@ def raced(file: Path) -> tuple[list[Row], list[float]]:
     return groups([results])[0].rows, shares
 
 
-def timed_s(one: Time) -> float:
-    """Return the seconds that a cell's samples took, those not kept included."""
-    kept = [sample for _, turn in one.turns for sample in turn]
-    return statistics.fmean(kept) * one.taken / 1e9
+def timed_s(time_record: Time) -> float:
+    """Return the seconds that a cell's samples took, including samples that are not stored."""
+    stored_ns = [sample for _, turn in time_record.turns for sample in turn]
+    return statistics.fmean(stored_ns) * time_record.taken / 1e9
 
 
 class Repeat(NamedTuple):
@@ -155,22 +155,26 @@ class Repeat(NamedTuple):
 
     @property
     def apart(self) -> float:
-        """By how much the first run's ratio differs from the second's, as a share of it."""
+        """Return the difference between the first and the second run's ratio, over the second."""
         return abs(self.first / self.second - 1)
 
 
-def repeated(first: Sequence[Row], second: Sequence[Row]) -> list[Repeat]:
+def match_ratios(first: Sequence[Row], second: Sequence[Row]) -> list[Repeat]:
     """Return the ratios of the cells that have one in both runs."""
-    other = {(row.case, row.variant): row.vs_no_bias for row in second}
+    second_ratios = {(row.case, row.variant): row.vs_no_bias for row in second}
     pairs = [
-        (row, row.vs_no_bias, other[row.case, row.variant])
+        (row, row.vs_no_bias, second_ratios[row.case, row.variant])
         for row in first
         if row.vs_no_bias is not None and row.answers == "alibi"
     ]
-    return [Repeat(row.case, row.variant, one, two) for row, one, two in pairs if two is not None]
+    return [
+        Repeat(row.case, row.variant, first_ratio, second_ratio)
+        for row, first_ratio, second_ratio in pairs
+        if second_ratio is not None
+    ]
 
 
-def moved(repeats: Sequence[Repeat]) -> str:
+def moved_table(repeats: Sequence[Repeat]) -> str:
     """Return a table of the cells whose ratio did not repeat, the worst first."""
     over = sorted(
         (one for one in repeats if one.apart > REPEATS_WITHIN), key=lambda one: -one.apart

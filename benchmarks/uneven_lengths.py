@@ -1,10 +1,10 @@
-"""What filling up a length to whole tiles is worth: bias-free SDPA with zeros behind, and without.
+"""What padding a length to whole tiles gains: bias-free SDPA with zeros after its keys and without.
 
     python benchmarks/uneven_lengths.py
 
 Times torch's stock kernel on the CPU in bfloat16, causal, at random lengths that are no multiple of
-4, as they are and filled up as variants/sdpa/whole_tiles.py does, copies included. Both take turns;
-a ratio is that of the medians.
+4. Each length is timed as it is, and padded as variants/sdpa/whole_tiles.py does, copies included.
+Both take turns; a ratio is the ratio of the medians.
 """
 
 import random
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def filled_over_stock(heads: int, head_dim: int, length: int) -> float:
-    """Return the time of a filled call over that of the stock one."""
+    """Return the time of a padded call over that of the stock call."""
     case = Case(
         heads=heads,
         kv_heads=heads,
@@ -57,8 +57,10 @@ def filled_over_stock(heads: int, head_dim: int, length: int) -> float:
     tensors = inputs.q, inputs.k, inputs.v, inputs.slopes
     variants = no_bias.prepare(spec), on_whole_tiles(no_bias.prepare, spec)
     timers = [
-        Timer("call(*tensors)", globals={"call": one, "tensors": tensors}, num_threads=THREADS)
-        for one in variants
+        Timer(
+            "call(*tensors)", globals={"call": attention, "tensors": tensors}, num_threads=THREADS
+        )
+        for attention in variants
     ]
     turns: tuple[list[float], list[float]] = [], []
     for _ in range(ROUNDS):

@@ -1,10 +1,10 @@
-"""How much of causal attention certified windows look at, against length and logit scale.
+"""The share of causal attention inside certified windows, against length and logit scale.
 
     python benchmarks/window_density.py > results/published/window_density.csv
 
 A density is the share of causal pairs, in blocks of 64 queries and 64 keys, inside the windows that
-variants/windows.py certifies for standard normal q and k times the logit scale: scores grow with
-its square. Nothing is timed. Heads are drawn one at a time, each with its own seed, which takes
+variants/windows.py certifies. q and k are standard normal, times the logit scale: scores grow with
+its square. Nothing is timed. Heads are drawn one at a time, each with another seed, which takes
 under 1 GB at 131072 keys. docs/variants.md shows the figures.
 """
 
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Write one line a setting, as each is known."""
+    """Write a line for each setting as soon as it is computed."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(("heads", "head_dim", "dtype", "length", "logit_scale", "density"))
     for heads, dtype, length, scale in itertools.product(HEADS, DTYPES, LENGTHS, LOGIT_SCALES):

@@ -1,10 +1,11 @@
-"""What a row of a window costs in each form, against the window's width and how many rows share it.
+"""The time of a row in each form of a window, by the window's width and the rows that share it.
 
     python benchmarks/window_forms.py
 
-Times what sdpa_window takes windows with on the CPU: `windows` is one call of stock SDPA with a
-mask for each row, `blocks` two calls that are merged. Both take turns; a figure is the median, over
-two heads of 64. variants/sdpa_window/band_attention.py takes the cheaper form by these figures.
+Times the two forms in which sdpa_window computes windows on the CPU: `windows` is one call of stock
+SDPA with a mask for each row, `blocks` is two calls that are merged. Both take turns; a figure is
+the median, over two heads of 64. variants/sdpa_window/band_attention.py picks the cheaper form by
+these figures.
 """
 
 import statistics
@@ -31,7 +32,7 @@ DEEP = torch.full((HEADS,), 1e9)  # nothing is left out
 
 
 def main() -> None:
-    """Print nanoseconds a row and head: a line a form, a column a width."""
+    """Print nanoseconds for a row of one head: a line for each form, a column for each width."""
     for dtype, widths in WIDTHS.items():
         columns = [costs_ns(dtype, width) for width in widths]
         rows = [[name, *(round(column[name]) for column in columns)] for name in columns[0]]
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def costs_ns(dtype: Dtype, width: int) -> dict[str, float]:
-    """Return the time of a row of one head in each form."""
+    """Return the nanoseconds of a row of one head, by form."""
     before, device = width - BLOCK, torch.device("cpu")
     case = Case(
         heads=HEADS,

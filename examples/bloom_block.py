@@ -3,9 +3,10 @@
     python examples/bloom_block.py
     python examples/bloom_block.py --heads 32 --head-dim 128 --length 2048 --dtype bfloat16
 
-Says which variant "auto" chose for inference and for training and how much faster the block is
-with it than with "eager", the formula in plain torch, after comparing their outputs and gradients:
-it ends with 1 if those differ by more than rounding. `make setup` installs what it imports.
+Prints which variant "auto" chose for inference and for training, and how much faster the block is
+with it than with "eager", the formula in plain torch. Before that it compares the outputs and the
+gradients of both, and ends with status 1 if they differ by more than rounding. `make setup`
+installs what it imports.
 """
 
 import sys
@@ -21,14 +22,14 @@ from variants.attention import alibi_attention, variant_for
 
 ROUNDS = 5
 BUDGETS = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 4e-3}
-"""What two right answers may differ by, as a share of their norm.
+"""The largest difference between two right answers, as a share of their norm.
 
-In half precision four units of last place, in float32 room for what errs more at great lengths.
+In half precision four units in the last place; in float32 enough for errors that grow with length.
 """
 
 
 class Block(nn.Module):
-    """BLOOM's attention half of a layer: layer norm, fused projection, attention, residual."""
+    """BLOOM's attention half of a layer: layer norm, fused projection, attention, residual sum."""
 
     def __init__(self, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -38,15 +39,15 @@ class Block(nn.Module):
         self.query_key_value = nn.Linear(hidden, 3 * hidden)
         self.dense = nn.Linear(hidden, hidden)
 
-    def projected(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        """Return q, k and v, [batch, heads, length, head_dim] views of one projection."""
+    def project(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """Return q, k and v as views of one projection: [batch, heads, length, head_dim] each."""
         fused = self.query_key_value(self.input_layernorm(hidden))
         by_head = fused.unflatten(-1, (self.heads, 3, -1))  # [batch, length, heads, 3, head_dim]
         return tuple(part.transpose(1, 2) for part in by_head.unbind(dim=3))
 
     def forward(self, hidden: Tensor, variant: str = "auto") -> Tensor:
-        """Return [batch, length, hidden], like what comes in."""
-        q, k, v = self.projected(hidden)
+        """Return the new hidden states: [batch, length, hidden], like `hidden`."""
+        q, k, v = self.project(hidden)
         attended = alibi_attention(q, k, v, variant=variant)  # causal, BLOOM's slopes and scale
         out: Tensor = hidden + self.dense(attended.transpose(1, 2).flatten(2))
         return out
@@ -69,14 +70,14 @@ def main(heads: int, head_dim: int, length: int, batch: int, dtype: str) -> None
     block = Block(heads, head_dim).to(getattr(torch, dtype))
     hidden, noise = torch.randn(2, batch, length, heads * head_dim).to(block.dense.weight.dtype)
     print(f"{batch} x {length} tokens, {heads} heads of {head_dim}, {dtype}, on the CPU")
-    differences = compared(block, hidden.requires_grad_(), noise)
+    differences = compare(block, hidden.requires_grad_(), noise)
     worst = max(differences, key=lambda name: differences[name])
     print(f"auto and eager differ by at most {differences[worst]:.1e}, in {worst}")
     if not all(difference <= BUDGETS[dtype] for difference in differences.values()):
         sys.exit(f"Error: that is over {BUDGETS[dtype]:.0e}: one of the two is wrong")
     with torch.no_grad():
         report("forward", block, hidden, lambda variant: block(hidden, variant))
-    report("training", block, hidden, lambda variant: trained(block, hidden, noise, variant))
+    report("training", block, hidden, lambda variant: train(block, hidden, noise, variant))
     as_bloom = (heads, head_dim) == (16, 64)
     shape = "--models bloom-560m" if as_bloom else f"--heads {heads} --head-dim {head_dim}"
     print(
@@ -87,27 +88,30 @@ def main(heads: int, head_dim: int, length: int, batch: int, dtype: str) -> None
 
 
 def report(what: str, block: Block, hidden: Tensor, call: Callable[[str], object]) -> None:
-    """Print what was chosen for a call in the present grad mode, and its gain."""
-    name = variant_for(*block.projected(hidden))
+    """Print the variant chosen for a call in the current grad mode, and how much faster it is."""
+    name = variant_for(*block.project(hidden))
     print(f"{what + ':':10}auto chose {name}, {gain(call):.2f}x as fast as eager")
 
 
-def compared(block: Block, hidden: Tensor, noise: Tensor) -> dict[str, float]:
-    """Return how far "auto" is from "eager", as a share, in the outputs and in every gradient."""
+def compare(block: Block, hidden: Tensor, noise: Tensor) -> dict[str, float]:
+    """Return how far "auto" is from "eager", in the outputs and in every gradient.
+
+    By name, as the norm of the difference over the norm of "eager".
+    """
     with torch.no_grad():
         pairs = {"the output without grad": (block(hidden), block(hidden, "eager"))}
-    ours, theirs = (trained(block, hidden, noise, variant) for variant in ("auto", "eager"))
+    ours, theirs = (train(block, hidden, noise, variant) for variant in ("auto", "eager"))
     pairs |= {name: (ours[name], theirs[name]) for name in theirs}
-    return {name: apart(*pair) for name, pair in pairs.items()}
+    return {name: relative_difference(*pair) for name, pair in pairs.items()}
 
 
-def apart(ours: Tensor, theirs: Tensor) -> float:
-    """Return the norm of the difference as a share, 0 where both are 0."""
+def relative_difference(ours: Tensor, theirs: Tensor) -> float:
+    """Return the norm of the difference over the norm of `theirs`; 0 where both are 0."""
     return float((ours - theirs).double().norm() / theirs.double().norm().clamp_min(1e-300))
 
 
-def trained(block: Block, hidden: Tensor, noise: Tensor, variant: str) -> dict[str, Tensor]:
-    """Return the output and the gradients of input and weights where its own is noise."""
+def train(block: Block, hidden: Tensor, noise: Tensor, variant: str) -> dict[str, Tensor]:
+    """Return the output, and the gradients of input and weights for the output gradient `noise`."""
     out = block(hidden, variant)
     weights = dict(block.named_parameters())
     gradients = torch.autograd.grad(out, (hidden, *weights.values()), noise)
@@ -116,7 +120,7 @@ def trained(block: Block, hidden: Tensor, noise: Tensor, variant: str) -> dict[s
 
 
 def gain(call: Callable[[str], object]) -> float:
-    """Return how many times as long a call takes with "eager" as with "auto", in turns."""
+    """Return the time of a call with "eager" over its time with "auto": medians, in turns."""
     seconds: dict[str, list[float]] = {"auto": [], "eager": []}
     for turn in range(ROUNDS + 1):
         for variant in sorted(seconds, reverse=turn % 2 == 1):

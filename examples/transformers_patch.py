@@ -5,25 +5,26 @@
     with alibi_attending(model):
         model.generate(...)
 
-What the classes of transformers 5.23 allow. Its attention interface has two registries, one of
-attention functions and one of mask functions, and a model's `attn_implementation` names an entry
-of both. BLOOM, MPT and Falcon are its only models with ALiBi, and the attention module of none
-reads the first: `set_attn_implementation` does no more than warn. With a name that is in the
-first registry alone, BLOOM gets no mask at all and attends to the future without a word.
+What the classes of transformers 5.23 allow. The attention interface has two registries, one of
+attention functions and one of mask functions; a model's `attn_implementation` names an entry of
+both. BLOOM, MPT and Falcon are its only models with ALiBi, and none of their attention modules
+reads the registry of attention functions: `set_attn_implementation` only warns. If a name is in
+that registry alone, BLOOM gets no mask at all and attends to the future without a warning.
 
-BLOOM and MPT do read the second, so our mask function is theirs through the interface: no mask of
-[queries, keys] is built, and what alibi_attention can't do is refused there. For the rest their
-attention modules take the class below for a while, whose forward is their own up to the scores
-and calls what is registered. Falcon stays as it is: its layers look `attn_implementation` up in a
-table of their own, and its bias, rounded to bfloat16 in every dtype, is over sqrt(head_dim).
+BLOOM and MPT do read the registry of mask functions, so they get our mask function through the
+interface: no mask of [queries, keys] is built, and a mask that alibi_attention can't apply is
+refused there. Their attention modules are given the classes below until the `with` ends. The
+forward of these classes is the model's own up to the scores, and then calls the registered
+attention function. Falcon is not patched: its layers look `attn_implementation` up in a private
+table, and its bias, rounded to bfloat16 in every dtype, is divided by sqrt(head_dim).
 
-The bias that the model hands over is ignored, as it is the standard one: BLOOM's from key 0 on and
-rounded to the model's dtype, so that in bfloat16 the patched model is nearer to float32 than its
-own attention is; MPT's for a bias_max of 8, whatever its configuration says. Compare in float32.
+The bias that the model passes is ignored, because it is the standard one. BLOOM's counts from key 0
+and is rounded to the model's dtype, so in bfloat16 the patched model is nearer to float32 than its
+own attention. MPT's is for a bias_max of 8, whatever its configuration says. Compare in float32.
 
 Refused with `Unsupported`: padding, packed or 4-D masks, keys after the last query (StaticCache),
-dropout of attention while training, BLOOM's `output_attentions` and its `slow_but_exact`. MPT's
-modules aren't told of `output_attentions`; it gets None for each layer's.
+attention dropout while training, BLOOM's `output_attentions` and its `slow_but_exact`. MPT does not
+pass `output_attentions` to its attention modules, so it gets None for each layer.
 """
 
 import sys
@@ -51,11 +52,11 @@ from variants.attention import alibi_attention, variant_for
 from variants.problem import Unsupported
 
 NAME = "alibi_attention"
-"""What both registries know us by; it stays, since transformers has no way to take one out."""
+"""Our name in both registries; it is never removed, because transformers has no way to do so."""
 
 HEADS, HEAD_DIM, PROMPT, NEW = 12, 16, 200, 8
 BUDGET = 1e-4
-"""What logits may differ by in float32, as a share of the largest."""
+"""The largest difference between logits in float32, as a share of the largest logit."""
 
 
 def attend(
@@ -69,7 +70,10 @@ def attend(
     output_attentions: bool = False,
     **_rest: Any,
 ) -> tuple[Tensor, None]:
-    """Return [batch, length, heads, head_dim] and no weights, as the interface has it."""
+    """Return [batch, length, heads, head_dim] and no weights, as the interface requires.
+
+    Raises Unsupported for a mask that is not `plainly_causal`'s, dropout and output_attentions.
+    """
     if attention_mask is None or not attention_mask.is_meta:
         raise Unsupported("a mask that isn't `plainly_causal`'s: give the model a 2-D mask or none")
     if dropout:
@@ -88,10 +92,11 @@ def plainly_causal(
     attention_mask: Tensor | None = None,
     **_rest: Any,
 ) -> Tensor:
-    """Return a token, and raise Unsupported where more than a causal mask is needed.
+    """Return an empty token in place of a causal mask.
 
-    The token is empty and on no real device: `attend` knows it, and a model's own attention fails
-    on it, where without a mask it would go on and see the future.
+    Raises Unsupported where more than a causal mask is needed. The token is on the meta device.
+    `attend` recognises it, and a model's own attention fails on it; without any mask that attention
+    would see the future.
     """
     if attention_mask is not None and not attention_mask.all():
         raise Unsupported("the batch is padded: give it sequences of one length, or one at a time")
@@ -105,7 +110,7 @@ def plainly_causal(
 
 
 class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
-    """BLOOM's attention, with what is registered in the place of scores, softmax and dropout."""
+    """BLOOM's attention, with the registered function in place of scores, softmax and dropout."""
 
     def forward(
         self,
@@ -139,7 +144,7 @@ class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
 
 
 class AlibiMptAttention(MptAttention):  # type: ignore[misc]
-    """MPT's attention, with what is registered in the place of scores, softmax and dropout."""
+    """MPT's attention, with the registered function in place of scores, softmax and dropout."""
 
     def forward(
         self,
@@ -176,38 +181,40 @@ _INSTEAD = {BloomAttention: AlibiBloomAttention, MptAttention: AlibiMptAttention
 def alibi_attending(model: Any) -> Iterator[None]:
     """Let a BLOOM or MPT use alibi_attention until the end of the block, then restore it.
 
-    Raises Unsupported for a model with no such attention, or with ours already.
+    Raises Unsupported for a model without attention of BLOOM or MPT, or one already patched.
     """
-    owns = [module for module in model.modules() if type(module) in _INSTEAD]
-    if not owns:
+    modules = [module for module in model.modules() if type(module) in _INSTEAD]
+    if not modules:
         raise Unsupported(f"{type(model).__name__} has no attention of BLOOM or MPT to replace")
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, plainly_causal)
-    before = [(module, type(module)) for module in owns]
+    before = [(module, type(module)) for module in modules]
     implementation = model.config._attn_implementation_internal
     try:  # as set_attn_implementation does where a class allows it; for these it only warns
         model.config._attn_implementation_internal = NAME
-        for module in owns:
+        for module in modules:
             module.__class__ = _INSTEAD[type(module)]
         yield
     finally:
         model.config._attn_implementation_internal = implementation
-        for module, own in before:
-            module.__class__ = own
+        for module, original in before:
+            module.__class__ = original
 
 
 @contextmanager
 def choices() -> Iterator[Counter[str]]:
-    """Count what `auto` takes in the calls of patched models."""
-    seen: Counter[str] = Counter()
+    """Count the variants that `auto` picks in the calls of patched models."""
+    counts: Counter[str] = Counter()
 
-    def counted(module: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Any, **how: Any) -> Any:
-        seen[variant_for(q, k, v, scale=how.get("scaling"))] += 1
+    def attend_and_count(
+        module: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Any, **how: Any
+    ) -> Any:
+        counts[variant_for(q, k, v, scale=how.get("scaling"))] += 1
         return attend(module, q, k, v, *mask, **how)
 
-    ALL_ATTENTION_FUNCTIONS[NAME] = counted
+    ALL_ATTENTION_FUNCTIONS[NAME] = attend_and_count
     try:
-        yield seen
+        yield counts
     finally:
         del ALL_ATTENTION_FUNCTIONS[NAME]
 
@@ -226,7 +233,7 @@ def small_mpt(**changes: Any) -> Any:
 
 @torch.no_grad()
 def answers(model: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logits of a prompt and of NEW tokens decoded greedily after it, and those."""
+    """Return the logits of a prompt and of NEW tokens decoded greedily after it, and the tokens."""
     done = model.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
@@ -241,18 +248,18 @@ def answers(model: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def compare(model: Any) -> bool:
-    """Print how a model's answers change with alibi_attention; say whether only by rounding."""
+    """Print how alibi_attention changes a model's answers; return whether only by rounding."""
     prompt = torch.randint(256, (2, PROMPT), generator=torch.Generator().manual_seed(0))
     own_logits, own_tokens = answers(model, prompt)
-    with alibi_attending(model), choices() as chosen:
+    with alibi_attending(model), choices() as counts:
         logits, tokens = answers(model, prompt)
-    took = ", ".join(f"{name} in {count} calls" for name, count in chosen.items())
-    apart, largest = (logits - own_logits).abs().max(), own_logits.abs().max()
+    picks = ", ".join(f"{name} in {count} calls" for name, count in counts.items())
+    difference, largest = (logits - own_logits).abs().max(), own_logits.abs().max()
     same = torch.equal(tokens, own_tokens)
-    print(f"{type(model).__name__}: auto took {took}")
-    print(f"  logits of up to {largest:.1f} differ by at most {apart:.1e}")
+    print(f"{type(model).__name__}: auto took {picks}")
+    print(f"  logits of up to {largest:.1f} differ by at most {difference:.1e}")
     print(f"  {NEW} tokens decoded with a cache are {'the same' if same else 'others'}")
-    return same and bool(apart <= BUDGET * largest)
+    return same and bool(difference <= BUDGET * largest)
 
 
 def main() -> None:

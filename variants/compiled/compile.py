@@ -1,5 +1,8 @@
 """compile: torch.compile of eager, so that inductor may fuse bias, mask and softmax.
 
+For: what torch.compile makes of the formula by itself.
+Not for: speed in most shapes; each new shape compiles for seconds.
+
 Stores a compiled graph for each shape. Scores still pass through memory between the two matrix
 products, but bias and mask need not. Pairs above the diagonal are computed too. `search autotune`
 times several kernels for the products at compile time (torch's max-autotune, but without CUDA

@@ -1,5 +1,8 @@
 """compile_blocks: blocks of queries against the keys that they may see, compiled as one graph.
 
+For: training of up to some 2000 keys on a CPU.
+Not for: new lengths (each compiles for 3 to 19 s), forward in half precision, decode.
+
 `compile` computes all pairs above the diagonal; this variant computes only those inside a block's
 own square. Bias, mask, exponential and sum are one pass over a block's scores, which stay in a
 cache while sequences are short. Weights below e^-80 of the row's largest become 0: as subnormal

@@ -1,5 +1,8 @@
 """auto: the variant that was fastest for the shape on this device when that was measured.
 
+For: calling whichever variant was measured to be fastest.
+Not for: data or slopes unlike those measured: name a variant.
+
 A selection says which variant that is (variants.selection.schema): one that the user made with
 `choose`, or one that comes with the project. auto calls that variant, and stores and moves what the
 variant does. Where the variant declines, the next one in the selection's order takes its place.

@@ -1,5 +1,8 @@
 """flex: FlexAttention, which compiles the bias into the attention kernel itself.
 
+For: packed sequences, and CUDA in training.
+Not for: gradients on a CPU; each new shape compiles for seconds.
+
 The bias is a score_mod over the captured slopes, computed in float32 inside the kernel. Blocks
 above the diagonal, or of another packed sequence, are never visited, and scores never pass through
 memory. Stores a BlockMask of q_len/128 x kv_len/128 indices, built directly because

@@ -1,5 +1,8 @@
 """flex_window: FlexAttention on the key blocks that can matter, as certified at every call.
 
+For: long causal prefill on CUDA (not seen on a GPU yet).
+Not for: bidirectional attention, learned slopes, gradients on a CPU.
+
 On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
 bounds how far back each block of queries must look. The BlockMask is made from that on the device,
 so the host never waits for the data. The keys that are left out weigh less in any row than rounding

@@ -1,10 +1,10 @@
-// One call of attention, as Python hands it over.
+// One call of attention, as Python passes it.
 
 #pragma once
 
 #include <cstdint>
 
-struct Strides {  // in elements; those of head_dim are 1 apart
+struct Strides {  // in elements; the stride of head_dim is 1
   int64_t batch, head, row;
 };
 
@@ -13,13 +13,13 @@ struct Call {
   const float* slopes;    // [heads]
   void* out;              // like q
   float* norms;           // room for [batch, kv_heads, blocks of keys]
-  void* packed;           // room for what the products pack, from a multiple of 64 bytes on
+  void* packed;           // room for packed keys and values, aligned to 64 bytes
   Strides q_strides, k_strides, v_strides, out_strides;
   int64_t batch, heads, kv_heads, q_len, kv_len, head_dim, threads;
   int64_t causal;     // 1, or 0 for bidirectional
-  int64_t looked_at;  // pairs of a query and a key; the answer's
-  float scale;        // of q·k, as a power of 2's exponent
-  float least;        // log2 of the share of a row's weight that may be left out on a side
+  int64_t looked_at;  // output: the pairs of a query and a key that were computed
+  float scale;        // of q·k, times log2(e): weights are powers of 2
+  float least;        // log2 of the share of a row's weight that may be left out on each side
 
   template <class Element>
   static Element* at(Element* tensor, const Strides& strides, int64_t batch, int64_t head, int64_t row) {
@@ -28,6 +28,6 @@ struct Call {
 };
 
 constexpr int KEYS = 64;            // in a block
-constexpr int MOST_HEAD_DIM = 256;  // what buffers have room for
+constexpr int MOST_HEAD_DIM = 256;  // buffers have room for this
 
 static inline int64_t blocks_of(int64_t length, int64_t block) { return (length + block - 1) / block; }

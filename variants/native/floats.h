@@ -1,4 +1,4 @@
-// Products of attention in float32, by vector instructions, straight from the tensors.
+// Products of attention in float32 by vector instructions, read directly from the tensors.
 
 #pragma once
 
@@ -25,7 +25,7 @@ class FloatProducts {
     return sum(squares);
   }
 
-  // Take a block of queries, `rows` of them, and return the squares of their norms.
+  // Load a block of queries, `rows` of them, and write the squares of their norms.
   void take(const float* q, int64_t rows, int64_t batch, int64_t kv_head, Floats* squares) {
     k = Call::at((const float*)call.k, call.k_strides, batch, kv_head, 0);
     v = Call::at((const float*)call.v, call.v_strides, batch, kv_head, 0);
@@ -42,7 +42,7 @@ class FloatProducts {
     for (; key < end; ++key) score_keys<1>(key, scores + (key - first) * VECTORS);
   }
 
-  // Keep the weights of a key and the next, whose scores are not needed any more.
+  // Write the weights of a key and of the next key over their scores.
   void keep(int64_t key, int column, Floats weights, Floats next) {
     scores[key * VECTORS + column] = weights;
     scores[(key + 1) * VECTORS + column] = next;
@@ -60,7 +60,7 @@ class FloatProducts {
   }
 
  private:
-  // Sums held in registers: ROWS * COLUMNS, of 32 with AVX-512 and on Arm, else of 16.
+  // Registers hold ROWS * COLUMNS sums; there are 32 with AVX-512 and on Arm, else 16.
   static constexpr int ROWS = 4;
   static constexpr int COLUMNS = LANES == 8 ? 2 : 4;
 
@@ -79,7 +79,7 @@ class FloatProducts {
 
   template <int COUNT> void add_dims(int64_t first, int64_t end, int64_t d, Floats* to) const {
     for (int column = 0; column < VECTORS; column += COLUMNS) {
-      Floats sums[COUNT][COLUMNS] = {};  // of a block alone, as long sums lose more digits
+      Floats sums[COUNT][COLUMNS] = {};  // of one block, because longer sums lose more digits
       for (int64_t key = first; key < end; ++key)
         UNROLLED for (int r = 0; r < COUNT; ++r)
           UNROLLED for (int c = 0; c < COLUMNS; ++c)

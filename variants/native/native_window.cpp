@@ -1,13 +1,14 @@
-// ALiBi attention, forward: each block of queries walks the keys from its own outwards, and stops on
-// a side where what is left can't weigh more than a share of what it has seen.
+// ALiBi attention, forward. Each block of queries starts at its own keys and walks outwards. On each
+// side it stops once the remaining keys can't weigh more than a share of the weight already summed.
 //
-// A block of keys before the queries, of norms up to N and the last one at j, weighs for query i
+// A block of keys before the queries, with norms up to N and the last key at j, weighs for query i
 //
 //     sum of exp(scale q_i·k - slope (i - k))
 //         <=  exp(|scale| |q| N - slope (i - j)) (1 - exp(-KEYS slope)) / (1 - exp(-slope))
 //
-// with |q| the largest norm of a query here. Those blocks are added up, and held against what each
-// query has seen; blocks after the queries are bounded alike. All exponents are of 2.
+// where |q| is the largest norm in the block of queries. These bounds are added up over the
+// remaining blocks, and compared with the weight that each query has summed. Blocks after the
+// queries are bounded in the same way. All exponentials are computed as powers of 2.
 
 #include <cfloat>
 #include <vector>
@@ -20,14 +21,14 @@
 #include "tiles.h"
 #endif
 
-enum class Side { OWN, OWN_AND_BEFORE, BEFORE, AFTER };  // of the keys, seen from a block of queries
+enum class Side { OWN, OWN_AND_BEFORE, BEFORE, AFTER };  // of the keys, seen from the queries
 
 constexpr float LOG2_E = 1.44269504f;
-constexpr float LOST_SQUARES = 4e-36f;  // MOST_HEAD_DIM squares under 1.2e-38 may count as 0
-constexpr float ROUNDED_SUMS = 1.0001f;  // sums of MOST_HEAD_DIM products, of norms and of scores
+constexpr float LOST_SQUARES = 4e-36f;  // up to MOST_HEAD_DIM squares under 1.2e-38 may become 0
+constexpr float ROUNDED_SUMS = 1.0001f;  // error of norms and scores: sums of MOST_HEAD_DIM terms
 
-// Of a block of queries, [QUERIES] each: position among the keys, scale * norm, largest score, sum
-// of weights relative to it.
+// The state of a block of queries, [QUERIES] each: position among the keys, scale * norm, largest
+// score so far, and the sum of weights relative to that score.
 struct Rows {
   Floats position[VECTORS], norm[VECTORS], largest[VECTORS], total[VECTORS];
   float slope, scale;
@@ -38,32 +39,34 @@ struct Rows {
       for (int64_t lane = 0; lane < LANES; ++lane)
         position[column][lane] = first + std::min(column * LANES + lane, count - 1);
       norm[column] = square_roots(squares[column] + LOST_SQUARES) * std::abs(call.scale);
-      largest[column] = Floats{} - FLT_MAX;  // which a score of -inf can be taken from
+      largest[column] = Floats{} - FLT_MAX;  // finite: -inf minus -inf would be NaN
       total[column] = Floats{};
     }
   }
 
-  // Whether what is left, which weighs up to `left` for the first query if it comes before it, or
-  // for the last if it comes after it, may weigh over 2^least of what any query has seen.
-  template <Side SIDE> bool need(float left, float least) const {
+  // Whether the remaining keys on a side may weigh over 2^least of the weight that any query has
+  // summed. `remaining` bounds their weight for the nearest query: the first query for keys before
+  // the block, the last query for keys after it.
+  template <Side SIDE> bool need(float remaining, float least) const {
     constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
     const float nearest = SIDE == Side::BEFORE ? position[0][0] : position[VECTORS - 1][LANES - 1];
-    const float weight = std::log2(left);
+    const float weight = std::log2(remaining);
     Signs needed = {};
     for (int column = 0; column < VECTORS; ++column) {
       const Floats bias = SIGN * slope * (nearest - position[column]);
-      const Floats seen = largest[column] + whole_log2(total[column]);
-      needed |= ~(weight + bias - seen <= least);  // a bound of NaN needs all
+      const Floats summed = largest[column] + whole_log2(total[column]);
+      needed |= ~(weight + bias - summed <= least);  // a bound of NaN needs all keys
     }
     return any(needed);
   }
 
-  // What each block of keys on a side, and all beyond it, may weigh for the query nearest to it.
+  // Bound, for each block of keys on a side, the weight of it and of all blocks beyond it, for the
+  // query nearest to that side.
   template <Side SIDE>
-  void bound(const float* norms, int64_t first, int64_t end, std::vector<float>& left) const {
+  void bound(const float* norms, int64_t first, int64_t end, std::vector<float>& remaining) const {
     constexpr float SIGN = SIDE == Side::BEFORE ? 1.0f : -1.0f;
     const float nearest = SIDE == Side::BEFORE ? position[0][0] : position[VECTORS - 1][LANES - 1];
-    const float fall = slope / LOG2_E;  // as it was rounded, so that the two agree
+    const float fall = slope / LOG2_E;  // from the rounded slope, so that both agree
     const float zeros = std::log2(std::expm1(-KEYS * fall) / std::expm1(-fall));
     float longest = 0;
     for (int column = 0; column < VECTORS; ++column)
@@ -77,19 +80,19 @@ struct Rows {
       }
       const Floats powers = power_of_2<false>(weights) * 1.0001f;
       for (int64_t i = 0; i < LANES && block + i < end; ++i)
-        left[block + i] = weights[i] <= 100.0f ? powers[i] : INFINITY;
+        remaining[block + i] = weights[i] <= 100.0f ? powers[i] : INFINITY;
     }
     if (SIDE == Side::BEFORE)
-      for (int64_t block = first + 1; block < end; ++block) left[block] += left[block - 1];
+      for (int64_t block = first + 1; block < end; ++block) remaining[block] += remaining[block - 1];
     else
-      for (int64_t block = end - 1; block > first; --block) left[block - 1] += left[block];
+      for (int64_t block = end - 1; block > first; --block) remaining[block - 1] += remaining[block];
   }
 };
 
-// Turn the scores of keys into weights. Return what earlier weights shrink by.
+// Turn the scores of keys into weights. Return the factor by which earlier weights shrink.
 template <Side SIDE, class Products>
 static Floats weigh(Rows& rows, Products& products, int64_t first, int64_t end, int column) {
-  constexpr bool HIDES = SIDE != Side::BEFORE;  // keys that a row may not see, or that aren't there
+  constexpr bool HIDES = SIDE != Side::BEFORE;  // keys that a row may not see, or padding
   const Floats position = rows.position[column], before = rows.largest[column];
   const int64_t padded = HIDES ? first + blocks_of(end - first, CHUNK) * CHUNK : end;
   Floats* scores = products.scores + column;
@@ -121,7 +124,7 @@ static Floats weigh(Rows& rows, Products& products, int64_t first, int64_t end, 
   return shrunk;
 }
 
-// Add keys, a block or a block's own, to out [head_dim, QUERIES].
+// Add the attention to the keys from `first` to `end` to out [head_dim, QUERIES].
 template <Side SIDE, class Products>
 static void add(Rows& rows, Products& products, int64_t first, int64_t end, int64_t head_dim, Floats* out) {
   constexpr bool FIRST = SIDE == Side::OWN || SIDE == Side::OWN_AND_BEFORE;
@@ -138,36 +141,36 @@ static void add(Rows& rows, Products& products, int64_t first, int64_t end, int6
   products.add_values(first, end, out);
 }
 
-// Attend from a block of queries. Return the pairs of a query and a key that were looked at.
+// Compute a block of queries. Return how many pairs of a query and a key that took.
 template <class Products>
-static int64_t attend(const Call& call, Products& products, std::vector<float>& left, int64_t batch,
+static int64_t attend(const Call& call, Products& products, std::vector<float>& remaining, int64_t batch,
                       int64_t head, int64_t row) {
   using Element = typename Products::Element;
   const int64_t count = std::min<int64_t>(QUERIES, call.q_len - row);
-  const int64_t own = call.kv_len - call.q_len + row, kv_head = head / (call.heads / call.kv_heads);
+  const int64_t position = call.kv_len - call.q_len + row, kv_head = head / (call.heads / call.kv_heads);
   const int64_t blocks = blocks_of(call.kv_len, KEYS);
   const float* norms = call.norms + (batch * call.kv_heads + kv_head) * blocks;
 
   Floats squares[VECTORS], out[MOST_HEAD_DIM * VECTORS];
   std::fill(out, out + blocks_of(call.head_dim, CHUNK) * CHUNK * VECTORS, Floats{});
   products.take(Call::at((const Element*)call.q, call.q_strides, batch, head, row), count, batch, kv_head, squares);
-  Rows rows(call, head, own, count, squares);
-  // Without a causal mask there may be more queries than keys, and then positions before the first.
-  int64_t first = std::max<int64_t>(own, 0) / KEYS * KEYS, end = own + count;
+  Rows rows(call, head, position, count, squares);
+  // Without a causal mask there may be more queries than keys, and so positions below 0.
+  int64_t first = std::max<int64_t>(position, 0) / KEYS * KEYS, end = position + count;
   if (call.causal) {
     add<Side::OWN_AND_BEFORE>(rows, products, first, end, call.head_dim, out);
   } else {
     end = std::min(call.kv_len, blocks_of(std::max<int64_t>(end, 1), KEYS) * KEYS);
     add<Side::OWN>(rows, products, first, end, call.head_dim, out);
   }
-  rows.bound<Side::BEFORE>(norms, 0, first / KEYS, left);
-  while (first > 0 && rows.need<Side::BEFORE>(left[first / KEYS - 1], call.least)) {
+  rows.bound<Side::BEFORE>(norms, 0, first / KEYS, remaining);
+  while (first > 0 && rows.need<Side::BEFORE>(remaining[first / KEYS - 1], call.least)) {
     add<Side::BEFORE>(rows, products, first - KEYS, first, call.head_dim, out);
     first -= KEYS;
   }
-  if (!call.causal) rows.bound<Side::AFTER>(norms, end / KEYS, blocks, left);
+  if (!call.causal) rows.bound<Side::AFTER>(norms, end / KEYS, blocks, remaining);
   while (!call.causal && end < call.kv_len &&
-         rows.need<Side::AFTER>(left[end / KEYS], call.least)) {
+         rows.need<Side::AFTER>(remaining[end / KEYS], call.least)) {
     const int64_t next = std::min(call.kv_len, end + KEYS);
     add<Side::AFTER>(rows, products, end, next, call.head_dim, out);
     end = next;
@@ -178,7 +181,7 @@ static int64_t attend(const Call& call, Products& products, std::vector<float>& 
   return count * (end - first);
 }
 
-// The largest norm of a key in a block, rounded up for what sums of a norm and of a score lose.
+// The largest norm of a key in a block, rounded up by the rounding of norms and of scores.
 template <class Products>
 static float largest_norm(const Call& call, int64_t batch, int64_t kv_head, int64_t block) {
   using Element = typename Products::Element;
@@ -203,19 +206,19 @@ template <class Products> static void attend_all(Call& call) {
       call.norms[i] = largest_norm<Products>(call, batch, head, i % key_blocks);
     }
     Products products(call);
-    std::vector<float> left(key_blocks);
-    // With a causal mask the last block has the most to see, and goes first.
+    std::vector<float> remaining(key_blocks);
+    // With a causal mask the last block sees the most keys, so it goes first.
 #pragma omp for schedule(dynamic) reduction(+ : looked_at)
     for (int64_t i = 0; i < blocks * rows; ++i) {
       const int64_t block = blocks - 1 - i / rows, batch = i % rows / call.heads;
-      looked_at += attend(call, products, left, batch, i % call.heads, block * QUERIES);
+      looked_at += attend(call, products, remaining, batch, i % call.heads, block * QUERIES);
     }
   }
   call.looked_at = looked_at;
 }
 
 extern "C" {
-// What Python's constants and structure are held against.
+// Sizes that Python compares with its constants and its structure.
 int64_t layout(int which) {
   const int64_t sizes[] = {sizeof(Call), KEYS, QUERIES, CHUNK, MOST_HEAD_DIM};
   return sizes[which];

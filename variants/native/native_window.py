@@ -1,5 +1,8 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
+For: prefill on a CPU, causal or bidirectional, at any length.
+Not for: gradients, a decode step, CUDA, head_dim over 256.
+
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
 and walks back, and forward too if attention is bidirectional. It stops where the norms of the
 remaining keys show that they weigh less, against the weight already summed, than rounding the

@@ -1,8 +1,8 @@
-// Products of attention in bfloat16, by the tiles of Intel's AMX, from keys and values packed once.
+// Products of attention in bfloat16 by the tiles of Intel's AMX, from keys and values packed once.
 //
-// A tile is 16 rows of 16 words; a product of two adds up pairs of bfloat16. Scores are keys times
-// queries and outputs are values times weights, each with the queries in the columns, so that the
-// weights that the vectors make are a product's second operand as they stand.
+// A tile is 16 rows of 16 words; a product of two tiles adds up pairs of bfloat16. Scores are keys
+// times queries, and outputs are values times weights. Both have the queries in their columns, so the
+// weights need no transposing to be the second operand of a product.
 
 #pragma once
 
@@ -22,7 +22,7 @@ class TileProducts {
 
   explicit TileProducts(const Call& call)
       : call(call), head_dim(call.head_dim), chunks(blocks_of(call.head_dim, CHUNK)) {
-    // Static, because GCC 12 takes 8 bytes of it for all that is read, and might store no others.
+    // Static, because GCC 12 assumes that only 8 bytes of it are read, and may store no others.
     static constexpr struct {
       uint8_t palette = 1, start_row = 0, unused[14] = {};
       uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -32,7 +32,7 @@ class TileProducts {
   }
   ~TileProducts() { _tile_release(); }
 
-  // Whether Linux lets this process use tiles; it has to be asked.
+  // Whether Linux lets this process use tiles; a process must request that.
   static bool allowed() {
     constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
@@ -138,7 +138,7 @@ class TileProducts {
   static constexpr int ROW = QUERIES * 4;  // bytes
   static_assert(LANES == TILE && CHUNK == 2 * TILE);
 
-  // The compiler doesn't know that loads of tiles read memory.
+  // The compiler doesn't know that loads of tiles read memory, so finish the stores before them.
   static void finish_stores() { asm volatile("" ::: "memory"); }
 
   static Floats squared(Words pairs) {
@@ -150,7 +150,7 @@ class TileProducts {
     return (Words*)call.packed + ((batch * call.kv_heads + kv_head) * 2 + which) * size;
   }
 
-  // Add two tiles times two neighbours in [pairs, QUERIES] to the sums in tiles 0 to 3.
+  // Multiply two tiles by two neighbours in [pairs, QUERIES]; add to the sums in tiles 0 to 3.
   static void multiply(const Words* upper, const Words* lower, const Words* columns) {
     _tile_loadd(4, upper, 64);
     _tile_loadd(5, lower, 64);

@@ -1,6 +1,6 @@
-// Vectors of the machine's own width, and what is done with them: powers of 2, transposes.
+// Vectors of the machine's width, and operations on them: powers of 2, transposes.
 //
-// GCC's vector types serve AVX-512, AVX2 and NEON alike. Each lane holds a query, so that sums and
+// GCC's vector types serve AVX-512, AVX2 and NEON alike. Each lane holds one query, so sums and
 // maxima over keys never cross lanes.
 
 #pragma once
@@ -20,22 +20,23 @@ constexpr int LANES = 4;
 
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Signs __attribute__((vector_size(LANES * 4)));
-// Other tensors' memory is seen as words, too.
+// may_alias, because tensors of other types are read as words.
 typedef uint32_t Words __attribute__((vector_size(LANES * 4), may_alias));
 
 constexpr int QUERIES = 64;  // in a block
 constexpr int VECTORS = QUERIES / LANES;
-constexpr int CHUNK = 32;  // keys and dims that scores, weights and outputs are padded to: a tile's
+constexpr int CHUNK = 32;  // keys and dims are padded to multiples of this, which a tile holds
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
-// 2^x for x up to 100, and 2^-100 below that: subnormal numbers are slow. NaN stays NaN. The polynomials
-// have the least relative error on [-1/2, 1/2] that leaves 2^0 at 1: 3e-6 and 2e-9.
+// 2^x for x up to 100, but 2^-100 for x below -100: subnormal numbers are slow. NaN stays NaN.
+// Of all polynomials with 2^0 = 1, these have the least relative error on [-1/2, 1/2]: 2e-9 if FINE,
+// else 3e-6.
 template <bool FINE> static inline Floats power_of_2(Floats x) {
-  constexpr float WHOLE = 12582912.0f + 127.0f;  // 1.5 * 2^23: what is added to it loses its fraction
+  constexpr float WHOLE = 12582912.0f + 127.0f;  // 1.5 * 2^23: a number added to it loses its fraction
   const Floats least = Floats{} - 100.0f;
   x = least > x ? least : x;
-  const Floats shifted = x + WHOLE;  // its low bits are those of a float's exponent
+  const Floats shifted = x + WHOLE;  // its low bits are the exponent of a float
   const Floats rest = x - (shifted - WHOLE);
   Floats power;
   if constexpr (FINE) {
@@ -53,9 +54,9 @@ template <bool FINE> static inline Floats power_of_2(Floats x) {
 }
 
 static inline bool any(Signs lanes) {
-  int32_t found = 0;
-  UNROLLED for (int lane = 0; lane < LANES; ++lane) found |= lanes[lane];
-  return found;
+  int32_t bits = 0;
+  UNROLLED for (int lane = 0; lane < LANES; ++lane) bits |= lanes[lane];
+  return bits;
 }
 
 static inline float sum(Floats lanes) {
@@ -64,12 +65,12 @@ static inline float sum(Floats lanes) {
   return total;
 }
 
-// The larger of two, NaN above all.
+// The larger of two numbers; NaN counts as the largest.
 static inline float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
 static inline Floats absolute(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
-// log2 rounded down, and -127 for 0. What it says of NaN is some number.
+// log2 rounded down; -127 for 0, and an arbitrary number for NaN.
 static inline Floats whole_log2(Floats x) {
   return __builtin_convertvector((Signs)((Words)x >> 23) - 127, Floats);
 }
@@ -101,7 +102,7 @@ template <int STEP> static inline void swap_off_diagonal(Words* rows) {
   }
 }
 
-// Transpose a square of LANES rows in place: its quarters, their quarters, and so on.
+// Transpose a square of LANES rows in place, by swapping ever larger blocks across the diagonal.
 static inline void transpose(Words* rows) {
   swap_off_diagonal<1>(rows);
   swap_off_diagonal<2>(rows);
@@ -109,7 +110,7 @@ static inline void transpose(Words* rows) {
   if constexpr (LANES > 8) swap_off_diagonal<8>(rows);
 }
 
-// The bytes of a row from a word on, as many as fill a vector or are left.
+// How many bytes of a row to read from `word` on: a vector's, or fewer at the row's end.
 static inline size_t bytes_from(int64_t word, int64_t row_bytes) {
   return std::clamp<int64_t>(row_bytes - word * 4, 0, sizeof(Words));
 }
@@ -122,8 +123,8 @@ static inline Words load(const char* row, int64_t word, int64_t row_bytes) {
   return loaded;
 }
 
-// From `count` rows, `stride` bytes apart, to [words, QUERIES]. The last row fills up what is over, so
-// that it looks no further than a query does.
+// Transpose `count` rows, `stride` bytes apart, to [words, QUERIES]. Copies of the last row fill the
+// lanes after it: they need no more keys than a real query.
 static void to_columns(const char* rows, int64_t stride, int64_t count, int64_t row_bytes, Words* to) {
   for (int column = 0; column < VECTORS; ++column)
     for (int64_t word = 0; word * 4 < row_bytes; word += LANES) {

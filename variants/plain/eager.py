@@ -1,5 +1,8 @@
 """eager: the formula in plain torch, one operation at a time.
 
+For: reading the formula, and gradients of the slopes.
+Not for: speed, and long sequences: scores take memory with the square of the length.
+
 Stores nothing between calls. Each call makes the [heads, q_len, kv_len] relative bias and the
 [batch, heads, q_len, kv_len] scores in float32, so memory and traffic grow with the square of the
 length. Pairs above the diagonal are computed, then masked. Shared kv heads are copied for each

@@ -1,5 +1,8 @@
 """no_bias: stock causal attention with no bias at all, the ceiling that people assume.
 
+For: the baseline of every table.
+Not for: ALiBi: it has no bias.
+
 It does not compute ALiBi: it is checked against an oracle without bias, shown as the baseline of
 every table, and never ranked. The flash kernel stores no scores and stops at the diagonal. Stores
 nothing, except for fewer queries than keys. There SDPA's is_causal would align top-left, so a chunk

@@ -1,5 +1,8 @@
 """rope: rotary embedding of queries and keys inside the call, then bias-free SDPA.
 
+For: what a model with rotary embedding pays instead.
+Not for: ALiBi: it has no bias.
+
 This is the cost of a model that marks positions by rotation and not by ALiBi. It is checked against
 an oracle for rotation and never ranked. Rotates in q's dtype, the two halves of a head against each
 other, base 10000. Stores cos and sin, [q_len, head_dim] each, from float64 angles: float32 angles

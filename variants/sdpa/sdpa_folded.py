@@ -1,5 +1,8 @@
 """sdpa_folded: stock bias-free causal SDPA on q and k that carry the bias in eight more columns.
 
+For: causal prefill on any device with heads of 64 and no mask in memory.
+Not for: chunks, bidirectional attention, learned slopes; heads of 128 pay for the columns.
+
 With these columns q'·k' is q·k + slope / scale * (j - i), plus a remainder that all keys of a row
 share and that softmax cancels. A position is split into two digits of 8 bits and a slope into three
 parts of 8 bits, each exact in every dtype. Two more columns subtract the row's own bias. So scores

@@ -1,5 +1,8 @@
 """sdpa_halves: causal SDPA on the CPU as squares on the diagonal and the rectangles below them.
 
+For: float32 prefill of up to some 1500 keys on a CPU.
+Not for: chunks, bidirectional attention, learned slopes, CUDA.
+
 All squares are one call of torch's flash kernel, and so are the rectangles of each level; the
 levels are merged by their log-sum-exp (variants.sdpa.halving). This wins on short sequences: there
 the kernel takes all keys at once and computes the pairs above the diagonal too. Far keys are left

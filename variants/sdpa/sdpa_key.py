@@ -1,5 +1,8 @@
 """sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
 
+For: half precision on a CPU: causal prefill and decode, with little memory.
+Not for: float32 (it loses digits and disagrees), chunks, bidirectional attention, CUDA.
+
 Softmax does not change when all scores of a row move by the same amount, so a bias that depends on
 the key alone is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash
 kernel, which stores no scores and stops at the diagonal. A single query sees every key and needs no

@@ -1,5 +1,8 @@
 """sdpa_mask: SDPA with the relative bias precomputed as a dense mask.
 
+For: bidirectional attention, training, and CUDA where flex is not wanted.
+Not for: long sequences: the mask grows with the square of the length.
+
 Stores a [1, heads, q_len, kv_len] mask in q's dtype with -inf above the diagonal. The first call
 builds it, later calls with the same slopes reuse it, and every call reads it from memory. A kernel
 can't tell that a mask is causal, so pairs above the diagonal are computed too. In half precision

@@ -1,5 +1,8 @@
 """sdpa_window: causal SDPA on the keys that can matter, as certified from the data at every call.
 
+For: long causal prefill and chunks on a CPU, with gradients.
+Not for: short sequences, bidirectional attention, learned slopes, CUDA.
+
 On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
 bounds how far back each block of queries must look. Heads and blocks with similar windows share one
 call of stock SDPA on overlapping views of k and v. Except in training, a wide window takes two

@@ -1,1 +1,1 @@
-"""Selections: which variant was measured to be best, read and interpolated without torch."""
+"""Selections: the variant measured to be best for each problem, read and interpolated; no torch."""

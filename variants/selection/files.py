@@ -1,4 +1,7 @@
-"""TODO."""
+"""Where selections are stored, and how they are read: as data from a stranger.
+
+One JSON file for each hardware key, in the user's folder or in the project's (`COMMITTED`).
+"""
 
 import re
 import stat
@@ -10,19 +13,17 @@ from variants.host.user_cache import user_cache
 from variants.selection.schema import Selection
 
 LARGEST_BYTES = 8 << 20
-
-
 COMMITTED = Path(__file__).resolve().parents[2] / "selections"
 
 
-class BadSelection(Exception):  # noqa: N818 - what is the matter with a file
-    """A selection that can't be used; the text says which, why and what to do, in one line."""
+class BadSelection(Exception):  # noqa: N818 - a state of a file
+    """A selection that can't be used; the text says in one line which, why and what to do."""
 
 
 def user_folder() -> Path:
-    """Return the folder of the user's own selections, which `choose` writes.
+    """Return the folder of the user's selections, to which `choose` writes.
 
-    Raises BadSelection where there is none.
+    Raises BadSelection where the user has no home directory.
     """
     try:
         return user_cache() / "selections"
@@ -31,14 +32,18 @@ def user_folder() -> Path:
 
 
 def path_of(folder: Path, hardware_key: str) -> Path:
-    """Return the file of a hardware key. Raises BadSelection for a key that is no name."""
+    """Return the file of a hardware key. Raises BadSelection for a key that can't name a file."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,199}", hardware_key):
         raise BadSelection(f"hardware key {hardware_key[:80]!r}: it can't name a file")
     return folder / f"{hardware_key}.json"
 
 
 def read(path: Path) -> Selection:
-    """Read the selection of the hardware key that is the file's name. Raises BadSelection."""
+    """Return the selection in a file, which is named after the selection's hardware key.
+
+    Raises BadSelection for a file that can't be read, is over 8 MiB, is no valid selection, or is
+    named after another key.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise _refusal(path, "not a regular file")
@@ -49,22 +54,22 @@ def read(path: Path) -> Selection:
     if len(content) > LARGEST_BYTES:
         raise _refusal(path, f"over {LARGEST_BYTES >> 20} MiB, no selection is so large")
     try:
-        found = msgspec.json.decode(content, type=Selection)
+        selection = msgspec.json.decode(content, type=Selection)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(path, f"{str(error)[:200]}; `choose` writes it anew") from None
-    if found.hardware.key != path.stem:
-        raise _refusal(path, f"it is of {found.hardware.key[:80]!r}, not of its name's device")
-    return found
+    if selection.hardware.key != path.stem:
+        raise _refusal(path, f"it is of {selection.hardware.key[:80]!r}, not of its name's device")
+    return selection
 
 
 def _refusal(path: Path, why: str) -> BadSelection:
-    """Return the refusal of a file, whose name and words may be a stranger's."""
-    told = "".join(each if each.isprintable() else "?" for each in f"{path}: {why}")
-    return BadSelection(told)
+    """Return the error for a file; control characters in a stranger's name or text become "?"."""
+    line = "".join(char if char.isprintable() else "?" for char in f"{path}: {why}")
+    return BadSelection(line)
 
 
 def folders() -> list[Path]:
-    """Return where selections are looked for; a cache that can't be looked into has none."""
+    """Return the folders to read selections from, without the user's if it can't be accessed."""
     try:
         user_folder().exists()
     except (OSError, BadSelection):  # no permission, a name too long, or no home
@@ -73,7 +78,7 @@ def folders() -> list[Path]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file, or something that can't be looked at; reading that says why."""
+    """Whether a path exists, or can't be looked at: then reading it gives the reason."""
     try:
         return path.exists()
     except OSError:
@@ -81,15 +86,15 @@ def is_there(path: Path) -> bool:
 
 
 def selections_for(hardware_key: str) -> tuple[list[Selection], list[str]]:
-    """Return all selections here, and a line for each that was refused.
+    """Return all selections in the folders, and a line for each file that was refused.
 
-    The device's own come first, and the user's before those that come with the project.
+    Selections of this hardware key come first, and the user's before the project's.
     """
     places = folders()
-    own = [path_of(folder, hardware_key) for folder in places]
-    others = [path for folder in places for path in sorted(folder.glob("*.json"))]
+    device_paths = [path_of(folder, hardware_key) for folder in places]
+    all_paths = [path for folder in places for path in sorted(folder.glob("*.json"))]
     selections, refused = [], []
-    for path in dict.fromkeys([*own, *others]):
+    for path in dict.fromkeys([*device_paths, *all_paths]):
         if is_there(path):
             try:
                 selections.append(read(path))

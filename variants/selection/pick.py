@@ -1,17 +1,17 @@
-"""Which variant to use for a problem on a device, and on what ground; imports no torch.
+"""Which variant to use for a problem on a device, and the ground for it; imports no torch.
 
-Looked for in this order, and the answer says where it was found:
+The grounds are tried in this order, and the answer names the first that gave a variant:
 
     exact          this device and software measured this very problem
-    interpolated   they measured the like at a shorter and at a longer length
-    extrapolated   at shorter lengths only, or at longer ones only
+    interpolated   they measured the same shape at a shorter and at a longer length
+    extrapolated   they measured it at shorter lengths only, or at longer lengths only
     stale          this device measured it with other software or threads
     alike          this device measured another shape of the same dtype and mode
     architecture   another device of the same architecture measured it
-    static         nobody did: a fixed order, whose variants are tried one after another
+    static         nothing was measured: a fixed order, whose variants are tried one after another
 
-What lies more than 4 times beyond the lengths measured is looked for on the next grounds first: of
-one short length nothing follows for a long one.
+If all measured lengths are over 4 times shorter, or all over 4 times longer, than the problem, the
+following grounds are tried first: a short length says little about a long one.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +38,8 @@ _FAR = 4.0
 class Answer(msgspec.Struct, frozen=True):
     """The variant to use for a problem, and how far that can be trusted.
 
-    `ranking` are the candidates, the chosen one first, then by score. `regret_at_most` is how much
-    slower than the fastest it may be, as a share; None where nothing bounds it.
+    `ranking` has all candidates, the variant to use first and the others by score. `regret_at_most`
+    is how much slower it may be than the fastest, as a share; None where nothing bounds that.
     """
 
     problem: Problem
@@ -56,11 +56,11 @@ _Search = Callable[[Problem, IndexedSelection], _Match | None]
 
 
 def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
-    """Return what is tried, one after another, where nothing was measured.
+    """Return the names to try, one after another, where nothing was measured.
 
-    On CUDA, where nothing has been seen yet, torch's own way to a bias comes first. On a CPU the
-    kernel of our own does, for what it takes. Without it `sdpa_key` costs least, but loses digits
-    in float32 and takes no chunk; `sdpa_window` does.
+    On CUDA torch's usual way to a bias comes first. On a CPU the project's kernel comes first, for
+    the calls that it takes. After it `sdpa_key` costs least, but loses digits in float32 and takes
+    no chunk; there `sdpa_window` comes instead.
     """
     if kind != "cpu":
         return _ON_CUDA
@@ -72,27 +72,27 @@ def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
     return (*ours, first, *_ON_CPU)
 
 
-def pick(problem: Problem, known: SortedSelections) -> Answer:
-    """Return the answer for a problem from what is known."""
-    here = known.here
+def pick(problem: Problem, selections: SortedSelections) -> Answer:
+    """Return the answer for a problem from the selections sorted for a device."""
+    here = selections.here
     searches: Sequence[tuple[Ground | None, list[IndexedSelection], _Search]] = (
-        (None, known.current, _same_shape),
-        ("stale", known.stale, _same_shape),
-        ("alike", known.current, _other_shape),
-        ("stale", known.stale, _other_shape),
-        ("architecture", known.akin, _same_shape),
-        ("architecture", known.akin, _other_shape),
+        (None, selections.current, _same_shape),
+        ("stale", selections.stale, _same_shape),
+        ("alike", selections.current, _other_shape),
+        ("stale", selections.stale, _other_shape),
+        ("architecture", selections.akin, _same_shape),
+        ("architecture", selections.akin, _other_shape),
     )
     for may_be_far, (ground, places, search) in product((False, True), searches):
         hits = [
-            (place, found)
+            (place, match)
             for place in places
-            if (found := search(problem, place))
-            and (may_be_far or not _is_far(problem, found[0].lengths))
+            if (match := search(problem, place))
+            and (may_be_far or not _is_far(problem, match[0].lengths))
         ]
-        if hits:  # of several the one that was measured nearest, and the first of those
-            place, found = min(hits, key=lambda hit: KINDS.index(hit[1][0].kind))
-            return _answer(problem, ground, place.selection, found, here)
+        if hits:  # exact before interpolated before extrapolated; of equals the first
+            place, match = min(hits, key=lambda hit: KINDS.index(hit[1][0].kind))
+            return _answer(problem, ground, place.selection, match, here)
     kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
     order = static_order(kind, problem)
     words = f"nothing like it was measured; the first of {', '.join(order)} that takes it"
@@ -100,7 +100,7 @@ def pick(problem: Problem, known: SortedSelections) -> Answer:
 
 
 def _is_far(problem: Problem, lengths: Sequence[int]) -> bool:
-    """Whether a problem lies far beyond lengths, which come in rising order."""
+    """Whether a problem is over 4 times shorter or longer than `lengths`, which rise."""
     return not lengths[0] / _FAR <= problem.kv_len <= lengths[-1] * _FAR
 
 
@@ -113,25 +113,25 @@ def _same_shape(problem: Problem, place: IndexedSelection) -> _Match | None:
 
 
 def _other_shape(problem: Problem, place: IndexedSelection) -> _Match | None:
-    """Look in the nearest shape's family that reaches so far, and scale its figures by the work."""
-    others = place.regimes.get(regime_of(problem))
-    if others is None:
+    """Forecast from the most similar family that reaches this length, scaled by the work."""
+    families = place.regimes.get(regime_of(problem))
+    if families is None:
         return None
 
-    def unlike(own: Sequence[Choice]) -> tuple[bool, float]:
-        lengths = [choice.problem.kv_len for choice in own]
-        return _is_far(problem, lengths), distance(own[0].problem, problem)
+    def unlike(family: Sequence[Choice]) -> tuple[bool, float]:
+        lengths = [choice.problem.kv_len for choice in family]
+        return _is_far(problem, lengths), distance(family[0].problem, problem)
 
-    family = min(others, key=unlike)
-    other = family[0].problem
-    factor = work(problem) / work(other)
+    family = min(families, key=unlike)
+    measured = family[0].problem
+    factor = work(problem) / work(measured)
     limit = place.selection.max_memory_bytes
     scaled_limit = None if limit is None else limit / max(1.0, factor)
     estimate = forecast(family, problem.kv_len, scaled_limit)
     if estimate is None:
         return None
-    ranking = [scale(one, factor) for one in estimate.ranking]
-    shape = f"{other.batch} x {other.heads} heads of {other.head_dim}"
+    ranking = [scale(expected, factor) for expected in estimate.ranking]
+    shape = f"{measured.batch} x {measured.heads} heads of {measured.head_dim}"
     words = f"scaled from {shape}, {_lengths(estimate)} measured"
     return estimate._replace(ranking=ranking, regret_at_most=None), words
 
@@ -141,9 +141,9 @@ def _lengths(estimate: Forecast) -> str:
 
 
 def _answer(
-    problem: Problem, ground: Ground | None, selection: Selection, found: _Match, here: TargetDevice
+    problem: Problem, ground: Ground | None, selection: Selection, match: _Match, here: TargetDevice
 ) -> Answer:
-    estimate, words = found
+    estimate, words = match
     versions = ", ".join(f"{name} {v}" for name, v in selection.software.items() if v != "absent")
     words += f" on {selection.hardware.name}, {versions}, {selection.threads} threads"
     words += f", {max(selection.measured, default='at a time unknown')}"

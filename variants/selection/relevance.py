@@ -1,4 +1,4 @@
-"""What is known of a device: selections sorted by what they are to it, and indexed by family."""
+"""Selections sorted by their relevance to a device: current, stale, or of a like architecture."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from variants.selection.similarity import Family, are_akin, family_of, regime_of
 
 
 class TargetDevice(NamedTuple):
-    """Where the answer is wanted: the device, the versions of what computes, and host threads."""
+    """The device that an answer is for, the versions of its software, and its host threads."""
 
     hardware: Hardware
     software: dict[str, str]
@@ -17,7 +17,7 @@ class TargetDevice(NamedTuple):
 
 
 class IndexedSelection(NamedTuple):
-    """A selection, its choices by family, each by rising length, and the families by regime."""
+    """A selection: its choices by family and rising length, and its families by regime."""
 
     selection: Selection
     families: dict[Family, list[Choice]]
@@ -25,7 +25,7 @@ class IndexedSelection(NamedTuple):
 
 
 class SortedSelections(NamedTuple):
-    """What is known of a device: its own selections, those that are stale, and of its kin."""
+    """The selections of a device, current or stale, and those of akin devices."""
 
     here: TargetDevice
     current: list[IndexedSelection]
@@ -34,7 +34,7 @@ class SortedSelections(NamedTuple):
 
 
 def sort_selections(here: TargetDevice, selections: Iterable[Selection]) -> SortedSelections:
-    """Sort selections by what they are to a device; those that come first are preferred."""
+    """Sort selections by their relevance to a device; in each group earlier ones are preferred."""
     current, stale, akin = [], [], []
     for selection in selections:
         if selection.hardware.key != here.hardware.key:
@@ -48,7 +48,7 @@ def sort_selections(here: TargetDevice, selections: Iterable[Selection]) -> Sort
 
 
 def changes(selection: Selection, here: TargetDevice) -> list[str]:
-    """Return what makes a selection of this device stale, a phrase for each."""
+    """Return why a selection of this device is stale: a phrase for each change, or none."""
     names = sorted({*selection.software, *here.software})
     pairs = [(n, selection.software.get(n, "none"), here.software.get(n, "none")) for n in names]
     pairs.append(("threads", str(selection.threads), str(here.threads)))
@@ -57,7 +57,7 @@ def changes(selection: Selection, here: TargetDevice) -> list[str]:
 
 def _index(selection: Selection) -> IndexedSelection:
     families: dict[Family, list[Choice]] = {}
-    for choice in sorted(selection.choices, key=lambda one: one.problem.kv_len):
+    for choice in sorted(selection.choices, key=lambda choice: choice.problem.kv_len):
         families.setdefault(family_of(choice.problem), []).append(choice)
     regimes: dict[Family, list[list[Choice]]] = {}
     for family in families.values():

@@ -1,7 +1,7 @@
-"""A selection: for each measured problem of one device the variant to use, and all candidates.
+"""A selection: for each measured problem of one device, the variant to use and all candidates.
 
-Files are JSON, one a hardware key, and read as data from a stranger: sizes, types, names and
-numbers out of range refuse the whole file in one line. Nothing here imports torch.
+Files are JSON, one for each hardware key, and are read as data from a stranger: a size, type, name
+or number out of range refuses the whole file in one line. Nothing here imports torch.
 """
 
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ _Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=32)]
 class Problem(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """What a variant is chosen for: the fields of a suite Case whose sequences have one length."""
+    """The problem that a variant is chosen for: a suite Case whose sequences have one length."""
 
     heads: _Count
     kv_heads: _Count
@@ -49,12 +49,12 @@ class Problem(
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A variant that agreed with the oracle, as it was measured.
+    """A variant that agreed with the oracle, with its measurements.
 
-    `score` is what the objective ranks by: milliseconds of a call (eager) or of its work on the
-    device (graph), or bytes (memory); `over_first` is its ratio to the lowest score, paired where
-    the two raced each other. Intervals are of 95%, from passes in fresh processes; they are None
-    below three.
+    `score` is the figure that the objective ranks by: milliseconds of a call (eager), milliseconds
+    of its work on the device (graph), or bytes (memory). `over_first` is its ratio to the lowest
+    score, from pairs where the two raced each other. Intervals are of 95%, over passes in fresh
+    processes; they are None for under three passes.
     """
 
     variant: _Text
@@ -81,14 +81,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def bytes(self) -> int | None:
-        """Bytes that a call takes at most, with what the variant keeps between calls."""
+        """Return the most bytes that a call takes, plus what the variant stores between calls."""
         if self.peak_bytes is None or self.persistent_bytes is None:
             return None
         return self.peak_bytes + self.persistent_bytes
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The variant for one problem, why, and all candidates from the lowest score on."""
+    """The variant for one problem, the reason, and all candidates by rising score."""
 
     problem: Problem
     variant: _Text
@@ -102,11 +102,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was chosen on one device, and from which measurements.
+    """The choices for one device, and the measurements that they come from.
 
-    `software` is everything that computed, a GPU's driver included; with other software, or
-    another number of `threads`, a selection is stale. `measured` are the last runs it was made
-    from: when, of which commit.
+    `software` is everything that computed, a GPU's driver included. With other software, or another
+    number of `threads`, a selection is stale. `measured` lists the last runs that it was made from:
+    when, and at which commit.
     """
 
     schema: Literal[1]
@@ -123,7 +123,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         if len({choice.problem for choice in self.choices}) < len(self.choices):
             raise ValueError("a problem is chosen for twice")
-        texts = [each for each in msgspec.structs.astuple(self.hardware) if isinstance(each, str)]
+        texts = [part for part in msgspec.structs.astuple(self.hardware) if isinstance(part, str)]
         if any(not text.isprintable() or len(text) > 400 for text in texts):
             raise ValueError("the device's words are over 400 characters, or none for people")
         if self.hardware.cores < 1:

@@ -1,4 +1,4 @@
-"""How alike two problems or two devices are: what may stand in for what was never measured."""
+"""How similar two problems or two devices are, so that one can stand in for another."""
 
 import math
 
@@ -6,16 +6,16 @@ from variants.host.hardware import Gpu, Hardware
 from variants.selection.schema import Problem
 
 Family = tuple[object, ...]
-"""Everything of a problem but its length; problems of one family differ in it alone."""
+"""All of a problem except its length: problems of one family differ only in length."""
 
 
 def is_square(problem: Problem) -> bool:
-    """Whether there are as many queries as keys, so that one length says both."""
+    """Whether there are as many queries as keys, so that one length gives both."""
     return problem.q_len == problem.kv_len
 
 
 def family_of(problem: Problem) -> Family:
-    """Return all of a problem but its length."""
+    """Return all of a problem except its length."""
     return (
         *regime_of(problem),
         queries(problem),
@@ -26,50 +26,58 @@ def family_of(problem: Problem) -> Family:
 
 
 def regime_of(problem: Problem) -> Family:
-    """Return what no other measurement can stand in for."""
+    """Return dtype, mode, causality and squareness: no other regime can stand in for one."""
     return problem.dtype, problem.mode, problem.causal, is_square(problem)
 
 
 def queries(problem: Problem) -> int | None:
-    """Return the number of queries where it does not follow from the length."""
+    """Return the number of queries, or None where it equals the length."""
     return None if is_square(problem) else problem.q_len
 
 
 def growth(problem: Problem) -> float:
-    """Return the power of the length with which the pairs of queries and keys grow."""
+    """Return the power of the length by which pairs of queries and keys grow."""
     return 2.0 if is_square(problem) else 1.0
 
 
 def work(problem: Problem) -> int:
-    """Return what times of one regime and length are in proportion to, more or less."""
+    """Return a number to which times of one regime and length are roughly proportional."""
     return problem.batch * problem.heads * problem.head_dim * (queries(problem) or 1)
 
 
-def distance(one: Problem, other: Problem) -> float:
-    """Return how unlike two shapes of one regime are: doublings, and half a one for each rule."""
+def distance(first: Problem, second: Problem) -> float:
+    """Return how unlike two shapes of one regime are.
+
+    The sum of the doublings between their sizes, plus a half for each of layout, scale and
+    slope_scale that differs.
+    """
     ratios = [
-        (one.batch * one.heads, other.batch * other.heads),
-        (one.head_dim, other.head_dim),
-        (one.heads / one.kv_heads, other.heads / other.kv_heads),
-        (queries(one) or 1, queries(other) or 1),
-        (one.logit_scale, other.logit_scale),
-        (one.bias_max, other.bias_max),
+        (first.batch * first.heads, second.batch * second.heads),
+        (first.head_dim, second.head_dim),
+        (first.heads / first.kv_heads, second.heads / second.kv_heads),
+        (queries(first) or 1, queries(second) or 1),
+        (first.logit_scale, second.logit_scale),
+        (first.bias_max, second.bias_max),
     ]
     doublings: float = sum(
-        abs(math.log2(of_one) - math.log2(of_other)) for of_one, of_other in ratios
+        abs(math.log2(of_first) - math.log2(of_second)) for of_first, of_second in ratios
     )
     rules = ("layout", "scale", "slope_scale")
-    unlike = [name for name in rules if getattr(one, name) != getattr(other, name)]
+    unlike = [name for name in rules if getattr(first, name) != getattr(second, name)]
     return doublings + len(unlike) / 2
 
 
-def are_akin(one: Hardware, other: Hardware) -> bool:
-    """Whether two devices are of one architecture: a GPU's capability, a CPU family's features."""
-    if isinstance(one, Gpu) and isinstance(other, Gpu):
-        return one.capability == other.capability
-    if isinstance(one, Gpu) or isinstance(other, Gpu):
+def are_akin(first: Hardware, second: Hardware) -> bool:
+    """Whether two devices share an architecture: a GPU capability, or CPU family and features."""
+    if isinstance(first, Gpu) and isinstance(second, Gpu):
+        return first.capability == second.capability
+    if isinstance(first, Gpu) or isinstance(second, Gpu):
         return False
-    return (one.vendor, one.family, one.features) == (other.vendor, other.family, other.features)
+    return (first.vendor, first.family, first.features) == (
+        second.vendor,
+        second.family,
+        second.features,
+    )
 
 
 def _shape(problem: Problem) -> Family:

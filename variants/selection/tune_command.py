@@ -1,4 +1,4 @@
-"""The command line that measures a problem and chooses for it, in so many words; no torch."""
+"""The command line that measures a problem and chooses a variant for it; imports no torch."""
 
 from variants.selection.schema import Problem
 
@@ -8,7 +8,7 @@ _SHORTEST = 32
 def tune_command(problem: Problem, device: str) -> str:
     """Return the command for a problem on a device.
 
-    It measures half the length and twice the length too, so that what lies between is known.
+    It measures half and twice the length too, so that lengths in between can be interpolated.
     """
     least = max(_SHORTEST, problem.q_len if problem.q_len != problem.kv_len else 1)
     lengths = sorted({max(least, length) for length in _around(problem.kv_len)})
