@@ -1,8 +1,8 @@
-"""The races as pytest-benchmark items: `pytest suite`, one item a (case, variant).
+"""Races as pytest-benchmark items: `pytest suite` has an item for each case and variant.
 
-Nothing is timed here. The selected items are raced once, as `run` does it, and each item hands its
-samples to pytest-benchmark through a timer that replays them; so comparing, saving and histograms
-work as for any benchmark.
+Nothing is timed here. The selected items are raced once, as command `run` does it. Each item then
+hands its recorded samples to pytest-benchmark through a timer that replays them. So comparing,
+saving and histograms work as for any benchmark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,9 @@ STEP_TIMEOUT_S = 120.0
 
 @dataclass
 class ReplayTimer:
-    """A timer for pytest-benchmark whose every second reading is one recorded sample later.
+    """A timer for pytest-benchmark whose readings come in pairs, a recorded sample apart.
 
-    Each pair of readings starts at zero, because only then is their difference the sample itself,
-    to the last bit.
+    The first reading of a pair is always zero, so that the difference is exactly the sample.
     """
 
     __name__ = "alibi_race"
@@ -40,7 +39,7 @@ class ReplayTimer:
     _ends: Iterator[float] | None = None
 
     def __call__(self) -> float:
-        """Return zero, then a sample's seconds, then zero again."""
+        """Return zero, then the next sample in seconds, then zero again."""
         if self._ends is None:
             self._ends = iter(self.samples_s)
             self._running = False
@@ -55,7 +54,7 @@ Races = dict[tuple[str, str], list[CellRecord]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item for each case and variant of the sweep, each with a timer of its own."""
+    """Make an item and a timer for each case and variant of the sweep."""
     device = device_for(metafunc.config.getoption("--alibi-device"))
     sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep") or DEFAULT_SWEEPS[device.kind]]
     metafunc.parametrize(
@@ -77,41 +76,41 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Races:
-    """Race every selected item, with the baseline beside it, and return the records by item."""
+    """Race all selected items and the baseline; return the records by case id and variant."""
     items = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     items = [params for params in items if isinstance(params.get("timer"), ReplayTimer)]
     cases = tuple(dict.fromkeys(params["case"] for params in items))
     names = {params["variant"] for params in items} | {BASELINE.name}
-    used = device_for(request.config.getoption("--alibi-device"))
+    device = device_for(request.config.getoption("--alibi-device"))
     plan = Plan(
         cases=cases,
         variants=tuple(variant.name for variant in CATALOG if variant.name in names),
         passes=request.config.getoption("--alibi-passes"),
         seed=0,
         step_timeout_s=STEP_TIMEOUT_S,
-        device=used.name,
+        device=device.name,
     )
-    header = run_header(plan, [*map(str, request.config.invocation_params.args)], used)
+    header = run_header(plan, [*map(str, request.config.invocation_params.args)], device)
     file = tmp_path_factory.mktemp("alibi") / "races.jsonl"
     store = Store(file)
     try:
         store.append([header])
-        with nvml.open_gpu(used.uuid) as gpu:
+        with nvml.open_gpu(device.uuid) as gpu:
             Run(plan, CATALOG, header.policy, store, Silence(), gpu).measure()
     finally:
         store.close()
-    found: Races = {}
+    races: Races = {}
     for record in read(file).records:
         if isinstance(record, CellRecord):
-            found.setdefault((record.case.id, record.variant), []).append(record)
-    return found
+            races.setdefault((record.case.id, record.variant), []).append(record)
+    return races
 
 
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 def test_attention(
     benchmark: Any, request: pytest.FixtureRequest, case: Case, variant: str, timer: ReplayTimer
 ) -> None:
-    """Hand one cell's samples to pytest-benchmark; skip or fail where it has none, and say why."""
+    """Hand a cell's samples to pytest-benchmark; without samples skip or fail with the reason."""
     if benchmark.disabled:
         benchmark.pedantic(_nothing)
         return
@@ -129,10 +128,11 @@ def test_attention(
 
 
 def _nothing() -> None:
-    """Stand in for the call: it was timed in the race."""
+    """Do nothing: the call was timed in the race."""
 
 
 def _stop_without_samples(records: Sequence[CellRecord]) -> None:
+    """Skip or fail the item if its cell ended in a fault or a disagreement."""
     for record in records:
         if isinstance(record, Fault):
             reason = f"{record.status}: {record.reason}"
@@ -147,7 +147,7 @@ def _stop_without_samples(records: Sequence[CellRecord]) -> None:
 
 
 def _extra_info(records: Sequence[CellRecord]) -> dict[str, Any]:
-    """Return agreement, memory and status in the terms of `table --format json`."""
+    """Return agreement, memory and status under the names that `table --format json` uses."""
     info: dict[str, Any] = {"status": "measured"}
     for record in records:
         match record:

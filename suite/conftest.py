@@ -1,4 +1,4 @@
-"""How `pytest suite` is set up: its options, and the hardware in pytest-benchmark's records."""
+"""The options of `pytest suite`, and the hardware in pytest-benchmark's records."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from variants.host.software import software
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what chooses the races."""
+    """Add the options that select races: sweep, device and passes."""
     group = parser.getgroup("alibi", "ALiBi attention races")
     group.addoption(
         "--alibi-sweep",
@@ -27,13 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep saved runs apart by hardware, unless told where to keep them."""
+    """Save runs in a folder for each hardware, unless the user names a storage."""
     if config.getoption("benchmark_storage", None) == "file://./.benchmarks":
         config.option.benchmark_storage = f"file://./.benchmarks/{_device(config).hardware.key}"
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
-    """Say what was measured on, in the terms of a results file."""
+    """Add hardware and software, as a results file has them."""
     machine_info["alibi_hardware"] = msgspec.json.decode(
         msgspec.json.encode(_device(config).hardware)
     )
@@ -44,10 +44,10 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: An
 def pytest_benchmark_compare_machine_info(
     benchmarksession: Any, machine_info: Any, compared_benchmark: Any
 ) -> None:
-    """Warn of a comparison across hardware or software, and of nothing else.
+    """Warn only if a comparison is across hardware or software.
 
-    pytest-benchmark's own check, which follows, warns of any difference, the clock of the moment
-    included; it is left none to find.
+    The check of pytest-benchmark comes next, and warns of any difference, even of the CPU's current
+    clock. So the saved machine is replaced by this one, and that check sees no difference.
     """
     saved = compared_benchmark["machine_info"]
     for name in ("alibi_hardware", "alibi_software"):

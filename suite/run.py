@@ -1,23 +1,26 @@
-"""A run: every case of a plan in every variant, pass by pass, each result written as it comes."""
+"""A run: passes over a plan, in each pass a race for each case, and in a race all variants.
+
+Races are in suite/race, the processes that do the work in suite/lanes.
+"""
 
 import statistics
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
 from suite.cases.case import Case
-from suite.cases.plan import Plan
-from suite.clocks.series import CanaryRan
+from suite.cases.plan import Cell, Plan
+from suite.clocks.series import CanaryTimes
 from suite.conditions.nvml import Absent, NvmlGpu
 from suite.conditions.policy import Policy
 from suite.failures import RunFailed
 from suite.lanes.compile_cache import compile_cache
 from suite.lanes.handle import LAUNCH, Handle, LaneFault, Launch
 from suite.lanes.pool import LanePool
-from suite.lanes.protocol import Done, Drop, FindLimits, LimitsFound, RunCanary
-from suite.race.race import heats
+from suite.lanes.protocol import DeviceRates, Done, Drop, FindLimits, RunCanary
+from suite.race.race import race
 from suite.race.schedule import Schedule
 from suite.race.setting import Setting
 from suite.race.watch import Watch
@@ -26,15 +29,18 @@ from suite.records.store import Store
 from variants.catalog import BASELINE, Variant
 
 FinishedCells = frozenset[tuple[Case, str, int]]
+"""Cells that need no measuring: case, variant and pass."""
+
 Missing = dict[Case, list[str]]
+"""The variants that a pass has to measure of each case."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A plan and what it is measured with: lanes made by `launch`, and a GPU to watch.
+    """A plan, and what measures it: the variants, the policy, a GPU, and how lanes are launched.
 
-    Results go to `store`, progress to `watch`. With `budget_s` no race begins that is not expected
-    to end within so many seconds, and the first pass takes the most telling cases first.
+    Records go to `store`, progress to `watch`. With `budget_s` (seconds) a race only begins if it
+    is expected to end in time, and the first pass takes the cases in coverage order.
     """
 
     plan: Plan
@@ -47,94 +53,105 @@ class Run:
     launch: Launch = LAUNCH
 
     def measure(self, finished: FinishedCells = frozenset()) -> None:
-        """Measure what of the plan is not `finished`; every pass has fresh lanes.
+        """Measure the cells of the plan that are not `finished`; store each as soon as it ends.
 
-        Raises RunFailed when lanes can't be started, StoreError when the file can't be written.
+        Every pass starts fresh lanes, one process for each variant. All passes share one compile
+        cache, which is empty at the start.
+
+        Raises RunFailed when a lane can't be started or the file can't be written.
         """
         plan = self.plan
+        variants = {variant.name: variant for variant in self.variants}
         passes = {number: _missing(plan, finished, number) for number in range(1, plan.passes + 1)}
-        self.watch.begin(sum(len(names) for own in passes.values() for names in own.values()))
-        by_name = {variant.name: variant for variant in self.variants}
+        self.watch.begin(sum(len(names) for cases in passes.values() for names in cases.values()))
+        cold = {(case, name) for case in plan.cases for name in plan.variants}
         schedule = Schedule(plan, self.budget_s)
-        compiled: set[tuple[Case, str]] = set()
-        with compile_cache() as cache:
-            for number, missing in passes.items():
-                if not any(schedule.has_time_for(case, number) for case in missing):
+        with compile_cache() as cache, _no_run_without_lanes():
+            for number, cases in passes.items():
+                if not any(schedule.has_time_for(case, number) for case in cases):
                     continue
-                with LanePool(by_name, self.policy, cache, plan.device, self.launch) as pool:
-                    try:
-                        self._pass(number, missing, pool, schedule, compiled)
-                    except LaneFault as fault:
-                        raise RunFailed(f"a lane can't start: {fault.reason}") from fault
+                with LanePool(variants, self.policy, cache, plan.device, self.launch) as pool:
+                    self._start_pass(number, cases, pool, schedule)
+                    for case in schedule.order(number, list(cases)):
+                        if schedule.has_time_for(case, number):
+                            self._race(case, number, cases[case], cold, pool, schedule)
 
-    def _pass(
-        self,
-        number: int,
-        missing: Missing,
-        pool: LanePool,
-        schedule: Schedule,
-        compiled: set[tuple[Case, str]],
-    ) -> None:
+    def _start_pass(self, number: int, cases: Missing, pool: LanePool, schedule: Schedule) -> None:
+        """Start the lanes of a pass, and record the machine's speed from the first of them."""
         began = time.monotonic()
-        lanes = pool.ready(dict.fromkeys(name for names in missing.values() for name in names))
-        self._look_at_machine(number, lanes[0])
-        schedule.started(time.monotonic() - began)
-        for case in schedule.order(number, list(missing)):
-            if not schedule.has_time_for(case, number):
-                continue
-            names = missing[case]
-            cold = frozenset(name for name in names if (case, name) not in compiled)
-            began = time.monotonic()
-            ended = self._race(case, number, names, cold, pool)
-            starting_s = sum(
-                one.prepare_s + one.first_call_s for one in ended if isinstance(one, Time)
-            )
-            schedule.raced(case, time.monotonic() - began, starting_s)
-            compiled.update((case, name) for name in names)
-            self.watch.raced(f"pass {number}, {case.id}", ended, len(names))
+        lanes = pool.ready(dict.fromkeys(name for names in cases.values() for name in names))
+        self._record_canary(number, lanes[0])
+        self._record_limits(number, lanes[0])
+        schedule.note_start(time.monotonic() - began)
 
     def _race(
-        self, case: Case, number: int, names: Sequence[str], cold: frozenset[str], pool: LanePool
-    ) -> list[CellRecord]:
+        self,
+        case: Case,
+        number: int,
+        names: Sequence[str],
+        cold: set[Cell],
+        pool: LanePool,
+        schedule: Schedule,
+    ) -> None:
+        """Race a case's variants; remove its cells from `cold`, whose compile cache is empty."""
+        began = time.monotonic()
         setting = Setting(
             case=case,
             pass_number=number,
             race=0,
             seed=self.plan.seed,
             step_timeout_s=self.plan.step_timeout_s,
-            cold=cold,
+            cold=frozenset(name for name in names if (case, name) in cold),
             watch=self.watch,
             gpu=self.gpu,
         )
         ended: list[CellRecord] = []
-        order = Random(f"{self.plan.seed} {number} {case.id}")
-        for records in heats(setting, pool, names, order):
+        for records in race(setting, pool, names, Random(f"{self.plan.seed} {number} {case.id}")):
             self.store.append(records)
             ended += records
-        return ended
+        starting_s = sum(
+            record.prepare_s + record.first_call_s for record in ended if isinstance(record, Time)
+        )
+        schedule.note_race(case, time.monotonic() - began, starting_s)
+        cold.difference_update((case, name) for name in names)
+        self.watch.report(f"pass {number}, {case.id}", ended, len(names))
 
-    def _look_at_machine(self, number: int, lane: Handle) -> None:
-        """Record how fast the machine is at the start of a pass, and what it does at most."""
-        limit_s = self.plan.step_timeout_s
-        ran = lane.ask(RunCanary(), CanaryRan, limit_s)
-        self.store.append([Canary(number, ran.what, statistics.median(ran.samples_ns) / 1e6)])
+    def _record_canary(self, number: int, lane: Handle) -> None:
+        canary = lane.ask(RunCanary(), CanaryTimes, self.plan.step_timeout_s)
+        median_ms = statistics.median(canary.samples_ns) / 1e6
+        self.store.append([Canary(number, canary.what, median_ms)])
+
+    def _record_limits(self, number: int, lane: Handle) -> None:
+        """Record the device's peak rates; a device too small for their tensors has no limits."""
         dtypes = tuple(dict.fromkeys(case.dtype for case in self.plan.cases))
-        with suppress(LaneFault):  # a device too small for them is measured without limits
-            found = lane.ask(FindLimits(dtypes), LimitsFound, limit_s)
-            lane.ask(Drop(), Done, limit_s)
+        with suppress(LaneFault):
+            limits = lane.ask(FindLimits(dtypes), DeviceRates, self.plan.step_timeout_s)
+            lane.ask(Drop(), Done, self.plan.step_timeout_s)
             self.store.append(
                 Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
-                for rate in found.rates
+                for rate in limits.rates
             )
 
 
 def _missing(plan: Plan, finished: FinishedCells, number: int) -> Missing:
-    """Return what a pass lacks; where it lacks a variant, the baseline races beside it again."""
+    """Return the variants that a pass lacks of each case.
+
+    The baseline is always with them, because ratios to it need rounds of the same race.
+    """
     missing: Missing = {}
     for case in plan.cases:
-        names = [name for name in plan.variants if (case, name, number) not in finished]
-        if names:
+        lacking = [name for name in plan.variants if (case, name, number) not in finished]
+        if lacking:
             missing[case] = [
-                name for name in plan.variants if name in names or name == BASELINE.name
+                name for name in plan.variants if name in lacking or name == BASELINE.name
             ]
     return missing
+
+
+@contextmanager
+def _no_run_without_lanes() -> Iterator[None]:
+    """Raise RunFailed where a lane can't start; races record every other fault."""
+    try:
+        yield
+    except LaneFault as fault:
+        raise RunFailed(f"a lane can't start: {fault.reason}") from fault

@@ -1,1 +1,1 @@
-"""Whether an answer is right: a float64 oracle, its inputs, and the errors against it."""
+"""Whether an answer is right: inputs, a float64 oracle, and errors held against a budget."""

@@ -1,9 +1,9 @@
-"""Agreement: does an answer match the float64 oracle, head by head and row by row?
+"""Agreement: whether an answer matches the float64 oracle, in each head and in each row.
 
-The budget is what the reference formula, in the same dtype with float32 bias and softmax, gets
-wrong itself: a variant's output may err twice as much in its worst head and in its worst row, its
-gradients four times. Whole-tensor figures are blind; a window cut to half of the keys passes one
-in bfloat16.
+The yardstick is the reference formula in the answer's dtype, with bias and softmax in float32. An
+output agrees if the error of its worst head is at most twice the yardstick's, and likewise its
+worst row. Gradients may have four times the yardstick's error. A figure over the whole tensor would
+hide faults: in bfloat16 a window cut to half of the keys passes it.
 """
 
 import math
@@ -26,7 +26,7 @@ TILE = 64
 
 @dataclass(frozen=True)
 class BudgetCheck:
-    """The figures nearest to their budget, or furthest over it, and where they were found."""
+    """The error closest to its budget, or furthest over it, the budget, and the head or row."""
 
     error: float
     budget: float
@@ -46,91 +46,97 @@ class BudgetCheck:
 
 
 WorstErrors = Mapping[str, Sequence[WorstError]]
-"""Of each answer (out, dq, dk, dv): the worst of its heads, and the worst of its rows."""
+"""For each answer (out, dq, dk, dv): the worst error of its heads, and that of its rows."""
 
 
 def check(
     attention: Attention, spec: Spec, inputs: Inputs, *, answers: Answers, seed: int
 ) -> BudgetCheck:
-    """Compare one call of `attention` with the oracle; with gradients where the spec wants them.
+    """Compare one call of `attention` with the oracle, gradients too if `inputs` has a dout.
 
-    `answers` says which oracle it is held to. Rows are all checked up to 512 queries, else 256 of
-    them: the ends, tile edges and a random rest.
+    `answers` (alibi, no_bias or rope) names the oracle. Up to 512 queries all rows are checked,
+    otherwise 256: both ends, tile edges, and a random rest.
     """
-    found = worst_errors(attention, spec, inputs, answers=answers, seed=seed)
-    return comparison([found], spec.dtype)
+    errors = worst_errors(attention, spec, inputs, answers=answers, seed=seed)
+    return compare_parts([errors], spec.dtype)
 
 
 def worst_errors(
     attention: Attention, spec: Spec, inputs: Inputs, *, answers: Answers, seed: int, name: str = ""
 ) -> WorstErrors:
-    """Return how far one call is from the oracle, where in the part of a case called `name`."""
+    """Return the worst errors of one call; `name` is the case's part and goes before each `where`.
+
+    An answer of a wrong shape or dtype has an infinite error.
+    """
     rows = rows_to_check(spec.q_len, seed, inputs.q.device)
-    given = _answers(attention, inputs, rows)
-    for of, answer in given.items():
-        asked = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[of]
-        if answer.shape != asked.shape or answer.dtype != asked.dtype:
-            found, wanted = list(answer.shape), list(asked.shape)
-            where = f"{name}{of} is {answer.dtype} {found} and not {asked.dtype} {wanted}"
-            return {of: [WorstError(math.inf, 0.0, where)] * 2}
+    answer_of = _answers(attention, inputs, rows)
+    for label, answer in answer_of.items():
+        like = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[label]
+        if answer.shape != like.shape or answer.dtype != like.dtype:
+            shape, right_shape = list(answer.shape), list(like.shape)
+            where = f"{name}{label} is {answer.dtype} {shape} and not {like.dtype} {right_shape}"
+            return {label: [WorstError(math.inf, 0.0, where)] * 2}
     formula = Formula(spec, inputs, answers, rows)
-    least = {of: least_size(of, inputs, spec.scale) for of in given}
-    by_portion = [_errors_in(given, formula, portion, least) for portion in portions(spec)]
+    least = {label: least_size(label, inputs, spec.scale) for label in answer_of}
+    by_portion = [_errors_in(answer_of, formula, portion, least) for portion in portions(spec)]
     return {
-        of: [replace(each, where=name + each.where) for each in merged]
-        for of, merged in _merge(by_portion).items()
+        label: [replace(error, where=name + error.where) for error in errors]
+        for label, errors in _merge(by_portion).items()
     }
 
 
-def comparison(parts: Sequence[WorstErrors], dtype: torch.dtype) -> BudgetCheck:
-    """Hold the worst of all parts of a case against one budget: the formula's worst in any.
+def compare_parts(parts: Sequence[WorstErrors], dtype: torch.dtype) -> BudgetCheck:
+    """Compare the worst error of all parts of a case with the formula's worst error in any part.
 
-    A single query has one row a head, whose budget alone would be a matter of luck.
+    Parts share one budget because a part of a single query has one row a head, whose rounding is
+    a matter of luck.
     """
-    compared = [
-        _check_budget(of, found, dtype) for of, worst in _merge(parts).items() for found in worst
+    checks = [
+        _check_budget(label, error, dtype)
+        for label, errors in _merge(parts).items()
+        for error in errors
     ]
-    return max(compared, key=lambda one: one.excess)
+    return max(checks, key=lambda check: check.excess)
 
 
 def _merge(parts: Sequence[WorstErrors]) -> WorstErrors:
-    names = dict.fromkeys(name for part in parts for name in part)
+    labels = dict.fromkeys(label for part in parts for label in part)
     return {
-        name: [
-            worst_of(found)
-            for found in zip(*(part[name] for part in parts if name in part), strict=True)
+        label: [
+            worst_of(errors)
+            for errors in zip(*(part[label] for part in parts if label in part), strict=True)
         ]
-        for name in names
+        for label in labels
     }
 
 
 def compare(answer: Tensor, truth: Tensor, yardstick: Tensor) -> BudgetCheck:
-    """Compare an output with a truth from elsewhere, on the budget of what `yardstick` gets wrong.
+    """Compare an output with a truth that the caller has, within the error of `yardstick`.
 
-    All [batch, heads, rows, head_dim], truth in float64; every row is checked.
+    All are [batch, heads, rows, head_dim], and truth is float64. Every row is checked.
     """
     rows = torch.arange(truth.shape[2], device=truth.device)
     measure = ErrorMeasure("out", truth, yardstick, (0, 0), rows, torch.finfo(torch.float64).tiny)
-    comparisons = [_check_budget("out", finding, answer.dtype) for finding in measure.worst(answer)]
-    return max(comparisons, key=lambda comparison: comparison.excess)
+    checks = [_check_budget("out", error, answer.dtype) for error in measure.worst(answer)]
+    return max(checks, key=lambda check: check.excess)
 
 
 def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
-    """Return the query rows to check, sorted: all of a short case, 256 of a long one."""
+    """Return the query rows to check, sorted: all rows up to 512, otherwise 256 of them."""
     if q_len <= ALL_ROWS:
         return torch.arange(q_len, device=device)
     generator = torch.Generator().manual_seed(seed)
     edges = torch.arange(TILE, q_len, TILE)
     edges = edges[torch.randperm(len(edges), generator=generator)[: SAMPLED_ROWS // 4]]
-    chosen = torch.cat([torch.tensor([0, 1, q_len - 2, q_len - 1]), edges - 1, edges])
-    chosen = torch.unique(chosen)
-    order = torch.randperm(q_len, generator=generator)
-    others = order[~torch.isin(order, chosen)]
-    return torch.cat([chosen, others[: SAMPLED_ROWS - len(chosen)]]).sort().values.to(device)
+    ends = torch.tensor([0, 1, q_len - 2, q_len - 1])
+    fixed = torch.unique(torch.cat([ends, edges - 1, edges]))
+    shuffled = torch.randperm(q_len, generator=generator)
+    rest = shuffled[~torch.isin(shuffled, fixed)]
+    return torch.cat([fixed, rest[: SAMPLED_ROWS - len(fixed)]]).sort().values.to(device)
 
 
 def _answers(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Tensor]:
-    """Call once; gradients are those of a dout that is zero but for the checked rows."""
+    """Call once; gradients are of a dout that is zero in all rows that are not checked."""
     q, k, v = inputs.q, inputs.k, inputs.v
     if inputs.dout is None:
         with torch.no_grad():
@@ -147,29 +153,27 @@ def _answers(attention: Attention, inputs: Inputs, rows: Tensor) -> dict[str, Te
 
 
 def _errors_in(
-    given: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
+    answer_of: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
 ) -> dict[str, list[WorstError]]:
-    """Return for every answer the finding by heads and the one by rows of one portion."""
+    """Return the worst errors of one portion: for each answer by heads, then by rows."""
     spec, rows = formula.spec, formula.rows
-    truths, yardsticks = (
-        formula.evaluate(portion, torch.float64),
-        formula.evaluate(portion, spec.dtype),
-    )
+    truths = formula.evaluate(portion, torch.float64)
+    yardsticks = formula.evaluate(portion, spec.dtype)
     keys = torch.arange(spec.kv_len, device=rows.device)
-    findings: dict[str, list[WorstError]] = {}
-    for name, answer in given.items():
-        if name in {"out", "dq"}:
+    errors: dict[str, list[WorstError]] = {}
+    for label, answer in answer_of.items():
+        if label in {"out", "dq"}:
             part, places = portion.of_queries(answer)[:, :, rows], rows
             first = portion.batch.start, portion.heads.start
         else:
             part, places = portion.of_keys(answer), keys
             first = portion.batch.start, portion.kv_heads.start
-        measure = ErrorMeasure(name, truths[name], yardsticks[name], first, places, least[name])
-        findings[name] = list(measure.worst(part))
-    return findings
+        measure = ErrorMeasure(label, truths[label], yardsticks[label], first, places, least[label])
+        errors[label] = list(measure.worst(part))
+    return errors
 
 
-def _check_budget(name: str, found: WorstError, dtype: torch.dtype) -> BudgetCheck:
-    """Hold the answer's worst against the formula's worst, and never against less than eps."""
-    floor = ALLOWANCE[name] * torch.finfo(dtype).eps
-    return BudgetCheck(found.error, max(floor, ALLOWANCE[name] * found.own), found.where)
+def _check_budget(label: str, worst: WorstError, dtype: torch.dtype) -> BudgetCheck:
+    """Compare the answer's error with the budget: a multiple of the formula's, or of eps."""
+    yardstick = max(torch.finfo(dtype).eps, worst.formula_error)
+    return BudgetCheck(worst.error, ALLOWANCE[label] * yardstick, worst.where)

@@ -1,7 +1,7 @@
-"""Judging: how far a portion's answer is from the truth, and how far the formula itself is.
+"""Errors: how far an answer is from the truth, and how far the formula in the same dtype is.
 
-Per head and per row, never over a whole tensor: a window cut to half of the keys passes that in
-bfloat16.
+Errors are relative L2 norms of each head and of each row, never of a whole tensor: in bfloat16 a
+window cut to half of the keys passes a whole-tensor comparison.
 """
 
 import math
@@ -22,29 +22,31 @@ _TINY = torch.finfo(torch.float64).tiny
 
 @dataclass(frozen=True)
 class WorstError:
-    """The worst of a portion's heads, or of its rows: relative L2 errors, and where.
+    """The largest relative L2 error of a portion's heads, or of its rows.
 
-    `error` is the answer's, at `where`; `own` is the worst of the formula's, anywhere.
+    `error` is the answer's, at the head or row that `where` names. `formula_error` is the largest
+    that the formula has in any head or row.
     """
 
     error: float
-    own: float
+    formula_error: float
     where: str
 
 
 def worst_of(findings: Sequence[WorstError]) -> WorstError:
-    """Return what one portion of everything would have found; no number is worse than any."""
-    worst = max(findings, key=lambda one: (math.isnan(one.error), one.error))
-    owns = torch.tensor([one.own for one in findings], dtype=torch.float64)
-    return WorstError(worst.error, owns.max().item(), worst.where)
+    """Merge the worst errors of several portions into one; NaN is worse than any number."""
+    worst = max(findings, key=lambda finding: (math.isnan(finding.error), finding.error))
+    formula = torch.tensor([finding.formula_error for finding in findings], dtype=torch.float64)
+    return WorstError(worst.error, formula.max().item(), worst.where)
 
 
 @dataclass(frozen=True)
 class ErrorMeasure:
-    """What a portion of the answer `name` is held against, all [batch, heads, rows, head_dim].
+    """The truth and the yardstick of a portion of an answer, both [batch, heads, rows, head_dim].
 
-    `first` is the batch entry and the head that the portion begins with, `places` [rows] where its
-    rows stand, `least_size` the norm below which a row counts as zero.
+    The answer is `name`: out, dq, dk or dv. The yardstick is the formula in the answer's dtype.
+    `first` is the portion's first batch entry and head, `places` [rows] the positions of its rows,
+    and `least_size` the norm below which a row counts as zero.
     """
 
     name: str
@@ -55,19 +57,19 @@ class ErrorMeasure:
     least_size: float
 
     def worst(self, answer: Tensor) -> Iterator[WorstError]:
-        """Yield the finding by heads and the one by rows."""
-        missed = answer.double() - self.truth
-        missed_by_formula = self.yardstick.double() - self.truth
+        """Yield the worst error of the answer's heads, then that of its rows."""
+        difference = answer.double() - self.truth
+        formula_difference = self.yardstick.double() - self.truth
         for sizes, dims in ((self._head_sizes(), (2, 3)), (self._row_sizes(), (3,))):
-            error = vector_norm(missed, dim=dims) / sizes
-            own = vector_norm(missed_by_formula, dim=dims) / sizes
+            error = vector_norm(difference, dim=dims) / sizes
+            formula_error = vector_norm(formula_difference, dim=dims) / sizes
             worst = int(error.nan_to_num(nan=math.inf).argmax())
             place = torch.unravel_index(torch.tensor(worst), error.shape)
             entry, head, *row = (int(index) for index in place)
             where = f"{self.name}, batch {self.first[0] + entry} head {self.first[1] + head}"
             yield WorstError(
                 error=error.flatten()[worst].item(),
-                own=own.max().item(),
+                formula_error=formula_error.max().item(),
                 where=f"{where} row {int(self.places[row[0]])}" if row else where,
             )
 
@@ -80,31 +82,32 @@ class ErrorMeasure:
         sizes: Tensor = vector_norm(self.truth, dim=3).clamp(min=self.least_size)
         if self.name == "out":
             return sizes  # [batch, heads, rows]
-        # A gradient row can cancel to nothing (the first query has one key and so no choice) while
-        # its rounding does not: a row counts as no smaller than the largest near it.
+        # A gradient row can be exactly zero while its rounding is not: the first query's dq is,
+        # as it has one key. So a row counts as large as the largest of its neighbours.
         return max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
 
 
 def least_size(name: str, inputs: Inputs, scale: float) -> float:
-    """Return the norm below which a row counts as zero: a thousandth of dq's or dk's terms.
+    """Return the norm below which a row of an answer counts as zero.
 
-    With a single key dq and dk are zero throughout, so that all there is of them is rounding: it
-    is held against four times those terms.
+    For dq and dk it is a thousandth of the usual size of the terms that are summed. With a single
+    key all of dq and dk is zero and only rounding remains: then it is four times that size. For out
+    and dv it is the smallest normal float64.
     """
     if name in {"out", "dv"} or inputs.dout is None:
         return _TINY
-    q, k, v, dout = map(_usual_row, (inputs.q, inputs.k, inputs.v, inputs.dout))
+    q, k, v, dout = map(_typical_row_norm, (inputs.q, inputs.k, inputs.v, inputs.dout))
     dweight = dout * v / math.sqrt(inputs.v.shape[3])
     share = 4.0 if inputs.k.shape[2] == 1 else 1e-3
     return max(_TINY, share * scale * dweight * (k if name == "dq" else q))
 
 
-def _usual_row(tensor: Tensor) -> float:
-    """Return the root mean square of the rows' norms, a few heads at a time."""
+def _typical_row_norm(tensor: Tensor) -> float:
+    """Return the root mean square of the rows' norms; computed a few heads at a time."""
     heads = max(1, BLOCK_BYTES // (8 * tensor[0, 0].numel()))
     squares = [
-        float(vector_norm(some.double(), dim=2).square().sum())
+        float(vector_norm(few_heads.double(), dim=2).square().sum())
         for entry in tensor.detach()
-        for some in entry.split(heads)
+        for few_heads in entry.split(heads)
     ]
     return math.sqrt(sum(squares) / tensor[..., 0].numel())

@@ -1,4 +1,8 @@
-"""The tensors of a case: the same for every variant, another draw for every stage."""
+"""The tensors of a case, and the spec that a variant prepares for.
+
+All variants get the same numbers. The check before timing and the check after it use different
+ones, and so does every seed.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -10,10 +14,16 @@ from torch import Tensor
 from suite.cases.case import Case
 from variants.problem import Attention, Spec, alibi_slopes
 
+PrepareFunction = Callable[[Spec], Attention]
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """q, k, v and slopes as a variant gets them, and dout [like q] where a gradient is wanted."""
+    """The tensors of one call; `dout`, of q's shape, is the output's gradient, or None.
+
+    q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], all in
+    the case's dtype. slopes is [heads], float32.
+    """
 
     q: Tensor
     k: Tensor
@@ -23,14 +33,17 @@ class Inputs:
 
 
 def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec:
-    """Return what a variant may know of a case beforehand, or of its step at another kv_len."""
-    total = sum(case.seq_lens) if case.form == "packed" else None
+    """Return the spec of a case, as a variant gets it before it sees a tensor.
+
+    `kv_len` replaces the case's in the spec of one decode step.
+    """
+    packed_len = sum(case.seq_lens) if case.form == "packed" else None
     return Spec(
-        batch=case.batch if total is None else 1,
+        batch=case.batch if packed_len is None else 1,
         heads=case.heads,
         kv_heads=case.kv_heads,
-        q_len=total or case.q_len,
-        kv_len=total or kv_len or case.kv_len,
+        q_len=packed_len or case.q_len,
+        kv_len=packed_len or kv_len or case.kv_len,
         head_dim=case.head_dim,
         dtype=getattr(torch, case.dtype),
         device=device,
@@ -39,22 +52,23 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         needs_grad=case.mode == "backward",
         layout=case.layout,
         seq_lens=case.seq_lens,
-        packed=total is not None,
+        packed=packed_len is not None,
     )
 
 
 def slopes_of(case: Case) -> Tensor:
-    """Return the slopes [heads] that a case's rule gives."""
+    """Return the slopes of a case's rule: [heads], float32."""
     slopes = alibi_slopes(case.heads, case.bias_max)
     return slopes * case.head_dim**-0.5 if case.slope_scale == "1/sqrt(d)" else slopes
 
 
 def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
-    """Draw standard normal inputs, rounded to the case's dtype, times its logit scale.
+    """Draw standard normal inputs, times the case's logit scale, rounded to its dtype.
 
-    Every stage has numbers of its own, and so has every kind of device: a GPU draws its own,
-    because a host takes seconds for 32 heads at 32768. Slopes come in the rule's order before
-    timing and in reverse after it, so that whatever a variant kept from the first slopes shows.
+    The numbers depend on the seed, the case and the stage ("before" or "after" timing). They also
+    differ between CPU and GPU: each draws its own, because a CPU takes seconds for 32 heads of
+    32768 keys. After timing the slopes are reversed, so that a variant that stored something of
+    the first slopes disagrees with the oracle.
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
     generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
@@ -75,6 +89,3 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
         slopes=(slopes.flip(0) if stage == "after" else slopes).to(device),
         dout=normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None,
     )
-
-
-PrepareFunction = Callable[[Spec], Attention]

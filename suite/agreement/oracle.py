@@ -1,7 +1,7 @@
-"""The oracle: the formula in float64, and in the case's own dtype, on a portion of a case's heads.
+"""The oracle: the reference formula in float64, and in the case's dtype for the error budget.
 
-The keys of a long case of many heads would be many GiB in float64. So heads come in portions of a
-stated number of bytes, and the checked rows of a portion in blocks.
+The float64 keys of a long case with many heads would take many GiB. So the oracle works on portions
+of the heads, of 1 GiB at most, and on blocks of a portion's checked rows, of 64 MiB.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,41 +17,47 @@ from variants.problem import Spec
 from variants.reference import attend, gradients
 
 ALL_ROWS = 512
+"""Up to so many queries all rows are checked, else 256 of them."""
+
 PORTION_BYTES = 1 << 30
 BLOCK_BYTES = 64 << 20
 TENSORS_A_HEAD = 7
-"""At most so many float64 tensors like k, with the checked rows, does a query head take: k and v,
-dk and dv, their sums over blocks, and over a group of heads copies of the first two and sums."""
-_AT_ONCE = ((TENSORS_A_HEAD, 3), (4, 5))
-"""Tensors a head, and tensors like a block's scores: where dk and dv are summed, and before."""
+"""The most float64 tensors of k's size, with the checked rows, that one query head needs.
+
+They are k and v, dk and dv, the sums of dk and dv over blocks, and over a group of heads copies of
+k and v and the sums.
+"""
+
+_PEAKS = ((TENSORS_A_HEAD, 3), (4, 5))
+"""(tensors a head, tensors of a block's scores): while dk and dv are summed, and before that."""
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Some batch entries, some of their kv heads, and query heads that these serve."""
+    """Some batch entries, some of their kv heads, and query heads that use those kv heads."""
 
     batch: slice
     heads: slice
     kv_heads: slice
 
     def of_queries(self, tensor: Tensor) -> Tensor:
-        """Return this portion of a tensor [batch, heads, ...]."""
+        """Return the portion of a tensor [batch, heads, ...]."""
         return tensor[self.batch, self.heads]
 
     def of_keys(self, tensor: Tensor) -> Tensor:
-        """Return this portion of a tensor [batch, kv_heads, ...]."""
+        """Return the portion of a tensor [batch, kv_heads, ...]."""
         return tensor[self.batch, self.kv_heads]
 
     def by_heads(self, count: int) -> Iterator["Portion"]:
-        """Yield the portion with `count` query heads at a time."""
+        """Yield the portion in pieces of `count` query heads."""
         for first in range(self.heads.start, self.heads.stop, count):
             yield replace(self, heads=slice(first, min(self.heads.stop, first + count)))
 
 
 def portions(spec: Spec) -> Iterator[Portion]:
-    """Yield a case in order of batch entry and head: as much at a time as fits, never half a group.
+    """Yield a case's portions in order of batch entry and head, each as large as fits.
 
-    A group is a kv head with its query heads, over which dk and dv are summed.
+    A portion never splits a group: a kv head with its query heads, over which dk and dv are summed.
     """
     group = spec.heads // spec.kv_heads
     entries = max(1, _heads_at_once(spec) // spec.heads)
@@ -66,12 +72,12 @@ def portions(spec: Spec) -> Iterator[Portion]:
             )
 
 
-def held_bytes(spec: Spec) -> int:
-    """Return what a check takes at most beside inputs and answers."""
+def check_bytes(spec: Spec) -> int:
+    """Return the most bytes that a check takes beside inputs and answers."""
     heads = min(spec.batch * spec.heads, _heads_at_once(spec))
     block = min(BLOCK_BYTES, 8 * heads * min(spec.q_len, ALL_ROWS) * spec.kv_len)
-    held = (tensors * heads * _tensor_bytes(spec) + blocks * block for tensors, blocks in _AT_ONCE)
-    return max(held)
+    peaks = (tensors * heads * _tensor_bytes(spec) + blocks * block for tensors, blocks in _PEAKS)
+    return max(peaks)
 
 
 def _heads_at_once(spec: Spec) -> int:
@@ -79,7 +85,7 @@ def _heads_at_once(spec: Spec) -> int:
 
 
 def _tensor_bytes(spec: Spec) -> int:
-    """Return a query head's share of a float64 tensor, with room for each row's norm."""
+    """Return the bytes of one head's keys and checked rows in float64, and of each row's norm."""
     return 8 * (spec.kv_len + min(spec.q_len, ALL_ROWS)) * (spec.head_dim + 1)
 
 
@@ -87,8 +93,9 @@ def _tensor_bytes(spec: Spec) -> int:
 class Formula:
     """The reference formula on the checked rows of a case's inputs.
 
-    It has no bias unless it `answers` alibi. For rope it turns queries and new keys beforehand:
-    as many last keys as there are queries. Those before them come turned, from a cache.
+    `answers` is the catalog's: for "alibi" the formula has the bias, for "no_bias" and "rope" it
+    has none. For "rope" queries and the last q_len keys are turned by their positions. The keys
+    before those come from a cache, and are turned already.
     """
 
     spec: Spec
@@ -97,33 +104,33 @@ class Formula:
     rows: Tensor
 
     def evaluate(self, portion: Portion, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Return out, and where there is a dout dq, dk and dv, evaluated in `dtype`.
+        """Return `out`, evaluated in `dtype`; with dout also `dq`, `dk` and `dv`.
 
-        out and dq are [batch, heads, checked rows, head_dim], dk and dv like k. Query heads are
-        taken together, unless a single kv head serves more than fit.
+        out and dq are [batch, heads, checked rows, head_dim], dk and dv have k's shape. All query
+        heads of the portion are evaluated together, unless one kv head has more than fit.
         """
         k, v = (portion.of_keys(tensor.detach()) for tensor in (self.inputs.k, self.inputs.v))
-        k, v = self._turned_keys(k.to(dtype), 1), v.to(dtype)
-        narrower = list(portion.by_heads(_heads_at_once(self.spec)))
-        rows_of_scores = narrower[0].of_queries(self.inputs.q)[:, :, 0, 0].numel()
+        k, v = self._turn_keys(k.to(dtype), 1), v.to(dtype)
+        pieces = list(portion.by_heads(_heads_at_once(self.spec)))
+        rows_of_scores = pieces[0].of_queries(self.inputs.q)[:, :, 0, 0].numel()
         row_bytes = 8 * rows_of_scores * self.spec.kv_len
         blocks = torch.split(self.rows, max(1, BLOCK_BYTES // row_bytes))
-        parts = (self._on_rows(rows, some, k, v) for some in narrower for rows in blocks)
-        joined = _join(parts, len(blocks))
-        if "dk" in joined:
-            joined["dk"] = self._turned_keys(joined["dk"], -1)
-        return joined
+        parts = (self._on_rows(rows, piece, k, v) for piece in pieces for rows in blocks)
+        results = _join(parts, len(blocks))
+        if "dk" in results:
+            results["dk"] = self._turn_keys(results["dk"], -1)
+        return results
 
-    def _turned_keys(self, keys: Tensor, way: int) -> Tensor:
-        """Return keys, or their gradients, with the new ones turned there (1) or back (-1)."""
+    def _turn_keys(self, keys: Tensor, sign: int) -> Tensor:
+        """Return keys, or dk, with the last q_len turned by their positions times `sign`."""
         if self.answers != "rope":
             return keys
         cached = max(0, self.spec.kv_len - self.spec.q_len)
         positions = torch.arange(cached, self.spec.kv_len, device=keys.device)
-        turned = rotate(keys[:, :, cached:], way * positions)
+        turned = rotate(keys[:, :, cached:], sign * positions)
         return torch.cat([keys[:, :, :cached], turned], dim=2) if cached else turned
 
-    def _turned_queries(self, queries: Tensor, positions: Tensor) -> Tensor:
+    def _turn_queries(self, queries: Tensor, positions: Tensor) -> Tensor:
         return rotate(queries, positions) if self.answers == "rope" else queries
 
     def _on_rows(self, rows: Tensor, portion: Portion, k: Tensor, v: Tensor) -> dict[str, Tensor]:
@@ -131,23 +138,23 @@ class Formula:
         slopes = slopes if self.answers == "alibi" else torch.zeros_like(slopes)
         positions = rows + spec.kv_len - spec.q_len
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows].to(k.dtype)
-        q = self._turned_queries(q, positions)
+        q = self._turn_queries(q, positions)
         if self.inputs.dout is None:
             out = attend(q, k, v, slopes, scale=spec.scale, causal=spec.causal, positions=positions)
             return {"out": out}
         dout = portion.of_queries(self.inputs.dout)[:, :, rows].to(k.dtype)
-        found = gradients(
+        results = gradients(
             q, k, v, slopes, dout, scale=spec.scale, causal=spec.causal, positions=positions
         )
-        named = dict(zip(("out", "dq", "dk", "dv"), found, strict=True))
-        named["dq"] = self._turned_queries(named["dq"], -positions)
-        return named
+        by_name = dict(zip(("out", "dq", "dk", "dv"), results, strict=True))
+        by_name["dq"] = self._turn_queries(by_name["dq"], -positions)
+        return by_name
 
 
 def _join(parts: Iterable[dict[str, Tensor]], blocks: int) -> dict[str, Tensor]:
-    """Put together what belongs to queries, `blocks` of rows a head, and add up dk and dv.
+    """Concatenate out and dq of all parts, `blocks` of rows a head, and add up dk and dv.
 
-    A part is emptied before the next is made, so that no two have their dk and dv at once.
+    A part is emptied before the next is made, so that dk and dv of two parts never exist at once.
     """
     of_queries: dict[str, list[Tensor]] = {}
     of_keys: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What a rotary oracle has in place of a bias: rows turned by the angles of their positions."""
+"""Rotary embedding for the oracle of `rope`: rows turned by the angles of their positions."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ BASE = 10000.0
 
 
 def rotate(rows: Tensor, positions: Tensor) -> Tensor:
-    """Return rows [batch, heads, rows, head_dim] turned by their positions [rows], in their dtype.
+    """Return rows [batch, heads, rows, head_dim] turned by positions [rows], in the rows' dtype.
 
-    Channel c and channel c + head_dim / 2 are a plane, which turns by position * base^(-2c /
-    head_dim). Negative positions turn back, and so turn a gradient of turned rows into that of
-    the rows. In half precision cos, sin and products are rounded, as they are in models.
+    Channels c and c + head_dim / 2 form a plane, which turns by position * 10000^(-2c / head_dim)
+    radians. Negative positions turn back: that also turns the gradient of turned rows into the
+    gradient of the rows. In half precision cos, sin and products are rounded, as in models.
     """
     half = rows.shape[-1] // 2
     planes = torch.arange(half, dtype=torch.float64, device=rows.device)

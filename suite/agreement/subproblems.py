@@ -1,6 +1,8 @@
-"""What is held against the oracle at once: a case, a sequence of a ragged batch, a step of decode.
+"""The parts of a case that are compared with the oracle one by one.
 
-A sequence is compared as if it stood alone, so that another's keys or the padding show in it.
+A ragged batch has a part for each sequence, decode a part for each step, and every other case is
+its only part. A sequence's oracle sees that sequence alone. So an answer that another sequence's
+keys, or padding, leaked into disagrees.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,10 @@ SequenceSlices = tuple[slice, slice, slice]
 
 
 class Subproblem(NamedTuple):
-    """An attention and its inputs, as one case without sequences or steps has them."""
+    """One part of a case: an attention to call, and the spec and inputs to call it with.
+
+    `name` says which part it is, and is empty where the part is the whole case.
+    """
 
     name: str
     attention: Attention
@@ -31,7 +36,7 @@ class Subproblem(NamedTuple):
 def subproblems(
     case: Case, attention: Attention, prepare: PrepareFunction, inputs: Inputs, device: torch.device
 ) -> Iterator[Subproblem]:
-    """Yield the parts of a case, each a whole problem of its own."""
+    """Yield the parts of a case."""
     if case.seq_lens:
         yield from _sequences(case, attention, inputs, device)
     elif case.mode == "decode":
@@ -45,8 +50,8 @@ def _steps(
 ) -> Iterator[Subproblem]:
     for kv_len in case.kv_lens:
         spec = spec_of(case, device, kv_len)
-        seen = replace(inputs, k=inputs.k[:, :, :kv_len], v=inputs.v[:, :, :kv_len])
-        yield Subproblem(f"step at {kv_len}: ", prepare(spec), spec, seen)
+        cache = replace(inputs, k=inputs.k[:, :, :kv_len], v=inputs.v[:, :, :kv_len])
+        yield Subproblem(f"step at {kv_len}: ", prepare(spec), spec, cache)
 
 
 def _sequences(
@@ -79,15 +84,15 @@ def _inputs_at(inputs: Inputs, place: SequenceSlices) -> Inputs:
 
 
 def _attention_at(attention: Attention, inputs: Inputs, place: SequenceSlices) -> Attention:
-    """Return a sequence's part of the whole batch's attention, the others as in `inputs`."""
+    """Return attention of one sequence, computed within the whole batch of `inputs`."""
 
-    def among(whole: Tensor, own: Tensor) -> Tensor:
-        held = whole.detach().clone()
-        held[place] = own
-        return held
+    def insert(batch: Tensor, sequence: Tensor) -> Tensor:
+        changed = batch.detach().clone()
+        changed[place] = sequence
+        return changed
 
-    def attended(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        q, k, v = among(inputs.q, q), among(inputs.k, k), among(inputs.v, v)
+    def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        q, k, v = insert(inputs.q, q), insert(inputs.k, k), insert(inputs.v, v)
         return attention(q, k, v, slopes)[place]
 
-    return attended
+    return attend

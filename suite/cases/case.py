@@ -1,4 +1,4 @@
-"""A case: one attention problem to measure, in plain values and with one readable id."""
+"""A case: one attention problem to measure, in plain values, with a readable id."""
 
 import math
 from typing import Annotated, Literal, get_args
@@ -15,7 +15,7 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DECODE_STEPS = 16
 MOST_BIAS_MAX = 126.0
-"""A gentlest slope of 2^-126, the smallest normal number of float32; a bias ends there."""
+"""The smallest slope is 2^-bias_max, and 2^-126 is the smallest normal number of float32."""
 
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
@@ -30,15 +30,18 @@ class Case(
 ):
     """One attention problem.
 
-    q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim]; queries are
-    aligned bottom-right. `backward` means forward and backward together; `decode` is a step of
-    q_len queries against a cache, at each of the 16 lengths that end with kv_len. `layout` bnhd
-    hands the tensors over as transposed views, the way models hold them; `logit_scale` multiplies
-    q, k and v. The slopes are the standard rule's for `bias_max`, divided by sqrt(head_dim) where
-    `slope_scale` says so.
+    q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim]. Queries
+    are aligned bottom-right: the last query stands at the last key.
 
-    With `seq_lens` the batch is ragged: sequences of so many tokens, `padded` to the longest at
-    their ends, or `packed` one after another into [1, heads, sum of lengths, head_dim].
+    Mode `backward` is forward and backward together. Mode `decode` is one step of q_len queries
+    against a cache, at each of 16 lengths, the last of which is kv_len. Layout `bnhd` makes the
+    tensors transposed views of [batch, length, heads, head_dim], as models have them.
+    `logit_scale` multiplies q, k and v. The slopes follow the standard rule for `bias_max`, and are
+    divided by sqrt(head_dim) if `slope_scale` is "1/sqrt(d)".
+
+    With `seq_lens` the batch is ragged: it has a sequence of each length in tokens. Form `padded`
+    pads them at their ends to the longest, form `packed` lays them one after another into
+    [1, heads, sum of lengths, head_dim].
 
     Raises ValueError for a problem that has no meaning.
     """
@@ -105,7 +108,7 @@ class Case(
 
     @property
     def id(self) -> str:
-        """Name the case; what is at its default is left out."""
+        """The case's name: lengths, heads, head_dim and dtype, then what is not the default."""
         length = f"n{'_'.join(map(str, self.seq_lens)) or self.kv_len}"
         parts = [
             length if self.q_len == self.kv_len else f"q{self.q_len}-{length}",
@@ -126,7 +129,7 @@ class Case(
 
     @property
     def kv_lens(self) -> range:
-        """The numbers of keys that one timed call meets, one after another."""
+        """The kv_len of each step of one timed call: 16 in decode, otherwise one."""
         steps = DECODE_STEPS if self.mode == "decode" else 1
         return range(self.kv_len - steps + 1, self.kv_len + 1)
 
@@ -137,10 +140,11 @@ class Case(
 
     @property
     def useful_flops(self) -> float:
-        """Floating-point operations that the answer needs, backward 2.5 times forward; of a step.
+        """Floating-point operations that the answer needs: of a call, in decode of an average step.
 
-        One convention for all variants, whatever they execute: two matrix products forward, five
-        backward, over the pairs that the causal triangle keeps (half a square at its ends).
+        All variants are rated by the same number, whatever they compute. It counts two matrix
+        products forward and five backward, over the pairs of query and key that the causal mask
+        leaves. A triangle counts as half of its square.
         """
         if self.seq_lens:
             pairs = sum(length * length for length in self.seq_lens) / (2 if self.causal else 1)
@@ -152,10 +156,10 @@ class Case(
 
     @property
     def useful_bytes(self) -> int:
-        """Bytes that have to move: every input read once and every result written once; of a step.
+        """Bytes that have to move: of a call, in decode of an average step.
 
-        Forward reads q, k and v and writes the output; backward also reads the output's gradient
-        and writes those of q, k and v.
+        Every input is read once and every result written once. Forward reads q, k and v and writes
+        out. Backward also reads dout and writes dq, dk and dv.
         """
         queries = sum(self.seq_lens) or self.batch * self.q_len
         keys_twice = 2 * sum(self.seq_lens) or self.batch * (self.kv_lens[0] + self.kv_lens[-1])

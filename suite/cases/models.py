@@ -1,6 +1,6 @@
-"""Released ALiBi models as presets: what their attention is, each with its source.
+"""Released ALiBi models as presets: the shape of each one's attention, and the source of it.
 
-models.json beside this file has one model a line; a file of the user's own has the same form.
+models.json beside this file has one model a line. A user's file of models has the same form.
 """
 
 from functools import cache
@@ -19,15 +19,17 @@ _COUNTS = ("layers", "heads", "kv_heads", "head_dim", "hidden", "train_len", "ba
 
 
 class UnreadableModels(BadRequest):
-    """A file of models that can't be used; the text says where and why."""
+    """A file of models that can't be used; the text says which file, where in it and why."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model's attention.
 
-    `lengths` are the usual ones to measure, up to twice or more of `train_len`; `bias_form` says
-    how its code writes the bias, which changes rounding and not meaning; `source` where the row
-    was verified, or that it is recalled. Raises ValueError for numbers that make no attention.
+    `lengths` are measured if the user names none; most models' reach twice `train_len` or more.
+    `bias_form` says how the model's code writes the bias: the forms mean the same and round
+    differently. `source` says where the numbers were verified, or that they come from memory.
+
+    Raises ValueError for numbers that make no attention.
     """
 
     name: str
@@ -60,12 +62,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)):
-            given = list(self.lengths)
-            raise ValueError(f"lengths {given}: give at least one, each once, in rising order")
+            lengths = list(self.lengths)
+            raise ValueError(f"lengths {lengths}: give at least one, each once, in rising order")
 
     @property
     def shape(self) -> Shape:
-        """The model's attention as a sweep takes it."""
+        """The model's attention as a shape of a sweep."""
         return Shape(
             heads=self.heads,
             head_dim=self.head_dim,
@@ -87,7 +89,10 @@ def built_in() -> dict[str, Model]:
 
 
 def read(path: Path) -> dict[str, Model]:
-    """Return the models of a file by name. Raises UnreadableModels."""
+    """Return the models of a file by name.
+
+    Raises UnreadableModels for a file that can't be read, has another form or repeats a name.
+    """
     try:
         rows = msgspec.json.decode(path.read_bytes(), type=list[Model])
     except OSError as error:
@@ -95,7 +100,7 @@ def read(path: Path) -> dict[str, Model]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise UnreadableModels(f"{path}: {why}; docs/models.md has the form") from None
-    found = {row.name: row for row in rows}
-    if len(found) < len(rows) or not found:
+    models = {row.name: row for row in rows}
+    if len(models) < len(rows) or not models:
         raise UnreadableModels(f"{path}: give at least one model, and each name once")
-    return found
+    return models

@@ -1,4 +1,4 @@
-"""The named sweeps: which cases belong together, and what each sweep is for."""
+"""The named sweeps: a grid of cases each, and the purpose of each."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from suite.cases.case import FORMS, Case, Dtype, Form, Layout, Mode, Scale, Slop
 
 
 class Shape(NamedTuple):
-    """An attention as a model has it; `lengths` and `batch` are its usual ones, where it has any.
+    """The attention of a sweep's cases: heads, mask, slopes and scale.
 
-    Without `kv_heads` every head has keys and values of its own. `model` is the name of the model
-    that was asked for, if one was.
+    Without `kv_heads` there are as many kv heads as query heads. The fields `lengths`, `batch` and
+    `model` are set for the shape of a model (suite/cases/models.py).
     """
 
     heads: int = 8
@@ -31,9 +31,9 @@ FALCON_RW_1B = Shape(heads=32, head_dim=64, slope_scale="1/sqrt(d)")
 class Sweep(NamedTuple):
     """A grid of cases: every length in every shape, dtype and mode.
 
-    Without lengths or a batch of its own each shape has its usual ones. `q_len` queries stand at
-    the end of each length; without it there are as many as keys, and in decode there is one.
-    `seq_lens` are the lengths of one ragged batch, measured padded and packed.
+    Without lengths or a batch the grid takes each shape's. With `q_len` only the last q_len
+    positions of each length are queries. Without it every position is a query, except in decode,
+    which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed.
     """
 
     purpose: str
@@ -49,11 +49,11 @@ class Sweep(NamedTuple):
     passes: int = 3
 
     def cases(self) -> list[Case]:
-        """Return the grid's cases, each once, lengths innermost.
+        """Return the grid's cases, each once, with lengths innermost.
 
-        Raises ValueError for one that has no meaning.
+        Raises ValueError for a case that has no meaning.
         """
-        found = [
+        cases = [
             Case(
                 batch=len(self.seq_lens) or self.batch or shape.batch,
                 heads=shape.heads,
@@ -78,7 +78,7 @@ class Sweep(NamedTuple):
             for length in self._longest or self.lengths or shape.lengths
             for form in self._forms
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(cases))
 
     @property
     def _longest(self) -> tuple[int, ...]:

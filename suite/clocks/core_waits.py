@@ -1,4 +1,4 @@
-"""How long this process's threads were kept from a core by others: the kernel's own count."""
+"""How long this process's threads waited for a core, as the kernel counts it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 _TASKS = Path("/proc/self/task")
 
 
-def waited_ns(tasks: Path = _TASKS) -> int:
-    """Return the nanoseconds that living threads have spent ready to run, with no core to run on.
+def core_wait_ns(tasks: Path = _TASKS) -> int:
+    """Return the nanoseconds that living threads have been ready to run without a core to run on.
 
-    It is the second figure of each thread's schedstat; 0 where the kernel keeps none.
+    It sums the second figure of each thread's /proc/self/task/*/schedstat. A kernel without that
+    file gives 0.
     """
     total = 0
     for thread in tasks.iterdir() if tasks.exists() else ():

@@ -1,4 +1,4 @@
-"""The CPU clock: samples of a call, long enough to be read, in slices of equal time."""
+"""The CPU clock: turns of 50 ms, in which each sample lasts at least a millisecond."""
 
 import gc
 import math
@@ -13,12 +13,13 @@ SETTLE_S = 0.005
 
 
 def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[int], int]:
-    """Return elapsed nanoseconds of each sample of one turn, and how many calls make a sample.
+    """Return the elapsed nanoseconds of a turn's samples, and how many calls make a sample.
 
-    With `calls_per_sample` 0 it is chosen first, so that a sample lasts at least a millisecond.
-    The turn's first call is discarded, because another lane has used the caches since; at least
-    two samples follow, so that a slow variant too spends most of its turn being timed. Then the
-    OpenMP threads are left to stop spinning (2 to 4 ms here), so that the next lane has its cores.
+    A `calls_per_sample` of 0 means that this turn finds the number, so that a sample lasts at least
+    a millisecond. The turn's first call is discarded, because another lane has used the caches
+    since. At least two samples follow, so that a slow variant also spends most of its turn being
+    timed. Then the clock sleeps until OpenMP's threads have stopped spinning (2 to 4 ms on the 2
+    cores this was measured on), so that the next lane has all cores.
     """
     samples_ns: list[int] = []
     with no_garbage_collection():
@@ -34,13 +35,13 @@ def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep Python's collector out of what is timed."""
-    collecting = gc.isenabled()
+    """Switch Python's garbage collector off while the block runs."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()
 
 

@@ -1,9 +1,9 @@
-"""The CUDA clock: what a call costs the device with a cold L2, and what it costs the host to issue.
+"""The CUDA clock: the device's time for a call with a cold L2, and the host's time to issue it.
 
-A sample queues, one behind the other: a write over the whole L2, a spin, an event, the call, an
-event. While the spin holds the stream the host queues the rest, so that nothing but the device's
-work lies between the two events. Where the spin was over first, the host may be in it: such a
-sample is host-bound, and is taken again behind a longer spin.
+A sample queues five things: a write over the whole L2, a spin kernel, an event, the call, an event.
+While the spin holds the stream, the host queues the rest. So only the device's work lies between
+the two events. If the spin ends before the host has queued everything, the time between the events
+may include the host's. Such a sample is host-bound, and is taken again behind a longer spin.
 """
 
 import statistics
@@ -14,10 +14,13 @@ from typing import Any, NamedTuple, Protocol
 from suite.clocks.cpu_clock import MIN_SAMPLES, SLICE_NS, no_garbage_collection
 from suite.clocks.series import Samples, SeriesName
 
-OTHERS_EVERY = 8
+HOT_AND_WALL_EVERY = 8
+"""Every so many samples, one with a hot L2 and one of wall time are taken too."""
+
 SHORTEST_SPIN_NS = 200_000
 LONGEST_SPIN_NS = 100_000_000
-REMEMBERED = 15
+ISSUE_HISTORY = 15
+"""How many of the last issue times decide how long the next spin is."""
 
 
 class Stream(Protocol):
@@ -30,22 +33,22 @@ class Stream(Protocol):
         """Queue a write over more memory than the L2 holds."""
 
     def spin(self, duration_ns: int) -> None:
-        """Queue a kernel that holds the stream for so long and touches no memory."""
+        """Queue a kernel that holds the stream for `duration_ns` and touches no memory."""
 
     def mark(self) -> Any:
         """Queue an event."""
 
     def passed(self, mark: Any) -> bool:
-        """Whether the device has come to an event yet."""
+        """Whether the device has reached an event."""
 
     def between_ns(self, start: Any, end: Any) -> int:
-        """Return the device's time between two events that it has passed."""
+        """Return the device's time between two events that it has reached."""
 
     def wait(self) -> None:
         """Wait until the device has done everything queued."""
 
 
-class Taken(NamedTuple):
+class CudaTurn(NamedTuple):
     """One turn's samples by series, and how many were host-bound and taken again."""
 
     series: list[Samples]
@@ -53,45 +56,45 @@ class Taken(NamedTuple):
 
 
 class CudaClock:
-    """Takes the samples of one prepared call; remembers how long its spins have to be.
+    """Takes the samples of one prepared call, behind spins three times as long as issuing it takes.
 
-    A call that can't be queued behind a spin, because it waits for the device itself or works on
-    a stream of its own, has wall time only.
+    A call that waits for the device, or works on another stream, can't be queued behind a spin. It
+    is timed by wall time only.
     """
 
     def __init__(self, call: Callable[[], object], stream: Stream) -> None:
         self._call = call
         self._stream = stream
-        self._issues_ns: deque[int] = deque(maxlen=REMEMBERED)
+        self._issues_ns: deque[int] = deque(maxlen=ISSUE_HISTORY)
         self._wall_only = False
-        self._found: dict[SeriesName, list[int]] = {}
+        self._samples: dict[SeriesName, list[int]] = {}
         self._retaken = 0
 
-    def take_slice(self, slice_ns: int = SLICE_NS) -> Taken:
-        """Take one turn's samples: `device`, `issue`, `device_hot` and `wall`, or `wall` alone.
+    def take_slice(self, slice_ns: int = SLICE_NS) -> CudaTurn:
+        """Take one turn's samples: `device`, `issue`, `device_hot` and `wall`, or only `wall`.
 
         The turn's first call is discarded, because another lane has used the device since.
         """
-        self._found = {"device": [], "issue": [], "device_hot": [], "wall": []}
+        self._samples = {"device": [], "issue": [], "device_hot": [], "wall": []}
         self._retaken = 0
         with no_garbage_collection():
             self._wall_ns()
             end_ns = self._stream.now_ns() + slice_ns
             count = 0
             while count < MIN_SAMPLES or self._stream.now_ns() < end_ns:
-                self._take_one(with_others=count % OTHERS_EVERY == 0)
+                self._take_sample(hot_and_wall=count % HOT_AND_WALL_EVERY == 0)
                 count += 1
         self._wall_only = self._wall_only or self._works_elsewhere()
-        names: tuple[SeriesName, ...] = ("wall",) if self._wall_only else tuple(self._found)
-        return Taken([Samples(name, self._found[name]) for name in names], self._retaken)
+        names: tuple[SeriesName, ...] = ("wall",) if self._wall_only else tuple(self._samples)
+        return CudaTurn([Samples(name, self._samples[name]) for name in names], self._retaken)
 
-    def _take_one(self, *, with_others: bool) -> None:
+    def _take_sample(self, *, hot_and_wall: bool) -> None:
         if not self._wall_only:
             self._take_behind_spin(self._stream.flush, "device", "issue")
-        if not self._wall_only and with_others:
+        if not self._wall_only and hot_and_wall:
             self._take_behind_spin(self._call, "device_hot", None)
-        if self._wall_only or with_others:
-            self._found["wall"].append(self._wall_ns())
+        if self._wall_only or hot_and_wall:
+            self._samples["wall"].append(self._wall_ns())
 
     def _take_behind_spin(
         self, before: Callable[[], object], device: SeriesName, issue: SeriesName | None
@@ -109,9 +112,9 @@ class CudaClock:
             self._retaken += 1
             spin_ns *= 2
         self._issues_ns.append(issue_ns)
-        self._found[device].append(device_ns)
+        self._samples[device].append(device_ns)
         if issue is not None:
-            self._found[issue].append(issue_ns)
+            self._samples[issue].append(issue_ns)
 
     def _attempt(self, before: Callable[[], object], spin_ns: int) -> tuple[int, int, bool]:
         stream = self._stream
@@ -133,9 +136,9 @@ class CudaClock:
         return max(1, self._stream.now_ns() - start_ns)
 
     def _works_elsewhere(self) -> bool:
-        """Whether the wall time is far more than this stream and the host account for."""
-        found = self._found
-        if not found["device"]:
+        """Whether wall time is over 0.2 ms plus twice what this stream and the host account for."""
+        samples = self._samples
+        if not samples["device"]:
             return False
-        accounted_ns = statistics.median(found["device"]) + statistics.median(found["issue"])
-        return statistics.median(found["wall"]) > 2 * accounted_ns + SHORTEST_SPIN_NS
+        accounted_ns = statistics.median(samples["device"]) + statistics.median(samples["issue"])
+        return statistics.median(samples["wall"]) > 2 * accounted_ns + SHORTEST_SPIN_NS

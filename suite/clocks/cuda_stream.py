@@ -1,6 +1,6 @@
-"""A CUDA stream as the clock sees it: torch's current one, a spin kernel, and a buffer over the L2.
+"""The CUDA clock's stream: torch's current stream, a spin kernel, and a buffer larger than the L2.
 
-Nothing here has been seen on a GPU yet (docs/gpu.md).
+Nothing here has run on a GPU yet (docs/gpu.md).
 """
 
 import time
@@ -12,13 +12,13 @@ CALIBRATION_CYCLES = 20_000_000
 
 
 class CudaStream:
-    """The current stream of one device."""
+    """The current stream of one device, with a spin kernel and a flush buffer."""
 
     def __init__(self, device: torch.device) -> None:
-        """Take the flush buffer, of max(2 x L2, 256 MiB).
+        """Allocate the flush buffer, of max(2 x L2, 256 MiB).
 
-        The spin kernel is timed once, at the first spin: lanes start together, and would time
-        each other's, but take turns after that.
+        The spin kernel is timed at the first spin, not here: lanes start at the same time and
+        would disturb each other's timing, but spin only in their turns.
         """
         self._device = device
         l2_bytes = torch.cuda.get_device_properties(device).L2_cache_size
@@ -37,7 +37,7 @@ class CudaStream:
     def spin(self, duration_ns: int) -> None:
         """Queue torch's spin kernel, which counts SM cycles."""
         if self._cycles_per_ns is None:
-            self._cycles_per_ns = self._calibrated()
+            self._cycles_per_ns = self._measure_cycles_per_ns()
         torch.cuda._sleep(int(duration_ns * self._cycles_per_ns))  # type: ignore[no-untyped-call]
 
     def mark(self) -> torch.cuda.Event:
@@ -47,19 +47,19 @@ class CudaStream:
         return event
 
     def passed(self, mark: torch.cuda.Event) -> bool:
-        """Ask the driver, without waiting."""
+        """Whether the device has reached an event; does not wait."""
         return bool(mark.query())  # type: ignore[no-untyped-call]
 
     def between_ns(self, start: torch.cuda.Event, end: torch.cuda.Event) -> int:
-        """Return the time from one event to the other, known to about half a microsecond."""
+        """Return the time from one event to the other, exact to about half a microsecond."""
         return round(float(start.elapsed_time(end)) * 1e6)
 
     def wait(self) -> None:
         """Synchronise the device, streams of libraries included."""
         torch.cuda.synchronize(self._device)
 
-    def _calibrated(self) -> float:
-        """Return SM cycles per nanosecond, at the clock that the spin itself brings about."""
+    def _measure_cycles_per_ns(self) -> float:
+        """Return SM cycles per nanosecond, at the SM clock that the spin kernel runs at."""
         for _ in range(2):
             start = self.mark()
             torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]

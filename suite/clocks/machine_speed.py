@@ -1,4 +1,9 @@
-"""The canary: a matrix product of fixed shape; its time says how fast the machine was just then."""
+"""How fast the machine is: a canary for each pass, and the device's limits for each dtype.
+
+The canary is a matrix product of fixed shape. Its time says how fast the machine was at that
+moment, so passes and runs can be told apart by it. The limits are the rates of a large matrix
+product and a large copy: the most that the device does, against which variants are rated.
+"""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,16 +11,17 @@ from collections.abc import Callable, Sequence
 import torch
 
 from suite.cases.case import Dtype
-from suite.clocks.series import CanaryRan, DeviceRate, cost
+from suite.clocks.series import CanaryTimes, DeviceRate, cost
 from suite.clocks.timer import Bench
 
 WARM_TURNS = 5
 
 
-def run_canary(bench: Bench) -> CanaryRan:
-    """Return nanoseconds of a product, one a sample, for one turn.
+def run_canary(bench: Bench) -> CanaryTimes:
+    """Return the nanoseconds of a product, one for each sample of a turn.
 
-    Turns go before it unrecorded: on the CPU the first 0.15 s of work ran up to 1.4 times slower.
+    Its sides are 8192 in bfloat16 on CUDA, and 1024 in float32 on a CPU. Five turns before it are
+    not recorded: on a CPU, the first 0.15 s of work took up to 1.4 times as long.
     """
     side, dtype = (8192, torch.bfloat16) if bench.device.type == "cuda" else (1024, torch.float32)
     generator = torch.Generator(bench.device).manual_seed(0)
@@ -26,33 +32,37 @@ def run_canary(bench: Bench) -> CanaryRan:
     timer = bench.timer(lambda: left @ right)
     for _ in range(WARM_TURNS):
         timer.take()
-    sampled = timer.take()
-    series = {one.name: [(0, one.samples_ns)] for one in sampled.series}
+    turn = timer.take()
+    series = {samples.name: [(0, samples.samples_ns)] for samples in turn.series}
     ((_, samples_ns),) = series[cost(series)]
     what = f"{side} x {side} {str(dtype).removeprefix('torch.')} product"
-    return CanaryRan(what, [sample // sampled.calls_per_sample for sample in samples_ns])
+    return CanaryTimes(what, [sample // turn.calls_per_sample for sample in samples_ns])
 
 
 def find_limits(bench: Bench, dtypes: Sequence[Dtype]) -> list[DeviceRate]:
-    """Return the rates of each dtype on random data: a product of zeros can run faster."""
+    """Return the peak rates of each dtype: FLOP/s of a product, bytes/s of a copy.
+
+    A product multiplies random numbers, because zeros can be multiplied faster. A copied byte
+    counts twice: as read and as written.
+    """
     on_cuda = bench.device.type == "cuda"
     side, copied = (8192, 1 << 30) if on_cuda else (1024, 64 << 20)
     source = torch.ones(copied, dtype=torch.uint8, device=bench.device)
     target = torch.empty_like(source)
     bytes_per_s = 2 * copied / _seconds(bench, lambda: target.copy_(source))
-    found = []
+    rates = []
     for name in dtypes:
         dtype = getattr(torch, name)
         left, right = (torch.randn(side, side, device=bench.device).to(dtype) for _ in range(2))
         seconds = _seconds(bench, lambda left=left, right=right: left @ right)  # type: ignore[misc]
-        found.append(DeviceRate(name, 2 * side**3 / seconds, bytes_per_s))
-    return found
+        rates.append(DeviceRate(name, 2 * side**3 / seconds, bytes_per_s))
+    return rates
 
 
 def _seconds(bench: Bench, call: Callable[[], object]) -> float:
     timer = bench.timer(call)
     timer.take()
-    sampled = timer.take()
-    names = {one.name: one.samples_ns for one in sampled.series}
-    samples_ns = names.get("device") or names.get("call") or names["wall"]
-    return statistics.median(samples_ns) / sampled.calls_per_sample / 1e9
+    turn = timer.take()
+    series = {samples.name: samples.samples_ns for samples in turn.series}
+    samples_ns = series.get("device") or series.get("call") or series["wall"]
+    return statistics.median(samples_ns) / turn.calls_per_sample / 1e9

@@ -1,4 +1,4 @@
-"""A slowdown of known size, planted in a call to see whether a comparison finds it."""
+"""A slowdown of known size, planted in a call to test whether a comparison detects it."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ LEAST_CALLS = 9
 
 
 def slow_down(call: Callable[[], object], share: float) -> Callable[[], object]:
-    """Return `call` followed by a busy loop of so large a share of its own median time."""
+    """Return `call` followed by a busy loop, which lasts `share` of the call's median time."""
     _elapsed_of_calls(call, WARM_NS)
     delay_ns = int(share * statistics.median(_elapsed_of_calls(call, CALIBRATING_NS)))
 
@@ -24,9 +24,9 @@ def slow_down(call: Callable[[], object], share: float) -> Callable[[], object]:
 
 
 def _elapsed_of_calls(call: Callable[[], object], for_ns: int) -> list[int]:
-    found: list[int] = []
-    while sum(found) < for_ns or len(found) < LEAST_CALLS:
+    elapsed_ns: list[int] = []
+    while sum(elapsed_ns) < for_ns or len(elapsed_ns) < LEAST_CALLS:
         start_ns = time.perf_counter_ns()
         call()
-        found.append(time.perf_counter_ns() - start_ns)
-    return found
+        elapsed_ns.append(time.perf_counter_ns() - start_ns)
+    return elapsed_ns

@@ -1,8 +1,14 @@
-"""Series of samples: what was timed of a call, and which of them says what the call costs.
+"""Series of samples: which times of a call are taken, and which of them is its cost.
 
-On the CPU there is one, `call`. On CUDA `device` is the device's time with a cold L2, `device_hot`
-with a hot one, `issue` the host's time to queue the call, `wall` a call waited for, and `graph` the
-replay of a CUDA graph of it with a cold L2.
+A CPU has one series, `call`: elapsed time with hot caches. On CUDA there are up to five:
+
+- `device`: the device's time with a cold L2
+- `device_hot`: the device's time with a hot L2
+- `issue`: the host's time to queue the call
+- `wall`: elapsed time of a call that the host waits for
+- `graph`: the device's time to replay a CUDA graph of the call, with a cold L2
+
+Lanes send the types below to their parent, which imports no torch.
 """
 
 import statistics
@@ -15,38 +21,23 @@ from suite.cases.case import Dtype
 
 SeriesName = Literal["call", "device", "device_hot", "issue", "wall", "graph"]
 Turns = Sequence[tuple[int, Sequence[int]]]
-"""Of each turn: the round it was taken in, and its samples in nanoseconds."""
+"""The turns of a series: (round, the turn's samples in nanoseconds)."""
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """What one turn gave a series, in nanoseconds."""
+    """The samples of one turn in one series, in nanoseconds."""
 
     name: SeriesName
     samples_ns: list[int]
 
 
-def cost(series: Mapping[SeriesName, Turns]) -> SeriesName:
-    """Return the series that says what a call costs in a stream of calls.
+class TurnSamples(msgspec.Struct, tag=True):
+    """The samples of one turn in all series; each sample is of `calls_per_sample` calls.
 
-    That is the larger of the device's time and the host's time to issue, and wall time for a call
-    that could not be queued behind a spin in every turn.
-    """
-    if "call" in series:
-        return "call"
-    if len(series.get("device", ())) < len(series["wall"]):
-        return "wall"
-    return max(("device", "issue"), key=lambda name: _median(series[name]))
-
-
-def _median(turns: Turns) -> float:
-    return statistics.median(sample for _, samples in turns for sample in samples)
-
-
-class Sampled(msgspec.Struct, tag=True):
-    """One turn's samples by series, each of so many calls, and how many had to be taken again.
-
-    `waited_share` is how long the lane's threads were kept from a core, as a share of the turn.
-    `steps` of decode were taken in it, uncounted ones too, and `recompilations` graphs compiled.
+    `retaken` counts samples that had to be taken again because they were host-bound.
+    `waited_share` is the share of the turn that the lane's threads waited for a core. `steps`
+    counts the decode steps in the turn, discarded calls included, and `recompilations` the graphs
+    that torch.compile made in it.
     """
 
     series: list[Samples]
@@ -57,16 +48,33 @@ class Sampled(msgspec.Struct, tag=True):
     recompilations: int = 0
 
 
-class CanaryRan(msgspec.Struct, tag=True):
-    """What product it was, and its times."""
+class CanaryTimes(msgspec.Struct, tag=True):
+    """The canary's product in words, and its times in nanoseconds."""
 
     what: str
     samples_ns: list[int]
 
 
 class DeviceRate(msgspec.Struct):
-    """What this device does at most in a dtype."""
+    """The peak rates of a device in a dtype: of a matrix product and of a copy."""
 
     dtype: Dtype
     flops_per_s: float
     bytes_per_s: float
+
+
+def cost(series: Mapping[SeriesName, Turns]) -> SeriesName:
+    """Return the series that says what a call costs in a stream of calls.
+
+    On a CPU it is `call`. On CUDA it is `device` or `issue`, whichever has the larger median. But
+    if in any turn the call could not be queued behind a spin, it is `wall`.
+    """
+    if "call" in series:
+        return "call"
+    if len(series.get("device", ())) < len(series["wall"]):
+        return "wall"
+    return max(("device", "issue"), key=lambda name: _median(series[name]))
+
+
+def _median(turns: Turns) -> float:
+    return statistics.median(sample for _, samples in turns for sample in samples)

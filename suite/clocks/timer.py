@@ -1,4 +1,4 @@
-"""One way to take a turn's samples, whatever the device."""
+"""Timers: a turn's samples, taken the same way on a CPU and on CUDA."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,45 +7,45 @@ import torch
 
 from suite.clocks import cpu_clock
 from suite.clocks.cuda_clock import CudaClock, Stream
-from suite.clocks.series import Sampled, Samples
+from suite.clocks.series import Samples, TurnSamples
 
 
 class Timer(Protocol):
-    """Takes turns of one call."""
+    """Times one call, a turn at a time."""
 
-    def take(self) -> Sampled:
+    def take(self) -> TurnSamples:
         """Return the samples of one turn."""
 
 
 class CpuTimer:
-    """Samples of enough calls to be read, the number found at the first turn."""
+    """Times a call on a CPU; the first turn finds how many calls make a sample."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._calls_per_sample = 0
 
-    def take(self) -> Sampled:
+    def take(self) -> TurnSamples:
         """Return the turn's one series."""
         samples_ns, self._calls_per_sample = cpu_clock.take_slice(
             self._call, self._calls_per_sample
         )
-        return Sampled([Samples("call", samples_ns)], self._calls_per_sample)
+        return TurnSamples([Samples("call", samples_ns)], self._calls_per_sample)
 
 
 class CudaTimer:
-    """Samples of one call each, the device's time and the host's apart."""
+    """Times a call on CUDA; each sample is one call, with the device's and the host's time."""
 
     def __init__(self, call: Callable[[], object], stream: Stream) -> None:
         self._clock = CudaClock(call, stream)
 
-    def take(self) -> Sampled:
+    def take(self) -> TurnSamples:
         """Return the turn's series."""
-        taken = self._clock.take_slice()
-        return Sampled(taken.series, 1, taken.retaken)
+        turn = self._clock.take_slice()
+        return TurnSamples(turn.series, 1, turn.retaken)
 
 
 class Bench:
-    """Makes timers for one device; on CUDA they share a stream and its flush buffer."""
+    """Makes the timers of one device; on CUDA they share a stream and its flush buffer."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -1,1 +1,1 @@
-"""What a measurement depends on: the device, its policy, its driver, and what disturbs it."""
+"""The conditions of a measurement: device, policy, the GPU's state, and what disturbs it."""

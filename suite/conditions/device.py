@@ -1,4 +1,4 @@
-"""Which device a run measures: the one asked for, or the best that torch can use here."""
+"""The device that a run measures: the user's choice, or the best that torch can use here."""
 
 import re
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from variants.host.software import torch_cuda
 
 
 class NoDevice(BadRequest):
-    """A device asked for that can't be used; the text says why and what would help."""
+    """The requested device can't be used; the text says why and what would help."""
 
 
 class Device(NamedTuple):
-    """A device by torch's name, its hardware, and the UUID of a GPU."""
+    """A device by torch's name, its hardware, and a GPU's UUID."""
 
     name: str
     hardware: Hardware
@@ -22,14 +22,15 @@ class Device(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Either cpu or cuda."""
+        """The kind of device: cpu or cuda."""
         return self.name.partition(":")[0]
 
 
 def device_for(name: str | None = None) -> Device:
-    """Return the device of torch's name (cpu, cuda, cuda:1); without one, the first GPU or the CPU.
+    """Return the device with torch's name (cpu, cuda, cuda:1).
 
-    Raises NoDevice for a name that means nothing, and for a GPU that torch can't use here.
+    Without a name it is the first GPU, or the CPU where torch can use no GPU. Raises NoDevice for
+    a name that is no device's, and for a GPU that torch can't use here.
     """
     if name is None:
         try:
@@ -38,10 +39,10 @@ def device_for(name: str | None = None) -> Device:
             return Device("cpu", this_cpu())
     if name == "cpu":
         return Device("cpu", this_cpu())
-    number = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
-    if number is None:
+    match = re.fullmatch(r"cuda(?::(\d{1,3}))?", name)
+    if match is None:
         raise NoDevice(f"--device {name}: give cpu, cuda, or one GPU such as cuda:1")
-    return _gpu(int(number[1] or 0), name)
+    return _gpu(int(match[1] or 0), name)
 
 
 def _gpu(index: int, name: str) -> Device:

@@ -1,4 +1,4 @@
-"""What spoils measurements on this machine, and what to do about each."""
+"""Troubles of this machine that spoil measurements, each with a remedy."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,14 +26,17 @@ _DEBUG_NAMES = (
 
 
 class Trouble(NamedTuple):
-    """Something that spoils measurements, and what would help."""
+    """A trouble in words, and what would help."""
 
     what: str
     help: str
 
 
 def machine_troubles(hardware: Hardware, environment: Mapping[str, str]) -> list[Trouble]:
-    """Return what is wrong with the CPU's side of things just now; watches it for half a second."""
+    """Return the troubles of CPU, memory, environment and compiler; takes half a second.
+
+    In that time it measures how busy the cores are.
+    """
     return [
         *load_trouble(psutil.cpu_percent(WATCH_S) / 100, hardware.cores),
         *memory_trouble(psutil.virtual_memory().available),
@@ -44,7 +47,7 @@ def machine_troubles(hardware: Hardware, environment: Mapping[str, str]) -> list
 
 
 def load_trouble(share: float, cores: int) -> Iterator[Trouble]:
-    """Yield a busy machine: `share` of its cores is in use before anything is measured."""
+    """Yield a trouble if over 10% of the cores are busy before anything is measured."""
     if share > BUSY_SHARE:
         yield Trouble(
             f"the machine is busy: {share:.0%} of {cores} cores are in use",
@@ -53,7 +56,7 @@ def load_trouble(share: float, cores: int) -> Iterator[Trouble]:
 
 
 def memory_trouble(available: int) -> Iterator[Trouble]:
-    """Yield a machine that is short of memory."""
+    """Yield a trouble if less than 2 GiB of memory are available."""
     if available < LOW_MEMORY:
         yield Trouble(
             f"only {available / 2**30:.1f} GiB of memory are free",
@@ -62,7 +65,7 @@ def memory_trouble(available: int) -> Iterator[Trouble]:
 
 
 def governor_trouble(file: Path) -> Iterator[Trouble]:
-    """Yield a CPU governor that moves the clock."""
+    """Yield a trouble if the CPU governor changes clocks with the load."""
     if file.exists() and (governor := file.read_text().strip()) != "performance":
         yield Trouble(
             f"the CPU governor is {governor}, so clocks move with the load",
@@ -71,7 +74,7 @@ def governor_trouble(file: Path) -> Iterator[Trouble]:
 
 
 def environment_troubles(environment: Mapping[str, str], cores: int) -> Iterator[Trouble]:
-    """Yield variables that slow torch down, change what is measured, or ask for odd threads."""
+    """Yield environment variables that slow torch down, or that set another thread count."""
     for name in sorted(environment):
         if name.startswith(_DEBUG_PREFIXES) or name in _DEBUG_NAMES:
             yield Trouble(f"{name}={environment[name]} changes what is measured", f"unset {name}")
@@ -84,13 +87,13 @@ def environment_troubles(environment: Mapping[str, str], cores: int) -> Iterator
 
 
 def compiler_trouble(compiler: str) -> Iterator[Trouble]:
-    """Yield a missing C++ compiler."""
+    """Yield a trouble if there is no C++ compiler."""
     if shutil.which(compiler) is None:
         yield Trouble(f"no C++ compiler: {compiler} is not on the PATH", "apt-get install g++")
 
 
 def gpu_troubles(gpu: GpuState) -> Iterator[Trouble]:
-    """Yield what holds a GPU back or shares it."""
+    """Yield what slows a GPU down, or shares it, or makes its clock vary."""
     if isinstance(gpu.processes, int) and gpu.processes > 0:
         yield Trouble(
             f"{gpu.processes} other processes hold the GPU", "nvidia-smi names them; stop them"

@@ -1,7 +1,7 @@
-"""What the driver says of a GPU, through NVML: its memory level, power, clocks and their limits.
+"""NVML: a GPU's memory level, power, clocks and their limits, as the driver reports them.
 
-Read by the parent, which holds no CUDA context of its own. Whatever NVML lacks (no library, no
-permission, no such counter) is an Absent with its reason, and fails nothing.
+The parent process reads NVML, and has no CUDA context. A figure that NVML does not give (no
+library, no permission, no such counter) is an Absent with its reason, and fails nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ _THROTTLES = {"thermal, hardware", "thermal, driver", "power brake"}
 
 @dataclass(frozen=True)
 class Absent:
-    """A figure that NVML does not give here, and why."""
+    """A figure that NVML does not give here; `reason` says why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class MemoryLevel:
-    """Bytes in use on a device; `scope` says whose: one process's or the whole device's."""
+    """Bytes in use: of one process or of the whole device, as `scope` says."""
 
     bytes: int
     scope: str
@@ -42,20 +42,20 @@ class MemoryLevel:
 
 @dataclass(frozen=True)
 class Clock:
-    """The SM clock in MHz, and what holds it down."""
+    """The SM clock in MHz, and the reasons why it is lower than it could be."""
 
     sm_mhz: int
     slowed_by: tuple[str, ...]
 
     @property
     def throttled(self) -> bool:
-        """Whether heat or a power brake holds it down; the power cap is an everyday limit."""
+        """Whether heat or a power brake lowers the clock; the everyday power cap does not count."""
         return not _THROTTLES.isdisjoint(self.slowed_by)
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """What decides how fast a GPU runs just now; an Absent where NVML does not say."""
+    """The figures that explain how fast a GPU runs now, each Absent if NVML does not give it."""
 
     name: str | Absent
     driver: str | Absent
@@ -72,7 +72,7 @@ class GpuState:
 
 @contextmanager
 def open_gpu(uuid: str | None) -> Iterator["NvmlGpu | Absent"]:
-    """Open one GPU by the UUID that CUDA gives it, or say why it can't be; None is no GPU."""
+    """Open a GPU by the UUID that CUDA gives it; yield Absent without one, or if NVML can't."""
     if uuid is None:
         yield Absent("the run uses no GPU")
         return
@@ -92,34 +92,36 @@ def open_gpu(uuid: str | None) -> Iterator["NvmlGpu | Absent"]:
 
 
 def _gpu_by_uuid(uuid: str) -> "NvmlGpu":
-    """Return a GPU, or a MIG slice, whose name in NVML is another than in CUDA."""
+    """Return a GPU, or a MIG slice: its UUID starts with MIG- in NVML and with GPU- in CUDA."""
     try:
         return NvmlGpu(pynvml.nvmlDeviceGetHandleByUUID(uuid))
     except pynvml.NVMLError_NotFound:
-        part = pynvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1))
-        return NvmlGpu(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part), part)
+        mig_slice = pynvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1))
+        return NvmlGpu(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(mig_slice), mig_slice)
 
 
 class NvmlGpu:
-    """One opened GPU, or a slice: it has memory of its own, and its GPU's clock and power."""
+    """An opened GPU, or a MIG slice, which has separate memory but its GPU's clock and power."""
 
-    def __init__(self, handle: Any, part: Any = None) -> None:
+    def __init__(self, handle: Any, mig_slice: Any = None) -> None:
         self._handle = handle
-        self._memory_of = handle if part is None else part
+        self._memory_handle = handle if mig_slice is None else mig_slice
 
     def memory_level(self, process: int | None = None) -> MemoryLevel | Absent:
-        """Return what `process` uses, or the whole device where the driver keeps that to itself."""
+        """Return the level of `process`, or of the whole device if NVML lists no processes."""
         if process is not None:
-            running = _read(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._memory_of))
-            if not isinstance(running, Absent):
-                for one in running:
-                    if one.pid == process and one.usedGpuMemory is not None:
-                        return MemoryLevel(int(one.usedGpuMemory), "process")
-        info = _read(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._memory_of))
+            processes = _read(
+                lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._memory_handle)
+            )
+            if not isinstance(processes, Absent):
+                for entry in processes:
+                    if entry.pid == process and entry.usedGpuMemory is not None:
+                        return MemoryLevel(int(entry.usedGpuMemory), "process")
+        info = _read(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._memory_handle))
         return info if isinstance(info, Absent) else MemoryLevel(int(info.used), "device")
 
     def clock(self) -> Clock | Absent:
-        """Return the SM clock and what holds it down just now."""
+        """Return the SM clock now, and the reasons why it is lowered."""
         return _read(
             lambda: Clock(
                 int(pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM)),
@@ -128,9 +130,9 @@ class NvmlGpu:
         )
 
     def state(self) -> GpuState:
-        """Read everything that explains a clock."""
+        """Return the figures that explain the GPU's speed."""
         handle = self._handle
-        running = _read(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        processes = _read(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
         return GpuState(
             name=_read(lambda: str(pynvml.nvmlDeviceGetName(handle))),
             driver=_read(lambda: str(pynvml.nvmlSystemGetDriverVersion())),
@@ -146,19 +148,19 @@ class NvmlGpu:
             slowed_by=_read(
                 lambda: reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)))
             ),
-            processes=running if isinstance(running, Absent) else len(running),
+            processes=processes if isinstance(processes, Absent) else len(processes),
         )
 
 
 def in_words(value: object) -> str:
-    """Return a figure of NVML's in words; what is absent is unknown."""
+    """Return a figure of NVML in words; an Absent is "unknown"."""
     if isinstance(value, Absent):
         return "unknown"
     return " and ".join(value) or "nothing" if isinstance(value, tuple) else str(value)
 
 
 def reasons(bits: int) -> tuple[str, ...]:
-    """Return in words what holds the clocks down, from NVML's clock-event bits."""
+    """Return the reasons for lowered clocks in words, from NVML's clock-event bits."""
     return tuple(name for name, bit in _REASONS.items() if bits & bit)
 
 

@@ -1,4 +1,4 @@
-"""The circumstances of a run: its policy, its code and what surrounds it."""
+"""The policy of a run, which must be equal to compare runs, and circumstances, which need not."""
 
 import hashlib
 import os
@@ -10,8 +10,9 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# glibc moves both thresholds as buffers come and go, so a call's cost depends on what ran before.
-# Fixed at the most it would move to: larger buffers are mapped afresh, smaller ones are kept.
+# glibc adapts both thresholds to the buffers that are freed, so a call's time would depend on what
+# ran before it. Here they are fixed at the largest values that glibc adapts to: larger buffers are
+# mapped anew for each use, smaller ones stay in the heap.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -19,7 +20,7 @@ MALLOC = {
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How a run measures; runs with different policies are not compared."""
+    """How a run measures. Runs with different policies are not compared."""
 
     threads: int
     malloc: dict[str, str]
@@ -28,7 +29,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """What may explain a difference later, and forbids no comparison."""
+    """Facts that may explain a difference between runs, but forbid no comparison."""
 
     python: str
     kernel: str
@@ -42,7 +43,7 @@ class Circumstances(msgspec.Struct, frozen=True):
 
 
 def policy(device: str, cores: int) -> Policy:
-    """Return the policy of a run on `device`, whose host has so many cores for it."""
+    """Return the policy of a run on `device`, whose host has `cores` usable cores."""
     on_cuda = device != "cpu"
     return Policy(
         threads=cores,
@@ -53,7 +54,7 @@ def policy(device: str, cores: int) -> Policy:
 
 
 def circumstances(gpu: dict[str, str]) -> Circumstances:
-    """Return what surrounds a run; `gpu` is what the driver says of one, by name."""
+    """Return a run's circumstances; `gpu` has the driver's figures of the GPU by name."""
     commit, uncommitted = _code()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Circumstances(
@@ -83,7 +84,7 @@ def _git(*words: str) -> str:
 
 
 def _digest() -> str:
-    """Return a digest of all that a lane may run: suite's Python, variants' Python and C++."""
+    """Return a digest of all code that a lane may run: Python and C++ of suite and variants."""
     digest = hashlib.blake2b(digest_size=10)
     for file in sorted(
         file

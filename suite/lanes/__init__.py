@@ -1,1 +1,1 @@
-"""Lanes: one child process for one variant, with both ends of the wire to it."""
+"""Lanes: child processes that each run one variant, and the parent's end of the wire to them."""

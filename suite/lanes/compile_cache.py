@@ -1,4 +1,4 @@
-"""A compile cache for one run: empty at its start, shared by its lanes, gone at its end."""
+"""The compile cache of a run: empty at the start, shared by all lanes, removed at the end."""
 
 import os
 import re
@@ -13,12 +13,12 @@ _PREFIX = "alibi-bench-"
 
 @contextmanager
 def compile_cache() -> Iterator[Path]:
-    """Make the run's cache folder; remove it afterwards, and any that a killed run left behind."""
+    """Yield a new cache folder and remove it afterwards; remove those of killed runs first."""
     folder = Path(tempfile.gettempdir())
-    for left_behind in folder.glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", left_behind.name)
+    for cache in folder.glob(f"{_PREFIX}*"):
+        owner = re.match(rf"{_PREFIX}(\d+)-", cache.name)
         if owner and not Path("/proc", owner[1]).exists():
-            shutil.rmtree(left_behind, ignore_errors=True)
+            shutil.rmtree(cache, ignore_errors=True)
     cache = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=folder))
     try:
         yield cache

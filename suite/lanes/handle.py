@@ -1,4 +1,4 @@
-"""The parent's end of a lane: start it, ask it a step, tell what became of it, end it."""
+"""The parent's end of a lane: it starts the process, asks for steps, and ends it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 import msgspec
 
 from suite.conditions.policy import ROOT, Policy
-from suite.lanes.protocol import LaneAnswer, Ready, Refused, Step, receive, send
+from suite.lanes.protocol import LaneAnswer, Ready, Refusal, Step, receive, send
 from suite.records.record import Status
 from variants.catalog import Variant
 
@@ -27,7 +27,7 @@ _A = TypeVar("_A", bound=LaneAnswer)
 
 
 class Launch(NamedTuple):
-    """How a lane is started: a command, and the folder that its code is imported from."""
+    """How a lane is started: the command, and the folder that Python imports the code from."""
 
     command: tuple[str, ...]
     folder: Path = ROOT
@@ -37,7 +37,7 @@ LAUNCH = Launch((sys.executable, "-m", "suite.lanes.lane"))
 
 
 class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
-    """A step that gave no answer: the cell's status, the step's name and a reason."""
+    """A step failed: the cell's status, the step's name and a reason."""
 
     def __init__(self, status: Status, step: str, reason: str) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
 
 
 class Handle:
-    """A lane seen from its parent. Use as a context manager: leaving it ends the process."""
+    """A lane as its parent has it. As a context manager it ends the process on leaving."""
 
     def __init__(
         self,
@@ -57,24 +57,23 @@ class Handle:
         device: str = "cpu",
         launch: Launch = LAUNCH,
     ) -> None:
-        """Start the child process on `device`; it gets ready while the parent goes on."""
+        """Start the child process on `device`, without waiting until it is ready."""
         self.variant = variant
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
+        self._channel, lane_channel = socket.socketpair()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
         words = [
-            *(theirs.fileno(), os.getpid(), variant.module),
+            *(lane_channel.fileno(), os.getpid(), variant.module),
             *(json.dumps(dict(variant.options)), variant.answers, device, policy.threads),
         ]
-        with theirs:
+        with lane_channel:
             self._process = subprocess.Popen(
                 [*launch.command, *map(str, words)],
                 cwd=launch.folder,
                 env=_environment(policy, compile_cache),
                 stdin=subprocess.DEVNULL,
-                stdout=self._said,
-                stderr=self._said,
-                pass_fds=[theirs.fileno()],
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=[lane_channel.fileno()],
                 start_new_session=True,
             )
         self._ready = False
@@ -94,27 +93,27 @@ class Handle:
 
     @property
     def process_id(self) -> int:
-        """The child's process number."""
+        """The child's process id."""
         return self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Wait until the lane has imported what it needs. Raises LaneFault."""
+        """Wait until the lane has imported its modules. Raises LaneFault if it does not start."""
         if not self._ready:
             self._receive(Ready, "start", START_LIMIT_S)
             self._ready = True
 
     def ask(self, step: Step, expected: type[_A], limit_s: float) -> _A:
-        """Tell the lane a step and return its answer.
+        """Have the lane do a step, and return its answer.
 
-        Raises LaneFault when the variant refuses, and when the lane dies or overruns the limit;
-        after any refusal but `unsupported` or `skipped` the lane is ended, so that the next case
-        meets a clean process.
+        Raises LaneFault when the variant refuses, when the lane dies, or when the step takes longer
+        than `limit_s`. The lane is ended after any status except unsupported and skipped, so that
+        the next case gets a clean process.
         """
         self.tell(step)
         return self.hear(step, expected, limit_s)
 
     def tell(self, step: Step) -> None:
-        """Tell the lane a step, whose answer is still to be heard. Raises LaneFault."""
+        """Send the lane a step; `hear` then returns the answer. Raises LaneFault."""
         self.wait_until_ready()
         try:
             send(self._channel, step)
@@ -122,11 +121,11 @@ class Handle:
             raise self._death(type(step).__name__) from None
 
     def hear(self, step: Step, expected: type[_A], limit_s: float) -> _A:
-        """Return the answer to a step that the lane was told. Raises LaneFault as `ask` does."""
+        """Return the answer to a step that was sent. Raises LaneFault as `ask` does."""
         return self._receive(expected, type(step).__name__, limit_s)
 
     def end(self) -> None:
-        """Kill the lane and all that it started."""
+        """Kill the lane and all processes that it started."""
         if not self.alive:
             return
         self.alive = False
@@ -134,12 +133,12 @@ class Handle:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._channel.close()
-        self._said.close()
+        self._output.close()
 
     def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
         try:
             answer = _answer_decoder.decode(receive(self._channel, limit_s))
-            if not isinstance(answer, expected | Refused):
+            if not isinstance(answer, expected | Refusal):
                 raise msgspec.DecodeError(f"a {type(answer).__name__}")
         except msgspec.DecodeError as error:
             self.end()
@@ -150,7 +149,7 @@ class Handle:
             raise LaneFault("timed_out", step, reason) from None
         except (EOFError, OSError):
             raise self._death(step) from None
-        if isinstance(answer, Refused):
+        if isinstance(answer, Refusal):
             if answer.status not in {"unsupported", "skipped"}:
                 self.end()
             raise LaneFault(answer.status, step, answer.reason)
@@ -173,27 +172,27 @@ class Handle:
         return LaneFault(status, step, f"{reason} during {step}{last_words}")
 
     def _last_words(self) -> str:
-        self._said.seek(0, os.SEEK_END)
-        self._said.seek(max(0, self._said.tell() - 2000))
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, self._output.tell() - 2000))
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
         return f"; it last said: {lines[-1][:300]}" if lines else ""
 
 
 def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
-    """Return how often the kernel has killed a process for memory; 0 where it doesn't say."""
+    """Return how often the kernel has killed a process for memory; 0 if it has no such count."""
     try:
         text = counters.read_text()
     except OSError:  # gVisor has no such file
         return 0
-    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else 0
 
 
 def environment() -> dict[str, str]:
-    """Return what a side's interpreter inherits.
+    """Return the environment that a lane inherits: this process's without PYTHONSAFEPATH.
 
-    PYTHONSAFEPATH is not of it: with that a lane would not import the code of the folder that it
-    is started in, but of the tree that is installed, and a base would be the head again.
+    With PYTHONSAFEPATH a lane would import the installed tree and not the folder that it is started
+    in, so a comparison's base would run the head's code.
     """
     return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
 

@@ -1,9 +1,10 @@
-"""A lane: the child process that runs one variant, a step at a time, as its parent tells it.
+"""A lane: the child process that runs one variant, and does one step after another for its parent.
 
     python -m suite.lanes.lane CHANNEL PARENT MODULE OPTIONS ANSWERS DEVICE THREADS
 
-CHANNEL is the number of an inherited socket, PARENT the process that the lane dies with, OPTIONS
-are prepare's in JSON. It also offers itself first when the machine runs out of memory.
+CHANNEL is the number of an inherited socket. PARENT is the id of the parent process, and the lane
+is killed when that process ends. OPTIONS are the keyword arguments of the variant's prepare, in
+JSON. When memory runs out, the kernel kills a lane before it kills any other process.
 """
 
 import ctypes
@@ -19,9 +20,10 @@ import torch
 
 from suite.clocks.machine_speed import find_limits, run_canary
 from suite.clocks.timer import Bench
-from suite.lanes.prepared_case import Prepared, Subject, TooLarge, foresee
+from suite.lanes.prepared_case import PreparedCase, Subject, TooLarge, foresee
 from suite.lanes.protocol import (
     Check,
+    DeviceRates,
     Done,
     Drop,
     EmptyCaches,
@@ -29,11 +31,10 @@ from suite.lanes.protocol import (
     FirstCall,
     Foresee,
     LaneAnswer,
-    LimitsFound,
     NameKernels,
     Prepare,
     Ready,
-    Refused,
+    Refusal,
     Replay,
     RunCanary,
     Slice,
@@ -59,9 +60,9 @@ def main(
     device: str,
     threads: str,
 ) -> None:
-    """Serve steps until the parent hangs up."""
-    _die_with(int(parent))
-    _go_first_when_memory_runs_out()
+    """Answer steps until the parent closes the channel."""
+    _die_with_parent(int(parent))
+    _volunteer_for_oom_kill()
     torch.set_num_threads(int(threads))
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -78,43 +79,45 @@ def main(
 
 
 class Lane:
-    """One variant, with the case that it is prepared for at the moment."""
+    """One variant, and the case that it is prepared for now, if there is one."""
 
     def __init__(self, subject: Subject, bench: Bench) -> None:
         self._subject = subject
         self._bench = bench
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedCase | None = None
 
     def answer(self, step: Step) -> LaneAnswer:
-        """Do a step and wait for the device, so that whatever goes wrong is this step's."""
+        """Do a step and wait for the device, so that an error of the device is this step's."""
         try:
-            answer = self._without_a_case(step) or self._with_the_case(step)
+            answer = self._answer_alone(step) or self._answer_prepared(step)
             self._bench.wait()
             return answer
-        except Exception as error:  # noqa: BLE001 - whatever a variant raises is its answer
-            refused = self._refusal(error)
-        # Here the error is gone, and with it the tensors that its traceback held.
+        except Exception as error:  # noqa: BLE001 - an exception of the variant is an answer
+            refusal = self._refusal(error)
+        # After the except block the traceback is gone, and the tensors that it held are free.
         self._prepared = None
-        if refused.status in {"unsupported", "skipped"}:
-            self._emptied(dropping=True)  # for this lane lives on, beside others that need memory
-        return refused
+        if refusal.status in {"unsupported", "skipped"}:
+            self._free_memory(drop=True)  # this lane lives on, beside lanes that need memory
+        return refusal
 
-    def _without_a_case(self, step: Step) -> LaneAnswer | None:
+    def _answer_alone(self, step: Step) -> LaneAnswer | None:
+        """Do a step that needs no prepared case; return None for the others."""
         match step:
             case Foresee(case):
                 return foresee(self._subject, case, self._bench.device)
             case Prepare(case, seed, slowed_by):
-                self._prepared = Prepared(self._subject, case, seed, self._bench, slowed_by)
+                self._prepared = PreparedCase(self._subject, case, seed, self._bench, slowed_by)
                 return Done(self._prepared.prepare_s)
             case Drop() | EmptyCaches():
-                return self._emptied(dropping=isinstance(step, Drop))
+                return self._free_memory(drop=isinstance(step, Drop))
             case RunCanary():
                 return run_canary(self._bench)
             case FindLimits(dtypes):
-                return LimitsFound(find_limits(self._bench, dtypes))
+                return DeviceRates(find_limits(self._bench, dtypes))
         return None
 
-    def _with_the_case(self, step: Step) -> LaneAnswer:
+    def _answer_prepared(self, step: Step) -> LaneAnswer:
+        """Do a step of the prepared case."""
         prepared = self._prepared
         assert prepared is not None, f"{step} before Prepare"
         with torch.set_grad_enabled(prepared.spec.needs_grad):
@@ -122,9 +125,9 @@ class Lane:
                 case FirstCall():
                     return prepared.first_call()
                 case Check(stage):
-                    checked = prepared.check(stage)
-                    self._emptied(dropping=False)  # the oracle takes more than the call
-                    return checked
+                    result = prepared.check(stage)
+                    self._free_memory(drop=False)  # the oracle takes more memory than the call
+                    return result
                 case Slice():
                     return prepared.take_turn()
                 case Replay():
@@ -135,39 +138,44 @@ class Lane:
                     return prepared.name_kernels()
         raise AssertionError(f"no such step: {step}")
 
-    def _emptied(self, *, dropping: bool) -> Done:
-        if dropping:
+    def _free_memory(self, *, drop: bool) -> Done:
+        """Free what CUDA's allocator holds and nobody uses; with `drop` also the prepared case."""
+        if drop:
             self._prepared = None
         if self._bench.device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
         return Done(0.0)
 
-    def _refusal(self, error: Exception) -> Refused:
+    def _refusal(self, error: Exception) -> Refusal:
+        """Return the status and the text of an exception that a step raised."""
         text = " ".join(str(error).split())[:500]
         if isinstance(error, TooLarge):
-            return Refused("skipped", text)
+            return Refusal("skipped", text)
         if isinstance(error, Unsupported | NotImplementedError):
-            return self._unless_poisoned(Refused("unsupported", text))
+            return self._unless_poisoned(Refusal("unsupported", text))
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
             words in text for words in _OUT_OF_MEMORY_WORDS
         ):
-            return Refused("out_of_memory", text or "the allocator found no memory")
-        return Refused("failed", f"{type(error).__name__}: {text}")
+            return Refusal("out_of_memory", text or "the allocator found no memory")
+        return Refusal("failed", f"{type(error).__name__}: {text}")
 
-    def _unless_poisoned(self, refused: Refused) -> Refused:
-        """Return `refused`, or what broke the device's context: such a lane must not go on."""
+    def _unless_poisoned(self, refusal: Refusal) -> Refusal:
+        """Return the refusal, or a failure if the device's context is broken.
+
+        A lane that only declined would go on, and with a broken context it must not.
+        """
         try:
             self._bench.wait()
         except RuntimeError as error:
-            return Refused("failed", f"{' '.join(str(error).split())[:300]} ({refused.reason})")
-        return refused
+            return Refusal("failed", f"{' '.join(str(error).split())[:300]} ({refusal.reason})")
+        return refusal
 
 
 def _open_device(name: str) -> torch.device:
-    """Return the device by name, with its context made and cuBLAS's workspaces taken.
+    """Return the device by name; on CUDA make its context and cuBLAS's two workspaces first.
 
-    There are two: torch has one for each thread, and backward runs on a thread of its own.
+    Torch has a workspace for each thread, and runs backward on a second thread.
     """
     device = torch.device(name)
     if device.type == "cuda":
@@ -177,13 +185,15 @@ def _open_device(name: str) -> torch.device:
     return device
 
 
-def _die_with(parent: int) -> None:
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the parent is gone")
 
 
-def _go_first_when_memory_runs_out() -> None:
+def _volunteer_for_oom_kill() -> None:
+    """Have the kernel kill this process first when memory runs out."""
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 

@@ -11,7 +11,7 @@ from variants.catalog import Variant
 
 
 class LanePool:
-    """Lanes by variant name. Leaving the context ends them all."""
+    """Lanes by variant name; leaving the context ends all of them."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class LanePool:
         device: str = "cpu",
         launch: Launch = LAUNCH,
     ) -> None:
-        """Take note of what lanes are made of; none is started yet."""
+        """Note how lanes are started; `start` and `ready` start them."""
         self._launch = launch
         self._device = device
         self._variants = variants
@@ -41,8 +41,8 @@ class LanePool:
         for lane in self._lanes.values():
             lane.end()
 
-    def begin(self, names: Iterable[str]) -> None:
-        """Start a lane for each name that has no living one, without waiting for it."""
+    def start(self, names: Iterable[str]) -> None:
+        """Start a lane for each name that has no living lane, without waiting for it."""
         for name in names:
             if name not in self._lanes or not self._lanes[name].alive:
                 self._lanes[name] = Handle(
@@ -50,12 +50,12 @@ class LanePool:
                 )
 
     def ready(self, names: Iterable[str]) -> list[Handle]:
-        """Return a living lane for each name, once all of them are ready to work.
+        """Return a living lane for each name, as soon as all of them are ready.
 
         Raises LaneFault when a lane can't start.
         """
-        wanted = list(names)
-        self.begin(wanted)
-        for name in wanted:
+        names = list(names)
+        self.start(names)
+        for name in names:
             self._lanes[name].wait_until_ready()
-        return [self._lanes[name] for name in wanted]
+        return [self._lanes[name] for name in names]

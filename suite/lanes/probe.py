@@ -1,4 +1,4 @@
-"""Which variants run here: each is prepared, called and checked once on a tiny case."""
+"""A probe of which variants run here: each is prepared, called and checked on a tiny case."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,19 +7,19 @@ from suite.cases.case import Case, Mode
 from suite.conditions.policy import Policy
 from suite.failures import RunFailed
 from suite.lanes.compile_cache import compile_cache
-from suite.lanes.handle import LaneFault
+from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
-from suite.lanes.protocol import Check, Checked, Done, FirstCall, Prepare
+from suite.lanes.protocol import Check, CheckResult, Done, FirstCall, Prepare
 from suite.records.record import Status
 from variants.catalog import Variant
 
-PROBED: tuple[Mode, ...] = ("forward", "backward")
+MODES: tuple[Mode, ...] = ("forward", "backward")
 LENGTH = 64
 LIMIT_S = 120.0
 
 
 class ProbeResult(NamedTuple):
-    """What became of a variant in one mode: its status, and a reason unless it ran."""
+    """A variant's status in one mode and the reason, or where a variant that ran errs most."""
 
     variant: str
     mode: str
@@ -30,12 +30,12 @@ class ProbeResult(NamedTuple):
 def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[ProbeResult]:
     """Try every variant forward and backward on `device`, in bfloat16.
 
-    Raises RunFailed if none can start.
+    Raises RunFailed when a lane can't start.
     """
     by_name = {variant.name: variant for variant in variants}
-    findings = []
+    results: list[ProbeResult] = []
     with compile_cache() as cache, LanePool(by_name, policy, cache, device) as pool:
-        for mode in PROBED:
+        for mode in MODES:
             case = Case(
                 heads=4,
                 kv_heads=4,
@@ -49,15 +49,16 @@ def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[Prob
                 lanes = pool.ready(by_name)
             except LaneFault as fault:
                 raise RunFailed(f"a lane can't start: {fault.reason}") from fault
-            for lane in lanes:
-                try:
-                    lane.ask(Prepare(case, 0), Done, LIMIT_S)
-                    lane.ask(FirstCall(), Done, LIMIT_S)
-                    checked = lane.ask(Check("before"), Checked, LIMIT_S)
-                except LaneFault as fault:
-                    found = ProbeResult(lane.variant.name, mode, fault.status, fault.reason)
-                else:
-                    status: Status = "measured" if checked.agrees else "disagrees"
-                    found = ProbeResult(lane.variant.name, mode, status, checked.where)
-                findings.append(found)
-    return findings
+            results += [_probe_variant(lane, case) for lane in lanes]
+    return results
+
+
+def _probe_variant(lane: Handle, case: Case) -> ProbeResult:
+    name = lane.variant.name
+    try:
+        lane.ask(Prepare(case, 0), Done, LIMIT_S)
+        lane.ask(FirstCall(), Done, LIMIT_S)
+        check = lane.ask(Check("before"), CheckResult, LIMIT_S)
+    except LaneFault as fault:
+        return ProbeResult(name, case.mode, fault.status, fault.reason)
+    return ProbeResult(name, case.mode, "measured" if check.agrees else "disagrees", check.where)

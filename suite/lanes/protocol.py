@@ -1,4 +1,8 @@
-"""What parent and lane say to each other: steps one way, answers the other, framed on a socket."""
+"""The messages between parent and lane: steps to the lane, and its answers, framed on a socket.
+
+The parent sends one step and waits for its answer. Times of a turn, of the canary and of limits are
+defined in suite/clocks/series.py.
+"""
 
 import socket
 import struct
@@ -8,11 +12,11 @@ from typing import Literal
 import msgspec
 
 from suite.cases.case import Case, Dtype
-from suite.clocks.series import CanaryRan, DeviceRate, Sampled
+from suite.clocks.series import CanaryTimes, DeviceRate, TurnSamples
 
 
 class Foresee(msgspec.Struct, tag=True):
-    """Tell how much memory a case would take, before any of it is taken."""
+    """Predict how much memory a case needs, without allocating any."""
 
     case: Case
 
@@ -20,8 +24,8 @@ class Foresee(msgspec.Struct, tag=True):
 class Prepare(msgspec.Struct, tag=True):
     """Draw the case's inputs and prepare the variant for it.
 
-    `slowed_by` is a share of its own time that every timed call is to take longer: a slowdown
-    planted to see it found.
+    `slowed_by` plants a slowdown to test detection: every timed call takes longer by this share of
+    its time.
     """
 
     case: Case
@@ -34,7 +38,7 @@ class FirstCall(msgspec.Struct, tag=True):
 
 
 class Check(msgspec.Struct, tag=True):
-    """Compare a call with the oracle, on the timed inputs (before) or on fresh ones (after)."""
+    """Compare a call with the oracle: on the timed inputs ("before") or new ones ("after")."""
 
     stage: Literal["before", "after"]
 
@@ -48,11 +52,11 @@ class Replay(msgspec.Struct, tag=True):
 
 
 class EmptyCaches(msgspec.Struct, tag=True):
-    """Give back what the allocator holds and nobody uses."""
+    """Give back the memory that the allocator holds and nobody uses."""
 
 
 class Weigh(msgspec.Struct, tag=True):
-    """Find what one call allocates and what the variant keeps."""
+    """Measure how much one call allocates and how much the variant keeps."""
 
 
 class NameKernels(msgspec.Struct, tag=True):
@@ -60,11 +64,11 @@ class NameKernels(msgspec.Struct, tag=True):
 
 
 class Drop(msgspec.Struct, tag=True):
-    """Let go of the case's tensors."""
+    """Free the case's tensors."""
 
 
 class RunCanary(msgspec.Struct, tag=True):
-    """Time the matrix product of fixed shape."""
+    """Time the canary, a matrix product of fixed shape."""
 
 
 class FindLimits(msgspec.Struct, tag=True):
@@ -90,24 +94,24 @@ Step = (
 
 
 class Ready(msgspec.Struct, tag=True):
-    """The lane has its libraries and waits for a step."""
+    """The lane has imported its modules and waits for a step."""
 
 
-class Foreseen(msgspec.Struct, tag=True):
-    """Bytes that inputs and a call would take (None where only a real call can tell), and free."""
+class MemoryForecast(msgspec.Struct, tag=True):
+    """Bytes that inputs and a call need, or None if only a real call can tell, and bytes free."""
 
     needed_bytes: int | None
     free_bytes: int
 
 
 class Done(msgspec.Struct, tag=True):
-    """The step took this long."""
+    """The step is done, and took so many seconds."""
 
     seconds: float
 
 
-class Checked(msgspec.Struct, tag=True):
-    """How far the call was from the oracle."""
+class CheckResult(msgspec.Struct, tag=True):
+    """The error closest to its budget, or furthest over it, and the head or row it is in."""
 
     agrees: bool
     error: float
@@ -115,14 +119,14 @@ class Checked(msgspec.Struct, tag=True):
     where: str
 
 
-class LimitsFound(msgspec.Struct, tag=True):
-    """The rates of each dtype asked for."""
+class DeviceRates(msgspec.Struct, tag=True):
+    """The peak rates of each dtype in the step."""
 
     rates: list[DeviceRate]
 
 
-class Weighed(msgspec.Struct, tag=True):
-    """Bytes of a call, as suite.memory.weigh.Weight has them."""
+class WeighResult(msgspec.Struct, tag=True):
+    """The bytes of a call; suite.memory.weigh.Weight defines the fields."""
 
     peak_bytes: int
     persistent_bytes: int
@@ -130,9 +134,11 @@ class Weighed(msgspec.Struct, tag=True):
     reserved_bytes: int | None
 
 
-class Named(msgspec.Struct, tag=True):
-    """The names of the kernels that ran, and if told: the share of all pairs that was computed,
-    and the variant that was chosen to answer.
+class KernelNames(msgspec.Struct, tag=True):
+    """The names of the kernels that ran, and two facts that only some variants have.
+
+    `density` is the share of all causal pairs that was computed, for variants that leave some out.
+    `chose` is the variant that `auto` picked.
     """
 
     kernels: list[str]
@@ -140,8 +146,8 @@ class Named(msgspec.Struct, tag=True):
     chose: str | None = None
 
 
-class Refused(msgspec.Struct, tag=True):
-    """The variant declined or raised, and why."""
+class Refusal(msgspec.Struct, tag=True):
+    """The variant declined the case or raised an exception; `reason` is its text."""
 
     status: Literal["unsupported", "skipped", "out_of_memory", "failed"]
     reason: str
@@ -149,15 +155,15 @@ class Refused(msgspec.Struct, tag=True):
 
 LaneAnswer = (
     Ready
-    | Foreseen
+    | MemoryForecast
     | Done
-    | Checked
-    | Sampled
-    | CanaryRan
-    | LimitsFound
-    | Weighed
-    | Named
-    | Refused
+    | CheckResult
+    | TurnSamples
+    | CanaryTimes
+    | DeviceRates
+    | WeighResult
+    | KernelNames
+    | Refusal
 )
 
 _LENGTH = struct.Struct("!I")
@@ -165,7 +171,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def send(channel: socket.socket, message: Step | LaneAnswer) -> None:
-    """Send one message. Raises OSError when the other side is gone."""
+    """Send one message. Raises OSError when the other process is gone."""
     body = _encoder.encode(message)
     channel.sendall(_LENGTH.pack(len(body)) + body)
 
@@ -173,14 +179,14 @@ def send(channel: socket.socket, message: Step | LaneAnswer) -> None:
 def receive(channel: socket.socket, limit_s: float | None) -> bytes:
     """Return the next message's bytes.
 
-    Raises TimeoutError past the limit, and EOFError or OSError when the other side is gone.
+    Raises TimeoutError after `limit_s`, and EOFError or OSError when the other process is gone.
     """
     deadline = None if limit_s is None else time.monotonic() + limit_s
-    (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size, deadline))
-    return _exactly(channel, length, deadline)
+    (length,) = _LENGTH.unpack(_receive_exactly(channel, _LENGTH.size, deadline))
+    return _receive_exactly(channel, length, deadline)
 
 
-def _exactly(channel: socket.socket, count: int, deadline: float | None) -> bytes:
+def _receive_exactly(channel: socket.socket, count: int, deadline: float | None) -> bytes:
     parts = bytearray()
     while len(parts) < count:
         if deadline is not None and deadline <= time.monotonic():

@@ -1,1 +1,1 @@
-"""How much memory a call takes: weighed after it ran, or predicted before."""
+"""The memory of a call: predicted before it runs, or weighed in a call of its own."""

@@ -1,4 +1,8 @@
-"""TODO."""
+"""The tensors that a callable keeps alive, such as the masks that a variant prepared.
+
+On a CPU torch does not count allocations, so a variant's persistent bytes are the sizes of the
+storages that can be reached from its attention.
+"""
 
 import types
 from collections.abc import Iterable, Sequence
@@ -8,31 +12,33 @@ from torch import Tensor
 
 
 def storages(root: object, apart_from: Sequence[Tensor] = ()) -> dict[int, int]:
-    """Return the size by address of every tensor storage that a callable holds on to.
+    """Return the size in bytes of every tensor storage that `root` keeps alive, by address.
 
-    Follows closures, bound arguments, containers and attributes, and no module or global.
+    The search follows closures, bound arguments, containers and attributes, but no module and no
+    global. Storages of the tensors `apart_from` are left out.
     """
-    known = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
-    found: dict[int, int] = {}
-    seen: set[int] = set()
-    waiting: list[Any] = [root]
-    while waiting:
-        item = waiting.pop()
-        if id(item) in seen:
+    excluded = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
+    sizes: dict[int, int] = {}
+    visited: set[int] = set()
+    queue: list[Any] = [root]
+    while queue:
+        item = queue.pop()
+        if id(item) in visited:
             continue
-        seen.add(id(item))
+        visited.add(id(item))
         if isinstance(item, Tensor):
             storage = item.untyped_storage()
-            if storage.data_ptr() not in known:
-                found[storage.data_ptr()] = storage.nbytes()
+            if storage.data_ptr() not in excluded:
+                sizes[storage.data_ptr()] = storage.nbytes()
         else:
-            waiting += _held_by(item)
-    return found
+            queue += _references(item)
+    return sizes
 
 
-def _held_by(item: Any) -> Iterable[Any]:
+def _references(item: Any) -> Iterable[Any]:
+    """Return the objects that an object refers to."""
     if isinstance(item, types.FunctionType):
-        cells = [cell.cell_contents for cell in item.__closure__ or () if _is_filled(cell)]
+        cells = [cell.cell_contents for cell in item.__closure__ or () if _has_content(cell)]
         return [*cells, *(item.__defaults__ or ()), *vars(item).values()]
     if isinstance(item, types.MethodType):
         return [item.__self__, item.__func__]
@@ -42,12 +48,12 @@ def _held_by(item: Any) -> Iterable[Any]:
         return list(item.values())
     if isinstance(item, list | tuple | set | frozenset):
         return list(item)
-    bound = [getattr(item, name, None) for name in ("func", "args", "keywords")]
-    return [*bound, *getattr(item, "__dict__", {}).values()]
+    partial = [getattr(item, name, None) for name in ("func", "args", "keywords")]
+    return [*partial, *getattr(item, "__dict__", {}).values()]
 
 
-def _is_filled(cell: types.CellType) -> bool:
+def _has_content(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
-    except ValueError:
+    except ValueError:  # the variable is not assigned yet
         return False

@@ -1,4 +1,4 @@
-"""What a variant would allocate, found by calling it with tensors that have no memory."""
+"""Predict a variant's memory by calling it with fake tensors, which allocate nothing."""
 
 import importlib
 import sys
@@ -19,15 +19,16 @@ from suite.agreement.inputs import spec_of
 from suite.cases.case import Case
 
 INPUT_COPIES = 4
+"""The prediction for a call counts the inputs so many times, as a margin."""
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of living storages that operators make, and their peak."""
+    """Counts the bytes of the living storages that operators made, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.level = self.peak = 0
-        self._known: set[int] = set()
+        self._counted: set[int] = set()
 
     def __torch_dispatch__(
         self,
@@ -44,37 +45,37 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _enter(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
+        if key in self._counted:
             return
-        self._known.add(key)
+        self._counted.add(key)
         self.level += size
         self.peak = max(self.peak, self.level)
         weakref.finalize(storage, self._leave, key, size)
 
     def _leave(self, key: int, size: int) -> None:
-        self._known.discard(key)
+        self._counted.discard(key)
         self.level -= size
 
 
 def predicted_bytes(
     case: Case, module: str, options: Mapping[str, str], device: torch.device
 ) -> int | None:
-    """Return what inputs and one call or check would take, or None where only a call can tell.
+    """Return the bytes that inputs and one call or check need, or None if it can't be predicted.
 
-    A compiled graph can't be told beforehand, nor can a variant that looks at its data. One that
-    declines or raises is left to do so in earnest.
+    A compiled graph can't be predicted, nor a variant that reads values of its inputs. A variant
+    that declines or raises gives None here, and does so again in the real call.
     """
     try:
-        return _called_without_memory(case, module, options, device)
-    except Exception:  # noqa: BLE001 - whatever goes wrong here will tell itself in the real call
+        return _call_with_fake_tensors(case, module, options, device)
+    except Exception:  # noqa: BLE001 - the real call raises it again, and is recorded
         return None
 
 
-def _called_without_memory(
+def _call_with_fake_tensors(
     case: Case, module: str, options: Mapping[str, str], device: torch.device
 ) -> int | None:
     spec = spec_of(case, device)
-    # Modes belong to a thread, and backward on a GPU has one of its own unless it may not.
+    # Dispatch modes are per thread, and backward on a GPU would otherwise use a second thread.
     one_thread = torch.autograd.set_multithreading_enabled(False)
     with one_thread, FakeTensorMode(), _Ledger() as ledger:
         shape_q = (spec.batch, spec.heads, spec.q_len, spec.head_dim)
@@ -83,24 +84,25 @@ def _called_without_memory(
             torch.empty(shape, dtype=spec.dtype, device=device, requires_grad=spec.needs_grad)
             for shape in (shape_q, shape_k, shape_k)
         )
-        inputs = ledger.level
+        input_bytes = ledger.level
         attention = importlib.import_module(module).prepare(spec, **options)
         with torch.set_grad_enabled(spec.needs_grad), _without_compiling():
             out = attention(q, k, v, torch.empty(case.heads, device=device))
             if spec.needs_grad:
                 torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
-        called = ledger.peak + (INPUT_COPIES - 1) * inputs
-        # A check has timed and fresh inputs beside its answers, but no longer the call.
-        checked = ledger.level + inputs + oracle.held_bytes(spec)
+        call_bytes = ledger.peak + (INPUT_COPIES - 1) * input_bytes
+        # A check has timed and new inputs and the answers, but the call's tensors are free again.
+        check_bytes = ledger.level + input_bytes + oracle.check_bytes(spec)
         if spec.needs_grad:
-            checked += 2 * out.nbytes + inputs  # two douts; dq, dk and dv
-    return int(max(called, checked))
+            check_bytes += 2 * out.nbytes + input_bytes  # two douts; dq, dk and dv
+    return int(max(call_bytes, check_bytes))
 
 
 def _without_compiling() -> AbstractContextManager[object]:
-    """Have a graph that would be compiled raise: tried without memory, torch gives it up for good.
+    """Make torch.compile raise instead of compiling while the block runs.
 
-    Nothing is compiled in a process without dynamo, whose import takes seconds.
+    A graph that fails to compile with fake tensors would never be compiled again in this process.
+    A process that has not imported dynamo, which takes seconds, compiles nothing.
     """
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
@@ -109,7 +111,7 @@ def _without_compiling() -> AbstractContextManager[object]:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Return the memory that a device can still give."""
+    """Return the free bytes of a device: of the GPU, or of the host for a CPU."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""Memory of a call, apart from its time: what it allocates at most, and what a variant keeps."""
+"""Weighing: the memory that a call allocates at most and that a variant keeps, in untimed calls."""
 
 import ctypes
 import gc
@@ -13,7 +13,9 @@ from torch.autograd.profiler import profile
 
 from suite.memory.held_tensors import storages
 
-SEEN_FOR_S = 0.05
+REPEAT_FOR_S = 0.05
+"""How long a call repeats on CUDA, so that the parent's polls of NVML fall into it."""
+
 _RESET_PEAK = "5"
 
 
@@ -21,10 +23,10 @@ _RESET_PEAK = "5"
 class Weight:
     """Bytes of one call.
 
-    `peak_bytes` is the most that was allocated at once over what was there before the call,
-    `persistent_bytes` what the variant keeps between calls (masks, block masks, workspaces).
-    `resident_bytes` is the growth of the resident set on the CPU, `reserved_bytes` what CUDA's
-    allocator holds; each is None on the other device.
+    `peak_bytes` is the most that was allocated at once, less what was allocated before the call.
+    `persistent_bytes` is what the variant keeps between calls: masks, block masks, workspaces.
+    `resident_bytes` is the growth of the resident set, and None on CUDA. `reserved_bytes` is what
+    CUDA's allocator holds, and None on a CPU.
     """
 
     peak_bytes: int
@@ -33,20 +35,21 @@ class Weight:
     reserved_bytes: int | None
 
 
-def weigh_on_cpu(call: Callable[[], object], kept_by: object, inputs: Sequence[Tensor]) -> Weight:
-    """Weigh one untimed call of a variant whose tensors hang on `kept_by`."""
+def weigh_on_cpu(call: Callable[[], object], owner: object, inputs: Sequence[Tensor]) -> Weight:
+    """Weigh one untimed call of a variant that keeps its tensors in the callable `owner`."""
     return Weight(
         peak_bytes=peak_of_events(_allocations(call)),
-        persistent_bytes=sum(storages(kept_by, inputs).values()),
+        persistent_bytes=sum(storages(owner, inputs).values()),
         resident_bytes=_resident_growth(call),
         reserved_bytes=None,
     )
 
 
 def weigh_on_cuda(call: Callable[[], object], bytes_before: int, device: torch.device) -> Weight:
-    """Weigh one untimed call, then repeat it for a while, so that NVML's readers can see it.
+    """Weigh one untimed call, then repeat it for 50 ms, so that NVML's polls fall into it.
 
-    `bytes_before` was allocated before the variant prepared; what is more after a call it keeps.
+    `bytes_before` was allocated before the variant prepared. The variant keeps whatever is
+    allocated beyond that after a call.
     """
     call()
     gc.collect()
@@ -63,7 +66,7 @@ def weigh_on_cuda(call: Callable[[], object], bytes_before: int, device: torch.d
         resident_bytes=None,
         reserved_bytes=torch.cuda.memory_reserved(device),
     )
-    end = time.monotonic() + SEEN_FOR_S
+    end = time.monotonic() + REPEAT_FOR_S
     while time.monotonic() < end:
         call()
         torch.cuda.synchronize(device)
@@ -71,7 +74,7 @@ def weigh_on_cuda(call: Callable[[], object], bytes_before: int, device: torch.d
 
 
 def allocated_bytes(device: torch.device) -> int:
-    """Return what torch's allocator has given out on a GPU; 0 on the CPU, which has none."""
+    """Return the bytes that torch's allocator has given out on a GPU; 0 on a CPU."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
@@ -86,10 +89,10 @@ def peak_of_events(sizes: Iterable[int]) -> int:
 
 def _allocations(call: Callable[[], object]) -> list[int]:
     gc.collect()
-    with profile(use_kineto=True, profile_memory=True) as seen:
+    with profile(use_kineto=True, profile_memory=True) as profiler:
         result = call()
     del result
-    events = seen.kineto_results.events()
+    events = profiler.kineto_results.events()
     return [event.nbytes() for event in events if event.name() == "[memory]"]
 
 

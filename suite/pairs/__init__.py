@@ -1,1 +1,1 @@
-"""Two versions of the code against each other, in pairs of fresh processes."""
+"""A comparison of two versions of the code, in pairs of fresh processes."""

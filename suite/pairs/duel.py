@@ -1,8 +1,8 @@
-"""Pairs: a base lane and a head lane alive side by side, timed slice by slice in random order.
+"""A duel: pairs of a base lane and a head lane, which take turns in random order.
 
-One pair of fresh processes is one replicate; samples inside a process are not. Within a pair every
-case is prepared anew several times, since where its tensors lie moves its time as much as the
-process does.
+One pair of fresh processes is one replicate: samples within a process are not independent. A pair
+prepares every case several times, because the addresses of its tensors change its time as much as
+a new process does.
 """
 
 import statistics
@@ -16,9 +16,9 @@ from random import Random
 import msgspec
 
 from suite.cases.case import Case
-from suite.cases.plan import Plan
+from suite.cases.plan import Cell, Plan
 from suite.clocks.cpu_clock import SETTLE_S
-from suite.clocks.series import Sampled, SeriesName, cost
+from suite.clocks.series import SeriesName, TurnSamples, cost
 from suite.conditions.nvml import Absent, NvmlGpu
 from suite.conditions.policy import Policy
 from suite.lanes.handle import Handle, LaneFault
@@ -32,27 +32,28 @@ from suite.records.record import SIDES, Fault, Pair, PairRecord, PairSide, Stage
 from suite.records.store import Store
 
 VISITS, ROUNDS = 4, 1
-"""How often a pair prepares each case, and how many rounds it times then. Over 24 pairs of `eager`
-and `sdpa_mask` at four lengths four visits of one round spread by 0.8% to 4.6%, one visit of four
-rounds, which takes as long, by 0.9% to 6.0%."""
+"""How often a pair prepares each case, and how many rounds it times each time.
+
+Over 24 pairs of `eager` and `sdpa_mask` at four lengths, four visits of one round spread by 0.8% to
+4.6%. One visit of four rounds takes as long and spread by 0.9% to 6.0%.
+"""
 
 PATIENCE_S = 4.0
 
-Cell = tuple[Case, str]
 Lanes = dict[PairSide, Handle]
 
 
 @dataclass(frozen=True)
 class Injection:
-    """A slowdown of one cell on the head's side, as a share of its time, to see it found."""
+    """A slowdown planted in one cell of the head, as a share of its time, to test detection."""
 
     cell: Cell
     share: float
 
 
 @dataclass
-class _Timed:
-    """What a pair has of a case so far: rounds of (base, head) in nanoseconds a call."""
+class _CaseTimes:
+    """The rounds of a case in a pair so far: (base, head), in nanoseconds a call."""
 
     rounds: list[tuple[float, float]] = field(default_factory=list)
     disturbed: int = 0
@@ -76,47 +77,40 @@ class Duel:
     def take(
         self, cells: Sequence[Cell], numbers: Sequence[int], stage: Stage | None
     ) -> list[Cell]:
-        """Measure pairs of these numbers; return the cells that stayed whole.
+        """Measure a pair of each number; return the cells that had no fault.
 
-        Without a stage it is a rehearsal, and nothing is kept.
+        Records go to the store. Without a stage the pairs are a rehearsal and not recorded.
         """
-        alive = list(cells)
+        sound = list(cells)
         for number in numbers:
-            if not alive:
+            if not sound:
                 break
-            random = Random(f"{self.plan.seed} {stage} {number}")
-            ended: list[PairRecord] = []
-            names = list(dict.fromkeys(name for _, name in alive))
-            for name in random.sample(names, len(names)):
-                own = [case for case, variant in alive if variant == name]
-                for record in self._pair(name, own, number, stage, random):
-                    ended.append(record)
-                    if stage is not None:
-                        self.store.append([record])
-                    if not isinstance(record, Pair):
-                        alive.remove((record.case, name))
+            records = self._pairs_of_all(sound, number, stage)
+            faulty = {
+                (record.case, record.variant) for record in records if not isinstance(record, Pair)
+            }
+            sound = [cell for cell in sound if cell not in faulty]
             if stage is not None:
-                self.watch.raced(f"{stage} stage, pair {number}", ended, len(ended))
-        return alive
+                self.watch.report(f"{stage} stage, pair {number}", records, len(records))
+        return sound
 
     @contextmanager
     def pools(self, name: str) -> Iterator[list[tuple[PairSide, LanePool]]]:
-        """Start a fresh lane of a variant on each side that has it."""
+        """Yield a pool for each side that has the variant, with a fresh lane of it."""
         with ExitStack() as stack:
             pools: list[tuple[PairSide, LanePool]] = []
-            for side in SIDES:
-                own = self.base if side == "base" else self.head
-                if name in own.variants:
-                    pool = LanePool(
-                        own.variants, self.policy, self.caches[side], self.plan.device, own.launch
-                    )
-                    pools.append((side, stack.enter_context(pool)))
+            for label in SIDES:
+                side = self.base if label == "base" else self.head
+                if name in side.variants:
+                    cache, device = self.caches[label], self.plan.device
+                    pool = LanePool(side.variants, self.policy, cache, device, side.launch)
+                    pools.append((label, stack.enter_context(pool)))
             for _, pool in pools:
-                pool.begin([name])
+                pool.start([name])
             yield pools
 
     def setting(self, case: Case, number: int) -> Setting:
-        """Return what a record of a case in a pair of this number says of its circumstances."""
+        """Return the setting of a case in the pair with this number, for the records made in it."""
         return Setting(
             case=case,
             pass_number=number,
@@ -128,85 +122,101 @@ class Duel:
             gpu=self.gpu,
         )
 
+    def _pairs_of_all(
+        self, cells: Sequence[Cell], number: int, stage: Stage | None
+    ) -> list[PairRecord]:
+        """Measure one pair of each variant, in random order; return the records of all cells."""
+        random = Random(f"{self.plan.seed} {stage} {number}")
+        records: list[PairRecord] = []
+        names = list(dict.fromkeys(name for _, name in cells))
+        for name in random.sample(names, len(names)):
+            cases = [case for case, variant in cells if variant == name]
+            for record in self._pair(name, cases, number, stage, random):
+                records.append(record)
+                if stage is not None:
+                    self.store.append([record])
+        return records
+
     def _pair(
         self, name: str, cases: Sequence[Case], number: int, stage: Stage | None, random: Random
     ) -> Iterator[PairRecord]:
-        """Visit a variant's cases in turns, each in another order; yield what becomes of each.
+        """Visit a variant's cases several times, in random order; yield a record of each case.
 
-        A fault, of the side that broke, comes at once, and a pair after the last visit.
+        A fault names the side that broke, and comes at once. Pairs come after the last visit.
         """
-        timed = {case: _Timed() for case in cases}
+        times = {case: _CaseTimes() for case in cases}
         with self.pools(name) as pools:
             for _ in range(VISITS):
-                for case in random.sample(list(timed), len(timed)):
+                for case in random.sample(list(times), len(times)):
                     self.watch.step(case, name, f"pair {number}")
-                    fault = self._visit((case, name), number, timed[case], pools, random)
+                    fault = self._visit((case, name), number, times[case], pools, random)
                     if fault is not None:
-                        del timed[case]
+                        del times[case]
                         yield fault
-        for case, its in timed.items():
-            yield Pair(case, name, number, stage or "first", tuple(its.rounds), its.disturbed)
+        for case, timed in times.items():
+            rounds = tuple(timed.rounds)
+            yield Pair(case, name, number, stage or "first", rounds, timed.disturbed)
 
     def _visit(
         self,
         cell: Cell,
         number: int,
-        timed: _Timed,
+        times: _CaseTimes,
         pools: Sequence[tuple[PairSide, LanePool]],
         random: Random,
     ) -> Fault | None:
-        """Prepare both sides, time some rounds of them and drop them again."""
+        """Prepare a cell on both sides, time its rounds into `times`, and drop its tensors."""
         case, name = cell
         lanes: Lanes = {}
         side: PairSide = "base"
         try:
             for side, pool in random.sample(pools, len(pools)):
                 (lanes[side],) = pool.ready([name])
-            for side, step in self._starting(lanes, cell):
+            for side, step in self._tell_first_steps(lanes, cell):
                 lanes[side].hear(step, Done, self.plan.step_timeout_s)
             time.sleep(SETTLE_S)  # the threads of both sides' first calls are still spinning
             for _ in range(ROUNDS):
-                took: dict[PairSide, Turn] = {}
+                turns: dict[PairSide, Turn] = {}
                 for side in random.sample(SIDES, len(SIDES)):
-                    took[side] = self._turn(lanes[side], timed.patience)
-                    timed.disturbed += took[side].disturbed
-                timed.rounds.append((_call_ns(took["base"]), _call_ns(took["head"])))
+                    turns[side] = self._turn(lanes[side], times.patience)
+                    times.disturbed += turns[side].disturbed
+                times.rounds.append((_call_ns(turns["base"]), _call_ns(turns["head"])))
             for side in SIDES:
                 lanes[side].ask(Drop(), Done, self.plan.step_timeout_s)
         except LaneFault as fault:
-            broken = next((one for one, lane in lanes.items() if not lane.alive), side)
+            broken = next((label for label, lane in lanes.items() if not lane.alive), side)
             for lane in lanes.values():
                 lane.end()
             record = fault_record(self.setting(case, number), name, fault)
             return msgspec.structs.replace(record, side=broken)
         return None
 
-    def _starting(self, lanes: Lanes, cell: Cell) -> Iterator[tuple[PairSide, Step]]:
-        """Tell both lanes to prepare, then to call; yield each answer that is to be heard.
+    def _tell_first_steps(self, lanes: Lanes, cell: Cell) -> Iterator[tuple[PairSide, Step]]:
+        """Tell both lanes to prepare, then to call; yield each step whose answer is due.
 
-        Nothing is timed yet, so both may be at it at once.
+        The lanes work at the same time, since nothing is timed yet.
         """
         injection = self.injection
         slowed_by = {"base": 0.0, "head": 0.0}
         if injection is not None and injection.cell == cell:
             slowed_by["head"] = injection.share
-        for told in (
+        for steps in (
             {side: Prepare(cell[0], self.plan.seed, slowed_by[side]) for side in lanes},
             {side: FirstCall() for side in lanes},
         ):
-            for side, step in told.items():
+            for side, step in steps.items():
                 lanes[side].tell(step)
-            yield from told.items()
+            yield from steps.items()
 
     def _turn(self, lane: Handle, patience: Patience) -> Turn:
         limit_s = self.plan.step_timeout_s
-        return steady_turn(lambda: lane.ask(Slice(), Sampled, limit_s), self.gpu, patience)
+        return steady_turn(lambda: lane.ask(Slice(), TurnSamples, limit_s), self.gpu, patience)
 
 
 def _call_ns(turn: Turn) -> float:
-    """Return the median of one slice: what a call cost, in nanoseconds."""
+    """Return a call's cost in nanoseconds: the median of the turn's samples."""
     series: dict[SeriesName, list[tuple[int, list[int]]]] = {
-        one.name: [(0, one.samples_ns)] for one in turn.sampled.series
+        samples.name: [(0, samples.samples_ns)] for samples in turn.samples.series
     }
     ((_, samples_ns),) = series[cost(series)]
-    return statistics.median(samples_ns) / turn.sampled.calls_per_sample
+    return statistics.median(samples_ns) / turn.samples.calls_per_sample

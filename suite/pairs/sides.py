@@ -1,6 +1,6 @@
-"""The two sides of a comparison: two versions of the variants, or of the interpreter under them.
+"""The two sides of a comparison, base and head: two commits' variants, or two interpreters.
 
-The suite is this tree's on both sides, so that nothing but what is compared differs.
+Both sides run this tree's suite, so that only the variants, or only the interpreters, differ.
 """
 
 import json
@@ -32,24 +32,24 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 import torch, msgspec, psutil, pynvml
 import suite.lanes.lane
-found = {{}}
+software = {{}}
 for name in {PROVIDERS!r}:
     try:
-        found[name] = version(name)
+        software[name] = version(name)
     except PackageNotFoundError:
-        found[name] = "absent"
+        software[name] = "absent"
 if torch.version.cuda:
-    found["cuda"] = torch.version.cuda
-print(json.dumps(found))
+    software["cuda"] = torch.version.cuda
+print(json.dumps(software))
 """
 
 
 class NoSide(BadRequest):
-    """A side that can't be set up; the text says why and what would help."""
+    """A side can't be set up; the text says why and what would help."""
 
 
 class Side(NamedTuple):
-    """One side: what it is in words, how its lanes are started, and which variants it has."""
+    """A side: its title, how its lanes are started, its variants by name, and its software."""
 
     what: str
     launch: Launch
@@ -58,15 +58,15 @@ class Side(NamedTuple):
 
 
 def head_side(software: dict[str, str], what: str) -> Side:
-    """Return this tree's side, which is `what` in words."""
+    """Return the side of this tree and this interpreter; `what` is its title."""
     return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
 
 
 @contextmanager
 def reference_side(reference: str, software: dict[str, str]) -> Iterator[Side]:
-    """Check a git reference out beside this tree, for as long as the block runs.
+    """Yield the side of a git reference; its worktree exists while the block runs.
 
-    Raises NoSide where there is no git repository or no such commit in it.
+    Raises NoSide where there is no git repository, no such commit in it, or no catalog in that.
     """
     option = f"--base {reference}"
     with ExitStack() as stack:
@@ -84,14 +84,14 @@ def reference_side(reference: str, software: dict[str, str]) -> Iterator[Side]:
 
 
 def interpreter_side(executable: str) -> Side:
-    """Return the side of another interpreter, and so of its torch, over this tree's variants.
+    """Return the side of another interpreter with its torch; the variants are this tree's.
 
-    Raises NoSide where it can't be run or lacks what a lane imports.
+    Raises NoSide where the interpreter can't be run or lacks a package that lanes import.
     """
-    found = shutil.which(executable)
-    if found is None:
+    program = shutil.which(executable)
+    if program is None:
         raise NoSide(f"--base-python {executable}: no such program; name an interpreter")
-    launch = Launch((str(Path(found).absolute()), "-m", "suite.lanes.lane"), ROOT)
+    launch = Launch((str(Path(program).absolute()), "-m", "suite.lanes.lane"), ROOT)
     software = _json_from(launch, _SOFTWARE, f"--base-python {executable}")
     words = ", ".join(f"{name} {version}" for name, version in software.items())
     variants = {variant.name: variant for variant in CATALOG}
@@ -99,10 +99,10 @@ def interpreter_side(executable: str) -> Side:
 
 
 def _json_from(launch: Launch, code: str, option: str) -> Any:
-    """Return what a side's interpreter prints in JSON, run in the side's folder."""
+    """Run code in a side's interpreter and folder; return the JSON that it prints last."""
     command = [launch.command[0], "-c", code]
     try:
-        done = subprocess.run(
+        finished = subprocess.run(
             command,
             cwd=launch.folder,
             env=environment(),
@@ -115,13 +115,13 @@ def _json_from(launch: Launch, code: str, option: str) -> Any:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoSide(f"{option}: {error}") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or [f"exited with {finished.returncode}"])[-1]
         raise NoSide(
             f"{option}: {last}; it needs Python 3.11 or later and what lanes import: torch, "
             "msgspec, psutil, nvidia-ml-py"
         )
     try:
-        return json.loads(done.stdout.strip().splitlines()[-1])
+        return json.loads(finished.stdout.strip().splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         raise NoSide(f"{option}: it does not run Python; name an interpreter") from None

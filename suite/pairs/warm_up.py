@@ -11,15 +11,15 @@ from suite.lanes.handle import LaneFault
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import (
     Check,
-    Checked,
+    CheckResult,
     Done,
     Drop,
     FirstCall,
     Foresee,
-    Foreseen,
+    MemoryForecast,
     Prepare,
     Weigh,
-    Weighed,
+    WeighResult,
 )
 from suite.pairs.duel import Duel
 from suite.race.setting import agreement_record, fault_record, memory_record
@@ -52,7 +52,7 @@ def warm_up(duel: Duel) -> WarmUp:
             for case in duel.plan.cases:
                 by_side = {side: _warmed(duel, side, pool, (case, name)) for side, pool in pools}
                 records = [record for own in by_side.values() for record in own]
-                duel.watch.raced(f"warm-up, {case.id}", records, 1)
+                duel.watch.report(f"warm-up, {case.id}", records, 1)
                 in_base += [_first_fault(own) for side, own in by_side.items() if side == "base"]
                 if len(by_side) == len(SIDES) and _first_fault(records) is None:
                     sound.append((case, name))
@@ -82,13 +82,13 @@ def _warmed(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> list[Pair
     except LaneFault as fault:
         raise RunFailed(f"the {side}'s lanes can't start: {fault.reason}") from fault
     try:
-        lane.ask(Foresee(case), Foreseen, limit_s)
+        lane.ask(Foresee(case), MemoryForecast, limit_s)
         lane.ask(Prepare(case, duel.plan.seed), Done, limit_s)
         lane.ask(FirstCall(), Done, limit_s)
         for stage in STAGES:
-            checked = lane.ask(Check(stage), Checked, limit_s)
+            checked = lane.ask(Check(stage), CheckResult, limit_s)
             records.append(agreement_record(setting, name, stage, checked))
-        weighed = lane.ask(Weigh(), Weighed, limit_s)
+        weighed = lane.ask(Weigh(), WeighResult, limit_s)
         records.append(memory_record(setting, name, weighed, NO_NVML))
         lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:

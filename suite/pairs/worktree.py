@@ -1,4 +1,4 @@
-"""Another commit checked out beside this tree, for as long as it is needed and no longer."""
+"""A git worktree of another commit, in a temporary folder that is removed afterwards."""
 
 import os
 import re
@@ -19,11 +19,11 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NoCommit(BadRequest):
-    """A reference that can't be checked out; the text says why and what would help."""
+    """A git reference can't be checked out; the text says why and what would help."""
 
 
 class Worktree(NamedTuple):
-    """A commit, the tree that has it, and the folder of that tree, in which there is room."""
+    """A commit, the tree checked out from it, and the temporary folder that the tree is in."""
 
     commit: str
     tree: Path
@@ -37,7 +37,7 @@ def worktree(reference: str) -> Iterator[Worktree]:
     Raises NoCommit where there is no git repository or no such commit in it.
     """
     commit = _commit(reference)
-    _remove_what_is_left_over()
+    _remove_worktrees_of_killed_runs()
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
         tree = folder / "tree"
@@ -75,29 +75,28 @@ def _git(*words: str) -> str:
         raise NoCommit(f"git: {error.strerror}; install git") from None
     with process:
         try:
-            said, complaint = process.communicate()
+            output, errors = process.communicate()
         except BaseException:
-            # All of it: what git has started would go on to fill a folder that is being removed.
+            # The whole group, because git's children would go on to fill the removed folder.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
     if process.returncode:
-        raise NoCommit(f"git {words[0]}: {complaint.strip() or 'failed'}")
-    return said.strip()
+        raise NoCommit(f"git {words[0]}: {errors.strip() or 'failed'}")
+    return output.strip()
 
 
-def _remove_what_is_left_over() -> None:
-    """Remove the worktrees of runs that were killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", left.name)
+def _remove_worktrees_of_killed_runs() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        owner = re.match(rf"{_PREFIX}(\d+)-", folder.name)
         if owner and not Path("/proc", owner[1]).exists():
-            _remove(left)
+            _remove(folder)
 
 
 def _remove(folder: Path) -> None:
     with _signals_ignored():
-        with suppress(NoCommit):  # a worktree whose making was interrupted is locked for good
+        with suppress(NoCommit):  # git leaves a worktree locked if its checkout was interrupted
             _git("worktree", "unlock", str(folder / "tree"))
         shutil.rmtree(folder, ignore_errors=True)
         _git("worktree", "prune")
@@ -105,7 +104,7 @@ def _remove(folder: Path) -> None:
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Hear no interruption: what is undone here is quick, and must be undone to its end."""
+    """Ignore interruptions while the block runs: a removal is quick, and must be completed."""
     before = {stop: signal.signal(stop, signal.SIG_IGN) for stop in _STOPS}
     try:
         yield

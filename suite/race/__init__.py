@@ -1,1 +1,1 @@
-"""The race: all variants of one case in turns, until each is known well enough."""
+"""The race: all variants of one case take turns until the median of each is known well enough."""

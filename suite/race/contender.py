@@ -1,25 +1,25 @@
-"""One variant in a race: how it enters, takes a turn, and leaves with its cell's records."""
+"""A contender: a variant in a race, which enters, takes turns, and leaves with its records."""
 
 import statistics
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from suite.clocks.series import Sampled, SeriesName, cost
+from suite.clocks.series import SeriesName, TurnSamples, cost
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.protocol import (
     Check,
-    Checked,
+    CheckResult,
     Done,
     Drop,
     EmptyCaches,
     FirstCall,
-    Named,
+    KernelNames,
     NameKernels,
     Prepare,
     Replay,
     Slice,
     Weigh,
-    Weighed,
+    WeighResult,
 )
 from suite.memory.driver_level import level_rise
 from suite.race.setting import Setting, agreement_record, fault_record, memory_record
@@ -28,17 +28,19 @@ from suite.race.stopping import reason_to_stop, thin
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Series, Time
 
 GRAPH_BELOW_NS = 50_000
+"""Calls of less device time than this are also timed as replays of a CUDA graph."""
+
 PATIENCE_S = 3.0
 
 
 @dataclass
 class Contender:
-    """A variant in the race: its lane, how it started, and its turns so far by series."""
+    """A variant in the race: its lane, its first seconds and check, and its turns by series."""
 
     lane: Handle
     prepare_s: float
     first_call_s: float
-    first_check: Checked
+    first_check: CheckResult
     calls_per_sample: int = 0
     series: dict[SeriesName, list[tuple[int, list[int]]]] = field(default_factory=dict)
     retaken: int = 0
@@ -56,12 +58,12 @@ class Contender:
 
     @property
     def turns(self) -> list[tuple[int, list[int]]]:
-        """The turns of the series that is the call's cost."""
+        """The turns of the series that says what a call costs: (round, nanoseconds)."""
         return self.series[cost(self.series)]
 
-    def time_record(self, setting: Setting, named: Named) -> Time:
-        """Return the turns so far, thinned, and how they came about."""
-        chosen = cost(self.series)
+    def time_record(self, setting: Setting, profiled: KernelNames) -> Time:
+        """Return the record of the turns so far, with at most 200 samples a series."""
+        cost_series = cost(self.series)
         clocks = self.clocks_mhz
         return Time(
             case=setting.case,
@@ -74,13 +76,15 @@ class Contender:
             prepare_s=self.prepare_s,
             first_call_s=self.first_call_s,
             cold=self.name in setting.cold,
-            kernels=tuple(named.kernels),
-            density=named.density,
-            chose=named.chose,
+            kernels=tuple(profiled.kernels),
+            density=profiled.density,
+            chose=profiled.chose,
             race=setting.race,
-            cost=chosen,
+            cost=cost_series,
             others=tuple(
-                Series(name, thin(turns)) for name, turns in self.series.items() if name != chosen
+                Series(name, thin(turns))
+                for name, turns in self.series.items()
+                if name != cost_series
             ),
             retaken=self.retaken,
             throttled=self.throttled,
@@ -92,47 +96,51 @@ class Contender:
 
 
 def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
-    """Prepare, call and check a variant; return a contender, or the record that ends its cell."""
+    """Prepare a variant, call it once and check it before any timing.
+
+    Returns the contender, or the record that ends its cell.
+    """
     case, limit_s = setting.case, setting.step_timeout_s
     setting.watch.step(case, lane.variant.name, "prepare")
     try:
-        prepared = lane.ask(Prepare(case, setting.seed), Done, limit_s)
+        preparing = lane.ask(Prepare(case, setting.seed), Done, limit_s)
         setting.watch.step(case, lane.variant.name, "first call")
-        called = lane.ask(FirstCall(), Done, limit_s)
-        checked = lane.ask(Check("before"), Checked, limit_s)
-        if not checked.agrees:
+        calling = lane.ask(FirstCall(), Done, limit_s)
+        check = lane.ask(Check("before"), CheckResult, limit_s)
+        if not check.agrees:
             lane.ask(Drop(), Done, limit_s)
-            return agreement_record(setting, lane.variant.name, "before", checked)
-        return Contender(lane, prepared.seconds, called.seconds, checked)
+            return agreement_record(setting, lane.variant.name, "before", check)
+        return Contender(lane, preparing.seconds, calling.seconds, check)
     except LaneFault as fault:
         return fault_record(setting, lane.variant.name, fault)
 
 
 def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | None:
-    """Give a contender one slice of time in round `number`; return what went wrong, if it did."""
+    """Let a contender take its turn of round `number`; return its fault, if it has one."""
     setting.watch.step(setting.case, contender.name, f"round {number}")
     try:
         turn = steady_turn(
-            lambda: contender.lane.ask(Slice(), Sampled, setting.step_timeout_s),
+            lambda: contender.lane.ask(Slice(), TurnSamples, setting.step_timeout_s),
             setting.gpu,
             contender.patience,
         )
     except LaneFault as fault:
         return fault_record(setting, contender.name, fault)
-    _keep(contender, number, turn)
+    _add(contender, number, turn)
     return None
 
 
-def _keep(contender: Contender, number: int, turn: Turn) -> None:
-    for one in turn.sampled.series:
-        contender.series.setdefault(one.name, []).append((number, one.samples_ns))
-    contender.calls_per_sample = turn.sampled.calls_per_sample
-    contender.retaken += turn.sampled.retaken
+def _add(contender: Contender, number: int, turn: Turn) -> None:
+    """Add a turn's samples and counts, and stop the contender when it has enough samples."""
+    for series in turn.samples.series:
+        contender.series.setdefault(series.name, []).append((number, series.samples_ns))
+    contender.calls_per_sample = turn.samples.calls_per_sample
+    contender.retaken += turn.samples.retaken
     contender.throttled += turn.throttled
     contender.disturbed += turn.disturbed
     contender.clocks_mhz += turn.clocks_mhz
-    contender.steps += turn.sampled.steps
-    contender.recompilations += turn.sampled.recompilations
+    contender.steps += turn.samples.steps
+    contender.recompilations += turn.samples.recompilations
     if contender.stopped_by is None:
         per_call = contender.calls_per_sample * 1e9
         contender.stopped_by = reason_to_stop(
@@ -142,53 +150,57 @@ def _keep(contender: Contender, number: int, turn: Turn) -> None:
 
 
 def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
-    """Weigh and check once more, on fresh inputs, and return the cell's records."""
+    """Weigh a contender, check it again on fresh inputs, and return the cell's records.
+
+    Memory and kernel names are recorded once a run, in the cell's cold race.
+    """
     lane, limit_s = contender.lane, setting.step_timeout_s
     setting.watch.step(setting.case, contender.name, "check again")
     records: list[CellRecord] = [
         agreement_record(setting, contender.name, "before", contender.first_check)
     ]
-    named = Named([])
+    profiled = KernelNames([])
     try:
         if contender.name in setting.cold:
             records.append(_weigh(setting, lane))
-        checked = lane.ask(Check("after"), Checked, limit_s)
-        records.append(agreement_record(setting, contender.name, "after", checked))
+        check = lane.ask(Check("after"), CheckResult, limit_s)
+        records.append(agreement_record(setting, contender.name, "after", check))
         if contender.name in setting.cold:
-            named = _name_kernels(setting, lane)
+            profiled = _name_kernels(setting, lane)
         if lane.alive:
             _replay(setting, contender)
         if lane.alive:
             lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
         records.append(fault_record(setting, contender.name, fault))
-    records.append(contender.time_record(setting, named))
+    records.append(contender.time_record(setting, profiled))
     return records
 
 
 def _weigh(setting: Setting, lane: Handle) -> Memory:
     lane.ask(EmptyCaches(), Done, setting.step_timeout_s)
-    with level_rise(setting.gpu, lane.process_id) as risen:
-        weighed = lane.ask(Weigh(), Weighed, setting.step_timeout_s)
-    return memory_record(setting, lane.variant.name, weighed, risen())
+    with level_rise(setting.gpu, lane.process_id) as rise:
+        weight = lane.ask(Weigh(), WeighResult, setting.step_timeout_s)
+    return memory_record(setting, lane.variant.name, weight, rise())
 
 
-def _name_kernels(setting: Setting, lane: Handle) -> Named:
-    """Name the kernels of a call, once all that the cell needs is known: a profiler may fail."""
+def _name_kernels(setting: Setting, lane: Handle) -> KernelNames:
+    """Name the kernels of a call. It comes after weighing and the check: a profiler may fail."""
     with suppress(LaneFault):
-        return lane.ask(NameKernels(), Named, setting.step_timeout_s)
-    return Named([])
+        return lane.ask(NameKernels(), KernelNames, setting.step_timeout_s)
+    return KernelNames([])
 
 
 def _replay(setting: Setting, contender: Contender) -> None:
-    """Time replays of a CUDA graph of a short call; one that can't be captured has no such series.
+    """Time replays of a CUDA graph of a short call, as the series `graph`.
 
-    It comes last, because a capture that fails leaves a process not to be used any further.
+    A call that can't be captured gets no such series. Replays come last, because a failed capture
+    leaves a process that must not be used any further.
     """
     device = contender.series.get("device")
     if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS * contender.calls_per_sample:
         return
     with suppress(LaneFault):
-        sampled = contender.lane.ask(Replay(), Sampled, setting.step_timeout_s)
-        for one in sampled.series:
-            contender.series[one.name] = [(device[-1][0], one.samples_ns)]
+        samples = contender.lane.ask(Replay(), TurnSamples, setting.step_timeout_s)
+        for series in samples.series:
+            contender.series[series.name] = [(device[-1][0], series.samples_ns)]

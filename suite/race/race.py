@@ -1,4 +1,13 @@
-"""The race: all variants of one case, prepared and checked, then timed in turns in random order."""
+"""The race of one case: its variants are prepared and checked, then timed in turns.
+
+Turns come in rounds. A round visits the variants in random order, so a machine that slows down
+slows all of them alike. A variant leaves when its median is known well enough
+(suite/race/stopping.py), and a fault ends the cell of its variant alone.
+
+All variants race together if their tensors fit in memory side by side. Otherwise the case is raced
+in groups ("heats"), one after another. The baseline is in every group, because each variant is
+compared with it round by round.
+"""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,27 +17,102 @@ from random import Random
 from suite.clocks.cpu_clock import SLICE_NS
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
-from suite.lanes.protocol import Foresee, Foreseen
+from suite.lanes.protocol import Foresee, MemoryForecast
 from suite.race.contender import Contender, enter, leave, take_turn
 from suite.race.setting import Setting, fault_record
 from suite.records.record import CellRecord, Fault
 from variants.catalog import BASELINE
 
+USABLE_SHARE = 0.9
+"""The share of free memory that a group's forecasts may fill."""
+
 REJOIN_EVERY = 4
 
 
-def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[list[CellRecord]]:
-    """Race `lanes` over one case and yield records as cells come to their end.
+def race(
+    setting: Setting, pool: LanePool, names: Sequence[str], random: Random
+) -> Iterator[list[CellRecord]]:
+    """Race variants over one case, in as few groups as fit; yield records as cells end.
 
-    A lane that fails costs its own cell alone: its records come at once, the others race on.
+    A variant that runs out of memory in a group races again with only the baseline beside it. If
+    memory runs out there too, its cell ends as out_of_memory. Raises LaneFault when a lane can't
+    start.
     """
+    forecasts: dict[str, MemoryForecast] = {}
+    for lane in pool.ready(names):
+        name = lane.variant.name
+        try:
+            forecasts[name] = lane.ask(
+                Foresee(setting.case), MemoryForecast, setting.step_timeout_s
+            )
+        except LaneFault as fault:
+            yield [fault_record(setting, name, fault)]
+    groups = side_by_side(forecasts)
+    warm: frozenset[str] = frozenset()
+    while groups:
+        group = groups.pop(0)
+        crowded_out: set[str] = set()
+        group_setting = replace(setting, race=time.time_ns(), cold=setting.cold - warm)
+        for records in _race_group(group_setting, pool.ready(group), random):
+            loser = _out_of_memory(records) if len(group) > 2 else None
+            if loser is None:
+                yield records
+            else:
+                crowded_out.add(loser)
+                groups.append(_with_baseline(loser, forecasts))
+        warm |= frozenset(group) - crowded_out
+
+
+def side_by_side(forecasts: Mapping[str, MemoryForecast]) -> list[list[str]]:
+    """Return groups of variants whose forecasts together fit in memory, the baseline in each.
+
+    A variant without a forecast counts as large as the largest forecast.
+    """
+    if not forecasts:
+        return []
+    usable = USABLE_SHARE * min(forecast.free_bytes for forecast in forecasts.values())
+    largest = max(
+        (each.needed_bytes for each in forecasts.values() if each.needed_bytes is not None),
+        default=0,
+    )
+    needs = {
+        name: largest if forecast.needed_bytes is None else forecast.needed_bytes
+        for name, forecast in forecasts.items()
+    }
+    baseline = {BASELINE.name: needs.pop(BASELINE.name)} if BASELINE.name in needs else {}
+    groups: list[dict[str, int]] = [dict(baseline)]
+    for name, need in needs.items():
+        roomy = next((group for group in groups if sum(group.values()) + need <= usable), None)
+        if roomy is None:
+            groups.append(roomy := dict(baseline))
+        roomy[name] = need
+    return [list(group) for group in groups if group and (group != baseline or len(groups) == 1)]
+
+
+def _with_baseline(name: str, forecasts: Mapping[str, MemoryForecast]) -> list[str]:
+    """Return the group of one variant and the baseline, if the baseline can run."""
+    return [member for member in dict.fromkeys((BASELINE.name, name)) if member in forecasts]
+
+
+def _out_of_memory(records: Sequence[CellRecord]) -> str | None:
+    """Return the variant whose cell ended because memory ran out, or None."""
+    for record in records:
+        if isinstance(record, Fault) and record.status == "out_of_memory":
+            return record.variant
+    return None
+
+
+def _race_group(
+    setting: Setting, lanes: Sequence[Handle], random: Random
+) -> Iterator[list[CellRecord]]:
+    """Race lanes side by side: all enter, all take turns, all leave; yield records as cells end."""
     contenders: list[Contender] = []
     for lane in random.sample(lanes, len(lanes)):
-        entered = enter(setting, lane)
-        if isinstance(entered, Contender):
-            contenders.append(entered)
+        entry = enter(setting, lane)
+        if isinstance(entry, Contender):
+            contenders.append(entry)
         else:
-            yield [entered]
+            yield [entry]
     for fault in _take_turns(setting, contenders, random):
         yield [fault]
     for contender in contenders:
@@ -38,7 +122,7 @@ def race(setting: Setting, lanes: Sequence[Handle], random: Random) -> Iterator[
 def _take_turns(
     setting: Setting, contenders: list[Contender], random: Random
 ) -> Iterator[CellRecord]:
-    """Visit contenders in rounds until all have samples enough; yield and remove what fails."""
+    """Visit contenders in rounds until all have enough samples; yield faults, and remove theirs."""
     number = 0
     while any(contender.stopped_by is None for contender in contenders):
         number += 1
@@ -52,82 +136,13 @@ def _take_turns(
 
 
 def _joins(contender: Contender, number: int) -> bool:
-    """Whether a contender takes a turn in this round.
+    """Whether a contender takes a turn in round `number`.
 
-    With samples enough it goes on only to give the others a pair: the baseline in every round,
-    the rest in every fourth, and slow ones not at all, whose turns would take most of the race.
+    After it has enough samples, a contender's turns serve only as partners for the contenders
+    still racing. The baseline joins every round. Others join every fourth, except slow ones, whose
+    turns would take most of the race.
     """
     if contender.stopped_by is None or contender.name == BASELINE.name:
         return True
     last_turn_ns = sum(contender.turns[-1][1])
     return number % REJOIN_EVERY == 0 and last_turn_ns < 2 * SLICE_NS
-
-
-USABLE_SHARE = 0.9
-
-
-def heats(
-    setting: Setting, pool: LanePool, names: Sequence[str], random: Random
-) -> Iterator[list[CellRecord]]:
-    """Race variants over one case, as many side by side as fit; yield records as cells end.
-
-    A variant that runs out of memory beside others races once more with the baseline alone, and
-    only then is that its fate. Raises LaneFault when a lane can't start.
-    """
-    needs: dict[str, Foreseen] = {}
-    for lane in pool.ready(names):
-        try:
-            needs[lane.variant.name] = lane.ask(
-                Foresee(setting.case), Foreseen, setting.step_timeout_s
-            )
-        except LaneFault as fault:
-            yield [fault_record(setting, lane.variant.name, fault)]
-    waiting = side_by_side(needs)
-    raced: frozenset[str] = frozenset()
-    while waiting:
-        group = waiting.pop(0)
-        own = replace(setting, race=time.time_ns(), cold=setting.cold - raced)
-        crowded: set[str] = set()
-        for records in race(own, pool.ready(group), random):
-            crowded_out = _out_of_memory(records) if len(group) > 2 else None
-            if crowded_out is None:
-                yield records
-                continue
-            crowded.add(crowded_out)
-            if crowded_out == BASELINE.name:
-                waiting.append([BASELINE.name])
-            else:
-                waiting.append([name for name in (BASELINE.name, crowded_out) if name in needs])
-        raced |= frozenset(group) - crowded
-
-
-def side_by_side(needs: Mapping[str, Foreseen]) -> list[list[str]]:
-    """Return groups of variants whose needs together fit, the baseline in each.
-
-    A need that can't be foreseen is taken to be as large as the largest that can.
-    """
-    if not needs:
-        return []
-    room = USABLE_SHARE * min(one.free_bytes for one in needs.values())
-    known = [one.needed_bytes for one in needs.values() if one.needed_bytes is not None]
-    assumed = max(known, default=0)
-    by_name = {
-        name: assumed if one.needed_bytes is None else one.needed_bytes
-        for name, one in needs.items()
-    }
-    always = {name: by_name.pop(name) for name in (BASELINE.name,) if name in by_name}
-    groups: list[dict[str, int]] = [dict(always)]
-    for name, need in by_name.items():
-        fitting = next((one for one in groups if sum(one.values()) + need <= room), None)
-        if fitting is None:
-            groups.append(fitting := dict(always))
-        fitting[name] = need
-    return [list(group) for group in groups if group and (group != always or len(groups) == 1)]
-
-
-def _out_of_memory(records: Sequence[CellRecord]) -> str | None:
-    """Return the variant whose cell ended for want of memory."""
-    for record in records:
-        if isinstance(record, Fault) and record.status == "out_of_memory":
-            return record.variant
-    return None

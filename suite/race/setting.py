@@ -1,4 +1,4 @@
-"""What holds for a whole race."""
+"""The setting of a race, and the records that a lane's answers become in it."""
 
 import math
 from dataclasses import dataclass
@@ -7,14 +7,18 @@ from typing import Literal
 from suite.cases.case import Case
 from suite.conditions.nvml import Absent, MemoryLevel, NvmlGpu
 from suite.lanes.handle import LaneFault
-from suite.lanes.protocol import Checked, Weighed
+from suite.lanes.protocol import CheckResult, WeighResult
 from suite.race.watch import Watch
 from suite.records.record import Agreement, Fault, Memory
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What holds for a whole race; `cold` names the variants whose compile cache is still empty."""
+    """What all variants of one race share.
+
+    Records of one race have the same number `race`. `cold` names the variants whose compile cache
+    has nothing for the case yet.
+    """
 
     case: Case
     pass_number: int
@@ -27,40 +31,40 @@ class Setting:
 
 
 def agreement_record(
-    setting: Setting, variant: str, stage: Literal["before", "after"], checked: Checked
+    setting: Setting, variant: str, stage: Literal["before", "after"], result: CheckResult
 ) -> Agreement:
-    """Return what a check found; an error that is no finite number becomes None."""
+    """Return the record of a check; an error that is no finite number becomes None."""
     return Agreement(
         case=setting.case,
         variant=variant,
         pass_number=setting.pass_number,
         stage=stage,
-        agrees=checked.agrees,
-        error=checked.error if math.isfinite(checked.error) else None,
-        budget=checked.budget,
-        where=checked.where,
+        agrees=result.agrees,
+        error=result.error if math.isfinite(result.error) else None,
+        budget=result.budget,
+        where=result.where,
     )
 
 
 def memory_record(
-    setting: Setting, variant: str, weighed: Weighed, risen: MemoryLevel | Absent
+    setting: Setting, variant: str, result: WeighResult, rise: MemoryLevel | Absent
 ) -> Memory:
-    """Return what weighing found, with the driver's figure or why there is none."""
+    """Return the record of a weighing; `rise` is the driver's figure, or why it is absent."""
     return Memory(
         case=setting.case,
         variant=variant,
         pass_number=setting.pass_number,
-        peak_bytes=weighed.peak_bytes,
-        persistent_bytes=weighed.persistent_bytes,
-        resident_bytes=weighed.resident_bytes,
-        reserved_bytes=weighed.reserved_bytes,
-        nvml_bytes=risen.bytes if isinstance(risen, MemoryLevel) else None,
-        nvml=risen.reason if isinstance(risen, Absent) else f"rise of the {risen.scope}",
+        peak_bytes=result.peak_bytes,
+        persistent_bytes=result.persistent_bytes,
+        resident_bytes=result.resident_bytes,
+        reserved_bytes=result.reserved_bytes,
+        nvml_bytes=rise.bytes if isinstance(rise, MemoryLevel) else None,
+        nvml=rise.reason if isinstance(rise, Absent) else f"rise of the {rise.scope}",
     )
 
 
 def fault_record(setting: Setting, variant: str, fault: LaneFault) -> Fault:
-    """Return why a cell has no time."""
+    """Return the record of the fault that ended a cell."""
     return Fault(
         case=setting.case,
         variant=variant,

@@ -1,7 +1,7 @@
-"""A turn that something else slowed is no measurement: it is repeated, and counted.
+"""A turn that heat, a power brake or other processes slowed is repeated, and counted.
 
-What slows a turn is known from other figures than its times: heat or a power brake by the driver's
-word, other processes on the cores by the kernel's. No turn is judged by how long it took.
+The driver says whether heat or a power brake held the clock down. The kernel says how long threads
+waited for a core. A turn's own times never decide, because slow turns would then be filtered out.
 """
 
 import time
@@ -9,17 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from suite.clocks.series import Sampled
+from suite.clocks.series import TurnSamples
 from suite.conditions.nvml import Absent, Clock, NvmlGpu
 
-WAITED_AT_MOST = 0.05
+MOST_CORE_WAIT = 0.05
+"""The share of a turn that the lane's threads may wait for a core before it counts as disturbed."""
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.8
 
 
 class Turn(NamedTuple):
-    """A turn's samples, how many were repeated for what, and the SM clocks around it, in MHz."""
+    """A turn's samples, how many attempts were throttled or disturbed, and SM clocks around it.
 
-    sampled: Sampled
+    `clocks_mhz` has the clock before and after the attempt that was recorded, in MHz.
+    """
+
+    samples: TurnSamples
     throttled: int
     disturbed: int
     clocks_mhz: list[int]
@@ -27,39 +32,40 @@ class Turn(NamedTuple):
 
 @dataclass
 class Patience:
-    """How long turns may still be waited for, in seconds."""
+    """The seconds that may still be spent in pauses before turns are repeated."""
 
-    left_s: float
+    remaining_s: float
 
     def pause(self, attempt: int) -> bool:
-        """Wait before another attempt, longer each time; False when patience is at its end."""
+        """Sleep before another attempt, longer each time; False if too few seconds remain."""
         pause_s = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
-        if pause_s > self.left_s:
+        if pause_s > self.remaining_s:
             return False
-        self.left_s -= pause_s
+        self.remaining_s -= pause_s
         time.sleep(pause_s)
         return True
 
 
-def steady_turn(take: Callable[[], Sampled], gpu: NvmlGpu | Absent, patience: Patience) -> Turn:
-    """Take a turn, again while it is throttled or disturbed and there is patience.
+def steady_turn(take: Callable[[], TurnSamples], gpu: NvmlGpu | Absent, patience: Patience) -> Turn:
+    """Take a turn; repeat it while it is throttled or disturbed and patience remains.
 
-    Disturbed is a turn in which the lane's threads waited for a core for over 5% of it. The driver
-    is asked around the turn and never inside, because a call of NVML can stall the submission of
-    work. What patience does not outlast is kept, and the counts say so.
+    A turn is disturbed if the lane's threads waited for a core for over 5% of it. NVML is read
+    before and after the turn, never during it, because a call of NVML can stall the submission of
+    work. If the disturbance outlasts the pauses, the last turn is recorded and counted as
+    disturbed.
     """
     throttled = disturbed = attempt = 0
     while True:
         before = _clock(gpu)
-        sampled = take()
+        samples = take()
         after = _clock(gpu)
         is_hot = any(clock is not None and clock.throttled for clock in (before, after))
-        is_disturbed = sampled.waited_share > WAITED_AT_MOST
+        is_disturbed = samples.waited_share > MOST_CORE_WAIT
         throttled += is_hot
         disturbed += is_disturbed
         if not (is_hot or is_disturbed) or not patience.pause(attempt):
             clocks = [clock.sm_mhz for clock in (before, after) if clock is not None]
-            return Turn(sampled, throttled, disturbed, clocks)
+            return Turn(samples, throttled, disturbed, clocks)
         attempt += 1
 
 

@@ -1,4 +1,4 @@
-"""When a variant has been sampled enough, and which of its samples are kept."""
+"""When a variant has enough samples, and which of them go to the results file."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ FEW_ROUNDS = 3
 MIN_SAMPLES = 20
 FEW_SAMPLES = 6
 CAP_S = 1.0
-KEPT_SAMPLES = 200
+FILE_SAMPLES = 200
 
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95% interval of the median from sorted samples, or None below six of them.
+    """Return the 95% interval of the median from sorted samples, or None for fewer than six.
 
-    Distribution-free: the order statistics whose ranks a fair coin would fall outside in at most
-    5% of trials.
+    It assumes no distribution: it reaches from one order statistic to another, and the median lies
+    outside them in at most 5% of trials, because each sample is below it with probability 1/2.
     """
     rank = _outer_rank(len(ordered))
     return (ordered[rank], ordered[-1 - rank]) if rank >= 0 else None
@@ -25,7 +25,7 @@ def median_interval(ordered: Sequence[float]) -> tuple[float, float] | None:
 
 @cache
 def _outer_rank(count: int) -> int:
-    """Return the highest rank below which at most 2.5% of fair coins fall, or -1; exactly."""
+    """Return the highest r with P(X <= r) at most 2.5% for X ~ Binomial(count, 1/2), or -1."""
     ways, tail, rank = 1, 1, -1
     while 40 * tail <= 1 << count:
         rank += 1
@@ -35,9 +35,10 @@ def _outer_rank(count: int) -> int:
 
 
 def reason_to_stop(turns: Sequence[Sequence[float]], calls_per_sample: int = 1) -> str | None:
-    """Return the rule that says these sample times (seconds a call, by turn) are enough, or None.
+    """Return the rule by which these samples (seconds a call, by turn) are enough, or None.
 
-    A fast call needs 20 samples in 5 rounds; a slow one a second's worth, at least 6 in 3.
+    A fast call needs 20 samples in 5 rounds. A slow call, of which 20 take over a second, needs a
+    second's worth of samples: at least 6, in 3 rounds.
     """
     samples = sorted(sample for turn in turns for sample in turn)
     if not samples:
@@ -56,8 +57,8 @@ def reason_to_stop(turns: Sequence[Sequence[float]], calls_per_sample: int = 1) 
 
 
 def thin(turns: Sequence[tuple[int, Sequence[int]]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Return at most 200 of the samples, evenly spaced within each turn, at least one a turn."""
-    share = max(1, KEPT_SAMPLES // max(1, len(turns)))
+    """Return at most 200 samples, evenly spaced within each turn, but at least one of each turn."""
+    share = max(1, FILE_SAMPLES // max(1, len(turns)))
     return tuple((number, tuple(_spread(samples, share))) for number, samples in turns)
 
 

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it."""
+"""Who is shown a run's progress: a bar or lines on a terminal, or nobody."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,26 +8,26 @@ from suite.records.record import Ended
 
 
 class Watch(Protocol):
-    """Receives a run's progress; draws nothing itself."""
+    """Receives a run's progress and decides how to show it."""
 
     def begin(self, cells: int) -> None:
-        """So many cells will be measured."""
+        """Receive the number of cells that will be measured."""
 
     def step(self, case: Case, variant: str, doing: str) -> None:
-        """This is being done now."""
+        """Receive the step that starts now, such as `first call`, and the cell it belongs to."""
 
-    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
-        """A race or a pair is over: in words, its records, and how many cells ended with it."""
+    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+        """Receive the records of a race or a pair that is over, and how many cells it ended."""
 
 
 class Silence:
-    """Watches and tells nobody."""
+    """A watch that shows nothing."""
 
     def begin(self, cells: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def step(self, case: Case, variant: str, doing: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
-    def raced(self, what: str, records: Sequence[Ended], cells: int) -> None:
-        """Say nothing."""
+    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+        """Show nothing."""

@@ -1,1 +1,1 @@
-"""What a measurement leaves: records, the file that holds them, and who measured."""
+"""The records of a measurement, the file they are in, and the header that says who measured."""

@@ -1,4 +1,9 @@
-"""Who measured: the record that opens a run, and what forbids comparing two runs."""
+"""The header of a run, and the differences between headers that forbid a comparison.
+
+Runs are comparable if hardware, software and policy are equal. `run_header` makes the header that
+opens a results file. `check_resumable` holds a file to be continued against this machine, and
+`refuse_mixed` holds several files against each other.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +16,7 @@ from suite.conditions import nvml, policy
 from suite.conditions.device import Device
 from suite.failures import BadRequest
 from suite.records.record import SCHEMA, RunHeader
-from suite.records.store import Results, is_of_pairs
+from suite.records.store import Results, is_duel_record
 from variants.catalog import CATALOG
 from variants.host.software import software, with_driver
 
@@ -30,6 +35,56 @@ def run_header(plan: Plan, argv: Sequence[str], device: Device) -> RunHeader:
     )
 
 
+def check_resumable(before: RunHeader, now: RunHeader) -> None:
+    """Raise BadRequest unless the run with header `before` can be continued by a run now.
+
+    It can't if hardware, software or policy differ, or if a variant is no longer in the catalog.
+    """
+    phrases = differences(now, before)
+    if phrases:
+        differs = "; ".join(phrases)
+        raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")
+    for name in before.plan.variants:
+        parse.name("--resume: variant", name, (variant.name for variant in CATALOG))
+
+
+def refuse_mixed(files: Sequence[Results]) -> None:
+    """Raise BadRequest unless all files are runs of one device, software, driver and policy."""
+    first = files[0]
+    for file in files:
+        if any(is_duel_record(record) for record in file.records):
+            raise BadRequest(f"{file.path}: a file of pairs and no run's")
+        phrases = differences(with_gpu_driver(file.header), with_gpu_driver(first.header))
+        if phrases:
+            raise BadRequest(
+                f"{file.path} beside {first.path}: {'; '.join(phrases)}; "
+                "name files of one device, software and policy"
+            )
+
+
+def differences(first: RunHeader, second: RunHeader) -> list[str]:
+    """Return the differences that make two runs incomparable, a phrase for each."""
+    values = [("hardware key", first.hardware.key, second.hardware.key)]
+    values += _by_name(first.software, second.software)
+    values += [
+        (field, str(getattr(first.policy, field)), str(getattr(second.policy, field)))
+        for field in first.policy.__struct_fields__
+    ]
+    return _phrases(values)
+
+
+def software_differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
+    """Return the packages whose versions differ, a phrase for each."""
+    return _phrases(_by_name(first, second))
+
+
+def with_gpu_driver(header: RunHeader) -> RunHeader:
+    """Return the header with the GPU driver's version among its software, if it is known."""
+    driver = header.circumstances.gpu.get("driver", "unknown")
+    software = with_driver(header.software, None if driver == "unknown" else driver)
+    return msgspec.structs.replace(header, software=software)
+
+
 def _gpu_facts(device: Device) -> dict[str, str]:
     with nvml.open_gpu(device.uuid) as gpu:
         if isinstance(gpu, nvml.Absent):
@@ -37,56 +92,10 @@ def _gpu_facts(device: Device) -> dict[str, str]:
         return {name: nvml.in_words(value) for name, value in vars(gpu.state()).items()}
 
 
-def differences(one: RunHeader, other: RunHeader) -> list[str]:
-    """Return what makes measurements of two runs incomparable, a phrase for each field."""
-    pairs = [("hardware key", one.hardware.key, other.hardware.key)]
-    pairs += _by_name(one.software, other.software)
-    pairs += [
-        (field, str(getattr(one.policy, field)), str(getattr(other.policy, field)))
-        for field in one.policy.__struct_fields__
-    ]
-    return _unlike(pairs)
+def _by_name(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    names = sorted({*first, *second})
+    return [(name, first.get(name, "absent"), second.get(name, "absent")) for name in names]
 
 
-def software_differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return what of the software is another, a phrase for each package."""
-    return _unlike(_by_name(one, other))
-
-
-def _by_name(one: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    names = sorted({*one, *other})
-    return [(name, one.get(name, "absent"), other.get(name, "absent")) for name in names]
-
-
-def _unlike(pairs: Sequence[tuple[str, str, str]]) -> list[str]:
-    return [f"{name} {mine} and not {theirs}" for name, mine, theirs in pairs if mine != theirs]
-
-
-def check_resumable(before: RunHeader, now: RunHeader) -> None:
-    """Raise BadRequest unless a run begun by `before` can go on here and now."""
-    differing = differences(now, before)
-    if differing:
-        differs = "; ".join(differing)
-        raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")
-    for name in before.plan.variants:
-        parse.name("--resume: variant", name, (variant.name for variant in CATALOG))
-
-
-def refuse_mixed(files: Sequence[Results]) -> None:
-    """Raise BadRequest unless files are runs of one device, software, driver and policy."""
-    first = files[0]
-    for file in files:
-        if any(is_of_pairs(record) for record in file.records):
-            raise BadRequest(f"{file.path}: a file of pairs and no run's")
-        if differing := differences(with_its_driver(file.header), with_its_driver(first.header)):
-            raise BadRequest(
-                f"{file.path} beside {first.path}: {'; '.join(differing)}; "
-                "name files of one device, software and policy"
-            )
-
-
-def with_its_driver(header: RunHeader) -> RunHeader:
-    """Return a machine whose software has a GPU's driver too."""
-    driver = header.circumstances.gpu.get("driver", "unknown")
-    software = with_driver(header.software, None if driver == "unknown" else driver)
-    return msgspec.structs.replace(header, software=software)
+def _phrases(values: Sequence[tuple[str, str, str]]) -> list[str]:
+    return [f"{name} {value} and not {other}" for name, value, other in values if value != other]

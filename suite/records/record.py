@@ -1,4 +1,4 @@
-"""The lines of a results file: who measured, and what became of each cell in each pass."""
+"""The lines of a results file: a header, then records of each cell in each pass."""
 
 import math
 from typing import Literal
@@ -23,7 +23,7 @@ Status = Literal[
     "crashed",
     "failed",
 ]
-
+"""What became of a cell."""
 
 PairSide = Literal["base", "head"]
 SIDES: tuple[PairSide, ...] = ("base", "head")
@@ -31,11 +31,11 @@ Stage = Literal["first", "second"]
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="record", forbid_unknown_fields=True):
-    """A line of a results file; its field `record` names its kind."""
+    """A line of a results file; its JSON field `record` is the kind of record."""
 
 
 class RunHeader(_Line, frozen=True, tag="machine"):
-    """The first line of a run."""
+    """The first line of a run: when, with which command line, on which machine, by which plan."""
 
     schema: int
     started: str
@@ -48,7 +48,7 @@ class RunHeader(_Line, frozen=True, tag="machine"):
 
 
 class Canary(_Line, frozen=True, tag="canary"):
-    """The time of a matrix product of fixed shape, once a pass: how fast the machine was then."""
+    """The time of a matrix product of fixed shape: how fast the machine was as a pass began."""
 
     pass_number: int
     what: str
@@ -56,9 +56,9 @@ class Canary(_Line, frozen=True, tag="canary"):
 
 
 class Limit(_Line, frozen=True, tag="limit"):
-    """What the device does at most in a dtype: a large matrix product's rate, and a large copy's.
+    """The peak rates of the device in a dtype: of a large matrix product and of a large copy.
 
-    The copy counts the bytes read and the bytes written.
+    The copy's rate counts bytes read and bytes written.
     """
 
     pass_number: int
@@ -70,9 +70,9 @@ class Limit(_Line, frozen=True, tag="limit"):
 class Agreement(_Line, frozen=True, tag="agreement"):
     """How far a variant was from the float64 oracle, before or after it was timed.
 
-    `error` and `budget` are relative L2 figures of the tensor and grouping (heads or rows) that
-    came closest to its budget, or went furthest over it; `where` names the spot. An error of None
-    is no finite number: the answer had a NaN or an infinity in it.
+    `error` and `budget` are relative L2 norms. They belong to the head or row that came closest to
+    its budget, or went furthest over it, and `where` names it. An error of None means that the
+    answer had a NaN or an infinity.
     """
 
     case: Case
@@ -87,12 +87,12 @@ class Agreement(_Line, frozen=True, tag="agreement"):
 
     @property
     def excess(self) -> float:
-        """The error as a multiple of its budget; infinite where it is no finite number."""
+        """The error as a multiple of its budget; infinite if the error is None."""
         return math.inf if self.error is None else self.error / max(self.budget, 1e-300)
 
     @property
     def finding(self) -> str:
-        """The error and how many times its budget it is, in words."""
+        """The error in words, and the multiple of its budget."""
         if self.error is None:
             return "no finite error"
         times = f"{self.excess:.3g} times its budget of {self.budget:.1e}"
@@ -100,28 +100,29 @@ class Agreement(_Line, frozen=True, tag="agreement"):
 
 
 class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A series of samples beside the one that is a call's cost: (round, nanoseconds)."""
+    """A series of samples that is not a call's cost; `turns` is (round, nanoseconds)."""
 
     name: SeriesName
     turns: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 class Time(_Line, frozen=True, tag="time"):
-    """One variant's samples in one race: `turns` holds (round, sample times in nanoseconds).
+    """One variant's samples in one race.
 
-    A sample is the elapsed time of `calls_per_sample` calls. The lane took `taken` samples; the
-    file has at most 200 of them, evenly spaced within each turn. `turns` is the series named
-    `cost`, and `others` are the series beside it (suite.clocks.series). Two times share rounds
-    only if their `race` is the same.
+    `turns` is (round, sample times in nanoseconds) of the series named `cost`, `others` has the
+    other series (suite.clocks.series). A sample is the elapsed time of `calls_per_sample` calls; in
+    decode a call is one step. The lane took `taken` samples, of which the file has at most 200,
+    evenly spaced within each turn. Two times share rounds only if their `race` is equal.
 
-    `first_call_s` met an empty compile cache if `cold` is true. `kernels` are the attention kernels
-    of one profiled call, once a run. `density` is the share of all causal pairs that a call looked
-    at, for variants that leave some out. `chose` is the variant that `auto` picked.
+    If `cold` is true, `first_call_s` began with an empty compile cache. `kernels` are the attention
+    kernels of one profiled call, recorded once a run. `density` is the share of all causal pairs
+    that a call computes, for variants that leave some out. `chose` is the variant that `auto`
+    picked.
 
-    `disturbed` counts turns that were repeated because other processes held the cores, `throttled`
-    those that heat or a power brake slowed. `steps` of decode were taken in all turns and
-    `recompilations` graphs compiled; in decode a call is one step. On CUDA `retaken` counts
-    host-bound samples, and `sm_clock_mhz` is the least and the most clock between turns.
+    `disturbed` counts attempts at a turn while other processes held the cores, `throttled` those
+    that heat or a power brake slowed. `steps` counts decode steps in all turns, `recompilations`
+    the graphs that torch.compile made in them. On CUDA `retaken` counts host-bound samples, and
+    `sm_clock_mhz` has the lowest and the highest SM clock around turns.
     """
 
     case: Case
@@ -155,12 +156,13 @@ class Time(_Line, frozen=True, tag="time"):
 
 
 class Memory(_Line, frozen=True, tag="memory"):
-    """What one untimed call took, in bytes.
+    """The memory of one untimed call, in bytes.
 
-    `peak_bytes` is the most allocated at once over what was there before, `persistent_bytes` what
-    the variant keeps between calls. `resident_bytes` (CPU) is how far the resident set rose,
-    `reserved_bytes` (CUDA) what the allocator held. `nvml_bytes` is the rise that the driver saw,
-    of the process or of the whole device as `nvml` says; without it `nvml` says why.
+    `peak_bytes` is the most that was allocated at once, less what was allocated before the call.
+    `persistent_bytes` is what the variant keeps between calls. `resident_bytes` (CPU) is the growth
+    of the resident set, `reserved_bytes` (CUDA) is what the allocator holds. `nvml_bytes` is the
+    rise of the driver's memory level; `nvml` says whether of the process or of the whole device,
+    or why there is no figure.
     """
 
     case: Case
@@ -176,7 +178,7 @@ class Memory(_Line, frozen=True, tag="memory"):
 
 
 class Fault(_Line, frozen=True, tag="fault"):
-    """Why a cell has no time: a status other than measured and a reason a person can act on."""
+    """Why a cell has no time: a status, the step that failed, and a reason a person can act on."""
 
     case: Case
     variant: str
@@ -188,11 +190,11 @@ class Fault(_Line, frozen=True, tag="fault"):
 
 
 class Versus(_Line, frozen=True, tag="versus"):
-    """What a file of pairs compares, and how it was planned before anything was measured.
+    """The two sides of a file of pairs, and the plan that was fixed before the first pair.
 
-    `pairs` are the numbers of pairs of the first stage and of the second for one suspect, `gate`
-    the least change that may raise an alarm, and `injected` the slowdown put into a cell of the
-    head's, by its name.
+    `pairs` has two numbers: the pairs of the first stage, and those of the second stage if there is
+    one suspect. `gate` is the least change (a share) that may raise an alarm. `injected` has the
+    slowdown (a share) planted in a cell of the head's side, by the cell's name.
     """
 
     base: str
@@ -205,10 +207,11 @@ class Versus(_Line, frozen=True, tag="versus"):
 
 
 class Pair(_Line, frozen=True, tag="pair"):
-    """One pair of fresh processes: of each round what a call took (base, head), in nanoseconds.
+    """One pair of fresh processes, which timed a cell side by side.
 
-    A figure is the median of a slice. `pair_number` is shared by the cells measured together.
-    `disturbed` counts slices that were repeated because other processes were on the cores.
+    `rounds` has (base, head) of each round: nanoseconds a call, the median of a turn. Cells of one
+    `pair_number` were measured in the same stretch of time. `disturbed` counts attempts at a turn
+    while other processes held the cores.
     """
 
     case: Case

@@ -1,4 +1,4 @@
-"""The results file: JSON lines, appended whole, read with every kind of damage told apart."""
+"""The results file: JSON lines, appended whole; a reader reports each damaged line."""
 
 import fcntl
 import os
@@ -28,15 +28,15 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 class StoreError(BadRequest):
-    """A results file that can't be used; the text says which, why and what to do."""
+    """A results file that can't be used; the text says which file, why and what to do."""
 
 
 class NotWritten(RunFailed):
-    """A results file that took no more: the disk is full or gone."""
+    """A record that could not be written: the disk is full or gone."""
 
 
 class Results(NamedTuple):
-    """A results file: its runs' machines, all records in order, and what was wrong with it."""
+    """The content of a results file: its header, all records in order, and warnings of damage."""
 
     path: Path
     header: RunHeader
@@ -44,19 +44,19 @@ class Results(NamedTuple):
     warnings: list[str]
 
     def finished(self) -> frozenset[tuple[Case, str, int]]:
-        """Return the cells (case, variant, pass) that nothing needs to be measured for again."""
-        done: set[tuple[Case, str, int]] = set()
+        """Return the cells (case, variant, pass) that have a time, a fault or a disagreement."""
+        cells: set[tuple[Case, str, int]] = set()
         for record in self.records:
             match record:
                 case Time() | Fault():
-                    done.add((record.case, record.variant, record.pass_number))
+                    cells.add((record.case, record.variant, record.pass_number))
                 case Agreement(agrees=False):
-                    done.add((record.case, record.variant, record.pass_number))
-        return frozenset(done)
+                    cells.add((record.case, record.variant, record.pass_number))
+        return frozenset(cells)
 
 
 def read(path: Path) -> Results:
-    """Read a results file; damaged lines are left out and told of in `warnings`.
+    """Read a results file; leave damaged lines out and name them in `warnings`.
 
     Raises StoreError when there is no such file, or when it is no results file of this schema.
     """
@@ -67,28 +67,28 @@ def read(path: Path) -> Results:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from None
     lines = content.split(b"\n")
-    torn = lines.pop()
-    header = _first_line(path, lines[0] if lines else torn)
+    unfinished = lines.pop()
+    header = _header(path, lines[0] if lines else unfinished)
     records, warnings = _decode(path, lines)
-    if torn:
+    if unfinished:
         warnings.append(f"{path}: the last line is unfinished and was left out")
     return Results(path, header, records, warnings)
 
 
-def _first_line(path: Path, line: bytes) -> RunHeader:
+def _header(path: Path, line: bytes) -> RunHeader:
     try:
-        head = msgspec.json.decode(line)
+        fields = msgspec.json.decode(line)
     except _UNREADABLE:
-        head = None
-    if not isinstance(head, dict) or head.get("record") != "machine":
+        fields = None
+    if not isinstance(fields, dict) or fields.get("record") != "machine":
         raise StoreError(f"{path}: not a results file (its first line describes no machine)")
-    if head.get("schema") != SCHEMA:
+    if fields.get("schema") != SCHEMA:
         raise StoreError(
-            f"{path}: schema {head.get('schema')}, and this version reads schema {SCHEMA}: "
+            f"{path}: schema {fields.get('schema')}, and this version reads schema {SCHEMA}: "
             "use the version that wrote it, or measure again"
         )
     try:
-        return msgspec.convert(head, RunHeader)
+        return msgspec.convert(fields, RunHeader)
     except msgspec.ValidationError as error:
         raise StoreError(f"{path}: line 1: {error}") from None
 
@@ -109,7 +109,7 @@ class Store:
     """A results file open for appending, locked against a second writer."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, making it and its folder if need be, and cut off an unfinished last line.
+        """Open `path`; make it and its folder if need be, and cut off an unfinished last line.
 
         Raises StoreError when the file can't be written or another run is writing it.
         """
@@ -133,7 +133,7 @@ class Store:
         os.ftruncate(self._file, content.rfind(b"\n") + 1)
 
     def append(self, records: Iterable[RunHeader | CellRecord | Record]) -> None:
-        """Write records in one piece, so that a kill leaves all of them or a torn tail.
+        """Write records in one piece, so that a kill leaves at most one unfinished line.
 
         Raises NotWritten when the disk is full or gone.
         """
@@ -146,10 +146,10 @@ class Store:
             raise NotWritten(reason) from None
 
     def close(self) -> None:
-        """Close the file and let go of its lock."""
+        """Close the file, which releases its lock."""
         os.close(self._file)
 
 
-def is_of_pairs(record: Record) -> bool:
-    """Whether a record is of a duel and no run's."""
+def is_duel_record(record: Record) -> bool:
+    """Whether a record can only come from a duel, not from a run."""
     return isinstance(record, Versus | Pair) or getattr(record, "side", "head") == "base"

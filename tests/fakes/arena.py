@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from suite.cases.case import Case
-from suite.cases.plan import Plan
+from suite.cases.plan import Cell, Plan
 from suite.conditions.device import device_for
 from suite.conditions.nvml import Absent
 from suite.lanes.compile_cache import compile_cache
 from suite.lanes.handle import Launch
-from suite.pairs.duel import Cell, Duel, Injection
+from suite.pairs.duel import Duel, Injection
 from suite.pairs.sides import Side
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header

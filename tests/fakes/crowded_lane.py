@@ -16,10 +16,10 @@ from suite.lanes.protocol import (
     Drop,
     FirstCall,
     Foresee,
-    Foreseen,
     LaneAnswer,
+    MemoryForecast,
     Ready,
-    Refused,
+    Refusal,
     Step,
     receive,
     send,
@@ -50,11 +50,13 @@ def answer(step: Step, module: str, room: dict[str, object], held: Path) -> Lane
     assert isinstance(needs, dict)
     match step:
         case Foresee():
-            return Foreseen(needs[module] if room["foreseen"] else None, int(str(room["bytes"])))
+            return MemoryForecast(
+                needs[module] if room["foreseen"] else None, int(str(room["bytes"]))
+            )
         case FirstCall():
             taken = sum(int(other.read_text()) for other in held.parent.iterdir())
             if taken + needs[module] > int(str(room["bytes"])):
-                return Refused("out_of_memory", "no room on the device")
+                return Refusal("out_of_memory", "no room on the device")
             held.write_text(str(needs[module]))
         case Drop():
             held.unlink(missing_ok=True)

@@ -15,27 +15,27 @@ import time
 
 import msgspec
 
-from suite.clocks.series import CanaryRan, DeviceRate, Sampled, Samples
+from suite.clocks.series import CanaryTimes, DeviceRate, Samples, TurnSamples
 from suite.lanes.protocol import (
     Check,
-    Checked,
+    CheckResult,
+    DeviceRates,
     Done,
     FindLimits,
     Foresee,
-    Foreseen,
+    KernelNames,
     LaneAnswer,
-    LimitsFound,
-    Named,
+    MemoryForecast,
     NameKernels,
     Prepare,
     Ready,
-    Refused,
+    Refusal,
     Replay,
     RunCanary,
     Slice,
     Step,
     Weigh,
-    Weighed,
+    WeighResult,
     receive,
     send,
 )
@@ -43,13 +43,13 @@ from suite.lanes.protocol import (
 KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "nonsense", "failed", "unsupported")
 SAMPLES_NS = [1_000_000] * 10
 RIGHT: dict[type[Step], LaneAnswer] = {
-    Foresee: Foreseen(0, 1 << 40),
-    Check: Checked(True, 1e-3, 1e-2, "out, batch 0 head 0"),
-    Slice: Sampled([Samples("call", SAMPLES_NS)], 1),
-    Replay: Sampled([Samples("graph", SAMPLES_NS)], 1),
-    RunCanary: CanaryRan("an invented product", SAMPLES_NS),
-    Weigh: Weighed(1, 0, 1, None),
-    NameKernels: Named([]),
+    Foresee: MemoryForecast(0, 1 << 40),
+    Check: CheckResult(True, 1e-3, 1e-2, "out, batch 0 head 0"),
+    Slice: TurnSamples([Samples("call", SAMPLES_NS)], 1),
+    Replay: TurnSamples([Samples("graph", SAMPLES_NS)], 1),
+    RunCanary: CanaryTimes("an invented product", SAMPLES_NS),
+    Weigh: WeighResult(1, 0, 1, None),
+    NameKernels: KernelNames([]),
 }
 _decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
 
@@ -90,13 +90,13 @@ def name_of(step: Step) -> str:
 def right(step: Step) -> LaneAnswer:
     """Return what a good lane would answer."""
     if isinstance(step, FindLimits):
-        return LimitsFound([DeviceRate(dtype, 1e12, 1e10) for dtype in step.dtypes])
+        return DeviceRates([DeviceRate(dtype, 1e12, 1e10) for dtype in step.dtypes])
     return RIGHT.get(type(step), Done(0.0))
 
 
 def paced(factor: float) -> LaneAnswer:
     """Return a slice of calls that take so many times a millisecond."""
-    return Sampled([Samples("call", [round(factor * each) for each in SAMPLES_NS])], 1)
+    return TurnSamples([Samples("call", [round(factor * each) for each in SAMPLES_NS])], 1)
 
 
 def wrong(kind: str) -> LaneAnswer:
@@ -108,10 +108,10 @@ def wrong(kind: str) -> LaneAnswer:
     if kind == "exit":
         os._exit(7)
     if kind == "disagrees":
-        return Checked(False, 1.0, 1e-2, "out, batch 0 head 0")
+        return CheckResult(False, 1.0, 1e-2, "out, batch 0 head 0")
     if kind == "nonsense":
         return Ready()
-    return Refused("failed" if kind == "failed" else "unsupported", "on demand")
+    return Refusal("failed" if kind == "failed" else "unsupported", "on demand")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.check import check, compare, comparison
+from suite.agreement.check import check, compare, compare_parts
 from suite.agreement.errors import WorstError
 from suite.agreement.inputs import draw, spec_of
 from tests.suite.answers import (
@@ -184,7 +184,7 @@ def test_a_budget_is_so_many_times_what_the_formula_loses_or_so_many_eps(
     eps = torch.finfo(torch.float32).eps
     for own, budget in ((1e-5, times * 1e-5), (0.0, times * eps)):
         for error, agrees in ((0.99 * budget, True), (1.01 * budget, False)):
-            found = comparison([{name: [WorstError(error, own, "head")] * 2}], torch.float32)
+            found = compare_parts([{name: [WorstError(error, own, "head")] * 2}], torch.float32)
             assert found.budget == pytest.approx(budget)
             assert found.agrees == agrees
 
@@ -196,11 +196,11 @@ def test_the_parts_of_a_case_share_one_budget_and_the_worst_part_is_named() -> N
     usual = {
         "out": [WorstError(1e-6, 2e-6, "step at 6: head"), WorstError(1e-6, 2e-6, "step at 6: row")]
     }
-    assert not comparison([lucky], torch.float32).agrees
-    together = comparison([usual, lucky], torch.float32)
+    assert not compare_parts([lucky], torch.float32).agrees
+    together = compare_parts([usual, lucky], torch.float32)
     assert together.agrees
     assert (together.error, together.budget, together.where) == (3e-6, 4e-6, "step at 5: head")
     wrong = {
         "out": [WorstError(math.inf, 0.0, "step at 7: out is no tensor of the right shape")] * 2
     }
-    assert comparison([usual, wrong, lucky], torch.float32).excess == math.inf
+    assert compare_parts([usual, wrong, lucky], torch.float32).excess == math.inf

@@ -48,4 +48,4 @@ def test_findings_of_portions_put_together_are_those_of_the_whole(
         together = worst_of(parts)
         assert together.where == one.where
         assert together.error == pytest.approx(one.error, rel=1e-12, nan_ok=True)
-        assert together.own == pytest.approx(one.own, rel=1e-12, nan_ok=True)
+        assert together.formula_error == pytest.approx(one.formula_error, rel=1e-12, nan_ok=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.agreement.check import BudgetCheck, check
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.oracle import held_bytes, portions
+from suite.agreement.oracle import check_bytes, portions
 from suite.cases.case import Case
 from suite.memory.weigh import weigh_on_cpu
 from tests.suite.answers import CPU, case_of, changed_at, compared, spoiled, variant, with_gradients
@@ -60,7 +60,7 @@ def compared_in_portions(attention: Attention, case: Case, heads: int) -> Budget
 def bytes_a_head(case: Case) -> int:
     """Return what the oracle reckons for a query head apart from its blocks of rows."""
     with patch.multiple("suite.agreement.oracle", PORTION_BYTES=1, BLOCK_BYTES=0):
-        return held_bytes(spec_of(case, CPU))
+        return check_bytes(spec_of(case, CPU))
 
 
 SOME_HEADS = st.integers(1, 19)
@@ -119,7 +119,7 @@ def test_portions_cover_every_head_once_and_in_order(
     assert torch.cat([one.of_queries(marks).flatten() for one in parts]).equal(marks.flatten())
     groups = {(one.heads.stop - one.heads.start) * heads[1] for one in parts}
     assert groups == {(one.kv_heads.stop - one.kv_heads.start) * heads[0] for one in parts}
-    assert held_bytes(spec) < TWO_GIB
+    assert check_bytes(spec) < TWO_GIB
 
 
 def cheap(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def test_a_check_takes_no_more_than_it_reckons(
 ) -> None:
     q_len, kv_len = lengths
     case = case_of(kv_heads=kv_heads, q_len=q_len, kv_len=kv_len, mode=mode, dtype=dtype)
-    reckoned = held_bytes(spec_of(case, CPU))
+    reckoned = check_bytes(spec_of(case, CPU))
     assert reckoned / 5 < taken_by_a_check(case, question) <= reckoned
 
 
@@ -173,4 +173,4 @@ def test_a_check_of_131072_keys_takes_less_than_two_gib(
         mode="backward",
         dtype="bfloat16",
     )
-    assert taken_by_a_check(case) <= held_bytes(spec_of(case, CPU)) < TWO_GIB
+    assert taken_by_a_check(case) <= check_bytes(spec_of(case, CPU)) < TWO_GIB

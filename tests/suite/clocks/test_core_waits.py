@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.clocks.core_waits import waited_ns
+from suite.clocks.core_waits import core_wait_ns
 
 
 def test_the_second_figure_of_every_thread_is_summed(tmp_path: Path) -> None:
@@ -15,14 +15,14 @@ def test_the_second_figure_of_every_thread_is_summed(tmp_path: Path) -> None:
         (tmp_path / thread).mkdir()
         (tmp_path / thread / "schedstat").write_text(text)
     (tmp_path / "11").mkdir()
-    assert waited_ns(tmp_path) == 24
+    assert core_wait_ns(tmp_path) == 24
 
 
 def test_a_kernel_that_keeps_none_has_nothing_waited(tmp_path: Path) -> None:
-    assert waited_ns(tmp_path / "none") == 0
+    assert core_wait_ns(tmp_path / "none") == 0
 
 
-@pytest.mark.skipif(waited_ns() == 0, reason="this kernel keeps no schedstat")
+@pytest.mark.skipif(core_wait_ns() == 0, reason="this kernel keeps no schedstat")
 def test_a_thread_that_shares_its_core_is_seen_to_wait() -> None:
     core = min(os.sched_getaffinity(0))
     busy = f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
@@ -30,10 +30,10 @@ def test_a_thread_that_shares_its_core_is_seen_to_wait() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {core})
-        waited = waited_ns()
+        waited = core_wait_ns()
         for _ in range(2_000_000):
             pass
-        assert waited_ns() - waited > 5_000_000
+        assert core_wait_ns() - waited > 5_000_000
     finally:
         os.sched_setaffinity(0, before)
         for rival in rivals:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.clocks.cpu_clock import MIN_SAMPLES
-from suite.clocks.cuda_clock import LONGEST_SPIN_NS, OTHERS_EVERY, CudaClock, Taken
+from suite.clocks.cuda_clock import HOT_AND_WALL_EVERY, LONGEST_SPIN_NS, CudaClock, CudaTurn
 from suite.clocks.series import SeriesName, Turns, cost
 from tests.fakes.simulated_stream import LAUNCH_NS, SimulatedStream
 
 
-def samples(taken: Taken) -> dict[SeriesName, list[int]]:
+def samples(taken: CudaTurn) -> dict[SeriesName, list[int]]:
     return {series.name: series.samples_ns for series in taken.series}
 
 
-def in_turns(*turns: Taken) -> dict[SeriesName, Turns]:
+def in_turns(*turns: CudaTurn) -> dict[SeriesName, Turns]:
     """Return the series of several turns as a contender holds them."""
     found: dict[SeriesName, list[tuple[int, list[int]]]] = {}
     for number, taken in enumerate(turns):
@@ -133,7 +133,9 @@ def test_every_eighth_sample_has_its_hot_and_wall_companions() -> None:
     taken = samples(CudaClock(stream.kernels(1, 50_000, 50_000), stream).take_slice())
     assert len(taken["device"]) > 50
     assert (
-        len(taken["wall"]) == len(taken["device_hot"]) == -(-len(taken["device"]) // OTHERS_EVERY)
+        len(taken["wall"])
+        == len(taken["device_hot"])
+        == -(-len(taken["device"]) // HOT_AND_WALL_EVERY)
     )
 
 

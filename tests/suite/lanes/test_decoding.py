@@ -10,8 +10,8 @@ from torch import Tensor
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DECODE_STEPS, Case
 from suite.clocks.timer import Bench
-from suite.lanes.decoding import Stepping, graphs_compiled
-from suite.lanes.prepared_case import Prepared, Subject
+from suite.lanes.decoding import DecodeSteps, graphs_compiled
+from suite.lanes.prepared_case import PreparedCase, Subject
 from variants.problem import Attention, Spec
 
 CPU = torch.device("cpu")
@@ -38,12 +38,12 @@ def test_every_length_is_prepared_and_called_once_in_rising_order() -> None:
 
         return attention
 
-    stepping = Stepping(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])
+    stepping = DecodeSteps(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])
     inputs = draw(CASE, 0, "before", CPU)
     stepping(inputs.q, inputs.k, inputs.v, inputs.slopes)
     assert prepared == list(range(25, 41))
     assert called == [(length, length) for length in prepared]
-    assert stepping.taken == DECODE_STEPS
+    assert stepping.steps_taken == DECODE_STEPS
 
 
 def test_a_step_sees_views_of_one_cache() -> None:
@@ -57,14 +57,14 @@ def test_a_step_sees_views_of_one_cache() -> None:
 
         return attention
 
-    Stepping(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])(
+    DecodeSteps(prepare, [spec_of(CASE, CPU, kv_len) for kv_len in CASE.kv_lens])(
         inputs.q, inputs.k, inputs.v, inputs.slopes
     )
     assert set(seen) == {inputs.k.data_ptr(), inputs.v.data_ptr()}
 
 
 def test_a_turn_counts_a_call_for_each_step() -> None:
-    prepared = Prepared(EAGER, CASE, 0, Bench(CPU))
+    prepared = PreparedCase(EAGER, CASE, 0, Bench(CPU))
     prepared.first_call()
     sampled = prepared.take_turn()
     assert sampled.calls_per_sample % DECODE_STEPS == 0
@@ -74,7 +74,7 @@ def test_a_turn_counts_a_call_for_each_step() -> None:
 
 
 def test_a_turn_of_another_mode_has_no_steps() -> None:
-    prepared = Prepared(EAGER, replaced(q_len=40, mode="forward"), 0, Bench(CPU))
+    prepared = PreparedCase(EAGER, replaced(q_len=40, mode="forward"), 0, Bench(CPU))
     sampled = prepared.take_turn()
     assert (sampled.steps, sampled.recompilations) == (0, 0)
 
@@ -85,7 +85,7 @@ def test_a_variant_that_compiles_for_every_length_is_counted_as_often(
     # A graph is counted when it is captured; what inductor would make of it takes a second each.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, answers="alibi")
-    prepared = Prepared(compiling, CASE, 0, Bench(CPU))
+    prepared = PreparedCase(compiling, CASE, 0, Bench(CPU))
     before = graphs_compiled()
     prepared.first_call()
     assert graphs_compiled() - before == DECODE_STEPS
@@ -95,10 +95,10 @@ def test_a_variant_that_compiles_for_every_length_is_counted_as_often(
 
 @pytest.mark.parametrize("stage", ["before", "after"])
 def test_every_length_is_checked(stage: str) -> None:
-    assert Prepared(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees  # type: ignore[arg-type]
+    assert PreparedCase(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees  # type: ignore[arg-type]
     for length in (CASE.kv_lens[0], CASE.kv_lens[7], CASE.kv_lens[-1]):
         wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
-        checked = Prepared(wrong, CASE, 0, Bench(CPU)).check(stage)  # type: ignore[arg-type]
+        checked = PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage)  # type: ignore[arg-type]
         assert not checked.agrees, length
 
 

@@ -10,30 +10,30 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from suite.clocks.series import CanaryRan, DeviceRate, Sampled, Samples
+from suite.clocks.series import CanaryTimes, DeviceRate, Samples, TurnSamples
 from suite.lanes.protocol import (
     Check,
-    Checked,
+    CheckResult,
+    DeviceRates,
     Done,
     Drop,
     EmptyCaches,
     FindLimits,
     FirstCall,
     Foresee,
-    Foreseen,
+    KernelNames,
     LaneAnswer,
-    LimitsFound,
-    Named,
+    MemoryForecast,
     NameKernels,
     Prepare,
     Ready,
-    Refused,
+    Refusal,
     Replay,
     RunCanary,
     Slice,
     Step,
     Weigh,
-    Weighed,
+    WeighResult,
     receive,
     send,
 )
@@ -57,17 +57,17 @@ STEPS: list[Step] = [
 ]
 ANSWERS: list[LaneAnswer] = [
     Ready(),
-    Foreseen(1 << 33, 1 << 40),
-    Foreseen(None, 1 << 40),
+    MemoryForecast(1 << 33, 1 << 40),
+    MemoryForecast(None, 1 << 40),
     Done(0.25),
-    Checked(True, 1e-7, 1e-6, "out, batch 0 head 3"),
-    Sampled([Samples("call", [1, 2, 3])], 40),
-    Sampled([Samples("device", [1, 2]), Samples("issue", [3])], 1, retaken=2),
-    CanaryRan("a product", [1, 2, 3]),
-    LimitsFound([DeviceRate("float32", 2e12, 5e10), DeviceRate("bfloat16", 8e12, 5e10)]),
-    Weighed(3 << 20, 1 << 20, 4 << 20, None),
-    Named(["a_kernel"]),
-    Refused("unsupported", "no — not for float16\nat all"),
+    CheckResult(True, 1e-7, 1e-6, "out, batch 0 head 3"),
+    TurnSamples([Samples("call", [1, 2, 3])], 40),
+    TurnSamples([Samples("device", [1, 2]), Samples("issue", [3])], 1, retaken=2),
+    CanaryTimes("a product", [1, 2, 3]),
+    DeviceRates([DeviceRate("float32", 2e12, 5e10), DeviceRate("bfloat16", 8e12, 5e10)]),
+    WeighResult(3 << 20, 1 << 20, 4 << 20, None),
+    KernelNames(["a_kernel"]),
+    Refusal("unsupported", "no — not for float16\nat all"),
 ]
 
 
@@ -104,13 +104,13 @@ def test_messages_arrive_one_by_one_in_their_order(pair: Pair) -> None:
 
 
 def test_a_message_larger_than_any_buffer_arrives(pair: Pair) -> None:
-    answer = Sampled([Samples("call", list(range(1_000_000)))], 1)
+    answer = TurnSamples([Samples("call", list(range(1_000_000)))], 1)
     sender = threading.Thread(target=send, args=(pair[1], answer))
     sender.start()
     received = receive(pair[0], 30)
     sender.join()
     assert len(received) > 2_000_000
-    assert msgspec.msgpack.decode(received, type=Sampled) == answer
+    assert msgspec.msgpack.decode(received, type=TurnSamples) == answer
 
 
 def test_a_message_that_comes_in_pieces_is_put_together(pair: Pair) -> None:

@@ -7,10 +7,10 @@ import torch
 
 from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.oracle import held_bytes
+from suite.agreement.oracle import check_bytes
 from suite.cases.case import Mode
 from suite.clocks.timer import Bench
-from suite.lanes.prepared_case import Prepared, Subject, TooLarge, foresee
+from suite.lanes.prepared_case import PreparedCase, Subject, TooLarge, foresee
 from suite.memory.predict import available_bytes, predicted_bytes
 from suite.memory.weigh import weigh_on_cpu
 from tests.records import a_case
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
     length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.agreement.oracle.held_bytes", lambda _: 0)
+    monkeypatch.setattr("suite.agreement.oracle.check_bytes", lambda _: 0)
     case = a_case(length, "bfloat16")
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = eager.prepare(spec)
@@ -87,7 +87,7 @@ def test_131072_keys_fit_where_no_score_is_kept(
         Subject(BY_NAME[name].module, {}, answers="alibi"), a_case(1 << 17, "bfloat16", mode), CPU
     )
     assert found.needed_bytes is not None
-    assert held_bytes(spec_of(a_case(1 << 17, "bfloat16", mode), CPU)) < found.needed_bytes
+    assert check_bytes(spec_of(a_case(1 << 17, "bfloat16", mode), CPU)) < found.needed_bytes
 
 
 def test_what_no_machine_has_is_predicted_without_being_taken() -> None:
@@ -120,7 +120,7 @@ def test_a_graph_that_sequences_share_is_not_spoiled_by_the_attempt() -> None:
     options = {"lengths": "dynamic"}
     assert predicted_bytes(case, "variants.compiled.compile", options, CPU) is None
     with torch.no_grad():
-        ready = Prepared(
+        ready = PreparedCase(
             Subject("variants.compiled.compile", options, "alibi"), case, 0, Bench(CPU)
         )
         assert ready.check("before").agrees

@@ -2,10 +2,10 @@
 
 from typing import Any, cast
 
-from suite.clocks.series import Sampled, Samples
+from suite.clocks.series import Samples, TurnSamples
 from suite.conditions.nvml import Absent
 from suite.lanes.handle import Handle
-from suite.lanes.protocol import Checked, Named
+from suite.lanes.protocol import CheckResult, KernelNames
 from suite.race.contender import Contender, take_turn
 from suite.race.setting import Setting
 from suite.race.watch import Silence
@@ -29,18 +29,18 @@ class Lane:
 
     variant = Variant("flex", "variants.flex.flex")
 
-    def ask(self, *_: Any) -> Sampled:
+    def ask(self, *_: Any) -> TurnSamples:
         """Return two samples of 16 steps, each with a graph of its own but the first."""
         turn = [Samples("call", [2_000, 3_000])]
-        return Sampled(turn, 16, retaken=1, steps=32, recompilations=31)
+        return TurnSamples(turn, 16, retaken=1, steps=32, recompilations=31)
 
 
 def test_steps_and_graphs_of_all_turns_are_counted() -> None:
-    checked = Checked(True, 1e-7, 1e-6, "out")
+    checked = CheckResult(True, 1e-7, 1e-6, "out")
     contender = Contender(cast(Handle, Lane()), 0.1, 0.2, checked)
     for number in (1, 2, 3):
         assert take_turn(SETTING, contender, number) is None
-    time = contender.time_record(SETTING, Named([]))
+    time = contender.time_record(SETTING, KernelNames([]))
     assert (time.steps, time.recompilations, time.retaken) == (96, 93, 3)
     assert time.turns == tuple((number, (2_000, 3_000)) for number in (1, 2, 3))
     assert (time.taken, time.calls_per_sample) == (6, 16)

@@ -15,7 +15,7 @@ from suite.cases.case import Case
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
 from suite.lanes.handle import Launch
-from suite.lanes.protocol import Foreseen
+from suite.lanes.protocol import MemoryForecast
 from suite.race.race import USABLE_SHARE, side_by_side
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
@@ -31,8 +31,8 @@ NEEDS = st.dictionaries(
 )
 
 
-def foreseen(needs: dict[str, int | None]) -> dict[str, Foreseen]:
-    return {name: Foreseen(need, ROOM) for name, need in needs.items()}
+def foreseen(needs: dict[str, int | None]) -> dict[str, MemoryForecast]:
+    return {name: MemoryForecast(need, ROOM) for name, need in needs.items()}
 
 
 @given(NEEDS)

@@ -40,12 +40,12 @@ def driven(
     raced = [0, 0, 0]
     for number in (1, 2, 3):
         clock.now_s += start_s
-        schedule.started(start_s)
+        schedule.note_start(start_s)
         for each in schedule.order(number, list(cases)):
             if schedule.has_time_for(each, number):
                 took_s = first_s if number == 1 else later_s
                 clock.now_s += took_s
-                schedule.raced(each, took_s, took_s - later_s)
+                schedule.note_race(each, took_s, took_s - later_s)
                 raced[number - 1] += 1
     assert clock.now_s <= budget_s
     return raced
@@ -127,5 +127,5 @@ def test_a_budget_is_overrun_by_no_more_than_the_first_race(
             if schedule.has_time_for(each, number):
                 took_s = first_s if number == 1 else share * first_s
                 clock.now_s += took_s
-                schedule.raced(each, took_s, took_s - share * first_s)
+                schedule.note_race(each, took_s, took_s - share * first_s)
     assert clock.now_s <= max(budget_s, first_s) + 1e-6

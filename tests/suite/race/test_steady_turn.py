@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from suite.clocks.series import Sampled, Samples
+from suite.clocks.series import Samples, TurnSamples
 from suite.conditions.nvml import Absent, Clock, NvmlGpu
 from suite.race.steady_turn import Patience, steady_turn
 
@@ -33,10 +33,10 @@ class Turns:
         self._waited = list(waited)
         self.taken = 0
 
-    def __call__(self) -> Sampled:
+    def __call__(self) -> TurnSamples:
         self.taken += 1
         waited = self._waited.pop(0) if self._waited else 0.0
-        return Sampled([Samples("device", [self.taken])], 1, waited_share=waited)
+        return TurnSamples([Samples("device", [self.taken])], 1, waited_share=waited)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_throttled_turn_is_repeated_and_counted(
 ) -> None:
     turns = Turns()
     turn = steady_turn(turns, TracedGpu(trace), Patience(9.0))
-    assert turn.sampled.series[0].samples_ns == [kept]
+    assert turn.samples.series[0].samples_ns == [kept]
     assert turns.taken == kept
     assert (turn.throttled, turn.disturbed, turn.clocks_mhz) == (throttled, 0, clocks)
 
@@ -71,7 +71,7 @@ def test_a_turn_whose_threads_waited_for_cores_is_repeated_and_counted() -> None
     turns = Turns(0.4, 0.06, 0.05)
     turn = steady_turn(turns, Absent("the run uses no GPU"), Patience(9.0))
     assert (turn.disturbed, turns.taken) == (2, 3)
-    assert turn.sampled.series[0].samples_ns == [3]
+    assert turn.samples.series[0].samples_ns == [3]
 
 
 def test_what_patience_does_not_outlast_is_kept_and_counted(slept: list[float]) -> None:
@@ -80,7 +80,7 @@ def test_what_patience_does_not_outlast_is_kept_and_counted(slept: list[float]) 
     turn = steady_turn(turns, Absent("the run uses no GPU"), patience)
     assert turn.disturbed == turns.taken == 1 + len(slept)
     assert slept == [0.05, 0.1, 0.2, 0.4]
-    assert patience.left_s == pytest.approx(0.25)
+    assert patience.remaining_s == pytest.approx(0.25)
     again = steady_turn(Turns(0.5, 0.5, 0.5, 0.5), Absent("none"), patience)
     assert again.disturbed == 3
 
