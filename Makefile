@@ -9,7 +9,7 @@ MINUTES = 9
 OUT = results/gpu.jsonl
 MSGSPEC = msgspec
 
-.PHONY: setup docs selections bench test test-all lint own-cost gpu clean
+.PHONY: setup docs selections publish bench test test-all lint own-cost gpu clean
 
 setup: .venv/.complete
 
@@ -52,12 +52,12 @@ gpu:
 	$(PYTHON) run_bench.py run --budget $$((left > 30 ? left : 30))s $$asked || exit 3; \
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
-# The page of variants and the committed selections, from the results files that are published.
-RESULTS = $(wildcard results/published/*/*.jsonl)
-DEVICES = $(notdir $(patsubst %/,%,$(wildcard results/published/*/)))
-
+# docs/variants.md, and the index, picture and tables of each device with published results.
 docs: setup
-	$(BIN)/python -m reports.pages.variants_page $(RESULTS)
+	$(BIN)/python -m reports.generated.write
+
+# The committed selections, from the results that are published.
+DEVICES = $(notdir $(patsubst %/,%,$(wildcard results/published/*/)))
 
 selections: setup
 	@for device in $(DEVICES); do \
@@ -65,6 +65,11 @@ selections: setup
 		XDG_CACHE_HOME=$$(mktemp -d) $(BIN)/python run_bench.py choose \
 			results/published/$$device/*.jsonl --out selections/$$device.json || exit 1; \
 	done
+
+# Measures the published set of this machine, which must be quiet; goes on where it was stopped.
+publish: setup
+	$(BIN)/python benchmarks/publish.py
+	$(MAKE) selections docs
 
 own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py

@@ -1,41 +1,28 @@
-"""docs/variants.md and docs/reach.svg, written from docstrings, results and densities.
-
-    python -m reports.pages.variants_page results/published/*/*.jsonl
-
-Whatever is said there is said elsewhere first, so that it can't go stale by itself.
-"""
+"""docs/variants.md, made from the catalog, the variants' docstrings and measured densities."""
 
 import csv
-import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.pages.reach import BITS, HEADS, picture, reach, slopes
-from reports.pages.variant_sections import section, wrap
-from reports.tables.cells import Group, groups
-from reports.tables.row import NOT_YET
-from reports.tables.table import by, conditions, fastest, shape_of
+from reports.generated.reach import BITS, HEADS, reach, slopes
+from reports.generated.variant_sections import row, section, wrap
+from reports.tables.table import by
 from suite.conditions.policy import ROOT
-from suite.records.store import read
 from variants.catalog import CATALOG
 
-PAGE, PICTURE = ROOT / "docs" / "variants.md", ROOT / "docs" / "reach.svg"
-DENSITIES = "results/published/window_density.csv"
+DENSITIES = ROOT / "results" / "published" / "window_density.csv"
 
 _OPENING = """# Variants
 
-What each variant stores, moves and computes, where it wins, what it gets wrong and what it
-declines. `make docs` writes this page from the variants' docstrings and from
+{table}
 
-{files}
-
-so a change belongs there. `vs no_bias` is a call's time over that of causal SDPA without a bias in
-the same race; kept is what a variant holds between calls, peak the most that a call allocates at
-once. The error is the relative one of the worst head or row, beside its budget: over 100% a variant
-disagrees and is not timed. [method.md](method.md) has the whole of it. In what a variant says when
-it declines, … stands for what depends on the case."""
+How fast each is on which device and at which length is under
+[results/published/](../results/published/), an index a device, and in
+[performance.md](performance.md). `best` gives advice for a model and a length
+([choosing.md](choosing.md)). Below, each section says what a variant stores, moves and computes,
+and what it declines; in what it says then, … stands for what depends on the case. `make docs`
+writes this page from the catalog and the variants' docstrings."""
 
 _REACH = """## How far each head looks
 
@@ -56,28 +43,17 @@ Standard normal q and k with heads of {head_dim}, times the logit scale: scores 
 square. `python benchmarks/window_density.py` repeats it; nothing in it is timed."""
 
 
-def main() -> None:
-    """Write both files, with the tables of the results files that are named."""
-    PICTURE.write_text(picture())
-    files = sys.argv[1:]
-    PAGE.write_text(page(groups([read(ROOT / file) for file in files]), files))
-
-
-def page(results: Sequence[Group], files: Sequence[str]) -> str:
-    """Return the page with the tables of results, and the files that they are from."""
+def page() -> str:
+    """Return the page."""
     modules = by(lambda variant: variant.module, CATALOG)
-    parts = [_OPENING.format(files="\n".join(f"- `{file}`" for file in [*files, DENSITIES]))]
-    parts += ["## Where each wins", *(part for group in results for part in _winners(group))]
-    parts += [section(lines, results) for lines in modules.values()]
-    return "\n\n".join([*parts, _reach(), _density(ROOT / DENSITIES)]) + "\n"
-
-
-def _winners(group: Group) -> Iterator[str]:
-    yield conditions(group)
-    ended = [row for row in group.rows if row.reason != NOT_YET]
-    for shape, rows in by(shape_of, ended).items():
-        yield shape
-        yield fastest(rows, "github")
+    table = tabulate(
+        [row(lines) for lines in modules.values()],
+        ("variant", "what it is", "use it for", "not for"),
+        "github",
+        disable_numparse=True,
+    )
+    parts = [_OPENING.format(table=table), *(section(lines) for lines in modules.values())]
+    return "\n\n".join([*parts, _reach(), _density(DENSITIES)]) + "\n"
 
 
 def _reach() -> str:
@@ -105,7 +81,3 @@ def _density(file: Path) -> str:
     align = ["right", "left", *["right"] * (1 + len(scales))]
     shown = tabulate(table, headers, "github", colalign=align, disable_numparse=True)
     return f"{_DENSITY.format(head_dim=rows[0]['head_dim'])}\n\n{shown}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""What `make docs` writes from docstrings and published results: pages, pictures and indexes."""

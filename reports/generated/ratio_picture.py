@@ -1,0 +1,127 @@
+"""ratio.svg of a device: time over bias-free SDPA's against length, a line for each variant.
+
+SVG by hand, because lines in two panels need no library. Colours suit a light and a dark page.
+Each line has a dash and its name at its end, so that colour is never alone.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from reports.tables.row import Row
+from reports.tables.table import by
+
+DTYPES = ("bfloat16", "float32")
+_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _NAMES = 300, 280, 56, 66, 60, 118
+_LOW, _HIGH = 0.0625, 8.0
+_COLOURS = {
+    "native_window": "#e4572e",
+    "sdpa_window": "#8a8a8a",
+    "sdpa_mask": "#2e86ab",
+    "sdpa_key": "#3d9a5f",
+    "sdpa_folded": "#a05fb5",
+    "sdpa_halves": "#5b6ee1",
+    "flex": "#c98a0c",
+    "compile_blocks": "#d1518f",
+    "compile": "#3aa6a0",
+    "eager": "#9c6b4f",
+}
+_DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 3", "10 4", "4 4", "12 3 3 3")
+_STYLE = """<style>
+text { font: 12px sans-serif; fill: #333 }
+.title { font-size: 13px; font-weight: bold }
+.grid { stroke: #8884; stroke-width: 1 }
+.one { stroke: #888; stroke-width: 1.5 }
+@media (prefers-color-scheme: dark) { text { fill: #ddd } }
+</style>"""
+
+
+def picture(rows: Sequence[Row], title: str) -> str:
+    """Return the picture of rows of one device: causal forward of one shape, as SVG.
+
+    A row without a ratio to the baseline is left out. A length that several rows of a variant and
+    dtype have is drawn once, from the first of them.
+    """
+    drawn = [row for row in rows if row.vs_no_bias is not None and row.answers == "alibi"]
+    lengths = sorted({row.kv_len for row in drawn})
+    width = _LEFT + len(DTYPES) * (_WIDTH + _NAMES) + _GAP
+    height = _TOP + _HEIGHT + 46
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        f"<title>{title}</title>",
+        _STYLE,
+        _text(_LEFT, 18, title, "start", "title"),
+        _text(_LEFT, 36, "time over bias-free SDPA's (less is faster) against keys", "start"),
+    ]
+    for place, dtype in enumerate(DTYPES):
+        left = _LEFT + place * (_WIDTH + _NAMES + _GAP / 2)
+        own = [row for row in drawn if row.dtype == dtype]
+        lines += _panel(own, dtype, lengths, left)
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _panel(rows: Sequence[Row], dtype: str, lengths: Sequence[int], left: float) -> Iterator[str]:
+    yield _text(left, _TOP - 10, dtype, "start", "title")
+    yield from _grid(lengths, left)
+    by_variant = by(lambda row: row.variant, rows)
+    ends: dict[str, tuple[float, float]] = {}
+    for name, variant_rows in by_variant.items():
+        ratios = {row.kv_len: row.vs_no_bias or 1.0 for row in reversed(variant_rows)}
+        points = [
+            (_across(length, lengths, left), _down(ratios[length])) for length in sorted(ratios)
+        ]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        stroke = f'stroke="{_colour(name)}" stroke-width="2" stroke-dasharray="{_dash(name)}"'
+        yield f'<path d="{path}" fill="none" {stroke}/>'
+        ends[name] = points[-1]
+    for name, down in _apart(ends).items():
+        x, y = left + _WIDTH + 8, down + 4
+        yield f'<text x="{x:.1f}" y="{y:.1f}" style="fill: {_colour(name)}">{name}</text>'
+
+
+def _colour(name: str) -> str:
+    return _COLOURS.get(name, "#777777")
+
+
+def _dash(name: str) -> str:
+    place = list(_COLOURS).index(name) if name in _COLOURS else len(_COLOURS)
+    return _DASHES[place % len(_DASHES)]
+
+
+def _grid(lengths: Sequence[int], left: float) -> Iterator[str]:
+    bottom = _TOP + _HEIGHT
+    for power in range(round(math.log2(_LOW)), round(math.log2(_HIGH)) + 1):
+        down, kind = _down(2.0**power), "one" if power == 0 else "grid"
+        yield f'<path class="{kind}" d="M{left:.1f} {down:.1f}h{_WIDTH}"/>'
+        yield _text(left - 6, down + 4, f"{2.0**power:.3g}x", "end")
+    for length in lengths:
+        across = _across(length, lengths, left)
+        yield f'<path class="grid" d="M{across:.1f} {_TOP}V{bottom}"/>'
+    for length in (length for length in lengths if length & (length - 1) == 0):
+        yield _text(_across(length, lengths, left), bottom + 18, str(length), "middle")
+
+
+def _apart(ends: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Return where each name stands: at its line's end, and 14 apart from the next."""
+    ordered = sorted(ends, key=lambda name: ends[name][1])
+    places = {name: ends[name][1] for name in ordered}
+    for above, below in pairwise(ordered):
+        places[below] = max(places[below], places[above] + 14)
+    return places
+
+
+def _across(length: int, lengths: Sequence[int], left: float) -> float:
+    low, high = math.log2(lengths[0]), math.log2(lengths[-1])
+    return left + _WIDTH * (math.log2(length) - low) / max(high - low, 1e-9)
+
+
+def _down(ratio: float) -> float:
+    low, high = math.log2(_LOW), math.log2(_HIGH)
+    share = (math.log2(min(max(ratio, _LOW), _HIGH)) - low) / (high - low)
+    return _TOP + _HEIGHT * (1 - share)
+
+
+def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
+    classes = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{classes}>{words}</text>'

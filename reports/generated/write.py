@@ -1,0 +1,66 @@
+"""Write what `make docs` writes: docs/variants.md, docs/reach.svg, and each device's index.
+
+    python -m reports.generated.write
+
+A device is a folder of results/published/. It gets README.md, ratio.svg, and a table beside each
+results file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.generated import reach, variants_page
+from reports.generated.published_index import index
+from reports.generated.ratio_picture import picture
+from reports.tables.cells import groups
+from reports.tables.row import Row
+from reports.tables.table import render
+from suite.conditions.policy import ROOT
+from suite.records.store import Results, read
+from variants.catalog import AUTO
+
+PUBLISHED = ROOT / "results" / "published"
+
+
+def main() -> None:
+    """Write every generated file anew."""
+    (ROOT / "docs" / "variants.md").write_text(variants_page.page())
+    (ROOT / "docs" / "reach.svg").write_text(reach.picture())
+    for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
+        for path, text in pages(folder).items():
+            path.write_text(text)
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """Return the generated files of one device's folder and what belongs in them."""
+    files = [read(path) for path in sorted(folder.glob("*.jsonl"))]
+    texts = {
+        file.path.with_suffix(".md"): render(groups([file]), "github") + "\n" for file in files
+    }
+    texts[folder / "README.md"] = index(files)
+    texts[folder / "ratio.svg"] = picture(usual_rows(files), _title(files))
+    return texts
+
+
+def usual_rows(files: Sequence[Results]) -> list[Row]:
+    """Return the rows of causal forward with 8 heads of 64 at logit scale 1, without auto."""
+    return [
+        row
+        for group in groups(files)
+        for row in group.rows
+        if (row.mode, row.heads, row.kv_heads, row.head_dim) == ("forward", 8, 8, 64)
+        and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")
+        and row.q_len == row.kv_len
+        and row.variant != AUTO.name
+    ]
+
+
+def _title(files: Sequence[Results]) -> str:
+    hardware = files[0].header.hardware
+    return (
+        f"Causal ALiBi attention, forward, 8 heads of 64: {hardware.name}, {hardware.cores} cores"
+    )
+
+
+if __name__ == "__main__":
+    main()
