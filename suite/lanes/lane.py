@@ -153,14 +153,14 @@ class Lane:
         if isinstance(error, TooLarge):
             return Refusal("skipped", text)
         if isinstance(error, Unsupported | NotImplementedError):
-            return self._unless_poisoned(Refusal("unsupported", text))
+            return self._check_context(Refusal("unsupported", text))
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
             words in text for words in _OUT_OF_MEMORY_WORDS
         ):
             return Refusal("out_of_memory", text or "the allocator found no memory")
         return Refusal("failed", f"{type(error).__name__}: {text}")
 
-    def _unless_poisoned(self, refusal: Refusal) -> Refusal:
+    def _check_context(self, refusal: Refusal) -> Refusal:
         """Return the refusal, or a failure if the device's context is broken.
 
         A lane that only declined would go on, and with a broken context it must not.

@@ -1,1 +1,1 @@
-"""The memory of a call: predicted before it runs, or weighed in a call of its own."""
+"""The memory of a call: predicted before it runs, or weighed in an extra call."""

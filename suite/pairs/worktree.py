@@ -95,7 +95,7 @@ def _remove_worktrees_of_killed_runs() -> None:
 
 
 def _remove(folder: Path) -> None:
-    with _signals_ignored():
+    with _ignore_signals():
         with suppress(NoCommit):  # git leaves a worktree locked if its checkout was interrupted
             _git("worktree", "unlock", str(folder / "tree"))
         shutil.rmtree(folder, ignore_errors=True)
@@ -103,7 +103,7 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
+def _ignore_signals() -> Iterator[None]:
     """Ignore interruptions while the block runs: a removal is quick, and must be completed."""
     before = {stop: signal.signal(stop, signal.SIG_IGN) for stop in _STOPS}
     try:
