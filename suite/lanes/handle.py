@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -34,6 +34,17 @@ class Launch(NamedTuple):
 
 
 LAUNCH = Launch((sys.executable, "-m", "suite.lanes.lane"))
+
+
+class Process(Protocol):
+    """What a parent needs of a lane's process: its id, and how it ended."""
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once the process has ended. Raises TimeoutExpired."""
 
 
 class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
@@ -61,20 +72,9 @@ class Handle:
         self.variant = variant
         self._channel, lane_channel = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lane
-        words = [
-            *(lane_channel.fileno(), os.getpid(), variant.module),
-            *(json.dumps(dict(variant.options)), variant.answers, device, policy.threads),
-        ]
         with lane_channel:
-            self._process = subprocess.Popen(
-                [*launch.command, *map(str, words)],
-                cwd=launch.folder,
-                env=_environment(policy, compile_cache),
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                pass_fds=[lane_channel.fileno()],
-                start_new_session=True,
+            self._process: Process = self._start_process(
+                lane_channel, policy, compile_cache, device, launch
             )
         self._ready = False
         self._kills_before = out_of_memory_kills()
@@ -129,15 +129,45 @@ class Handle:
         if not self.alive:
             return
         self.alive = False
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill_process()
         self._channel.close()
         self._output.close()
 
+    def _start_process(
+        self,
+        lane_channel: socket.socket,
+        policy: Policy,
+        compile_cache: Path,
+        device: str,
+        launch: Launch,
+    ) -> Process:
+        variant = self.variant
+        words = [
+            *(lane_channel.fileno(), os.getpid(), variant.module),
+            *(json.dumps(dict(variant.options)), variant.answers, device, policy.threads),
+        ]
+        return subprocess.Popen(
+            [*launch.command, *map(str, words)],
+            cwd=launch.folder,
+            env=_environment(policy, compile_cache),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=[lane_channel.fileno()],
+            start_new_session=True,
+        )
+
+    def _kill_process(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _next_message(self, limit_s: float) -> bytes:
+        return receive(self._channel, limit_s)
+
     def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
         try:
-            answer = _answer_decoder.decode(receive(self._channel, limit_s))
+            answer = _answer_decoder.decode(self._next_message(limit_s))
             if not isinstance(answer, expected | Refusal):
                 raise msgspec.DecodeError(f"a {type(answer).__name__}")
         except msgspec.DecodeError as error:

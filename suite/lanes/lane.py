@@ -33,22 +33,19 @@ from suite.lanes.protocol import (
     LaneAnswer,
     NameKernels,
     Prepare,
-    Ready,
     Refusal,
     Replay,
     RunCanary,
     Slice,
     Step,
     Weigh,
-    receive,
-    send,
+    serve,
 )
 from variants.catalog import Answers
 from variants.problem import Unsupported
 
 _PR_SET_PDEATHSIG = 1
 _OUT_OF_MEMORY_WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-_step_decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
 
 
 def main(
@@ -69,13 +66,7 @@ def main(
     subject = Subject(module, msgspec.json.decode(options), msgspec.convert(answers, Answers))
     channel = socket.socket(fileno=int(channel_number))
     lane = Lane(subject, Bench(_open_device(device)))
-    send(channel, Ready())
-    while True:
-        try:
-            step = _step_decoder.decode(receive(channel, None))
-        except (EOFError, OSError):
-            return
-        send(channel, lane.answer(step))
+    serve(channel, lane.answer)
 
 
 class Lane:

@@ -7,6 +7,7 @@ defined in suite/clocks/series.py.
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -168,6 +169,18 @@ LaneAnswer = (
 
 _LENGTH = struct.Struct("!I")
 _encoder = msgspec.msgpack.Encoder()
+_step_decoder: msgspec.msgpack.Decoder[Step] = msgspec.msgpack.Decoder(Step)
+
+
+def serve(channel: socket.socket, answer: Callable[[Step], LaneAnswer]) -> None:
+    """Send Ready, then `answer` one step after another until the parent closes the channel."""
+    send(channel, Ready())
+    while True:
+        try:
+            step = _step_decoder.decode(receive(channel, None))
+        except (EOFError, OSError):
+            return
+        send(channel, answer(step))
 
 
 def send(channel: socket.socket, message: Step | LaneAnswer) -> None:

@@ -1,7 +1,5 @@
 """A duel whose lanes compute nothing, and the file that its records go to."""
 
-import json
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +24,7 @@ CASES = tuple(
 )
 CELLS: list[Cell] = [(case, name) for name in NAMES for case in CASES]
 LAUNCH = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
+STEP_TIMEOUT_S = 60.0
 
 
 def a_side(what: str, names: tuple[str, ...] = NAMES, launch: Launch = LAUNCH) -> Side:
@@ -43,7 +42,7 @@ class Arena:
         base: Side | None = None,
         injection: Injection | None = None,
     ) -> None:
-        plan = Plan(CASES, NAMES, 1, 0, 0.7)
+        plan = Plan(CASES, NAMES, 1, 0, STEP_TIMEOUT_S)
         header = run_header(plan, [], device_for("cpu"))
         self.file = file
         store = Store(file)
@@ -63,21 +62,10 @@ class Arena:
 
     @property
     def records(self) -> list[Record]:
+        """The records so far, without the header."""
         return read(self.file).records[1:]
 
     @property
     def pairs(self) -> list[Pair]:
+        """The pairs so far."""
         return [record for record in self.records if isinstance(record, Pair)]
-
-
-def told(
-    faults: list[tuple[str, int, str, str]] | None = None,
-    paces: dict[str, tuple[float, float]] | None = None,
-) -> dict[str, str]:
-    """Return the environment that tells fake lanes what to do."""
-    paths = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    return {
-        "FAULTS": json.dumps(faults or []),
-        "PACES": json.dumps(paces or {}),
-        "PYTHONPATH": paths,
-    }

@@ -1,27 +1,29 @@
-"""300 random faults: nothing finished is lost, blame is always right, nothing is left behind."""
+"""Random faults: nothing finished is lost, blame is always right, nothing is left behind."""
 
-import json
 import os
-import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import psutil
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from suite.cases.case import Case
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
-from suite.lanes.handle import Launch
 from suite.race.watch import Silence, Watch
 from suite.records.fingerprint import run_header
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
 from suite.records.store import Store, read
 from suite.run import Run
-from tests.fakes.lane import KINDS
+from tests.fakes.arena import LAUNCH
+from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.lane import KINDS, PlannedFault, environment
 from variants.catalog import Variant
 
 VARIANTS = tuple(Variant(name, name) for name in ("no_bias", "first", "second"))
@@ -40,7 +42,10 @@ STEPS = (
 )
 STATUS = {"hang": "timed_out", "failed": "failed", "unsupported": "unsupported"}
 COSTS_NOTHING = {"NameKernels"}
-EXAMPLES, FAULTS_EACH = 75, 4
+FAULTS_EACH = 4
+
+Planned = dict[tuple[str, int], tuple[str, str]]
+"""(variant, q_len) -> the step at which it goes wrong, and how."""
 
 cells = st.tuples(st.sampled_from([variant.name for variant in VARIANTS]), st.sampled_from(LENGTHS))
 faults = st.dictionaries(
@@ -50,23 +55,33 @@ faults = st.dictionaries(
     max_size=FAULTS_EACH,
 )
 
-injected: Counter[str] = Counter()
+
+def check_random_faults(count: int, measure: Callable[[Path, Planned], None]) -> Counter[str]:
+    """Check runs with so many random faults in all; return how often each kind was planted."""
+    planted: Counter[str] = Counter()
+
+    @settings(
+        max_examples=count // FAULTS_EACH,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(faults)
+    def check(planned: Planned) -> None:
+        check_run(planned, measure)
+        planted.update(kind for _, kind in planned.values())
+
+    check()
+    return planted
 
 
-@settings(
-    max_examples=EXAMPLES,
-    phases=[Phase.generate],
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-@given(faults)
-def check_faults(planned: dict[tuple[str, int], tuple[str, str]]) -> None:
-    """Run nine cells with four faults among them and look at every cell afterwards."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, _told(planned)):
+def check_run(planned: Planned, measure: Callable[[Path, Planned], None]) -> None:
+    """Run nine cells with faults among them and look at every cell afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "run.jsonl")
-        measure(file)
+        measure(file, planned)
         results = read(file)
         left = list(Path(tempfile.gettempdir()).glob(f"alibi-bench-{os.getpid()}-*"))
     assert results.warnings == []
@@ -78,27 +93,41 @@ def check_faults(planned: dict[tuple[str, int], tuple[str, str]]) -> None:
             by_cell.setdefault((record.variant, record.case.q_len), []).append(record)
     for variant in VARIANTS:
         for length in LENGTHS:
-            assert_told_right(by_cell[variant.name, length], planned.get((variant.name, length)))
-    injected.update(kind for _, kind in planned.values())
+            assert_blamed_rightly(
+                by_cell[variant.name, length], planned.get((variant.name, length))
+            )
 
 
-def assert_told_right(records: list[CellRecord], fault: tuple[str, str] | None) -> None:
+def assert_blamed_rightly(records: list[CellRecord], fault: tuple[str, str] | None) -> None:
     """Say that a cell has all it finished, and the blame for its own fault alone."""
     kinds = Counter(type(record) for record in records)
     if fault is None or fault[0] in COSTS_NOTHING:
         assert kinds == {Agreement: 2, Memory: 1, Time: 1}
         return
     step, kind = fault
-    (told,) = (record for record in records if isinstance(record, Fault))
-    assert told.status == STATUS.get(kind, "crashed")
-    assert told.step == step.split()[0]
+    (blame,) = (record for record in records if isinstance(record, Fault))
+    assert blame.status == STATUS.get(kind, "crashed")
+    assert blame.step == step.split()[0]
     timed = STEPS.index(step) > STEPS.index("Slice")
     assert kinds[Time] == timed
     assert kinds[Memory] == (STEPS.index(step) > STEPS.index("Weigh"))
 
 
-def measure(file: Path, watch: Watch | None = None) -> None:
-    """Run the plan with lanes that start at once."""
+def measure_with_threads(file: Path, planned: Planned, watch: Watch | None = None) -> None:
+    """Run the plan with lanes that are threads of this process."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        start_lanes_in_process(monkeypatch, invented_lanes(listed(planned)))
+        measure(file, watch or Silence(), step_timeout_s=60.0)
+
+
+def measure_with_processes(file: Path, planned: Planned, step_timeout_s: float = 60.0) -> None:
+    """Run the plan with lanes that are processes and start at once."""
+    with mock.patch.dict(os.environ, environment(listed(planned))):
+        measure(file, Silence(), step_timeout_s=step_timeout_s)
+
+
+def measure(file: Path, watch: Watch, *, step_timeout_s: float) -> None:
+    """Run the plan."""
     plan = Plan(
         cases=tuple(
             Case(heads=1, kv_heads=1, head_dim=8, q_len=n, kv_len=n, dtype="float32")
@@ -107,29 +136,43 @@ def measure(file: Path, watch: Watch | None = None) -> None:
         variants=tuple(variant.name for variant in VARIANTS),
         passes=1,
         seed=0,
-        step_timeout_s=0.7,
+        step_timeout_s=step_timeout_s,
     )
     header = run_header(plan, [], device_for("cpu"))
     store = Store(file)
     try:
         store.append([header])
-        launch = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
-        Run(plan, VARIANTS, header.policy, store, watch or Silence(), launch=launch).measure()
+        Run(plan, VARIANTS, header.policy, store, watch, launch=LAUNCH).measure()
     finally:
         store.close()
 
 
-def _told(planned: dict[tuple[str, int], tuple[str, str]]) -> dict[str, str]:
-    told = [[name, q_len, step, kind] for (name, q_len), (step, kind) in planned.items()]
-    paths = [path for path in sys.path if path.endswith("site-packages")]
-    return {"FAULTS": json.dumps(told), "PYTHONPATH": os.pathsep.join(paths)}
+def listed(planned: Planned) -> list[PlannedFault]:
+    """Return planned faults as lanes take them."""
+    return [(name, q_len, step, kind) for (name, q_len), (step, kind) in planned.items()]
 
 
-def test_300_random_faults_lose_nothing_and_blame_nobody_else() -> None:
-    injected.clear()
-    check_faults()
-    assert injected.total() >= 300
-    assert set(injected) == set(KINDS)
+def test_100_random_faults_lose_nothing_and_blame_nobody_else() -> None:
+    planted = check_random_faults(100, measure_with_threads)
+    assert planted.total() >= 100
+    assert set(planted) == set(KINDS)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_300_random_faults_of_processes_lose_nothing_and_blame_nobody_else() -> None:
+    planted = check_random_faults(300, partial(measure_with_processes, step_timeout_s=3.0))
+    assert planted.total() >= 300
+    assert set(planted) == set(KINDS)
+
+
+def test_processes_of_which_two_die_and_one_says_nonsense_lose_nothing_else() -> None:
+    planned = {
+        ("first", 16): ("Slice", "SIGKILL"),
+        ("second", 24): ("FirstCall", "exit"),
+        ("no_bias", 32): ("Check after", "nonsense"),
+    }
+    check_run(planned, measure_with_processes)
 
 
 class Reader(Silence):
@@ -149,6 +192,5 @@ def test_a_finished_cell_is_in_the_file_before_the_next_one_leaves_the_race(
     tmp_path: Path,
 ) -> None:
     reader = Reader(tmp_path / "run.jsonl")
-    with mock.patch.dict(os.environ, _told({})):
-        measure(reader.file, reader)
+    measure_with_threads(reader.file, {}, reader)
     assert reader.times == list(range(len(VARIANTS) * len(LENGTHS)))

@@ -1,13 +1,140 @@
-"""The parent's end of a lane: whose code it runs, and what it reads of the kernel's kills."""
+"""The parent's end of a lane that is a process: whose code it runs, and what becomes of it."""
 
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from suite.clocks.series import TurnSamples
 from suite.conditions.policy import policy
 from suite.lanes.handle import Handle, LaneFault, Launch, out_of_memory_kills
-from variants.catalog import BASELINE
+from suite.lanes.pool import LanePool
+from suite.lanes.protocol import Done, FirstCall, Prepare, Slice
+from tests.fakes.arena import LAUNCH
+from tests.fakes.lane import PlannedFault, environment
+from tests.records import a_case
+from variants.catalog import BASELINE, Variant
+
+LIMIT_S = 60.0
+FIRST = Variant("first", "first")
+CASE = a_case(16)
+Plant = Callable[..., None]
+
+
+@pytest.fixture
+def with_faults(monkeypatch: pytest.MonkeyPatch) -> Plant:
+    """Return a function that plants faults in the processes that are started after it."""
+
+    def plant(*faults: PlannedFault) -> None:
+        for name, text in environment(faults).items():
+            monkeypatch.setenv(name, text)
+
+    return plant
+
+
+def started(folder: Path, variant: Variant = FIRST, launch: Launch = LAUNCH) -> Handle:
+    """Start a lane that computes nothing."""
+    return Handle(variant, policy("cpu", 1), folder, launch=launch)
+
+
+def ended(process_id: int) -> bool:
+    """Wait until a process that was killed has ended; return whether it did."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+                continue
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "words"),
+    [
+        ("SIGKILL", "crashed", "killed by SIGKILL during FirstCall"),
+        ("SIGSEGV", "crashed", "killed by SIGSEGV during FirstCall"),
+        ("exit", "crashed", "exited with 7 during FirstCall"),
+        ("nonsense", "crashed", "no answer to FirstCall: a Ready"),
+        ("failed", "failed", "on demand"),
+    ],
+)
+def test_a_lane_that_goes_wrong_is_ended_and_its_fault_says_how(
+    kind: str, status: str, words: str, tmp_path: Path, with_faults: Plant
+) -> None:
+    with_faults(("first", 16, "FirstCall", kind))
+    with started(tmp_path) as lane:
+        lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
+        with pytest.raises(LaneFault) as fault:
+            lane.ask(FirstCall(), Done, LIMIT_S)
+        assert not lane.alive
+        assert not psutil.pid_exists(lane.process_id)
+    assert (fault.value.status, fault.value.step) == (status, "FirstCall")
+    assert fault.value.reason.startswith(words)
+
+
+def test_a_lane_that_hangs_is_killed_at_the_limit(tmp_path: Path, with_faults: Plant) -> None:
+    with_faults(("first", 16, "FirstCall", "hang"))
+    with started(tmp_path) as lane:
+        lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
+        with pytest.raises(LaneFault, match=r"FirstCall took over 0.05 s; raise --step-timeout"):
+            lane.ask(FirstCall(), Done, limit_s=0.05)
+        assert not psutil.pid_exists(lane.process_id)
+
+
+def test_a_lane_that_declines_a_case_lives_on(tmp_path: Path, with_faults: Plant) -> None:
+    with_faults(("first", 16, "Prepare", "unsupported"))
+    with started(tmp_path) as lane:
+        with pytest.raises(LaneFault) as fault:
+            lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
+        assert fault.value.status == "unsupported"
+        assert lane.alive
+        assert lane.ask(Slice(), TurnSamples, LIMIT_S).calls_per_sample == 1
+
+
+def test_a_pool_has_one_process_for_each_name_until_it_dies_and_none_afterwards(
+    tmp_path: Path, with_faults: Plant
+) -> None:
+    with_faults()
+    variants = {name: Variant(name, name) for name in ("first", "second")}
+    with LanePool(variants, policy("cpu", 1), tmp_path, launch=LAUNCH) as pool:
+        first, second = pool.ready(variants)
+        first.end()
+        later, same = pool.ready(variants)
+        assert same is second
+        assert later.process_id != first.process_id
+        assert later.ask(FirstCall(), Done, LIMIT_S) == Done(0.0)
+        processes = [one.pid for one in psutil.Process().children(recursive=True)]
+        assert sorted(processes) == sorted([later.process_id, second.process_id])
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_the_processes_that_a_lane_has_started_end_with_it(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    program = f"""
+import pathlib, subprocess, sys
+child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"])
+pathlib.Path({str(note)!r}).write_text(str(child.pid))
+"""
+    with (
+        started(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
+        pytest.raises(LaneFault, match="exited with 0 during start"),
+    ):
+        lane.wait_until_ready()
+    assert ended(int(note.read_text()))
+
+
+def test_a_lane_s_last_words_are_in_its_fault(tmp_path: Path) -> None:
+    program = "print('first line'); raise SystemExit('no torch here')"
+    with (
+        started(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
+        pytest.raises(LaneFault, match="during start; it last said: no torch here"),
+    ):
+        lane.wait_until_ready()
 
 
 def test_a_lane_runs_the_code_of_its_folder_though_python_trusts_none(
@@ -15,9 +142,11 @@ def test_a_lane_runs_the_code_of_its_folder_though_python_trusts_none(
 ) -> None:
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     (tmp_path / "only_here.py").write_text("raise SystemExit(12)")
-    launch = Launch((sys.executable, "-m", "only_here"), tmp_path)
-    lane = Handle(BASELINE, policy("cpu", 1), tmp_path, launch=launch)
-    with lane, pytest.raises(LaneFault, match="exited with 12"):
+    launch = Launch((sys.executable, "-S", "-m", "only_here"), tmp_path)
+    with (
+        started(tmp_path, BASELINE, launch) as lane,
+        pytest.raises(LaneFault, match="exited with 12"),
+    ):
         lane.wait_until_ready()
 
 

@@ -1,4 +1,4 @@
-"""Pairs of fresh processes, with lanes that compute nothing: what is recorded, who is blamed."""
+"""Pairs of fresh lanes that compute nothing: what is recorded, and who is blamed."""
 
 import math
 import os
@@ -15,14 +15,24 @@ from suite.lanes.handle import Handle
 from suite.pairs.duel import ROUNDS, VISITS, Duel, Injection
 from suite.race.steady_turn import Patience, Turn
 from suite.records.record import SIDES, Fault
-from tests.fakes.arena import CASES, CELLS, NAMES, Arena, told
+from tests.fakes.arena import CASES, CELLS, NAMES, Arena
+from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.lane import environment
+from tests.suite.pairs.conftest import MakeArena
+
+STEPS = ("Prepare", "FirstCall", "Slice", "Drop")
+STATUS = {
+    "SIGKILL": "crashed",
+    "hang": "timed_out",
+    "failed": "failed",
+    "unsupported": "unsupported",
+}
 
 
-def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces={"head.first": (1.5, 0.0)})):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        assert arena.duel.take(CELLS, [1, 2, 3], "first") == CELLS
-        pairs = arena.pairs
+def test_a_pair_has_a_record_a_cell_with_all_its_rounds(arena: MakeArena) -> None:
+    made = arena(paces={"head.first": (1.5, 0.0)})
+    assert made.duel.take(CELLS, [1, 2, 3], "first") == CELLS
+    pairs = made.pairs
     assert Counter((pair.variant, pair.case, pair.pair_number) for pair in pairs) == {
         (name, case, number): 1 for case, name in CELLS for number in (1, 2, 3)
     }
@@ -33,7 +43,7 @@ def test_a_pair_has_a_record_a_cell_with_all_its_rounds(tmp_path: Path) -> None:
 
 
 def test_which_side_of_a_round_comes_first_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arena: MakeArena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns: list[str] = []
     take = Duel._turn
@@ -43,65 +53,65 @@ def test_which_side_of_a_round_comes_first_is_drawn(
         return take(duel, lane, patience)
 
     monkeypatch.setattr(Duel, "_turn", noted)
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
-        Arena(stack, tmp_path / "pairs.jsonl").duel.take(CELLS, [1, 2, 3], "first")
+    arena().duel.take(CELLS, [1, 2, 3], "first")
     rounds = list(zip(turns[::2], turns[1::2], strict=True))
     assert {frozenset(each) for each in rounds} == {frozenset(SIDES)}
     assert 0.25 < [first for first, _ in rounds].count("base") / len(rounds) < 0.75
 
 
-def test_every_pair_has_processes_of_its_own(tmp_path: Path) -> None:
+def test_every_pair_has_lanes_of_its_own(arena: MakeArena, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = {f"{side}.{name}": (1.0, 0.1) for side in SIDES for name in NAMES}
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(paces=paces)):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        arena.duel.take(CELLS, range(1, 6), "first")
-        figures = [
-            statistics.median(math.log(head / base) for base, head in pair.rounds)
-            for pair in arena.pairs
-            if pair.variant == "first" and pair.case == CASES[0]
-        ]
+    made = arena(paces=paces)
+    started = start_lanes_in_process(monkeypatch, invented_lanes(paces=paces))
+    made.duel.take(CELLS, range(1, 6), "first")
+    assert Counter(started) == dict.fromkeys(paces, 5)
+    figures = [
+        statistics.median(math.log(head / base) for base, head in pair.rounds)
+        for pair in made.pairs
+        if pair.variant == "first" and pair.case == CASES[0]
+    ]
     assert len(set(figures)) == 5
-    assert psutil.Process().children(recursive=True) == []
 
 
-def test_a_rehearsal_is_not_recorded(tmp_path: Path) -> None:
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
+def test_a_lane_that_is_a_process_and_is_killed_costs_its_cell_and_is_replaced(
+    tmp_path: Path,
+) -> None:
+    faults = [("head.second", 24, "Slice", "SIGKILL")]
+    with ExitStack() as stack, mock.patch.dict(os.environ, environment(faults)):
         arena = Arena(stack, tmp_path / "pairs.jsonl")
-        assert arena.duel.take(CELLS, [0], None) == CELLS
-        assert arena.records == []
+        alive = arena.duel.take(CELLS, [1], "first")
+        assert psutil.Process().children(recursive=True) == []
+    (fault,) = (record for record in arena.records if isinstance(record, Fault))
+    assert (fault.side, fault.status, fault.variant) == ("head", "crashed", "second")
+    assert alive == CELLS[:3]
+    assert {(pair.case, pair.variant) for pair in arena.pairs} == set(alive)
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        ("SIGKILL", "crashed"),
-        ("hang", "timed_out"),
-        ("failed", "failed"),
-        ("unsupported", "unsupported"),
-    ],
-)
-@pytest.mark.parametrize("step", ["Prepare", "FirstCall", "Slice", "Drop"])
+def test_a_rehearsal_is_not_recorded(arena: MakeArena) -> None:
+    made = arena()
+    assert made.duel.take(CELLS, [0], None) == CELLS
+    assert made.records == []
+
+
+@pytest.mark.parametrize("kind", STATUS)
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("side", SIDES)
 def test_a_side_that_breaks_in_a_pair_costs_its_cell_alone(
-    side: str, step: str, kind: str, status: str, tmp_path: Path
+    side: str, step: str, kind: str, arena: MakeArena
 ) -> None:
-    faults = [(f"{side}.second", 24, step, kind)]
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults)):
-        arena = Arena(stack, tmp_path / "pairs.jsonl")
-        alive = arena.duel.take(CELLS, [1, 2], "first")
-        (fault,) = (record for record in arena.records if isinstance(record, Fault))
-        pairs = arena.pairs
+    made = arena([(f"{side}.second", 24, step, kind)])
+    alive = made.duel.take(CELLS, [1, 2], "first")
+    (fault,) = (record for record in made.records if isinstance(record, Fault))
     assert alive == [cell for cell in CELLS if cell != (CASES[1], "second")]
-    assert (fault.side, fault.status, fault.variant) == (side, status, "second")
-    assert Counter((pair.case, pair.variant) for pair in pairs) == dict.fromkeys(alive, 2)
+    assert (fault.side, fault.status, fault.variant) == (side, STATUS[kind], "second")
+    assert Counter((pair.case, pair.variant) for pair in made.pairs) == dict.fromkeys(alive, 2)
 
 
-def test_a_slowdown_is_planted_in_one_cell_of_the_head(tmp_path: Path) -> None:
+def test_a_slowdown_is_planted_in_one_cell_of_the_head(arena: MakeArena) -> None:
     slowed = CELLS[2]
-    with ExitStack() as stack, mock.patch.dict(os.environ, told()):
-        arena = Arena(stack, tmp_path / "pairs.jsonl", injection=Injection(slowed, 0.05))
-        arena.duel.take(CELLS, [1], "first")
-        ratios = {
-            (pair.case, pair.variant): pair.rounds[0][1] / pair.rounds[0][0] for pair in arena.pairs
-        }
+    made = arena(injection=Injection(slowed, 0.05))
+    made.duel.take(CELLS, [1], "first")
+    ratios = {
+        (pair.case, pair.variant): pair.rounds[0][1] / pair.rounds[0][0] for pair in made.pairs
+    }
     assert ratios == {cell: pytest.approx(1.05 if cell == slowed else 1.0) for cell in CELLS}

@@ -1,11 +1,10 @@
 """A duel is planned before it is measured, and an alarm needs both of its stages."""
 
 import dataclasses
-import os
+import itertools
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterable
 from pathlib import Path
-from unittest import mock
 
 import msgspec
 import pytest
@@ -17,6 +16,7 @@ from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
 from reports.verdicts.comparison import Comparison
 from suite.cases.parse import LEAST_PAIRS
 from suite.failures import RunFailed
+from suite.pairs import stages
 from suite.pairs.stages import (
     MOST_PAIRS,
     RESERVE,
@@ -27,83 +27,99 @@ from suite.pairs.stages import (
 )
 from suite.records.record import SIDES, Pair, Versus
 from suite.records.store import read
-from tests.fakes.arena import CELLS, NAMES, Arena, told
+from tests.fakes.arena import CELLS, NAMES, Arena
+from tests.fakes.lane import Paces, PlannedFault
 from tests.records import a_machine
+from tests.suite.pairs.conftest import MakeArena
 
-Paces = dict[str, tuple[float, float]]
 BROKEN = ("head.second", CELLS[-1][0].q_len, "Slice", "failed")
-NOISE: Paces = {f"{side}.{name}": (1.0, 0.005) for side in SIDES for name in NAMES}
+NOISE = {f"{side}.{name}": (1.0, 0.005) for side in SIDES for name in NAMES}
+
+
+class TickingClock:
+    """A clock on which a second passes between two readings."""
+
+    def __init__(self) -> None:
+        self._seconds = itertools.count()
+
+    def monotonic(self) -> float:
+        """Return the seconds so far."""
+        return float(next(self._seconds))
+
+
+@pytest.fixture(autouse=True)
+def _each_rehearsal_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a rehearsed pair take a second of the budget, and the warm-up another."""
+    monkeypatch.setattr(stages, "time", TickingClock())
 
 
 def fought(
-    file: Path,
-    paces: Paces,
+    arena: MakeArena,
+    paces: Paces | None = None,
     *,
     budget_s: float | None = None,
-    faults: list[tuple[str, int, str, str]] | None = None,
+    faults: Iterable[PlannedFault] = (),
 ) -> tuple[Comparison, Arena]:
     """Let base and head fight with lanes of these paces, six pairs a stage."""
-    with ExitStack() as stack, mock.patch.dict(os.environ, told(faults, NOISE | paces)):
-        arena = Arena(stack, file)
-        duel = dataclasses.replace(arena.duel, watch=PlainProgress())
-        take_stages(
-            duel,
-            pairs=6,
-            budget_s=budget_s,
-            gate=0.01,
-            suspected=lambda: suspected_cells(read(file), 0.01),
-        )
-        return compare_pairs(read(file)), arena
+    made = arena(faults, NOISE | dict(paces or {}))
+    take_stages(
+        dataclasses.replace(made.duel, watch=PlainProgress()),
+        pairs=6,
+        budget_s=budget_s,
+        gate=0.01,
+        suspected=lambda: suspected_cells(read(made.file), 0.01),
+    )
+    return compare_pairs(read(made.file)), made
 
 
-def test_the_same_code_has_one_stage_and_no_alarm(tmp_path: Path) -> None:
-    comparison, arena = fought(tmp_path / "pairs.jsonl", {})
+def test_the_same_code_has_one_stage_and_no_alarm(arena: MakeArena) -> None:
+    comparison, made = fought(arena)
     assert {line.verdict for line in comparison.lines} <= {"same", "inconclusive"}
     assert not comparison.regressed
-    assert {pair.stage for pair in arena.pairs} == {"first"}
+    assert {pair.stage for pair in made.pairs} == {"first"}
 
 
-def test_a_slower_variant_is_measured_again_alone_before_the_alarm(tmp_path: Path) -> None:
-    comparison, arena = fought(tmp_path / "pairs.jsonl", {"head.second": (1.2, 0.005)})
+def test_a_slower_variant_is_measured_again_alone_before_the_alarm(arena: MakeArena) -> None:
+    comparison, made = fought(arena, {"head.second": (1.2, 0.005)})
     verdicts = {(line.case, line.variant): line.verdict for line in comparison.lines}
     assert [verdicts[case.id, name] for case, name in CELLS[2:]] == ["slower", "slower"]
     assert "slower" not in [verdicts[case.id, name] for case, name in CELLS[:2]]
     assert comparison.regressed
-    stages = Counter((pair.stage, pair.variant) for pair in arena.pairs)
+    stages = Counter((pair.stage, pair.variant) for pair in made.pairs)
     assert stages["second", "second"] == 2 * 6
     assert stages["first", "first"] == stages["first", "second"] == 2 * 6
 
 
-def test_the_plan_is_in_the_file_before_the_first_pair(tmp_path: Path) -> None:
-    _, arena = fought(tmp_path / "pairs.jsonl", {})
-    (place,) = (n for n, record in enumerate(arena.records) if isinstance(record, Versus))
-    assert not any(isinstance(record, Pair) for record in arena.records[:place])
-    versus = arena.records[place]
+def test_the_plan_is_in_the_file_before_the_first_pair(arena: MakeArena) -> None:
+    _, made = fought(arena)
+    (place,) = (n for n, record in enumerate(made.records) if isinstance(record, Versus))
+    assert not any(isinstance(record, Pair) for record in made.records[:place])
+    versus = made.records[place]
     assert isinstance(versus, Versus)
     assert (versus.pairs, versus.gate) == ((6, 12), 0.01)
 
 
 @pytest.mark.parametrize("budget_s", [None, 60.0])
 def test_where_head_has_no_cell_left_all_are_missing_and_none_is_paired(
-    budget_s: float | None, tmp_path: Path
+    budget_s: float | None, arena: MakeArena
 ) -> None:
     faults = [(f"head.{name}", case.q_len, "FirstCall", "failed") for case, name in CELLS]
-    comparison, arena = fought(tmp_path / "pairs.jsonl", {}, faults=faults, budget_s=budget_s)
+    comparison, made = fought(arena, faults=faults, budget_s=budget_s)
     assert [line.verdict for line in comparison.lines] == ["missing"] * len(CELLS)
-    assert (comparison.notes, arena.pairs) == ([], [])
+    assert (comparison.notes, made.pairs) == ([], [])
 
 
-def test_a_base_in_which_nothing_works_is_no_ground_for_a_verdict(tmp_path: Path) -> None:
+def test_a_base_in_which_nothing_works_is_no_ground_for_a_verdict(arena: MakeArena) -> None:
     faults = [(f"base.{name}", case.q_len, "Prepare", "failed") for case, name in CELLS]
     with pytest.raises(RunFailed, match="no cell works in base; first failed: on demand"):
-        fought(tmp_path / "pairs.jsonl", {}, faults=faults)
+        fought(arena, faults=faults)
 
 
-def test_a_cell_that_breaks_on_the_way_does_not_cut_the_others_short(tmp_path: Path) -> None:
-    comparison, arena = fought(tmp_path / "pairs.jsonl", {}, faults=[BROKEN])
+def test_a_cell_that_breaks_on_the_way_does_not_cut_the_others_short(arena: MakeArena) -> None:
+    comparison, made = fought(arena, faults=[BROKEN])
     assert [line.verdict for line in comparison.lines].count("missing") == 1
     assert comparison.notes == []
-    assert len(arena.pairs) == 6 * (len(CELLS) - 1)
+    assert len(made.pairs) == 6 * (len(CELLS) - 1)
 
 
 @pytest.mark.parametrize(
@@ -121,17 +137,18 @@ def test_a_tree_is_named_by_its_commit_and_said_to_be_changed(
     assert this_tree(code) == words
 
 
-def test_a_budget_decides_on_the_number_of_pairs(tmp_path: Path) -> None:
-    _, arena = fought(tmp_path / "pairs.jsonl", {}, budget_s=600.0)
-    (versus,) = (record for record in arena.records if isinstance(record, Versus))
+def test_a_budget_decides_on_the_number_of_pairs(arena: MakeArena) -> None:
+    _, made = fought(arena, budget_s=600.0)
+    (versus,) = (record for record in made.records if isinstance(record, Versus))
     assert versus.pairs == (MOST_PAIRS, 2 * MOST_PAIRS)
 
 
-def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(tmp_path: Path) -> None:
-    file = tmp_path / "pairs.jsonl"
-    with pytest.raises(BudgetTooSmall, match=r"4 a stage are the least; give \d+ s more"):
-        fought(file, {}, budget_s=0.1)
-    assert '"record":"pair"' not in file.read_text()
+def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(
+    arena: MakeArena, tmp_path: Path
+) -> None:
+    with pytest.raises(BudgetTooSmall, match=r"a pair takes 1 s here and 4 a stage are the least"):
+        fought(arena, budget_s=9.0)
+    assert '"record":"pair"' not in (tmp_path / "pairs.jsonl").read_text()
 
 
 @given(left_s=st.floats(0, 5000), pair_s=st.floats(0.1, 100))

@@ -1,11 +1,8 @@
 """Variants that don't fit side by side race in smaller groups, the baseline in each."""
 
-import json
-import os
-import sys
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -14,7 +11,6 @@ from hypothesis import strategies as st
 from suite.cases.case import Case
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
-from suite.lanes.handle import Launch
 from suite.lanes.protocol import MemoryForecast
 from suite.race.race import USABLE_SHARE, side_by_side
 from suite.race.watch import Silence
@@ -22,6 +18,8 @@ from suite.records.fingerprint import run_header
 from suite.records.record import Fault, Time
 from suite.records.store import Store, read
 from suite.run import Run
+from tests.fakes.crowded_lane import CrowdedLane, Room
+from tests.fakes.in_process import start_lanes_in_process
 from variants.catalog import Variant
 
 ROOM = 1000
@@ -70,34 +68,35 @@ VARIANTS = (
 )
 
 
-def measured(folder: Path, *, foreseen: bool, **needs: int) -> tuple[list[Time], list[Fault]]:
-    """Run the four over one case on a device of 1000 bytes; return times and faults."""
-    held = folder / "held"
-    held.mkdir()
-    room = {"bytes": ROOM, "needs": needs, "foreseen": foreseen, "folder": str(held)}
-    case = Case(heads=1, kv_heads=1, head_dim=8, q_len=16, kv_len=16, dtype="float32")
-    plan = Plan((case,), tuple(variant.name for variant in VARIANTS), 1, 0, 20.0)
-    header = run_header(plan, [], device_for("cpu"))
-    file = folder / "run.jsonl"
-    store = Store(file)
-    paths = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    launch = Launch((sys.executable, "-S", "-m", "tests.fakes.crowded_lane"))
-    with mock.patch.dict(os.environ, {"ROOM": json.dumps(room), "PYTHONPATH": paths}):
+Race = Callable[..., tuple[list[Time], list[Fault]]]
+
+
+@pytest.fixture
+def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Race:
+    """Return a function that runs the four over one case on a device of 1000 bytes."""
+
+    def run(*, foreseen: bool, **needs: int) -> tuple[list[Time], list[Fault]]:
+        room = Room(ROOM, needs, foreseen)
+        start_lanes_in_process(
+            monkeypatch, lambda variant, _: CrowdedLane(variant.module, room).answer
+        )
+        case = Case(heads=1, kv_heads=1, head_dim=8, q_len=16, kv_len=16, dtype="float32")
+        plan = Plan((case,), tuple(variant.name for variant in VARIANTS), 1, 0, 60.0)
+        header = run_header(plan, [], device_for("cpu"))
+        store = Store(tmp_path / "run.jsonl")
         store.append([header])
-        Run(plan, VARIANTS, header.policy, store, Silence(), launch=launch).measure()
-    store.close()
-    records = read(file).records
-    times = [record for record in records if isinstance(record, Time)]
-    return times, [record for record in records if isinstance(record, Fault)]
+        Run(plan, VARIANTS, header.policy, store, Silence()).measure()
+        store.close()
+        records = read(store.path).records
+        times = [record for record in records if isinstance(record, Time)]
+        return times, [record for record in records if isinstance(record, Fault)]
+
+    return run
 
 
-@pytest.mark.parametrize("foreseen", [True, False], ids=["foreseen", "found out"])
-def test_all_are_measured_though_they_do_not_fit_side_by_side(
-    foreseen: bool, tmp_path: Path
-) -> None:
-    times, faults = measured(
-        tmp_path, foreseen=foreseen, no_bias=50, small=100, large=700, larger=800
-    )
+@pytest.mark.parametrize("foreseen", [True, False], ids=["foreseen", "not foreseen"])
+def test_all_are_measured_though_they_do_not_fit_side_by_side(foreseen: bool, race: Race) -> None:
+    times, faults = race(foreseen=foreseen, no_bias=50, small=100, large=700, larger=800)
     assert faults == []
     assert {time.variant for time in times} == {"no_bias", "small", "large", "larger"}
     races = {time.race for time in times if time.variant == "no_bias"}
@@ -105,9 +104,7 @@ def test_all_are_measured_though_they_do_not_fit_side_by_side(
     assert all(time.race in races for time in times)
 
 
-def test_only_what_does_not_fit_beside_the_baseline_alone_is_out_of_memory(tmp_path: Path) -> None:
-    times, faults = measured(
-        tmp_path, foreseen=False, no_bias=50, small=100, large=700, larger=2000
-    )
+def test_only_what_does_not_fit_beside_the_baseline_alone_is_out_of_memory(race: Race) -> None:
+    times, faults = race(foreseen=False, no_bias=50, small=100, large=700, larger=2000)
     assert [(fault.variant, fault.status) for fault in faults] == [("larger", "out_of_memory")]
     assert {time.variant for time in times} == {"no_bias", "small", "large"}
