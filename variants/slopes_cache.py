@@ -10,7 +10,7 @@ from torch import Tensor
 Built = TypeVar("Built")
 
 
-class _Entry(NamedTuple, Generic[Built]):
+class _CachedValue(NamedTuple, Generic[Built]):
     """The slopes and the result built from them; replaced whole, because threads may share it."""
 
     slopes: weakref.ref[Tensor]
@@ -30,7 +30,7 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
     graph; for slopes made in inference mode, because torch does not count writes to them; and
     inside torch.func's transforms, because their tensors end with the transform.
     """
-    entry: _Entry[Built] | None = None
+    entry: _CachedValue[Built] | None = None
 
     def build_or_reuse(slopes: Tensor) -> Built:
         nonlocal entry
@@ -41,7 +41,7 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
             contents = _contents(slopes)
             with torch.inference_mode(mode=False):  # an inference tensor can't serve training
                 result = build(slopes)
-            last = entry = _Entry(weakref.ref(slopes), slopes._version, contents, result)
+            last = entry = _CachedValue(weakref.ref(slopes), slopes._version, contents, result)
         return last.result
 
     return build_or_reuse
@@ -51,7 +51,7 @@ def _is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _has_changed(slopes: Tensor, last: _Entry[Built]) -> bool:
+def _has_changed(slopes: Tensor, last: _CachedValue[Built]) -> bool:
     return last.version != slopes._version or last.contents != _contents(slopes)
 
 

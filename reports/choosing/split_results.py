@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from reports.tables.rank import Pass
 from suite.cases.case import Case
 from suite.records.record import Record, Time
 from suite.records.store import Results
-
-Pass = tuple[int, int]
-"""(number of a file, number of a pass in that file)"""
 
 
 def split_rounds(files: Sequence[Results], parity: int) -> list[Results]:

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
-Dtype = Literal["float32", "bfloat16", "float16"]
+from variants.selection.schema import Dtype
+
 Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
 Form = Literal["padded", "packed"]

@@ -52,4 +52,4 @@ def _higher(highest: MemoryLevel | Absent, level: MemoryLevel | Absent) -> Memor
     """Return the higher of two levels; one of another scope can't be compared and is ignored."""
     if isinstance(highest, Absent) or isinstance(level, Absent) or level.scope != highest.scope:
         return highest
-    return max(highest, level, key=lambda one: one.bytes)
+    return max(highest, level, key=lambda memory: memory.bytes)

@@ -50,12 +50,14 @@ def warm_up(duel: Duel) -> WarmUp:
     for name in duel.plan.variants:
         with duel.pools(name) as pools:
             for case in duel.plan.cases:
-                by_side = {side: _warmed(duel, side, pool, (case, name)) for side, pool in pools}
-                records = [record for own in by_side.values() for record in own]
+                cell = case, name
+                by_side = {side: _warm_up_side(duel, side, pool, cell) for side, pool in pools}
+                records = [record for side_records in by_side.values() for record in side_records]
                 duel.watch.report(f"warm-up, {case.id}", records, 1)
-                in_base += [_first_fault(own) for side, own in by_side.items() if side == "base"]
+                if "base" in by_side:
+                    in_base.append(_first_fault(by_side["base"]))
                 if len(by_side) == len(SIDES) and _first_fault(records) is None:
-                    sound.append((case, name))
+                    sound.append(cell)
     works_in_base = not in_base or None in in_base
     return WarmUp(sound, None if works_in_base else in_base[0])
 
@@ -70,7 +72,7 @@ def _first_fault(records: list[PairRecord]) -> str | None:
     return None
 
 
-def _warmed(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> list[PairRecord]:
+def _warm_up_side(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> list[PairRecord]:
     """Foresee, prepare, check and weigh; record each with its side, and return the records."""
     case, name = cell
     limit_s = duel.plan.step_timeout_s

@@ -1,20 +1,17 @@
 """A git worktree of another commit, in a temporary folder that is removed afterwards."""
 
 import os
-import re
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.conditions.policy import ROOT
+from suite.conditions.temporary import owned_folder, remove_tree
 from suite.failures import BadRequest
 
-_PREFIX = "alibi-bench-side-"
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -37,14 +34,10 @@ def worktree(reference: str) -> Iterator[Worktree]:
     Raises NoCommit where there is no git repository or no such commit in it.
     """
     commit = _commit(reference)
-    _remove_worktrees_of_killed_runs()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    try:
+    with owned_folder("alibi-bench-side-", _remove) as folder:
         tree = folder / "tree"
         _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
         yield Worktree(commit, tree, folder)
-    finally:
-        _remove(folder)
 
 
 def _commit(reference: str) -> str:
@@ -87,18 +80,11 @@ def _git(*words: str) -> str:
     return output.strip()
 
 
-def _remove_worktrees_of_killed_runs() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", folder.name)
-        if owner and not Path("/proc", owner[1]).exists():
-            _remove(folder)
-
-
 def _remove(folder: Path) -> None:
     with _ignore_signals():
         with suppress(NoCommit):  # git leaves a worktree locked if its checkout was interrupted
             _git("worktree", "unlock", str(folder / "tree"))
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         _git("worktree", "prune")
 
 

@@ -73,7 +73,10 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
     ]
     fresh = [read(file) for file in sorted(XEON.glob("unseen-*.jsonl"))]
     page = (ROOT / "docs" / "choosing.md").read_text()
-    for name, priced in (("never measured", price_unseen(tuned, fresh)), ("left out", price_left_out(tuned))):
+    for name, priced in (
+        ("never measured", price_unseen(tuned, fresh)),
+        ("left out", price_left_out(tuned)),
+    ):
         figures = summary(priced)
         assert figures is not None
         row = (

@@ -11,6 +11,9 @@ import torch
 from variants.compiled.cpp_build import cpp_compiler
 from variants.problem import Attention, Unsupported
 
+BACKEND = "inductor"
+"""torch.compile's backend. Tests of what a graph computes replace it by one that runs the graph."""
+
 
 def compile_alone(
     function: Callable[..., Any],
@@ -29,7 +32,9 @@ def compile_alone(
     """
     if device.type == "cpu":
         _require_cpu_compiler()
-    graph = torch.compile(_copy_code(function), fullgraph=True, dynamic=dynamic, mode=mode)
+    graph = torch.compile(
+        _copy_code(function), backend=BACKEND, fullgraph=True, dynamic=dynamic, mode=mode
+    )
     return cast(Attention, graph)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from variants.problem import Attention, Spec
 
 
-class _Entry(NamedTuple):
+class _Prepared(NamedTuple):
     attention: Attention
     size: int = 0
 
@@ -28,7 +28,7 @@ class PreparedCache:
         The newest shape is always cached, whatever it holds.
         """
         self._at_most, self._bytes_at_most = at_most, bytes_at_most
-        self._entries: OrderedDict[tuple[str, Spec], _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, Spec], _Prepared] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class PreparedCache:
         attention = prepare()
         with self._lock:
             self._weigh_last()
-            self._entries[key] = _Entry(attention)
+            self._entries[key] = _Prepared(attention)
             self._make_room()
         return attention
 
@@ -57,7 +57,7 @@ class PreparedCache:
         if self._entries:
             key = next(reversed(self._entries))
             attention = self._entries[key].attention
-            self._entries[key] = _Entry(attention, tensor_bytes(attention))
+            self._entries[key] = _Prepared(attention, tensor_bytes(attention))
 
     def _make_room(self) -> None:
         total = sum(entry.size for entry in self._entries.values())
