@@ -1,4 +1,4 @@
-"""Run the fake variants over tiny cases, or resume: `python -m tests.fakes.drive FILE PASSES`."""
+"""Run fake variants over tiny cases, or resume: `python -m tests.fakes.drive FILE NAMES...`."""
 
 import sys
 from collections.abc import Sequence
@@ -21,21 +21,27 @@ VARIANTS = (
 LENGTHS = (16, 24)
 
 
-def plan(step_timeout_s: float, passes: int, lengths: Sequence[int]) -> Plan:
+NAMES = tuple(variant.name for variant in VARIANTS)
+
+
+def plan(
+    step_timeout_s: float,
+    passes: int,
+    lengths: Sequence[int] = LENGTHS,
+    names: Sequence[str] = NAMES,
+) -> Plan:
     """Return the plan of a tiny case for each length."""
     cases = [
         Case(heads=2, kv_heads=2, head_dim=8, q_len=length, kv_len=length, dtype="float32")
         for length in lengths
     ]
-    return Plan(tuple(cases), tuple(v.name for v in VARIANTS), passes, 0, step_timeout_s)
+    return Plan(tuple(cases), tuple(names), passes, 0, step_timeout_s)
 
 
-def drive(
-    file: Path, step_timeout_s: float = 60.0, passes: int = 1, lengths: Sequence[int] = LENGTHS
-) -> None:
-    """Measure what `file` lacks."""
+def drive(file: Path, wanted: Plan) -> None:
+    """Measure what `file` lacks of a plan."""
     finished = read(file).finished() if file.exists() else frozenset()
-    header = run_header(plan(step_timeout_s, passes, lengths), sys.argv, device_for("cpu"))
+    header = run_header(wanted, sys.argv, device_for("cpu"))
     store = Store(file)
     try:
         store.append([header])
@@ -45,4 +51,4 @@ def drive(
 
 
 if __name__ == "__main__":
-    drive(Path(sys.argv[1]), passes=int(sys.argv[2]))
+    drive(Path(sys.argv[1]), plan(60.0, passes=1, names=sys.argv[2:]))

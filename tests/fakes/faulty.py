@@ -5,20 +5,18 @@ PLANTED is JSON: {variant: {q_len: [one of MOMENTS, one of KINDS]}}.
 
 import json
 import os
-import resource
-import signal
-import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from tests.fakes.lane import Fate
 from variants.problem import Attention, Spec, Unsupported
 from variants.reference import attend
 
 MOMENTS = ("prepare", "first call", "check", "turns", "after")
+MORE_THAN_CAN_BE_ADDRESSED = 1 << 46
 KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "raise", "memory", "kernel", "unsupported", "nan")
 
 
@@ -50,23 +48,24 @@ def moment_of(calls: int, slopes: Tensor) -> str:
     return {1: "first call", 2: "check"}.get(calls, "turns")
 
 
-def go_wrong(kind: str) -> Any:
-    """Do what `kind` says."""
+def go_wrong(kind: str) -> None:
+    """Do what `kind` says; where it ends or hangs, by the hand of `meet`."""
     match kind:
-        case "SIGKILL" | "SIGSEGV":
-            os.kill(os.getpid(), signal.Signals[kind])
-        case "exit":
-            os._exit(7)
-        case "hang":
-            time.sleep(3600)
         case "raise":
             raise RuntimeError("this variant raises on demand")
         case "unsupported":
             raise Unsupported("this variant declines on demand")
         case "memory":
-            in_use = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
-            resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), resource.RLIM_INFINITY))
-            torch.empty(1 << 30)
+            torch.empty(MORE_THAN_CAN_BE_ADDRESSED)
         case "kernel":
             Path(os.environ["MEMORY_CGROUP"], "cgroup.procs").write_text(str(os.getpid()))
             torch.ones(1 << 30)
+        case _:
+            meet(Fate(kind))
+
+
+def meet(fate: Fate) -> None:
+    """Let this process meet its fate; the file HUNG is made before it hangs."""
+    if fate.kind == "hang" and "HUNG" in os.environ:
+        Path(os.environ["HUNG"]).touch()
+    fate.meet()

@@ -19,9 +19,20 @@ import pytest
 from suite.conditions.policy import Policy
 from suite.lanes import pool
 from suite.lanes.handle import Handle, Launch, Process
-from suite.lanes.protocol import FindLimits, LaneAnswer, RunCanary, Step, receive, serve
+from suite.lanes.protocol import (
+    FindLimits,
+    Foresee,
+    LaneAnswer,
+    RunCanary,
+    Step,
+    Weigh,
+    receive,
+    serve,
+)
 from tests.fakes.lane import Fate, InventedLane, Paces, PlannedFault, right
 from variants.catalog import Variant
+
+_INVENTED = Foresee | Weigh | RunCanary | FindLimits
 
 Answer = Callable[[Step], LaneAnswer]
 MakeLane = Callable[[Variant, str], Answer]
@@ -125,9 +136,10 @@ def invented_lanes(faults: Iterable[PlannedFault] = (), paces: Paces | None = No
 
 
 def start_real_lanes_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pools start lanes that are threads and run their variant, in short turns.
+    """Let pools start lanes that are threads and run their variant, in few short turns.
 
-    The speed of the machine is invented. No turn is repeated because the machine is busy.
+    Memory and the speed of the machine are invented, which take long to measure. No turn is
+    repeated because the machine is busy.
     """
     import torch
 
@@ -138,12 +150,11 @@ def start_real_lanes_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_lane(variant: Variant, device: str) -> Answer:
         subject = Subject(variant.module, dict(variant.options), variant.answers)
         lane = Lane(subject, Bench(torch.device(device)))
-        return lambda step: (
-            right(step) if isinstance(step, RunCanary | FindLimits) else lane.answer(step)
-        )
+        return lambda step: right(step) if isinstance(step, _INVENTED) else lane.answer(step)
 
     start_lanes_in_process(monkeypatch, make_lane)
     monkeypatch.setattr("suite.clocks.cpu_clock.SLICE_NS", 1_000_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SAMPLE_NS", 100_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SETTLE_S", 0.0)
     monkeypatch.setattr("suite.race.contender.PATIENCE_S", 0.0)
+    monkeypatch.setattr("suite.race.stopping.CAP_S", 0.002)

@@ -1,12 +1,13 @@
 """What the tests of the measuring share."""
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from tests.suite.fates import lanes
+from tests.suite.fates import OWNER, processes_of
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +20,14 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def no_lane_is_left() -> Iterator[None]:
-    """Whatever a test does, no lane outlives it."""
+def no_lane_is_left(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Whatever a test does, no process that was started for it outlives it."""
+    owner = f"{os.getpid()} {request.node.nodeid}"
+    monkeypatch.setenv(OWNER, owner)
     yield
-    deadline = time.monotonic() + 10
-    while lanes() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while processes_of(owner) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert lanes() == []
+    assert processes_of(owner) == []

@@ -1,6 +1,8 @@
-"""What became of each cell of a run of the fake variants, and which of its lanes still live."""
+"""What became of each cell of a run of the fake variants, and which of its processes live."""
 
+import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -9,30 +11,30 @@ from suite.records.record import Agreement, CellRecord, Fault, Time
 from suite.records.store import read
 
 ROOT = Path(__file__).parents[2]
+OWNER = "TEST_THAT_OWNS_THIS_PROCESS"
 
 
-def lanes() -> list[str]:
-    """Return the command lines of living lanes that serve this tree's tests."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if (
-            "suite.lanes.lane" in words
-            and "tests.fakes" in words
-            and process.info["cwd"] == str(ROOT)
-            and process.info["status"] != psutil.STATUS_ZOMBIE
-        ):
-            found.append(words)
-    return found
+def processes_of(owner: str) -> list[psutil.Process]:
+    """Return the living processes that were started, by whomever, for the test `owner`."""
+    owned = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if (
+                process.pid != os.getpid()
+                and process.environ().get(OWNER) == owner
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
+                owned.append(process)
+    return owned
 
 
 def cells(file: Path) -> dict[tuple[str, int], list[CellRecord]]:
     """Return the records of each (variant, q_len)."""
-    found: dict[tuple[str, int], list[CellRecord]] = {}
+    by_cell: dict[tuple[str, int], list[CellRecord]] = {}
     for record in read(file).records:
         if isinstance(record, Agreement | Time | Fault):
-            found.setdefault((record.variant, record.case.q_len), []).append(record)
-    return found
+            by_cell.setdefault((record.variant, record.case.q_len), []).append(record)
+    return by_cell
 
 
 def measured(records: list[CellRecord], heats: int = 1) -> bool:

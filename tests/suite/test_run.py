@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,55 +14,73 @@ import pytest
 
 from suite.records.record import Canary, Limit, Time
 from suite.records.store import read
-from tests.fakes.drive import LENGTHS, VARIANTS, drive
+from tests.fakes.drive import LENGTHS, NAMES, drive, plan
+from tests.fakes.in_process import (
+    invented_lanes,
+    start_lanes_in_process,
+    start_real_lanes_in_process,
+)
 from tests.suite.fates import ROOT
 
 pytestmark = pytest.mark.usefixtures("no_lane_is_left")
 
+Cell = tuple[str, int]
 
-def begun(file: Path, passes: int = 1) -> "subprocess.Popen[bytes]":
-    """Start a run in a process of its own."""
-    words = [sys.executable, "-m", "tests.fakes.drive", str(file), str(passes)]
+
+def begin(file: Path, *names: str) -> "subprocess.Popen[bytes]":
+    """Start a run of some variants in a process of its own, whose lanes are processes too."""
+    words = [sys.executable, "-m", "tests.fakes.drive", str(file), *names]
     return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
-def times_of(file: Path) -> Counter[tuple[str, int]]:
+def times_of(file: Path) -> Counter[Cell]:
     """Return how often each (variant, q_len) was timed."""
     times = [record for record in read(file).records if isinstance(record, Time)]
     return Counter((time.variant, time.case.q_len) for time in times)
 
 
-def each_cell(times: int) -> Counter[tuple[str, int]]:
+def each_cell(times: int, names: tuple[str, ...] = NAMES) -> Counter[Cell]:
     """Return every (variant, q_len), so many times."""
-    return Counter({(one.name, length): times for one in VARIANTS for length in LENGTHS})
+    return Counter({(name, length): times for name in names for length in LENGTHS})
 
 
-def test_a_run_measures_every_cell_in_every_pass_and_its_lanes_are_the_first_to_go(
-    tmp_path: Path,
+def test_a_run_measures_every_cell_in_every_pass_with_fresh_lanes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = start_lanes_in_process(monkeypatch, invented_lanes())
+    file = tmp_path / "run.jsonl"
+    drive(file, plan(60.0, passes=2))
+    assert times_of(file) == each_cell(2)
+    assert set(Counter(started).values()) == {2}
+    records = read(file).records
+    canaries = [record for record in records if isinstance(record, Canary)]
+    assert [(one.pass_number, one.what, one.median_ms) for one in canaries] == [
+        (number, "an invented product", 1.0) for number in (1, 2)
+    ]
+    limits = [record for record in records if isinstance(record, Limit)]
+    assert [(one.pass_number, one.dtype, one.flops_per_s, one.bytes_per_s) for one in limits] == [
+        (number, "float32", 1e12, 1e10) for number in (1, 2)
+    ]
+
+
+def test_a_run_that_lacks_some_cells_measures_them_and_the_baseline_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "run.jsonl"
-    parent = begun(file, passes=2)
-    try:
-        wait_for(lambda: file.exists() and any(isinstance(r, Canary) for r in read(file).records))
-        scores = [
-            Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip()
-            for child in psutil.Process(parent.pid).children()
-        ]
-        assert parent.wait(timeout=120) == 0
-    finally:
-        parent.kill()
-        parent.wait(timeout=20)
-    assert scores == ["1000"] * len(VARIANTS)
-    assert times_of(file) == each_cell(2)
-    canaries = [record for record in read(file).records if isinstance(record, Canary)]
-    assert [canary.pass_number for canary in canaries] == [1, 2]
-    assert all(canary.median_ms > 0 for canary in canaries)
-    limits = [record for record in read(file).records if isinstance(record, Limit)]
-    assert [(limit.pass_number, limit.dtype) for limit in limits] == [
-        (1, "float32"),
-        (2, "float32"),
-    ]
-    assert all(limit.flops_per_s > 1e9 and limit.bytes_per_s > 1e8 for limit in limits)
+    broken = [("tests.fakes.second", 24, "Slice", "exit")]
+    start_lanes_in_process(monkeypatch, invented_lanes(broken))
+    drive(file, plan(60.0, passes=1))
+    complete = read(file).records
+    kept = [one for one in complete if getattr(one, "variant", "") != "second"]
+    partial = tmp_path / "partial.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(
+        b"".join(line for line, one in zip(lines, complete, strict=True) if one in kept)
+    )
+    started = start_lanes_in_process(monkeypatch, invented_lanes())
+    drive(partial, plan(60.0, passes=1))
+    assert times_of(partial) == each_cell(1) + Counter({("no_bias", n): 1 for n in LENGTHS})
+    assert sorted(started) == ["tests.fakes.baseline", "tests.fakes.second"]
 
 
 @pytest.mark.parametrize(
@@ -73,31 +92,49 @@ def test_a_run_that_is_stopped_leaves_a_file_that_resumes_and_then_no_cache(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("PLANTED", json.dumps({"second": {24: ("turns", "hang")}}))
+    monkeypatch.setenv("HUNG", str(tmp_path / "hung"))
     file = tmp_path / "run.jsonl"
-    parent = begun(file)
-    wait_for(lambda: hung(parent))
-    parent.send_signal(end)
-    parent.wait(timeout=20)
+    names = ("no_bias", "second")
+    parent = begin(file, *names)
+    try:
+        wait_for((tmp_path / "hung").exists)
+        lanes = psutil.Process(parent.pid).children()
+        first_to_go = [
+            Path(f"/proc/{lane.pid}/oom_score_adj").read_text().strip() for lane in lanes
+        ]
+        parent.send_signal(end)
+        parent.wait(timeout=120)
+    finally:
+        parent.kill()
+    assert first_to_go == ["1000", "1000"]
     assert bool(list(tmp_path.glob("alibi-bench-*"))) == (end == signal.SIGKILL)
     kept = read(file).records
     monkeypatch.delenv("PLANTED")
-    drive(file)
-    assert times_of(file) == each_cell(1)
+    start_real_lanes_in_process(monkeypatch)
+    drive(file, plan(60.0, passes=1, names=names))
+    expected = each_cell(1, names)
+    assert set(times_of(file)) == set(expected)
+    assert all(times_of(file)[cell] == 1 for cell in expected if cell[0] != "no_bias")
     assert read(file).records[: len(kept)] == kept
     assert not list(tmp_path.glob("alibi-bench-*"))
 
 
-def hung(parent: "subprocess.Popen[bytes]") -> bool:
-    """Whether a lane of `parent` has slept through half a second."""
-    children = psutil.Process(parent.pid).children(recursive=True)
-    before = [child.cpu_times().user for child in children]
-    time.sleep(0.5)
-    return bool(before) and before == [child.cpu_times().user for child in children]
+@pytest.mark.heavy
+def test_a_run_whose_lanes_are_processes_measures_every_cell_and_the_machine(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "run.jsonl"
+    assert begin(file, *NAMES).wait(timeout=240) == 0
+    assert times_of(file) == each_cell(1)
+    (canary,) = (record for record in read(file).records if isinstance(record, Canary))
+    assert canary.median_ms > 0
+    (limit,) = (record for record in read(file).records if isinstance(record, Limit))
+    assert limit.dtype == "float32"
+    assert min(limit.flops_per_s, limit.bytes_per_s) > 0
 
 
-def wait_for(condition: object, limit_s: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], limit_s: float = 240) -> None:
     """Wait until a condition holds."""
-    assert callable(condition)
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "it never happened"

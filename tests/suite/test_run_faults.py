@@ -4,21 +4,24 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pytest
 
 from suite.records.record import Agreement, CellRecord, Fault, Status, Time
-from tests.fakes.drive import VARIANTS, drive
+from tests.fakes import faulty
+from tests.fakes.drive import VARIANTS, drive, plan
 from tests.fakes.faulty import KINDS, MOMENTS
-from tests.suite.fates import cells, measured
+from tests.fakes.in_process import start_real_lanes_in_process
+from tests.fakes.lane import Fate
+from tests.suite.fates import OWNER, cells, measured, processes_of
 from variants.catalog import BASELINE
 
 STEP_TIMEOUT_S = 8.0
 
-pytestmark = [pytest.mark.usefixtures("no_lane_is_left"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 Cells = dict[tuple[str, int], list[CellRecord]]
 
@@ -69,65 +72,89 @@ def small_cgroup() -> Iterator[Path | None]:
         folder.rmdir()
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    """Return what became of each cell of one run with all faults that this machine can have."""
-    file = tmp_path_factory.mktemp("faults") / "run.jsonl"
+@pytest.fixture(
+    scope="module", params=["threads", pytest.param("processes", marks=pytest.mark.heavy)]
+)
+def cells_of_run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cells]:
+    """Yield what became of each cell of one run with all faults that this machine can have.
+
+    The lanes are threads or processes, and of the latter none is left afterwards.
+    """
+    folder = tmp_path_factory.mktemp("faults")
     faults = {length: (fault.moment, fault.kind) for length, fault in AT.items()} | OTHERS
-    with small_cgroup() as cgroup, pytest.MonkeyPatch.context() as monkeypatch:
-        if cgroup is not None:
-            faults[KILLED_BY_THE_KERNEL] = ("turns", "kernel")
-            monkeypatch.setenv("MEMORY_CGROUP", str(cgroup))
+    in_threads = request.param == "threads"
+    with ExitStack() as stack:
+        monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+        monkeypatch.setenv(OWNER, str(folder))
+        if in_threads:
+            start_real_lanes_in_process(monkeypatch)
+            monkeypatch.setattr(faulty, "meet", _raise)
+        else:
+            cgroup = stack.enter_context(small_cgroup())
+            if cgroup is not None:
+                faults[KILLED_BY_THE_KERNEL] = ("turns", "kernel")
+                monkeypatch.setenv("MEMORY_CGROUP", str(cgroup))
         assert all(moment in MOMENTS and kind in KINDS for moment, kind in faults.values())
         monkeypatch.setenv("PLANTED", json.dumps({"second": faults}))
-        drive(file, STEP_TIMEOUT_S, lengths=[*faults, NOTHING])
-    return cells(file)
+        drive(folder / "run.jsonl", plan(STEP_TIMEOUT_S, passes=1, lengths=[*faults, NOTHING]))
+        yield cells(folder / "run.jsonl")
+    assert processes_of(str(folder)) == []
 
 
-def guilty(found: Cells, length: int, heats: int = 1) -> list[CellRecord]:
+def _raise(fate: Fate) -> NoReturn:
+    raise fate
+
+
+def guilty(by_cell: Cells, length: int, heats: int = 1) -> list[CellRecord]:
     """Return the records of the cell at fault, once the others of its case are known to be well.
 
     The baseline raced beside it in so many heats.
     """
-    assert measured(found[BASELINE.name, length], heats)
-    assert measured(found["first", length])
-    return found["second", length]
+    assert measured(by_cell[BASELINE.name, length], heats)
+    assert measured(by_cell["first", length])
+    return by_cell["second", length]
 
 
 @pytest.mark.parametrize("length", AT, ids=lambda at: f"{AT[at].kind} at {AT[at].moment}")
-def test_a_fault_costs_the_guilty_cell_alone(length: int, ran: Cells) -> None:
+def test_a_fault_costs_the_guilty_cell_alone(length: int, cells_of_run: Cells) -> None:
     wanted = AT[length]
-    (fault,) = guilty(ran, length, heats=2 if wanted.status == "out_of_memory" else 1)
+    (fault,) = guilty(cells_of_run, length, heats=2 if wanted.status == "out_of_memory" else 1)
     assert isinstance(fault, Fault)
     assert fault.status == wanted.status
     assert wanted.words in fault.reason
 
 
-def test_after_all_faults_a_case_without_one_is_measured_whole(ran: Cells) -> None:
-    assert {(one.name, length) for one in VARIANTS for length in (*AT, *OTHERS)} <= set(ran)
-    assert measured(guilty(ran, NOTHING))
+def test_after_all_faults_a_case_without_one_is_measured_whole(cells_of_run: Cells) -> None:
+    assert {(one.name, length) for one in VARIANTS for length in (*AT, *OTHERS)} <= set(
+        cells_of_run
+    )
+    assert measured(guilty(cells_of_run, NOTHING))
 
 
-def test_a_wrong_answer_is_recorded_and_not_timed(ran: Cells) -> None:
-    (check,) = guilty(ran, WRONG_AT_ONCE)
+def test_a_wrong_answer_is_recorded_and_not_timed(cells_of_run: Cells) -> None:
+    (check,) = guilty(cells_of_run, WRONG_AT_ONCE)
     assert isinstance(check, Agreement)
     assert not check.agrees
 
 
-def test_an_answer_that_goes_wrong_after_timing_is_caught(ran: Cells) -> None:
-    checks = [record for record in guilty(ran, WRONG_LATER) if isinstance(record, Agreement)]
+def test_an_answer_that_goes_wrong_after_timing_is_caught(cells_of_run: Cells) -> None:
+    checks = [
+        record for record in guilty(cells_of_run, WRONG_LATER) if isinstance(record, Agreement)
+    ]
     assert [(check.stage, check.agrees) for check in checks] == [("before", True), ("after", False)]
 
 
-def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(ran: Cells) -> None:
-    kinds = {type(record) for record in guilty(ran, DEAD_LATER)}
+def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(cells_of_run: Cells) -> None:
+    kinds = {type(record) for record in guilty(cells_of_run, DEAD_LATER)}
     assert kinds == {Agreement, Fault, Time}
 
 
-def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(ran: Cells) -> None:
-    if ("second", KILLED_BY_THE_KERNEL) not in ran:
+def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(cells_of_run: Cells) -> None:
+    if ("second", KILLED_BY_THE_KERNEL) not in cells_of_run:
         pytest.skip("no memory cgroup can be made here")
-    (fault,) = guilty(ran, KILLED_BY_THE_KERNEL, heats=2)
+    (fault,) = guilty(cells_of_run, KILLED_BY_THE_KERNEL, heats=2)
     assert isinstance(fault, Fault)
     assert fault.status == "out_of_memory"
     assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")
