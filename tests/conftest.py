@@ -1,5 +1,6 @@
 """What holds for every test: gpu marks, a faked NVML, and no selection but the test's own."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import pynvml
 import pytest
 
+from tests.effort import FULL
 from tests.fakes.nvml import FakeNvml, Library
 from variants.catalog import CATALOG
 
@@ -15,12 +17,21 @@ _COMPILING_NAMES = {variant.name for variant in CATALOG if variant.module in _CO
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --inductor."""
+    """Add --full."""
     parser.addoption(
-        "--inductor",
+        "--full",
         action="store_true",
-        help="Compile graphs with inductor; without it they are traced, and run uncompiled.",
+        help="Compile graphs with inductor, and draw all examples; otherwise graphs are traced and "
+        "run uncompiled, and a few examples are drawn.",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell modules that are yet to be imported of --full; a worker computes with one thread."""
+    if config.getoption("--full"):
+        os.environ[FULL] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +39,9 @@ def _compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Let torch.compile trace graphs and run them uncompiled, unless a test wants inductor.
 
     What a graph computes is the same, and a graph costs seconds less. Tests marked inductor get it,
-    and with --inductor all do.
+    and with --full all do.
     """
-    if request.config.getoption("--inductor") or request.node.get_closest_marker("inductor"):
+    if request.config.getoption("--full") or request.node.get_closest_marker("inductor"):
         return
     monkeypatch.setattr("variants.compiled.torch_compile.BACKEND", _run_uncompiled)
 
@@ -46,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         words = set(callspec.id.replace("[", "-").split("-")) if callspec else set()
         if words & _COMPILING_NAMES or item.path.parent.name in {"compiled", "flex"}:
             item.add_marker("compiles")
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("drawn")
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -58,9 +71,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give all tests, and the processes that they start, an empty cache in place of the user's."""
+    """Give all tests, and the processes that they start, an empty cache in place of the user's.
+
+    Workers share it, so that the C++ kernel is built once.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "user-cache"))
         yield
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tests.effort import examples
 from tests.variants.formula import TOLERANCE, UNCOMPILED, assert_close, tensors, truth
 from variants.attention import alibi_attention
 from variants.problem import Unsupported
@@ -136,7 +137,7 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(given_to_it=maybe_mistaken())
-@settings(max_examples=600, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(600), deadline=None, derandomize=True, database=None)
 def test_random_mistakes_are_refused_in_words_and_the_rest_is_answered_rightly(
     given_to_it: dict[str, Any],
 ) -> None:

@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.effort import examples
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from variants.problem import alibi_slopes
 from variants.windows import BLOCK, _bias_bounds, density, depth_of, tolerance, windows_of
 
 the_same_everywhere = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     derandomize=True,
     database=None,
@@ -132,6 +133,7 @@ def test_a_bias_that_grows_beyond_float32_leaves_out_nothing() -> None:
     assert (first_keys(q, k, torch.full((HEADS,), -0.1)) == 0).all()
 
 
+@pytest.mark.heavy
 def test_weight_is_bounded_by_near_blocks_alone_at_no_risk() -> None:
     q, k = drawn(6000)  # more blocks than are summed up
     k[:, :, -4200:] *= 1e-3

@@ -29,6 +29,7 @@ from reports.verdicts.comparison import Comparison
 from reports.verdicts.decision import decide
 from suite.records.record import Record, Versus
 from suite.records.store import Results, StoreError
+from tests.effort import examples
 from tests.records import a_case, a_fault, a_machine, a_pair, a_versus, results
 
 CASE = a_case()
@@ -61,7 +62,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(of=st.integers(1, 2000), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_rates_bounds_are_those_of_clopper_and_pearson(of: int, data: st.DataObject) -> None:
     found = data.draw(st.sampled_from((0, 1, of // 2, of - 1, of)) | st.integers(0, of))
     exact = binomtest(found, of).proportion_ci(method="exact")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.cases.case import DTYPES, MODES, Case
+from tests.effort import examples
 
 SMALL: dict[str, Any] = {
     "heads": 8,
@@ -147,7 +148,7 @@ def has_a_meaning(values: dict[str, Any]) -> bool:
     return bool(values["mode"] != "decode")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     st.fixed_dictionaries(
         dict.fromkeys(("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"), counts)

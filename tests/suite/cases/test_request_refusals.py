@@ -11,10 +11,13 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
 from suite.lanes.protocol import Prepare
+from tests.effort import examples
 from tests.suite.planned import NAMES, plan_of
 from variants.catalog import BASELINE
 
-calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+calmly = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(300)
+)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def graphs_for(lengths: list[tuple[int, int]], options: dict[str, str]) -> int:
 SQUARES = [(length, length) for length in (64, 32, 33, 128, 7, 100, 64, 11, 200, 48)]
 
 
+@pytest.mark.heavy
 def test_a_stream_of_lengths_has_one_dynamic_graph_and_a_static_one_each() -> None:
     assert graphs_for(SQUARES, DYNAMIC) == 1
     assert graphs_for(SQUARES[:3], {}) == 3
@@ -68,6 +69,7 @@ def test_single_queries_and_chunks_have_at_most_a_graph_of_their_own_for_all_len
     assert graphs_for([*SQUARES[:2], *steps, *chunks, *SQUARES[2:4]], DYNAMIC) <= 3
 
 
+@pytest.mark.heavy
 def test_decode_compiles_for_a_view_of_the_cache_and_for_all_of_it_and_not_in_its_turns() -> None:
     subject = Subject("variants.compiled.compile", DYNAMIC, answers="alibi")
     before = graphs_compiled()

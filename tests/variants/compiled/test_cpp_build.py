@@ -99,6 +99,7 @@ def test_a_library_that_is_damaged_is_refused_with_its_place(source: Path) -> No
         build_library(source)
 
 
+@pytest.mark.heavy
 def test_two_that_build_at_once_both_load_a_whole_library(source: Path) -> None:
     both = [building(source), building(source)]
     assert [one.wait(60) for one in both] == [3, 3]

@@ -34,7 +34,7 @@ def test_torch_alone_runs_eager_code_without_a_word_past_its_limit() -> None:
     def another(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return q.mT if torch.compiler.is_compiling() else q
 
-    left_to_itself: Attention = torch.compile(another, dynamic=False)
+    left_to_itself: Attention = torch.compile(another, backend="eager", dynamic=False)
     limit = torch._dynamo.config.recompile_limit
     ran = [ran_compiled(left_to_itself, length) for length in range(1, limit + 2)]
     assert ran == [True] * limit + [False]

@@ -16,6 +16,7 @@ from torch import Tensor
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.conftest import Folders
+from tests.effort import examples
 from tests.records import a_case
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
 from tests.variants.selections import (
@@ -148,7 +149,9 @@ def test_training_gets_the_formula_s_gradients(folders: Folders, chosen: str | N
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     heads=st.sampled_from([1, 2, 6, 12]),

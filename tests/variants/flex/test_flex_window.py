@@ -35,6 +35,8 @@ def test_it_agrees_for_any_data_without_another_graph(q_len: int, kv_len: int) -
             assert check(attention, spec, scaled, answers="alibi", seed=0).agrees
 
 
+@pytest.mark.heavy
+@pytest.mark.inductor  # uncompiled, flex_attention computes every block
 def test_the_oracle_sees_blocks_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "variants.flex.flex_window.first_blocks_of",

@@ -17,6 +17,7 @@ from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DTYPES as NAMES
 from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names
+from tests.effort import examples
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from tests.variants.formula import truth
 from variants.compiled.cpp_build import FLAGS
@@ -48,7 +49,7 @@ CASES = [
 ]
 
 the_same_everywhere = settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     derandomize=True,
     database=None,

@@ -11,6 +11,7 @@ from msgspec import structs
 from suite.agreement.check import check
 from suite.agreement.inputs import Inputs, draw, spec_of
 from suite.cases.case import DTYPES, Case, Dtype, Mode
+from tests.effort import examples
 from variants.sdpa import halving, sdpa_halves
 from variants.sdpa.cpu_flash import BURIED
 from variants.sdpa.halving import Biases
@@ -52,7 +53,7 @@ def test_it_agrees_over_several_levels(case: Case) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     derandomize=True,
     database=None,

@@ -14,6 +14,7 @@ from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DTYPES, Case, Dtype
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
+from tests.effort import examples
 from variants.problem import Spec, Unsupported
 from variants.sdpa.cpu_flash import attend
 from variants.sdpa_window import band_attention, bias_masks
@@ -88,7 +89,7 @@ def test_the_oracle_sees_a_band_that_is_wrong(
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     derandomize=True,
     database=None,

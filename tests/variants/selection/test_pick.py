@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.variants.selections import (
     HERE,
     SOFTWARE,
@@ -216,7 +217,7 @@ def test_the_fixed_order_is_that_of_the_device() -> None:
     assert answer(a_problem()).variant == "native_window"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     own=st.lists(extreme_choices(), min_size=1, max_size=4, unique_by=lambda one: one.problem),
     max_bytes=st.sampled_from([None, 1, 1 << 50]),

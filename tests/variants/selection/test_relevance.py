@@ -111,7 +111,7 @@ def test_tests_and_their_children_never_see_the_users_own_selections(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     for folder in (user_folder(), Path(ended.stdout.strip())):
-        assert folder.is_relative_to(tmp_path_factory.getbasetemp())
+        assert folder.is_relative_to(tmp_path_factory.getbasetemp().parent)
 
 
 def sorted_as(selection: Selection, here: TargetDevice = HERE) -> list[str]:

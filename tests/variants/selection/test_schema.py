@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.variants.selections import a_candidate, a_choice, a_cpu, a_gpu, a_selection, put
 from variants.selection.files import LARGEST_BYTES, BadSelection, read
 from variants.selection.schema import Selection
@@ -21,7 +22,7 @@ WHOLE = a_selection(
     a_choice({"eager": 1.0, "flex": 2.0}), a_choice({"sdpa_key": 1.0}, 1024, dtype="float16")
 )
 CONTENT = msgspec.json.encode(WHOLE)
-more = settings(max_examples=400, deadline=None)
+more = settings(max_examples=examples(400), deadline=None)
 
 
 def refused(path: Path) -> str:
