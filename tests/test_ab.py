@@ -9,27 +9,34 @@ from pathlib import Path
 
 import pytest
 
+from suite.lanes.handle import environment
+from suite.pairs.duel import ROUNDS, VISITS
+from suite.pairs.sides import reference_side
+from suite.records.record import Pair
+from suite.records.store import read
+from tests.fakes.console import bench
+
 ROOT = Path(__file__).parents[1]
 TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
 
 PAIRS = str(next(ROOT.glob("results/published/*/aa/01.jsonl")))
 
+FLAT_VARIANTS = "f1098e2"
+"""The last commit whose variants are modules in one folder."""
+
+WHOSE_CODE = """
+import sys
+import suite.lanes.lane
+for name in ("variants.catalog", "variants.problem", "variants.reference"):
+    print(name, __import__("os").path.realpath(sys.modules[name].__file__))
+"""
+
 in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is not under git")
 
 
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "run_bench.py", *map(str, words)]
-
-
-def bench(*words: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words), cwd=ROOT, capture_output=True, text=True, check=False, env=within(folder)
-    )
-
-
-def within(folder: Path | None) -> dict[str, str]:
+def within(folder: Path) -> dict[str, str]:
     """Return an environment whose temporary files, worktrees among them, lie in a folder."""
-    return os.environ | ({} if folder is None else {"TMPDIR": str(folder)})
+    return os.environ | {"TMPDIR": str(folder)}
 
 
 def worktrees(folder: Path) -> list[str]:
@@ -58,23 +65,49 @@ def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) 
 
 
 @in_git
-def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path: Path) -> None:
-    done = bench(
-        "ab",
-        "--base",
-        "HEAD",
-        *TINY,
-        "--pairs",
-        "4",
-        "--gate",
-        "50%",
-        "--out",
-        tmp_path / "ab.jsonl",
-        folder=tmp_path,
-    )
+def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("suite.cases.parse.LEAST_PAIRS", 1)
+    options = ("--pairs", "1", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
+    done = bench("ab", "--base", "HEAD", *TINY, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no regression: 1 cell" in done.stdout
     assert worktrees(tmp_path) == []
+
+
+@in_git
+@pytest.mark.heavy
+def test_a_base_from_before_the_variants_had_folders_is_still_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.cases.parse.LEAST_PAIRS", 1)
+    options = ("--pairs", "1", "--gate", "90%", "--out", tmp_path / "ab.jsonl")
+    done = bench("ab", "--base", FLAT_VARIANTS, *TINY, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no regression: 1 cell" in done.stdout
+    pairs = [record for record in read(tmp_path / "ab.jsonl").records if isinstance(record, Pair)]
+    assert [(pair.variant, len(pair.rounds)) for pair in pairs] == [("sdpa_mask", VISITS * ROUNDS)]
+
+
+@in_git
+def test_the_lanes_of_a_base_from_before_the_folders_import_its_own_variants() -> None:
+    with reference_side(FLAT_VARIANTS, {}) as side:
+        assert side.variants["sdpa_mask"].module == "variants.sdpa_mask"
+        done = subprocess.run(
+            [sys.executable, "-c", WHOSE_CODE],
+            cwd=side.launch.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(),
+        )
+        imported = dict(line.split() for line in done.stdout.splitlines())
+        assert {Path(file).parent for file in imported.values()} == {
+            side.launch.folder / "tree" / "variants"
+        }
+    assert set(imported) == {f"variants.{name}" for name in ("catalog", "problem", "reference")}
 
 
 @in_git
@@ -84,7 +117,7 @@ def test_an_interrupted_comparison_removes_its_worktree(
 ) -> None:
     words = ("ab", "--base", "HEAD", *TINY, "--pairs", "500", "--out", tmp_path / "ab.jsonl")
     process = subprocess.Popen(
-        command(*words),
+        [sys.executable, "run_bench.py", *map(str, words)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -93,25 +126,25 @@ def test_an_interrupted_comparison_removes_its_worktree(
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "pair 1:" in line:
+        if "cells to measure" in line:
             break
     assert len(worktrees(tmp_path)) == 1
     process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "interrupted" in said
     assert worktrees(tmp_path) == []
     assert list(tmp_path.glob("alibi-bench-*")) == []
 
 
-def test_rates_alone_are_told_to_programs() -> None:
+def test_programs_get_the_rates_alone() -> None:
     done = bench("aa", "--pairs", "0", "--format", "json", PAIRS)
     assert done.returncode == 0
     assert json.loads(done.stdout)["rates"]["pairs"] == 10
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "complaint"),
     [
         (["ab"], "give --base REF or --base-python EXE"),
         (["ab", "--base", "HEAD", "--base-python", "python3"], "one of them"),
@@ -128,10 +161,11 @@ def test_rates_alone_are_told_to_programs() -> None:
     ],
 )
 def test_a_mistake_is_refused_in_one_line_before_anything_is_measured(
-    words: list[str], told: str
+    words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(ROOT)
     done = bench(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert told in done.stderr
+    assert complaint in done.stderr

@@ -1,15 +1,13 @@
 """`choose`, `best` and `regret` as commands: what they print, write and refuse."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from reports.commands.console import default_path
 from suite.records.store import Results
+from tests.fakes.console import Done, bench
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
 from variants.selection.files import read
@@ -27,19 +25,13 @@ TINY = ("--device", "cpu", "--lengths", "64,160", "--variants", "eager,sdpa_mask
 class Commands:
     """The command line with a cache directory of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cached = folder / "alibi-bench" / "selections" / f"{KEY}.json"
-        self._environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
-    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "run_bench.py", *map(str, words)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self._environment,
-        )
+    def run(self, *words: object) -> Done:
+        """Run a command to its end."""
+        return bench(*words)
 
     def ran(self, *words: object) -> str:
         """Return what a command printed that went well."""
@@ -61,9 +53,10 @@ def written(path: Path, file: Results) -> Path:
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> Commands:
-    """The command line with an empty cache directory."""
-    return Commands(tmp_path / "cache")
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """The command line with an empty cache directory, in the project's folder."""
+    monkeypatch.chdir(ROOT)
+    return Commands(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture
@@ -211,9 +204,9 @@ def test_a_mistake_is_one_line_that_names_it(
         ("choose", "nowhere.jsonl"): "nowhere.jsonl: No such file",
         ("choose", "--tune", "--budget", "soon"): "--budget soon: give a duration",
         ("best",): "--length",
-        ("best", "--length", "0"): "--length 0: a length is at least 1",
-        ("best", "--length", "64", "--mode", "forwards"): "--mode forwards",
-        ("best", "--length", "64", "--dtype", "float8"): "--dtype float8",
+        ("best", "--length", "0"): "--lengths 0: a length is at least 1",
+        ("best", "--length", "64", "--mode", "forwards"): "--modes forwards",
+        ("best", "--length", "64", "--dtype", "float8"): "--dtypes float8",
         ("best", "--length", "64", "--models", "gpt-2"): "--models gpt-2",
         ("best", "--length", "64", "--hardware", "cpu-of-nobody"): "--hardware cpu-of-nobody",
         ("best", "--length", "64", "--hardware", KEY, "--device", "cpu"): "not both",
@@ -232,10 +225,10 @@ def test_a_selection_that_cannot_be_written_ends_with_3(commands: Commands, file
 
 
 def test_a_cache_that_takes_nothing_ends_with_3_after_out_is_written(
-    file: Path, tmp_path: Path
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / f"{KEY}.json"
-    done = Commands(file).run("choose", file, "--out", out)
+    done = Commands(file, monkeypatch).run("choose", file, "--out", out)
     assert done.returncode == 3
     assert done.stderr.endswith("name another --out or XDG_CACHE_HOME\n")
     assert len(read(out).choices) == 3

@@ -1,25 +1,20 @@
 """`doctor` on this machine, with something wrong on purpose."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import pytest
 
+from tests.fakes.console import bench
+from tests.fakes.in_process import start_real_lanes_in_process
 from variants.catalog import CATALOG
 from variants.host.hardware import this_cpu
 
-ROOT = Path(__file__).parents[1]
 
-
-def test_the_doctor_names_the_machine_the_variants_and_the_troubles() -> None:
-    done = subprocess.run(
-        [sys.executable, "run_bench.py", "doctor", "--device", "cpu"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ) | {"CXX": "no-such-compiler", "OMP_NUM_THREADS": "7"},
-    )
+def test_the_doctor_names_the_machine_the_variants_and_the_troubles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start_real_lanes_in_process(monkeypatch)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    done = bench("doctor", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert this_cpu().key in done.stdout
     assert all(variant.name in done.stdout for variant in CATALOG)

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,34 +11,30 @@ import pytest
 
 from suite.records.record import Time
 from suite.records.store import read
+from tests.fakes.console import Done, bench
+from tests.fakes.in_process import start_real_lanes_in_process
 
 ROOT = Path(__file__).parents[1]
 ON_CPU = ["--device", "cpu"]
 SMALL = [*ON_CPU, "--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
 
 
-def command(*words: str) -> list[str]:
-    """Return a command line of run_bench.py."""
-    return [sys.executable, "run_bench.py", *words]
+Ran = tuple[Path, Done]
 
 
-def bench(*words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def ran(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> "tuple[Path, subprocess.CompletedProcess[str]]":
+@pytest.fixture(
+    scope="module", params=["threads", pytest.param("processes", marks=pytest.mark.heavy)]
+)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Run three variants over two tiny cases once, for the tests that only look."""
     file = tmp_path_factory.mktemp("run") / "small.jsonl"
-    return file, bench("run", *SMALL, "--passes", "1", "--out", str(file))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if request.param == "threads":
+            start_real_lanes_in_process(monkeypatch)
+        return file, bench("run", *SMALL, "--passes", "1", "--out", file)
 
 
-def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(
-    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> None:
+def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(ran: Ran) -> None:
     file, done = ran
     assert done.returncode == 0, done.stderr
     assert "baseline" in done.stdout
@@ -47,27 +42,21 @@ def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(
     assert done.stdout.strip().endswith(f"Results: {file}")
 
 
-def test_progress_goes_to_stderr_in_plain_lines_when_nobody_watches(
-    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> None:
+def test_progress_goes_to_stderr_in_plain_lines_when_nobody_watches(ran: Ran) -> None:
     _, done = ran
     assert "6 cells to measure" in done.stderr
     assert "[6/6 cells, 0s left] pass 1, n32-h8-d64" in done.stderr
     assert "\x1b" not in done.stderr
 
 
-def test_the_file_gives_the_same_table_again(
-    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> None:
+def test_the_file_gives_the_same_table_again(ran: Ran) -> None:
     file, done = ran
     again = bench("table", str(file))
     assert again.returncode == 0
     assert done.stdout.startswith(again.stdout.rstrip())
 
 
-def test_a_row_names_the_kernels_that_ran(
-    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> None:
+def test_a_row_names_the_kernels_that_ran(ran: Ran) -> None:
     file, _ = ran
     rows = json.loads(bench("table", str(file), "--format", "json").stdout)
     kernels = {row["variant"]: row["kernels"] for row in rows if row["dtype"] == "bfloat16"}
@@ -75,9 +64,7 @@ def test_a_row_names_the_kernels_that_ran(
     assert kernels["eager"] == ["bmm", "softmax"]
 
 
-def test_resuming_a_finished_run_measures_nothing(
-    ran: "tuple[Path, subprocess.CompletedProcess[str]]",
-) -> None:
+def test_resuming_a_finished_run_measures_nothing(ran: Ran) -> None:
     file, _ = ran
     before = [record for record in read(file).records if isinstance(record, Time)]
     done = bench("run", "--resume", str(file))
@@ -90,37 +77,46 @@ def test_an_interrupted_run_says_how_to_go_on_and_resumes_without_measuring_twic
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "interrupted.jsonl"
-    words = [*ON_CPU, "--variants", "eager", "--lengths", "32", "--dtypes", "float32,bfloat16"]
+    words = [*ON_CPU, "--variants", "no_bias", "--lengths", "16,24,32"]
+    words += ["--dtypes", "float32", "--passes", "1"]
     running = subprocess.Popen(
-        command("run", *words, "--passes", "2", "--out", str(file)),
+        [sys.executable, "run_bench.py", "run", *words, "--out", str(file)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while not (file.exists() and read(file).finished()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert running.stderr is not None
+    first = next(line for line in running.stderr if line.startswith("[1/3 cells"))
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=30)
-    assert running.returncode == 3
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 3, first
     assert out == ""
     assert err.splitlines()[-1] == f"Error: interrupted; run --resume {file} measures the rest"
     assert "Traceback" not in err
-    assert len(read(file).finished()) < 8
+    assert len(read(file).finished()) < 3
 
-    done = bench("run", "--resume", str(file))
-    assert done.returncode == 0, done.stderr
+    resumed = subprocess.run(
+        [sys.executable, "run_bench.py", "run", "--resume", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "baseline" in resumed.stdout
     times = [record for record in read(file).records if isinstance(record, Time)]
-    counted = Counter((time.case.id, time.variant, time.pass_number) for time in times)
+    counted = Counter((time.case.id, time.variant) for time in times)
     assert set(counted.values()) == {1}
-    assert len(counted) == 8
+    assert len(counted) == 3
 
 
-def test_strict_exits_1_when_a_variant_disagrees(tmp_path: Path) -> None:
+def test_strict_exits_1_when_a_variant_disagrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_real_lanes_in_process(monkeypatch)
     words = ["--variants", "sdpa_key", "--lengths", "600", "--dtypes", "float32", "--passes", "1"]
-    done = bench("run", *ON_CPU, *words, "--strict", "--out", str(tmp_path / "strict.jsonl"))
+    done = bench("run", *ON_CPU, *words, "--strict", "--out", tmp_path / "strict.jsonl")
     assert "disagrees" in done.stdout
     assert done.returncode == 1
 
@@ -128,18 +124,10 @@ def test_strict_exits_1_when_a_variant_disagrees(tmp_path: Path) -> None:
 def test_without_a_compiler_compile_and_flex_name_the_package_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    start_real_lanes_in_process(monkeypatch)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    words = [
-        "--variants",
-        "compile,flex",
-        "--lengths",
-        "16",
-        "--dtypes",
-        "float32",
-        "--passes",
-        "1",
-    ]
-    done = bench("run", *ON_CPU, *words, "--out", str(tmp_path / "bare.jsonl"))
-    assert done.returncode == 0
+    words = ["--variants", "compile,flex", "--lengths", "16", "--dtypes", "float32"]
+    done = bench("run", *ON_CPU, *words, "--passes", "1", "--out", tmp_path / "bare.jsonl")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.count("unsupported") >= 4
     assert "apt-get install g++" in done.stdout

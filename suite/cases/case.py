@@ -5,8 +5,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from variants.selection.schema import Dtype
-
+Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
 Form = Literal["padded", "packed"]

@@ -1,0 +1,41 @@
+"""The command line in the tests' process: `run_bench.py` is run as a program, without a new one."""
+
+import io
+import runpy
+import signal
+import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+ROOT = Path(__file__).parents[2]
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def bench(*words: object) -> Done:
+    """Run a command line of run_bench.py to its end; the environment is this process's."""
+    program = str(ROOT / "run_bench.py")
+    handlers = {stop: signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGHUP)}
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sys, "argv", [program, *map(str, words)]))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        try:
+            runpy.run_path(program, run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            for stop, handler in handlers.items():
+                signal.signal(stop, handler)
+    assert code is None or isinstance(code, int), code
+    return Done(code or 0, out.getvalue(), err.getvalue())
