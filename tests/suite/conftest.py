@@ -1,5 +1,6 @@
 """What the tests of the measuring share."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Spare each collection of garbage, of which weighing makes two, all that other tests made."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -23,6 +23,11 @@ PICK = f"{CHEAP} or n128-h8-d64-bfloat16-backward-flex"
 
 
 def pytest_suite(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run pytest over the smallest sweep, in a process whose lanes are threads and invented."""
+    return pytest_suite_with_real_lanes("-p", "tests.fakes.bench_with_invented_lanes", *words)
+
+
+def pytest_suite_with_real_lanes(*words: str) -> "subprocess.CompletedProcess[str]":
     """Run pytest over the smallest sweep."""
     options = ["--alibi-device", "cpu", "--alibi-sweep", "smoke"]
     command = [sys.executable, "-m", "pytest", "suite", *options, *words]
@@ -52,16 +57,16 @@ def test_a_picked_item_is_measured_beside_the_baseline_and_has_its_samples(
     (item,) = saved[0]["benchmarks"]
     assert item["fullname"] == "suite/bench_alibi.py::test_attention[n128-h8-d64-float32-sdpa_mask]"
     assert item["group"] == "n128-h8-d64-float32"
-    assert len(item["stats"]["data"]) >= 20
+    assert item["stats"]["data"] == [1e-3] * 50
     assert item["options"]["timer"].endswith("alibi_race")
 
 
 def test_agreement_memory_and_status_are_extra_info(saved: tuple[Any, str, Path]) -> None:
     info = saved[0]["benchmarks"][0]["extra_info"]
     assert info["status"] == "measured"
-    assert 0 < info["error"] <= info["error_budget"]
-    assert info["persistent_bytes"] == 8 * 128 * 128 * 4
-    assert info["kernels"] == ["scaled_dot_product_flash_attention_for_cpu"]
+    assert (info["error"], info["error_budget"]) == (1e-3, 1e-2)
+    assert (info["peak_bytes"], info["persistent_bytes"]) == (3, 2)
+    assert info["kernels"] == ["an_invented_kernel"]
 
 
 def test_the_hardware_is_in_machine_info(saved: tuple[Any, str, Path]) -> None:
@@ -73,7 +78,21 @@ def test_a_cell_that_is_not_measured_is_skipped_with_its_reason(
     saved: tuple[Any, str, Path],
 ) -> None:
     assert "1 passed, 1 skipped" in saved[1]
-    assert "FlexAttention does not support backward on CPU" in saved[1]
+    assert "unsupported: on demand" in saved[1]
+
+
+@pytest.mark.heavy
+def test_a_picked_item_of_real_lanes_has_their_samples_memory_and_kernels(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = pytest_suite_with_real_lanes("-k", PICK, f"--benchmark-json={out}", "-rs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FlexAttention does not support backward on CPU" in done.stdout
+    (item,) = json.loads(out.read_text(), parse_constant=pytest.fail)["benchmarks"]
+    info = item["extra_info"]
+    assert len(item["stats"]["data"]) >= 6
+    assert 0 < info["error"] <= info["error_budget"]
+    assert info["persistent_bytes"] == 8 * 128 * 128 * 4
+    assert info["kernels"] == ["scaled_dot_product_flash_attention_for_cpu"]
 
 
 def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
@@ -141,7 +160,7 @@ def test_saved_runs_are_kept_apart_by_hardware(
     assert config.option.benchmark_storage == f"file://./.benchmarks/{this_cpu().key}"
 
 
-def test_a_storage_that_was_asked_for_is_left_alone() -> None:
+def test_a_storage_that_the_user_names_is_left_alone() -> None:
     config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
     config.option.benchmark_storage = "file:///elsewhere"
     conftest.pytest_configure(config)

@@ -9,6 +9,7 @@ from torch import Tensor
 from suite.agreement.check import check, compare, compare_parts
 from suite.agreement.errors import WorstError
 from suite.agreement.inputs import draw, spec_of
+from tests.effort import examples
 from tests.suite.answers import (
     CPU,
     Change,
@@ -93,7 +94,7 @@ def test_another_number_of_rows_disagrees(change: Change) -> None:
 @each_dtype
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask"])
-def test_right_answers_raise_no_alarm_in_any_of_ten_draws(name: str, mode: str, dtype: str) -> None:
+def test_right_answers_raise_no_alarm_in_any_draw(name: str, mode: str, dtype: str) -> None:
     for changes in (
         {"heads": 12, "kv_heads": 4, "q_len": 97, "kv_len": 97},
         {"q_len": 24, "kv_len": 80, "layout": "bnhd"},
@@ -101,7 +102,7 @@ def test_right_answers_raise_no_alarm_in_any_of_ten_draws(name: str, mode: str, 
     ):
         case = case_of(dtype=dtype, mode=mode, **changes)
         attention = variant(name, case)
-        for seed in range(10):
+        for seed in range(examples(16)):
             found = compared(attention, case, seed)
             assert found.agrees, (changes, seed, found)
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.agreement.errors import ErrorMeasure, WorstError, worst_of
+from tests.effort import examples
 
 EPS = 1e-6
 
@@ -18,6 +19,7 @@ def slices(length: int, step: int) -> Iterable[slice]:
     return (slice(first, first + step) for first in range(0, length, step))
 
 
+@settings(max_examples=examples(100))
 @given(
     name=st.sampled_from(["out", "dq", "dk", "dv"]),
     steps=st.tuples(st.integers(1, 3), st.integers(1, 5)),

@@ -14,11 +14,12 @@ from suite.agreement.inputs import draw, spec_of
 from suite.agreement.oracle import check_bytes, portions
 from suite.cases.case import Case
 from suite.memory.weigh import weigh_on_cpu
+from tests.effort import examples
 from tests.suite.answers import CPU, case_of, changed_at, compared, spoiled, variant, with_gradients
 from variants.catalog import Answers
 from variants.problem import Attention
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_heap")
 
 TWO_GIB = 2 << 30
 
@@ -66,7 +67,7 @@ def bytes_a_head(case: Case) -> int:
 SOME_HEADS = st.integers(1, 19)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(case=grouped_cases(), heads=SOME_HEADS)
 def test_a_right_answer_agrees_in_portions_of_any_size(case: Case, heads: int) -> None:
     right = variant("eager", case)
@@ -75,7 +76,7 @@ def test_a_right_answer_agrees_in_portions_of_any_size(case: Case, heads: int) -
     assert found.agrees, found
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     case=grouped_cases(), heads=SOME_HEADS, data=st.data(), factor=st.sampled_from([3, math.nan])
 )
@@ -93,7 +94,7 @@ def test_a_mistake_in_one_row_of_one_head_is_named_alike_in_whatever_portion_it_
     assert parts.where == whole.where or whole.agrees
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     heads=st.sampled_from([(1, 1), (2, 1), (8, 8), (32, 8), (71, 1), (112, 112)]),
     kv_len=st.integers(1, 1 << 17),
@@ -144,8 +145,16 @@ def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("kv_heads", [8, 4, 1])
-@pytest.mark.parametrize("lengths", [(300, 300), (1024, 1024), (8, 8192)], ids=str)
 @pytest.mark.parametrize("question", ["alibi", "rope"])
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (200, 200),
+        (8, 2048),
+        *(pytest.param(each, marks=pytest.mark.heavy) for each in ((1024, 1024), (8, 8192))),
+    ],
+    ids=str,
+)
 def test_a_check_takes_no_more_than_it_reckons(
     question: Answers, lengths: tuple[int, int], kv_heads: int, mode: str, dtype: str
 ) -> None:

@@ -1,74 +1,126 @@
 """A slice warms up, takes samples long enough to read, and leaves the collector as it was."""
 
 import gc
-import time
-from collections.abc import Callable
 
 import pytest
 
-from suite.clocks.cpu_clock import take_slice
+from suite.clocks import cpu_clock
+from suite.clocks.cpu_clock import SETTLE_S, SLICE_NS, take_slice
+
+MICROSECOND, MILLISECOND = 1_000, 1_000_000
 
 
-def spinning(seconds: float, starts: list[float]) -> Callable[[], None]:
-    """Return a call that takes at least so long and notes when it started."""
+class Clock:
+    """A clock on which a call takes its time, a sleep is free, and nothing else takes any."""
 
-    def call() -> None:
-        starts.append(time.perf_counter())
-        while time.perf_counter() < starts[-1] + seconds:
-            pass
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.calls = 0
+        self.slept_s = 0.0
 
-    return call
+    def perf_counter_ns(self) -> int:
+        """Return the time."""
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        """Note that so long was slept."""
+        self.slept_s += seconds
+
+    def call(self) -> None:
+        """Take the time of a call."""
+        self.calls += 1
+        self.now_ns += self.call_ns
+
+    def taking(self, *nanoseconds: int) -> "Clock":
+        """Let calls take so long, one after another, and all later ones as long as the last."""
+        self._times = list(nanoseconds)
+        return self
+
+    @property
+    def call_ns(self) -> int:
+        """How long the next call takes."""
+        return self._times.pop(0) if len(self._times) > 1 else self._times[0]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Put a clock in place of the machine's."""
+    clock = Clock()
+    monkeypatch.setattr(cpu_clock, "time", clock)
+    return clock
 
 
 @pytest.mark.parametrize("calls_per_sample", [1, 7])
-def test_the_first_call_of_a_turn_is_in_no_sample(calls_per_sample: int) -> None:
-    starts: list[float] = []
-    samples, _ = take_slice(spinning(0.002, starts), calls_per_sample)
-    assert len(starts) == 1 + calls_per_sample * len(samples)
+def test_the_first_call_of_a_turn_is_in_no_sample(calls_per_sample: int, clock: Clock) -> None:
+    call = clock.taking(900 * MILLISECOND, 2 * MILLISECOND).call
+    samples, _ = take_slice(call, calls_per_sample)
+    assert clock.calls == 1 + calls_per_sample * len(samples)
+    assert set(samples) == {calls_per_sample * 2 * MILLISECOND}
 
 
 @pytest.mark.parametrize("calls_per_sample", [1, 3, 50])
-def test_the_number_of_calls_in_a_sample_is_kept_once_it_is_known(calls_per_sample: int) -> None:
-    assert take_slice(spinning(0.0005, []), calls_per_sample)[1] == calls_per_sample
+def test_the_number_of_calls_in_a_sample_is_kept_once_it_is_known(
+    calls_per_sample: int, clock: Clock
+) -> None:
+    call = clock.taking(500 * MICROSECOND).call
+    assert take_slice(call, calls_per_sample)[1] == calls_per_sample
 
 
-def test_a_sample_holds_all_of_its_calls() -> None:
-    samples, _ = take_slice(spinning(0.002, []), 4)
-    assert min(samples) >= 4 * 2_000_000
+@pytest.mark.parametrize(
+    ("call_ns", "calls"), [(20 * MICROSECOND, 50), (30 * MICROSECOND, 34), (2 * MILLISECOND, 1)]
+)
+def test_a_fast_call_is_repeated_until_a_sample_lasts_a_millisecond(
+    call_ns: int, calls: int, clock: Clock
+) -> None:
+    samples, found = take_slice(clock.taking(call_ns).call, 0)
+    assert found == calls
+    assert set(samples) == {calls * call_ns}
+    assert min(samples) >= MILLISECOND
 
 
-def test_a_fast_call_is_repeated_until_a_sample_can_be_read() -> None:
-    taken = [take_slice(spinning(20e-6, []), 0) for _ in range(3)]
-    samples, calls = max(taken, key=lambda slice_: slice_[1])
-    assert 25 <= calls <= 50
-    assert min(samples) >= 500_000
+def test_the_fastest_of_three_calls_says_how_many_make_a_sample(clock: Clock) -> None:
+    slow_at_first = (9 * MILLISECOND, 800 * MICROSECOND, 100 * MICROSECOND, 500 * MICROSECOND)
+    assert take_slice(clock.taking(*slow_at_first).call, 0)[1] == 10
 
 
-def test_a_call_of_many_milliseconds_is_a_sample_by_itself() -> None:
-    assert take_slice(spinning(0.02, []), 0)[1] == 1
+def test_a_call_of_many_milliseconds_is_a_sample_by_itself(clock: Clock) -> None:
+    samples, calls = take_slice(clock.taking(20 * MILLISECOND).call, 0)
+    assert (samples, calls, clock.calls) == ([20 * MILLISECOND] * 3, 1, 4)
 
 
-def test_a_slow_call_is_sampled_twice_at_least() -> None:
-    starts: list[float] = []
-    samples, calls = take_slice(spinning(0.06, starts), 0)
-    assert (len(samples), calls, len(starts)) == (2, 1, 3)
+def test_a_slow_call_is_sampled_twice_at_least(clock: Clock) -> None:
+    samples, calls = take_slice(clock.taking(60 * MILLISECOND).call, 0)
+    assert (samples, calls, clock.calls) == ([60 * MILLISECOND] * 2, 1, 3)
 
 
-def test_a_turn_is_a_slice_of_samples() -> None:
-    samples, _ = take_slice(spinning(0.002, []), 1)
-    assert sum(samples) >= 50_000_000
-    assert sum(samples[:-1]) < 50_000_000
+def test_a_turn_is_a_slice_of_samples_and_then_threads_settle(clock: Clock) -> None:
+    samples, _ = take_slice(clock.taking(2 * MILLISECOND).call, 1)
+    assert sum(samples) >= SLICE_NS
+    assert sum(samples[:-1]) < SLICE_NS
+    assert clock.slept_s == SETTLE_S
 
 
-def test_nothing_is_collected_while_it_is_timed() -> None:
+def test_the_clock_of_the_machine_times_a_call_that_takes_a_while() -> None:
+    samples, calls = take_slice(lambda: sum(range(50_000)), 0)
+    assert calls >= 1
+    assert len(samples) >= 2
+    assert min(samples) > 0
+
+
+def test_nothing_is_collected_while_it_is_timed(clock: Clock) -> None:
     seen = set()
-    take_slice(lambda: seen.add(gc.isenabled()), 100)
+
+    def call() -> None:
+        clock.taking(MILLISECOND).call()
+        seen.add(gc.isenabled())
+
+    take_slice(call, 100)
     assert seen == {False}
 
 
-def test_the_collector_works_again_afterwards() -> None:
+def test_the_collector_works_again_afterwards(clock: Clock) -> None:
     assert gc.isenabled()
-    take_slice(lambda: None, 100)
+    take_slice(clock.taking(MILLISECOND).call, 100)
     assert gc.isenabled()
 
 
@@ -81,10 +133,10 @@ def test_the_collector_works_again_after_a_call_that_raises() -> None:
     assert gc.isenabled()
 
 
-def test_a_collector_that_was_off_stays_off() -> None:
+def test_a_collector_that_was_off_stays_off(clock: Clock) -> None:
     gc.disable()
     try:
-        take_slice(lambda: None, 100)
+        take_slice(clock.taking(MILLISECOND).call, 100)
         assert not gc.isenabled()
     finally:
         gc.enable()

@@ -1,7 +1,7 @@
 """Decode: each of 16 lengths is met once, prepared anew, checked, and counted."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -9,10 +9,13 @@ from torch import Tensor
 
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DECODE_STEPS, Case
-from suite.clocks.timer import Bench
+from suite.clocks.series import Samples, TurnSamples
+from suite.clocks.timer import Bench, Timer
 from suite.lanes.decoding import DecodeSteps, graphs_compiled
 from suite.lanes.prepared_case import PreparedCase, Subject
 from variants.problem import Attention, Spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 CASE = Case(heads=4, kv_heads=2, head_dim=16, q_len=1, kv_len=40, dtype="float32", mode="decode")
@@ -79,27 +82,38 @@ def test_a_turn_of_another_mode_has_no_steps() -> None:
     assert (sampled.steps, sampled.recompilations) == (0, 0)
 
 
-def test_a_variant_that_compiles_for_every_length_is_counted_as_often(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # A graph is counted when it is captured; what inductor would make of it takes a second each.
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+class CallsOnce(Bench):
+    """A bench whose timers call once a turn and invent its time."""
+
+    def timer(self, call: Callable[[], object]) -> Timer:
+        """Return a timer of `call`."""
+
+        class Once:
+            def take(self) -> TurnSamples:
+                call()
+                return TurnSamples([Samples("call", [1_000_000])], 1)
+
+        return Once()
+
+
+def test_a_variant_that_compiles_for_every_length_is_counted_as_often() -> None:
     compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, answers="alibi")
-    prepared = PreparedCase(compiling, CASE, 0, Bench(CPU))
+    prepared = PreparedCase(compiling, CASE, 0, CallsOnce(CPU))
     before = graphs_compiled()
     prepared.first_call()
     assert graphs_compiled() - before == DECODE_STEPS
     sampled = prepared.take_turn()
-    assert sampled.recompilations == sampled.steps > 0
+    assert sampled.recompilations == sampled.steps == DECODE_STEPS
 
 
-@pytest.mark.parametrize("stage", ["before", "after"])
-def test_every_length_is_checked(stage: str) -> None:
-    assert PreparedCase(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees  # type: ignore[arg-type]
-    for length in (CASE.kv_lens[0], CASE.kv_lens[7], CASE.kv_lens[-1]):
-        wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
-        checked = PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage)  # type: ignore[arg-type]
-        assert not checked.agrees, length
+@pytest.mark.parametrize(
+    ("stage", "length"),
+    [("before", CASE.kv_lens[0]), ("before", CASE.kv_lens[-1]), ("after", CASE.kv_lens[7])],
+)
+def test_every_length_is_checked(stage: Literal["before", "after"], length: int) -> None:
+    assert PreparedCase(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees
+    wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
+    assert not PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage).agrees
 
 
 def replaced(**changes: object) -> Case:

@@ -1,6 +1,8 @@
 """The profiler tells which attention kernel a call ran."""
 
 import sys
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
@@ -52,6 +54,17 @@ def test_attention_in_plain_operators_names_its_products_and_its_softmax() -> No
     ]
 
 
+def test_kernels_that_a_generated_module_calls_are_named_after_the_operators() -> None:
+    generated: dict[str, object] = {"cpp_fused_add_0": torch.neg, "cpp_fused_mul_1": torch.abs}
+    exec("def call(q): return cpp_fused_mul_1(q @ cpp_fused_add_0(q))", generated)
+    call = cast(Callable[[torch.Tensor], torch.Tensor], generated["call"])
+    q = torch.randn(16, 16)
+    names = kernel_names.attention_kernels(lambda: call(q))
+    assert names == ["mm", "cpp_fused_mul_1", "cpp_fused_add_0"]
+
+
+@pytest.mark.heavy
+@pytest.mark.inductor
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "first", "last"),

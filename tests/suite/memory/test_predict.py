@@ -17,10 +17,12 @@ from tests.records import a_case
 from variants.catalog import BY_NAME
 from variants.plain import eager
 
+pytestmark = pytest.mark.usefixtures("one_thread", "small_heap")
+
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("length", [128, 300, 512])
+@pytest.mark.parametrize("length", [128, 300, pytest.param(512, marks=pytest.mark.heavy)])
 def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
     length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,7 +41,7 @@ def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 def test_a_prediction_leaves_room_for_the_check(mode: Mode) -> None:
-    case = a_case(512, "bfloat16", mode)
+    case = a_case(300, "bfloat16", mode)
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = eager.prepare(spec)
     taken = weigh_on_cpu(

@@ -13,13 +13,18 @@ from variants.plain import eager
 from variants.problem import Attention
 from variants.sdpa import sdpa_key, sdpa_mask
 
+pytestmark = pytest.mark.usefixtures("one_thread", "small_heap")
+
 CPU = torch.device("cpu")
+
+
+LENGTH = 128
 
 
 def weighed(module: object, **changes: object) -> tuple[int, int, int | None]:
     """Return peak, persistent and resident bytes of a variant's forward call."""
     case = Case(
-        **{"heads": 8, "kv_heads": 8, "head_dim": 64, "q_len": 256, "kv_len": 256}  # type: ignore[arg-type]
+        **{"heads": 8, "kv_heads": 8, "head_dim": 64, "q_len": LENGTH, "kv_len": LENGTH}  # type: ignore[arg-type]
         | {"dtype": "bfloat16"}
         | changes
     )
@@ -33,7 +38,7 @@ def weighed(module: object, **changes: object) -> tuple[int, int, int | None]:
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2), ("float16", 2)])
-@pytest.mark.parametrize(("heads", "length"), [(8, 256), (3, 100)])
+@pytest.mark.parametrize(("heads", "length"), [(8, 128), (3, 100)])
 def test_a_dense_mask_weighs_what_theory_says_to_the_byte(
     dtype: str, size: int, heads: int, length: int
 ) -> None:
@@ -44,19 +49,19 @@ def test_a_dense_mask_weighs_what_theory_says_to_the_byte(
 
 def test_a_key_row_weighs_one_float32_and_one_position_a_key() -> None:
     _, persistent, _ = weighed(sdpa_key)
-    assert persistent == 256 * (8 * 4 + 8)
+    assert persistent == LENGTH * (8 * 4 + 8)
 
 
 def test_the_plain_formula_keeps_nothing_and_allocates_the_scores() -> None:
     peak, persistent, _ = weighed(eager)
-    scores = 8 * 256 * 256 * 4
+    scores = 8 * LENGTH * LENGTH * 4
     assert persistent == 0
     assert 2 * scores <= peak <= 6 * scores
 
 
 def test_a_fused_call_allocates_far_less_than_the_scores() -> None:
     peak, _, _ = weighed(sdpa_mask)
-    assert peak < 8 * 256 * 256 * 4
+    assert peak < 8 * LENGTH * LENGTH * 4
 
 
 def test_the_resident_set_rises_by_what_a_call_touches() -> None:

@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite.race.stopping import median_interval, reason_to_stop, thin
+from tests.effort import examples
 
-TRIALS = 2000
-calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TRIALS = examples(2000)
+calmly = settings(
+    max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 slowly = st.floats(1e-6, 5.0)
 turn_lists = st.lists(st.lists(slowly, min_size=1, max_size=8), max_size=12)
 
