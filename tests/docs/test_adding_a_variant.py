@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
 def copy_of_the_tree(folder: Path) -> None:
-    """Copy what git tracks or would track."""
+    """Copy what git tracks or would track, less the results of devices."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -20,34 +22,67 @@ def copy_of_the_tree(folder: Path) -> None:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
+        if (ROOT / name).is_file() and not name.endswith(".jsonl"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
 
 
-def test_the_worked_example_ends_with_an_agreeing_variant(tmp_path: Path) -> None:
-    copy_of_the_tree(tmp_path)
+def add_the_variant_of_the_page(tree: Path) -> str:
+    """Follow the page in a copy of the tree; return the commands that it then names."""
+    copy_of_the_tree(tree)
     page = (ROOT / "docs" / "adding-a-variant.md").read_text()
     (file_name,) = re.findall(r"Save this as `(.+?)`", page)
     (catalog, above) = re.findall(r"In `(.+?)`, below the line of `(.+?)`", page)[0]
     source, line = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-
-    (tmp_path / file_name).write_text(source)
-    before = (tmp_path / catalog).read_text()
+    (tree / file_name).write_text(source)
+    before = (tree / catalog).read_text()
     after = re.sub(rf'(    Variant\("{above}".*\n)', rf"\1{line}", before)
     assert after != before
-    (tmp_path / catalog).write_text(after)
+    (tree / catalog).write_text(after)
+    return str(commands)
+
+
+def run_in(tree: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+EVERYWHERE = """
+from reports.generated.variants_page import page
+from reports.pages.listing import variants
+from suite.cases.case import Case
+from suite.clocks.timer import Bench
+from suite.lanes.prepared_case import PreparedCase, Subject
+from variants.catalog import BY_NAME
+import torch
+
+case = Case(heads=2, kv_heads=2, head_dim=16, q_len=64, kv_len=64, dtype="float32")
+line = BY_NAME["sdpa_finite"]
+subject = Subject(line.module, line.options, line.answers)
+ready = PreparedCase(subject, case, 0, Bench(torch.device("cpu")))
+with torch.no_grad():
+    agrees = ready.check("before").agrees
+print("sdpa_finite" in variants(), "[`sdpa_finite`](#sdpa_finite)" in page(), agrees)
+"""
+
+
+def test_a_file_and_a_line_are_all_that_listing_docs_and_agreement_need(tmp_path: Path) -> None:
+    add_the_variant_of_the_page(tmp_path)
+    assert run_in(tmp_path, "-c", EVERYWHERE) == "True True True\n"
+
+
+@pytest.mark.heavy
+def test_the_worked_example_ends_with_an_agreeing_variant(tmp_path: Path) -> None:
+    commands = add_the_variant_of_the_page(tmp_path)
     outputs = []
     for command in commands.splitlines():
         words = shlex.split(command)
         assert words[0] == "python"
-        done = subprocess.run(
-            [sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        outputs.append(done.stdout)
-
+        outputs.append(run_in(tmp_path, *words[1:]))
     listed, raced, tested = outputs
     assert "sdpa_finite" in listed
     assert raced.count("sdpa_finite") >= 2

@@ -57,6 +57,7 @@ def test_a_devices_index_picture_and_tables_are_what_make_docs_writes(device: Pa
     assert files == set(generated), "a file whose results are gone"
 
 
+@pytest.mark.heavy
 def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     files = [read(file) for file in sorted(PUBLISHED.glob("*/aa/*.jsonl"))]
     assert len(files) == 20

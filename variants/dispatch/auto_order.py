@@ -16,7 +16,7 @@ from variants.selection.files import selections_for
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer, pick, static_order
 from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
-from variants.selection.schema import Dtype, Problem
+from variants.selection.schema import Problem, ProblemDtype
 from variants.selection.tune_command import tune_command
 
 _BUILDS = {variant.name for variant in CATALOG if variant.builds}
@@ -107,7 +107,7 @@ def _warn_once(device: torch.device, ground: str, name: str, answer: Answer) -> 
     )
 
 
-_DTYPES: dict[torch.dtype, Dtype] = {
+_DTYPES: dict[torch.dtype, ProblemDtype] = {
     torch.float32: "float32",
     torch.bfloat16: "bfloat16",
     torch.float16: "float16",

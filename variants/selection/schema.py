@@ -15,7 +15,7 @@ SCHEMA = 1
 RUNS_AT_MOST = 256
 
 Objective = Literal["eager", "graph", "memory"]
-Dtype = Literal["float32", "bfloat16", "float16"]
+ProblemDtype = Literal["float32", "bfloat16", "float16"]
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
@@ -37,7 +37,7 @@ class Problem(
     head_dim: _Count
     q_len: _Count
     kv_len: _Count
-    dtype: Dtype
+    dtype: ProblemDtype
     mode: Literal["forward", "backward", "decode"] = "forward"
     batch: _Count = 1
     causal: bool = True

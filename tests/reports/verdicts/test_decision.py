@@ -78,6 +78,11 @@ def alarms(noise: Noise, comparisons: int) -> int:
     return sum(any(each.verdict == "slower" for each in decisions) for decisions in found)
 
 
+def heavy(*values: object) -> object:
+    """Return a parameter that the heavy tests alone take."""
+    return pytest.param(*values, marks=pytest.mark.heavy)
+
+
 def bounds(count: int, of: int) -> tuple[float, float]:
     """Return the 99% interval of a rate (Clopper & Pearson 1934)."""
     from scipy.stats import binomtest
@@ -86,7 +91,9 @@ def bounds(count: int, of: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@pytest.mark.parametrize("noise", [gaussian, spiky, bimodal, unequal, persistent_but_drawn])
+@pytest.mark.parametrize(
+    "noise", [gaussian, *map(heavy, (spiky, bimodal, unequal, persistent_but_drawn))]
+)
 def test_at_most_one_comparison_in_100_raises_a_false_alarm(noise: Noise) -> None:
     assert alarms(noise, 1200) <= 12
 
@@ -102,10 +109,10 @@ def test_errors_that_persist_break_the_rule_unless_sides_are_drawn() -> None:
     [
         (gaussian, 0.05, 0.95),
         (gaussian, 0.03, 0.80),
-        (persistent_but_drawn, 0.05, 0.95),
-        (unequal, 0.05, 0.88),
-        (bimodal, 0.05, 0.70),
-        (spiky, 0.05, 0.55),
+        heavy(persistent_but_drawn, 0.05, 0.95),
+        heavy(unequal, 0.05, 0.88),
+        heavy(bimodal, 0.05, 0.70),
+        heavy(spiky, 0.05, 0.55),
     ],
 )
 def test_a_real_slowdown_of_one_cell_is_found(
@@ -126,7 +133,7 @@ def test_like_cells_are_mostly_called_the_same() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("noise", [gaussian, spiky, bimodal, persistent_but_drawn])
+@pytest.mark.parametrize("noise", [gaussian, *map(heavy, (spiky, bimodal, persistent_but_drawn))])
 def test_cells_that_differ_by_the_margin_are_called_the_same_in_5_of_100(
     noise: Noise, sign: int
 ) -> None:
