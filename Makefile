@@ -27,14 +27,14 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# All but the tests marked heavy: those take tens of seconds each, and have a lighter one beside them.
+# The light tier: graphs are traced and run uncompiled, and a few examples are drawn.
 test: lint
-	$(BIN)/python -m pytest -m 'not heavy'
+	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist worksteal
 
-# Light tests first, in an environment that on a clean clone has no peers yet.
+# Then what is heavy, and what compiles or draws once more, with inductor and all examples.
 test-all: test .venv/.peers
-	$(BIN)/python -m pytest -m heavy
-	$(BIN)/python -m pytest tests/peers
+	$(BIN)/python -m pytest --full -m 'heavy or compiles or drawn' -n 2 --dist worksteal
+	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 
 .venv/.peers: .venv/.complete
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'

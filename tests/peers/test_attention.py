@@ -18,7 +18,6 @@ from suite.agreement.inputs import slopes_of
 from suite.cases.case import Case, Dtype
 from tests.peers.models import BLOOM, FALCON, MPT, PEERS, Heard, Peer, cases_of, heard
 from tests.variants.test_variants import (
-    BY_NAME,
     DECLINES,
     ROUNDED,
     SLOW_TO_COMPILE,
@@ -26,7 +25,7 @@ from tests.variants.test_variants import (
     prepared,
     traits_of,
 )
-from variants.catalog import Variant, on
+from variants.catalog import BY_NAME, Variant, on
 from variants.problem import Attention
 from variants.reference import attend
 

@@ -7,14 +7,13 @@ from suite.cases.case import FORMS, Case, Form, Mode
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.variants.test_variants import (
-    BY_NAME,
     CPU,
     FORWARD_ONLY,
     ON_CPU,
     SLOW_TO_COMPILE,
     SLOW_TO_SEARCH,
 )
-from variants.catalog import Variant
+from variants.catalog import BY_NAME, Variant
 from variants.problem import Unsupported
 
 TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE | SLOW_TO_SEARCH]
