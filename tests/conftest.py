@@ -38,10 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torch.compile trace graphs and run them uncompiled, unless a test wants inductor.
 
-    What a graph computes is the same, and a graph costs seconds less. Tests marked inductor get it,
-    and with --full all do.
+    What a graph computes is the same, and a graph costs seconds less. Tests marked
+    inductor or gpu get it, and with --full all do.
     """
-    if request.config.getoption("--full") or request.node.get_closest_marker("inductor"):
+    real = any(map(request.node.get_closest_marker, ("inductor", "gpu")))
+    if request.config.getoption("--full") or real:
         return
     monkeypatch.setattr("variants.compiled.torch_compile.BACKEND", _run_uncompiled)
 

@@ -8,7 +8,6 @@ import torch
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case
 from suite.memory.weigh import weigh_on_cpu
-from tests.variants.test_variants import BY_NAME
 from variants.catalog import BY_NAME
 
 CPU = torch.device("cpu")
