@@ -1,7 +1,6 @@
 """`ab` and `aa` as commands, with real lanes: exit codes, and nothing left whatever happens."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from suite.pairs.sides import reference_side
 from suite.records.record import Pair
 from suite.records.store import read
 from tests.fakes.console import bench
+from tests.fakes.with_invented_lanes import command, surroundings
+from variants.catalog import BY_NAME
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
@@ -32,11 +33,6 @@ for name in ("variants.catalog", "variants.problem", "variants.reference"):
 """
 
 in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is not under git")
-
-
-def within(folder: Path) -> dict[str, str]:
-    """Return an environment whose temporary files, worktrees among them, lie in a folder."""
-    return os.environ | {"TMPDIR": str(folder)}
 
 
 def worktrees(folder: Path) -> list[str]:
@@ -65,16 +61,29 @@ def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) 
 
 
 @in_git
-def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("suite.cases.parse.LEAST_PAIRS", 1)
-    options = ("--pairs", "1", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
-    done = bench("ab", "--base", "HEAD", *TINY, *options)
+def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path: Path) -> None:
+    options = ("--pairs", "4", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
+    done = subprocess.run(
+        command("ab", "--base", "HEAD", *TINY, *options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=surroundings() | {"TMPDIR": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no regression: 1 cell" in done.stdout
     assert worktrees(tmp_path) == []
+    assert list(tmp_path.glob("alibi-bench-*")) == []
+
+
+@in_git
+@pytest.mark.heavy
+def test_a_commit_against_itself_raises_no_alarm_with_real_lanes(tmp_path: Path) -> None:
+    options = ("--pairs", "4", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
+    done = bench("ab", "--base", "HEAD", *TINY, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no regression: 1 cell" in done.stdout
 
 
 @in_git
@@ -115,18 +124,19 @@ def test_the_lanes_of_a_base_from_before_the_folders_import_its_own_variants() -
 def test_an_interrupted_comparison_removes_its_worktree(
     stop: signal.Signals, tmp_path: Path
 ) -> None:
+    hang = [(BY_NAME["sdpa_mask"].module, 64, "Slice", "hang")]
     words = ("ab", "--base", "HEAD", *TINY, "--pairs", "500", "--out", tmp_path / "ab.jsonl")
     process = subprocess.Popen(
-        [sys.executable, "run_bench.py", *map(str, words)],
+        command(*words),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=within(tmp_path),
+        env=surroundings(hang) | {"TMPDIR": str(tmp_path)},
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "cells to measure" in line:
+        if "warm-up" in line:
             break
     assert len(worktrees(tmp_path)) == 1
     process.send_signal(stop)

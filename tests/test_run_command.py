@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,11 +12,16 @@ from suite.records.record import Time
 from suite.records.store import read
 from tests.fakes.console import Done, bench
 from tests.fakes.in_process import start_real_lanes_in_process
+from tests.fakes.with_invented_lanes import command, surroundings
+from variants.catalog import BY_NAME
 
 ROOT = Path(__file__).parents[1]
 ON_CPU = ["--device", "cpu"]
 SMALL = [*ON_CPU, "--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
 
+
+RACED_FIRST, RACED_LAST = 16, 24
+"""Lengths in the order in which a run of seed 0 races them."""
 
 Ran = tuple[Path, Done]
 
@@ -77,38 +81,40 @@ def test_an_interrupted_run_says_how_to_go_on_and_resumes_without_measuring_twic
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "interrupted.jsonl"
-    words = [*ON_CPU, "--variants", "no_bias", "--lengths", "16,24,32"]
-    words += ["--dtypes", "float32", "--passes", "1"]
+    words = [*ON_CPU, "--variants", "eager", "--lengths", f"{RACED_FIRST},{RACED_LAST}"]
+    words += ["--dtypes", "float32", "--passes", "1", "--out", str(file)]
     running = subprocess.Popen(
-        [sys.executable, "run_bench.py", "run", *words, "--out", str(file)],
+        command("run", *words),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=surroundings([(BY_NAME["eager"].module, RACED_LAST, "Slice", "hang")]),
     )
     assert running.stderr is not None
-    first = next(line for line in running.stderr if line.startswith("[1/3 cells"))
+    assert any(line.startswith("[2/4 cells") for line in running.stderr)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=120)
-    assert running.returncode == 3, first
+    assert running.returncode == 3
     assert out == ""
     assert err.splitlines()[-1] == f"Error: interrupted; run --resume {file} measures the rest"
     assert "Traceback" not in err
-    assert len(read(file).finished()) < 3
+    assert len(read(file).finished()) == 2
 
     resumed = subprocess.run(
-        [sys.executable, "run_bench.py", "run", "--resume", str(file)],
+        command("run", "--resume", file),
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
+        env=surroundings(),
     )
     assert resumed.returncode == 0, resumed.stderr
-    assert "baseline" in resumed.stdout
+    assert "fastest that agrees" in resumed.stdout
     times = [record for record in read(file).records if isinstance(record, Time)]
     counted = Counter((time.case.id, time.variant) for time in times)
     assert set(counted.values()) == {1}
-    assert len(counted) == 3
+    assert len(counted) == 4
 
 
 def test_strict_exits_1_when_a_variant_disagrees(

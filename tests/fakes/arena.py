@@ -1,6 +1,5 @@
 """A duel whose lanes compute nothing, and the file that its records go to."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.record import SIDES, Pair, Record
 from suite.records.store import Store, read
+from tests.fakes.lane import COMMAND
 from variants.catalog import Variant
 
 NAMES = ("first", "second")
@@ -23,7 +23,7 @@ CASES = tuple(
     Case(heads=1, kv_heads=1, head_dim=8, q_len=n, kv_len=n, dtype="float32") for n in (16, 24)
 )
 CELLS: list[Cell] = [(case, name) for name in NAMES for case in CASES]
-LAUNCH = Launch((sys.executable, "-S", "-m", "tests.fakes.lane"))
+LAUNCH = Launch(COMMAND)
 STEP_TIMEOUT_S = 60.0
 
 

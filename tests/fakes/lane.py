@@ -43,6 +43,7 @@ PlannedFault = tuple[str, int, str, str]
 Paces = Mapping[str, tuple[float, float]]
 """Of some modules, how much slower than others they are and how far their processes deviate."""
 
+COMMAND = (sys.executable, "-S", "-m", "tests.fakes.lane")
 KINDS = ("SIGKILL", "SIGSEGV", "exit", "hang", "nonsense", "failed", "unsupported")
 SAMPLES_NS = [1_000_000] * 10
 RIGHT: dict[type[Step], LaneAnswer] = {

@@ -96,6 +96,14 @@ class CallsOnce(Bench):
         return Once()
 
 
+def test_the_graphs_that_a_turn_makes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = iter([7, 23])
+    monkeypatch.setattr("suite.lanes.prepared_case.graphs_compiled", lambda: next(graphs))
+    sampled = PreparedCase(EAGER, CASE, 0, CallsOnce(CPU)).take_turn()
+    assert (sampled.steps, sampled.recompilations) == (DECODE_STEPS, 16)
+
+
+@pytest.mark.heavy
 def test_a_variant_that_compiles_for_every_length_is_counted_as_often() -> None:
     compiling = Subject("tests.fakes.decoding", {"kind": "compiling"}, answers="alibi")
     prepared = PreparedCase(compiling, CASE, 0, CallsOnce(CPU))
