@@ -93,7 +93,7 @@ class Run:
         pool: LanePool,
         schedule: Schedule,
     ) -> None:
-        """Race a case's variants; remove its cells from `cold`, whose compile cache is empty."""
+        """Race a case's variants; remove them from `cold`, the cells that have compiled nothing."""
         began = time.monotonic()
         setting = Setting(
             case=case,

@@ -34,7 +34,7 @@ def alibi_attention(
     are float32, bfloat16 or float16, on one device. Query row r stands at position
     r + kv_len - q_len. `slopes` is [heads], positive float32; the default is the standard rule for
     that head count (variants.problem.alibi_slopes). `scale` is positive; the default is
-    1 / sqrt(head_dim). `variant` is a name in the catalog. "auto" picks the variant that was
+    1 / sqrt(head_dim). `variant` is an ALiBi variant of the catalog. "auto" picks the one that was
     measured to be fastest for this shape on this device (variants.dispatch.auto).
 
     Prepared attention is cached for the 128 most recent shapes, up to 1 GiB; the newest is always
@@ -68,7 +68,7 @@ def variant_for(
 ) -> str:
     """Return the name of the variant that `alibi_attention` uses for such tensors under "auto".
 
-    Takes the same arguments and raises the same errors as `alibi_attention`.
+    Takes the arguments of `alibi_attention` but `variant`, and raises the same errors.
     """
     q, k, v, slopes = _check_and_cast(q, k, v, slopes, causal, scale)
     return auto.choice(_spec(q, k, v, slopes, causal, scale))

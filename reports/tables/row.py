@@ -22,7 +22,7 @@ class Row(msgspec.Struct, kw_only=True):
     - `first_call_s` is the first call with an empty compile cache, `warm_first_call_s` the first
       call of a later process with a filled one.
     - In decode a call is one of `steps`. `recompilations` counts the graphs compiled during timing.
-    - `density` is the share of causal query-key pairs that a variant with certified windows
+    - `density` is the share of unmasked query-key pairs that a variant with certified windows
       looks at. It depends on the data.
     - `chose` is the variant that `auto` picked. `auto` has no rank, because that variant has it.
     - `break_even_calls`: after so many calls, start included, the variant has cost less in all than

@@ -45,7 +45,7 @@ FLOOR = 0.01
 many pairs make it certain."""
 
 MARGIN = 0.03
-"""Two cells that differ by less than this share are the same. Six pairs of spread 2% find a 3%
+"""A cell whose sides differ by less than this is the same. Six pairs of spread 2% find a 3%
 slowdown in four comparisons of five; a margin of 2% would leave nearly half of equal cells
 undecided."""
 

@@ -1,9 +1,9 @@
 """Agreement: whether an answer matches the float64 oracle, in each head and in each row.
 
 The yardstick is the reference formula in the answer's dtype, with bias and softmax in float32. An
-output agrees if the error of its worst head is at most twice the yardstick's, and likewise its
-worst row. Gradients may have four times the yardstick's error. A figure over the whole tensor would
-hide faults: in bfloat16 a window cut to half of the keys passes it.
+output agrees if its worst head's error is at most twice the yardstick's worst, or twice eps if that
+is more, and likewise its worst row. Gradients may have twice that. A figure over the whole tensor
+would hide faults: in bfloat16 a window cut to half of the keys passes it.
 """
 
 import math
@@ -111,7 +111,7 @@ def _merge(parts: Sequence[WorstErrors]) -> WorstErrors:
 
 
 def compare(answer: Tensor, truth: Tensor, yardstick: Tensor) -> BudgetCheck:
-    """Compare an output with a truth that the caller has, within the error of `yardstick`.
+    """Compare an output with the caller's truth, by a budget from the error of `yardstick`.
 
     All are [batch, heads, rows, head_dim], and truth is float64. Every row is checked.
     """

@@ -27,7 +27,7 @@ from variants.catalog import Answers
 from variants.problem import Attention, Spec
 
 DensityFunction = Callable[[Spec, Tensor, Tensor, Tensor], float]
-"""(spec, q, k, slopes) -> the share of all causal pairs that a call computes."""
+"""(spec, q, k, slopes) -> the share of unmasked pairs that a call computes."""
 
 ChoiceFunction = Callable[[Spec], str]
 """spec -> the name of the variant that `auto` picks."""

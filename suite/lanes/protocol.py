@@ -138,7 +138,7 @@ class WeighResult(msgspec.Struct, tag=True):
 class KernelNames(msgspec.Struct, tag=True):
     """The names of the kernels that ran, and two facts that only some variants have.
 
-    `density` is the share of all causal pairs that was computed, for variants that leave some out.
+    `density` is the share of unmasked pairs that was computed, for variants that leave some out.
     `chose` is the variant that `auto` picked.
     """
 

@@ -35,7 +35,7 @@ PATIENCE_S = 3.0
 
 @dataclass
 class Contender:
-    """A variant in the race: its lane, its first seconds and check, and its turns by series."""
+    """A variant in the race: its lane, its start and first check, and its turns by series."""
 
     lane: Handle
     prepare_s: float

@@ -1,7 +1,7 @@
 """The race of one case: its variants are prepared and checked, then timed in turns.
 
 Turns come in rounds. A round visits the variants in random order, so a machine that slows down
-slows all of them alike. A variant leaves when its median is known well enough
+slows all of them alike. A race is over when each median is known well enough
 (suite/race/stopping.py), and a fault ends the cell of its variant alone.
 
 All variants race together if their tensors fit in memory side by side. Otherwise the case is raced
@@ -32,7 +32,7 @@ REJOIN_EVERY = 4
 def race(
     setting: Setting, pool: LanePool, names: Sequence[str], random: Random
 ) -> Iterator[list[CellRecord]]:
-    """Race variants over one case, in as few groups as fit; yield records as cells end.
+    """Race variants over one case, in groups that fit in memory; yield records as cells end.
 
     A variant that runs out of memory in a group races again with only the baseline beside it. If
     memory runs out there too, its cell ends as out_of_memory. Raises LaneFault when a lane can't

@@ -71,8 +71,8 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     """How far a variant was from the float64 oracle, before or after it was timed.
 
     `error` and `budget` are relative L2 norms. They belong to the head or row that came closest to
-    its budget, or went furthest over it, and `where` names it. An error of None means that the
-    answer had a NaN or an infinity.
+    its budget, or went furthest over it, and `where` names it. An error of None means a NaN, an
+    infinity, or a wrong shape or dtype.
     """
 
     case: Case
@@ -115,7 +115,7 @@ class Time(_Line, frozen=True, tag="time"):
     evenly spaced within each turn. Two times share rounds only if their `race` is equal.
 
     If `cold` is true, `first_call_s` began with an empty compile cache. `kernels` are the attention
-    kernels of one profiled call, recorded once a run. `density` is the share of all causal pairs
+    kernels of one profiled call, recorded once a run. `density` is the share of unmasked pairs
     that a call computes, for variants that leave some out. `chose` is the variant that `auto`
     picked.
 

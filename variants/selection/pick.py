@@ -11,7 +11,7 @@ The grounds are tried in this order, and the answer names the first that gave a 
     static         nothing was measured: a fixed order, whose variants are tried one after another
 
 If all measured lengths are over 4 times shorter, or all over 4 times longer, than the problem, the
-following grounds are tried first: a short length says little about a long one.
+following grounds but `static` are tried first: a short length says little about a long one.
 """
 
 from collections.abc import Callable, Sequence
