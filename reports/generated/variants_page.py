@@ -21,8 +21,8 @@ How fast each is on which device and at which length is under
 [results/published/](../results/published/), an index a device, and in
 [performance.md](performance.md). `best` gives advice for a model and a length
 ([choosing.md](choosing.md)). Below, each section says what a variant stores, moves and computes,
-and what it declines; in what it says then, … stands for what depends on the case. `make docs`
-writes this page from the catalog and the variants' docstrings."""
+and quotes what it says when it declines, with … for each part that depends on the case.
+`make docs` writes this page from the catalog and the variants' docstrings."""
 
 _REACH = """## How far each head looks
 

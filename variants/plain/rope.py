@@ -6,9 +6,9 @@ Not for: ALiBi: it has no bias.
 This is the cost of a model that marks positions by rotation and not by ALiBi. It is checked against
 an oracle for rotation and never ranked. Rotates in q's dtype, the two halves of a head against each
 other, base 10000. Stores cos and sin, [q_len, head_dim] each, from float64 angles: float32 angles
-would be off by 0.004 at position 131072. Of more keys than queries, the last q_len keys are new and
-the others come rotated, from a cache. The new keys are rotated into their slots in the cache, as in
-a model, and the old values are put back after the call. Declines an odd head_dim.
+would be off by 0.004 at position 131072. With more keys than queries, the last q_len keys are new
+and the others come rotated, from a cache. The new keys are rotated into their slots in the cache,
+as in a model, and the old values are put back after the call. Declines an odd head_dim.
 Source: RoFormer (arXiv 2104.09864) as transformers' modeling_llama and modeling_gpt_neox have it.
 """
 
