@@ -21,7 +21,7 @@ from variants.catalog import BASELINE
 
 STEP_TIMEOUT_S = 8.0
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 Cells = dict[tuple[str, int], list[CellRecord]]
 
