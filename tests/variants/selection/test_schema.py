@@ -175,7 +175,7 @@ def test_a_file_over_8_mib_is_refused_before_it_is_parsed(tmp_path: Path) -> Non
     assert read(path) == WHOLE
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_what_is_no_file_is_refused_and_waited_for_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
