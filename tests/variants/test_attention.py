@@ -15,8 +15,6 @@ from variants.attention import alibi_attention
 from variants.problem import Unsupported, alibi_slopes
 
 # Importing inductor uses what torch itself has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-
 CUDA = torch.device("cuda", 0)
 
 

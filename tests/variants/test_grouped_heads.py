@@ -16,8 +16,6 @@ STEP = Case(heads=8, kv_heads=1, head_dim=64, q_len=1, kv_len=2048, dtype="bfloa
 COPIES = STEP.heads * STEP.kv_len * STEP.head_dim * 2  # of k alone, in bytes
 NAMES = ["no_bias", "eager", "sdpa_mask", "sdpa_key", "sdpa_window", "sdpa_folded"]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-
 
 @pytest.mark.parametrize("name", [*NAMES, pytest.param("flex", marks=pytest.mark.heavy)])
 def test_a_single_kv_head_is_copied_by_eager_alone(name: str) -> None:

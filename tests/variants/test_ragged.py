@@ -19,12 +19,6 @@ from variants.problem import Unsupported
 TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE | SLOW_TO_SEARCH]
 TO_COMPILE = [one for one in ON_CPU if one.name in SLOW_TO_COMPILE]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
-    # torch.compile looks at the gradient of what is cut from a batch, and hides its own warning.
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
-]
-
 
 def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
     """Return sequences that are longer and shorter than a block of flex, two of them alike."""

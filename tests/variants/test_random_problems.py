@@ -56,8 +56,6 @@ the_same_everywhere = settings(
 all_kinds = settings(the_same_everywhere, max_examples=80)
 a_few = settings(the_same_everywhere, max_examples=6, phases=[Phase.generate])
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

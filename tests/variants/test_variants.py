@@ -100,11 +100,6 @@ WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]
 SLOW_TO_SEARCH = {"compile_autotune"}
 WORTH_SEARCHING = [PLAIN[1]]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning"),
-]
-
 
 def traits_of(case: Case) -> set[str]:
     """Name what may make a variant decline a case."""
