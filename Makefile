@@ -33,7 +33,7 @@ test: lint
 
 # Then what is heavy, and what compiles or draws once more, with inductor and all examples.
 test-all: test .venv/.peers
-	$(BIN)/python -m pytest --full -m 'heavy or compiles or drawn' -n 2 --dist worksteal
+	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 
 .venv/.peers: .venv/.complete
