@@ -57,6 +57,8 @@ def test_another_seed_checks_other_rows() -> None:
     [
         ("forward", "bfloat16"),
         ("backward", "float32"),
+        pytest.param("forward", "float32", marks=pytest.mark.heavy),
+        pytest.param("forward", "float16", marks=pytest.mark.heavy),
         pytest.param("backward", "bfloat16", marks=pytest.mark.heavy),
         pytest.param("backward", "float16", marks=pytest.mark.heavy),
     ],
