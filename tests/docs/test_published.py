@@ -1,6 +1,8 @@
 """What the docs say of published results is what the files give, and the files are whole."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,14 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
         )
         assert row in page
     assert "for {} of {} problems".format(*flips(tuned)) in page
+
+
+def test_the_readmes_demo_is_what_best_says_of_the_xeon() -> None:
+    readme = (ROOT / "README.md").read_text()
+    words = re.findall(r"^    python run_bench\.py (best .*3000)$", readme, re.MULTILINE)[0]
+    demo = re.search(r"3000\n\n((?:    .*\n)+)", readme)
+    command = [sys.executable, "run_bench.py", *words.split(), "--hardware", XEON.name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert demo is not None
+    lines = [line.removeprefix("    ") for line in demo[1].splitlines()]
+    assert done.stdout.splitlines()[: len(lines)] == lines
