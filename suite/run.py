@@ -22,7 +22,7 @@ from suite.lanes.pool import LanePool
 from suite.lanes.protocol import DeviceRates, Done, Drop, FindLimits, RunCanary
 from suite.race.race import race
 from suite.race.schedule import Schedule
-from suite.race.setting import Setting
+from suite.race.setting import Evidence, Setting
 from suite.race.watch import Watch
 from suite.records.record import Canary, CellRecord, Limit, Time
 from suite.records.store import Store
@@ -40,7 +40,8 @@ class Run:
     """A plan, and what measures it: the variants, the policy, a GPU, and how lanes are launched.
 
     Records go to `store`, progress to `watch`. With `budget_s` (seconds) a race only begins if it
-    is expected to end in time, and the first pass takes the cases in coverage order.
+    is expected to end in time, and the first pass takes the cases in coverage order. `evidence`
+    is what the run has learnt so far.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Run:
     gpu: NvmlGpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
     budget_s: float | None = None
     launch: Launch = LAUNCH
+    evidence: Evidence = field(default_factory=Evidence)
 
     def measure(self, finished: FinishedCells = frozenset()) -> None:
         """Measure the cells of the plan that are not `finished`; store each as soon as it ends.
@@ -99,11 +101,11 @@ class Run:
             case=case,
             pass_number=number,
             race=0,
-            seed=self.plan.seed,
             step_timeout_s=self.plan.step_timeout_s,
             cold=frozenset(name for name in names if (case, name) in cold),
             watch=self.watch,
             gpu=self.gpu,
+            evidence=self.evidence,
         )
         ended: list[CellRecord] = []
         for records in race(setting, pool, names, Random(f"{self.plan.seed} {number} {case.id}")):
@@ -123,13 +125,16 @@ class Run:
 
     def _record_limits(self, number: int, lane: Handle) -> None:
         """Record the device's peak rates; a device too small for their tensors has no limits."""
-        dtypes = tuple(dict.fromkeys(case.dtype for case in self.plan.cases))
+        dtypes = dict.fromkeys(case.dtype for case in self.plan.cases)
         with suppress(LaneFault):
-            limits = lane.ask(FindLimits(dtypes), DeviceRates, self.plan.step_timeout_s)
+            step = FindLimits(tuple(dtypes | {"float32": None}))
+            limits = lane.ask(step, DeviceRates, self.plan.step_timeout_s)
             lane.ask(Drop(), Done, self.plan.step_timeout_s)
+            self.evidence.rates.update({rate.dtype: rate for rate in limits.rates})
             self.store.append(
                 Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
                 for rate in limits.rates
+                if rate.dtype in dtypes
             )
 
 

@@ -29,7 +29,7 @@ PLANTS = {
     "Inside suite": ("suite/cases/case.py", "suite.race.race"),
     "Inside variants": ("variants/host/hardware.py", "variants.plain.eager"),
     "A lane asks three modules of variants, so that ab can run an older tree of them": (
-        "suite/agreement/oracle.py",
+        "suite/agreement/oracle/evaluate.py",
         "variants.windows",
     ),
     "Reports, the parent process and what chooses import no torch": (

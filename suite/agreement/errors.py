@@ -14,7 +14,7 @@ from torch.linalg import vector_norm
 from torch.nn.functional import max_pool1d
 
 from suite.agreement.inputs import Inputs
-from suite.agreement.oracle import BLOCK_BYTES
+from suite.agreement.oracle.portions import BLOCK_BYTES
 
 NEIGHBOURS = 8
 _TINY = torch.finfo(torch.float64).tiny

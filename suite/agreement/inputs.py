@@ -31,6 +31,10 @@ class Inputs:
     slopes: Tensor
     dout: Tensor | None
 
+    def by_name(self) -> dict[str, Tensor]:
+        """Return the tensors by name, without a dout that is None."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+
 
 def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec:
     """Return the spec of a case, as a variant gets it before it sees a tensor.
@@ -65,10 +69,11 @@ def slopes_of(case: Case) -> Tensor:
 def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     """Draw standard normal inputs, times the case's logit scale, rounded to its dtype.
 
-    The numbers depend on the seed, the case and the stage ("before" or "after" timing). They also
-    differ between CPU and GPU: each draws its own, because a CPU takes seconds for 32 heads of
-    32768 keys. After timing the slopes are reversed, so that a variant that stored something of
-    the first slopes disagrees with the oracle.
+    The numbers depend on the seed, the case and the stage ("set 0", "set 1", ... are timed, "after"
+    comes after timing). They also differ between CPU and GPU: each draws its own, because a CPU
+    takes seconds for 32 heads of 32768 keys. After timing the slopes are reversed, so that a
+    variant that stored something of the first slopes disagrees with the oracle. dout is zero in
+    padding.
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
     generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
@@ -81,11 +86,13 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
             tensor = tensor.transpose(1, 2).contiguous().transpose(1, 2)
         return tensor
 
+    q = normal(case.heads, spec.q_len, case.logit_scale)
+    k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
+    dout = normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None
+    if dout is not None and case.form == "padded":
+        for entry, length in enumerate(case.seq_lens):
+            dout[entry, :, length:] = 0
+    for tensor in (q, k, v):
+        tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
-    return Inputs(
-        q=normal(case.heads, spec.q_len, case.logit_scale).requires_grad_(spec.needs_grad),
-        k=normal(case.kv_heads, spec.kv_len, case.logit_scale).requires_grad_(spec.needs_grad),
-        v=normal(case.kv_heads, spec.kv_len, case.logit_scale).requires_grad_(spec.needs_grad),
-        slopes=(slopes.flip(0) if stage == "after" else slopes).to(device),
-        dout=normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None,
-    )
+    return Inputs(q, k, v, (slopes.flip(0) if stage == "after" else slopes).to(device), dout)

@@ -1,8 +1,8 @@
-"""The parts of a case that are compared with the oracle one by one.
+"""What of a case is compared with the oracle: calls of an attention, and the parts of each answer.
 
-A ragged batch has a part for each sequence, decode a part for each step, and every other case is
-its only part. A sequence's oracle sees that sequence alone. So an answer that another sequence's
-keys, or padding, leaked into disagrees.
+Decode has a call for each step. A ragged batch is one call with a part for each sequence, whose
+oracle sees that sequence alone. So an answer that another sequence's keys, or padding, leaked into
+disagrees. Every other case is one call of one part.
 """
 
 from collections.abc import Iterator
@@ -11,88 +11,74 @@ from typing import NamedTuple
 
 import msgspec
 import torch
-from torch import Tensor
 
 from suite.agreement.inputs import Inputs, PrepareFunction, spec_of
 from suite.cases.case import Case
 from variants.problem import Attention, Spec
 
-SequenceSlices = tuple[slice, slice, slice]
-"""Where a sequence lies in a batch's tensors: batch, heads, positions."""
+Place = tuple[slice, slice, slice]
+"""Where a part lies in a batch's tensors: batch, heads, positions."""
+
+EVERYWHERE: Place = (slice(None), slice(None), slice(None))
 
 
-class Subproblem(NamedTuple):
-    """One part of a case: an attention to call, and the spec and inputs to call it with.
+class Part(NamedTuple):
+    """A part of an answer that has an oracle of its own: its spec, and where it lies.
 
-    `name` says which part it is, and is empty where the part is the whole case.
+    `name` is empty where the part is the whole case.
     """
 
     name: str
-    attention: Attention
     spec: Spec
+    place: Place
+
+    def inputs(self, whole: Inputs) -> Inputs:
+        """Return the part's inputs, as views."""
+        dout = None if whole.dout is None else whole.dout[self.place]
+        q, k, v = (tensor[self.place] for tensor in (whole.q, whole.k, whole.v))
+        return replace(whole, q=q, k=k, v=v, dout=dout)
+
+
+class JudgedCall(NamedTuple):
+    """An attention, the inputs to call it with, and the parts of its answer."""
+
+    attention: Attention
     inputs: Inputs
+    parts: list[Part]
 
 
-def subproblems(
+def judged_calls(
     case: Case, attention: Attention, prepare: PrepareFunction, inputs: Inputs, device: torch.device
-) -> Iterator[Subproblem]:
-    """Yield the parts of a case."""
-    if case.seq_lens:
-        yield from _sequences(case, attention, inputs, device)
-    elif case.mode == "decode":
-        yield from _steps(case, prepare, inputs, device)
+) -> Iterator[JudgedCall]:
+    """Yield the calls of a case."""
+    if case.mode == "decode":
+        for kv_len in case.kv_lens:
+            spec = spec_of(case, device, kv_len)
+            cache = replace(inputs, k=inputs.k[:, :, :kv_len], v=inputs.v[:, :, :kv_len])
+            part = Part(f"step at {kv_len}: ", spec, EVERYWHERE)
+            yield JudgedCall(prepare(spec), cache, [part])
     else:
-        yield Subproblem("", attention, spec_of(case, device), inputs)
+        yield JudgedCall(attention, inputs, parts_of(case, device))
 
 
-def _steps(
-    case: Case, prepare: PrepareFunction, inputs: Inputs, device: torch.device
-) -> Iterator[Subproblem]:
-    for kv_len in case.kv_lens:
-        spec = spec_of(case, device, kv_len)
-        cache = replace(inputs, k=inputs.k[:, :, :kv_len], v=inputs.v[:, :, :kv_len])
-        yield Subproblem(f"step at {kv_len}: ", prepare(spec), spec, cache)
-
-
-def _sequences(
-    case: Case, attention: Attention, inputs: Inputs, device: torch.device
-) -> Iterator[Subproblem]:
-    start = 0
+def parts_of(case: Case, device: torch.device) -> list[Part]:
+    """Return the parts of one call: the sequences of a ragged batch, or the whole."""
+    if not case.seq_lens:
+        return [Part("", spec_of(case, device), EVERYWHERE)]
+    parts = []
     for number, length in enumerate(case.seq_lens):
-        place: SequenceSlices = (slice(number, number + 1), slice(None), slice(0, length))
-        if case.form == "packed":
-            place = (slice(0, 1), slice(None), slice(start, start + length))
-        start += length
         alone = msgspec.structs.replace(
             case, batch=1, q_len=length, kv_len=length, seq_lens=(), form="padded"
         )
-        yield Subproblem(
-            f"sequence {number}: ",
-            _attention_at(attention, inputs, place),
-            spec_of(alone, device),
-            _inputs_at(inputs, place),
-        )
+        place = _sequence_place(case, number)
+        parts.append(Part(f"sequence {number}: ", spec_of(alone, device), place))
+    return parts
 
 
-def _inputs_at(inputs: Inputs, place: SequenceSlices) -> Inputs:
-    q, k, v = (
-        tensor.detach()[place].requires_grad_(tensor.requires_grad)
-        for tensor in (inputs.q, inputs.k, inputs.v)
-    )
-    dout = None if inputs.dout is None else inputs.dout[place]
-    return replace(inputs, q=q, k=k, v=v, dout=dout)
-
-
-def _attention_at(attention: Attention, inputs: Inputs, place: SequenceSlices) -> Attention:
-    """Return attention of one sequence, computed within the whole batch of `inputs`."""
-
-    def insert(batch: Tensor, sequence: Tensor) -> Tensor:
-        changed = batch.detach().clone()
-        changed[place] = sequence
-        return changed
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        q, k, v = insert(inputs.q, q), insert(inputs.k, k), insert(inputs.v, v)
-        return attention(q, k, v, slopes)[place]
-
-    return attend
+def _sequence_place(case: Case, number: int) -> Place:
+    """Return where a sequence of a ragged batch lies."""
+    length = case.seq_lens[number]
+    if case.form == "packed":
+        start = sum(case.seq_lens[:number])
+        return slice(0, 1), slice(None), slice(start, start + length)
+    return slice(number, number + 1), slice(None), slice(0, length)

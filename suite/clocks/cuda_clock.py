@@ -8,11 +8,11 @@ may include the host's. Such a sample is host-bound, and is taken again behind a
 
 import statistics
 from collections import deque
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from suite.clocks.cpu_clock import MIN_SAMPLES, SLICE_NS, no_garbage_collection
 from suite.clocks.series import Samples, SeriesName
+from suite.clocks.workload import Workload
 
 HOT_AND_WALL_EVERY = 8
 """Every so many samples, one with a hot L2 and one of wall time are taken too."""
@@ -62,8 +62,8 @@ class CudaClock:
     is timed by wall time only.
     """
 
-    def __init__(self, call: Callable[[], object], stream: Stream) -> None:
-        self._call = call
+    def __init__(self, workload: Workload, stream: Stream) -> None:
+        self._workload = workload
         self._stream = stream
         self._issues_ns: deque[int] = deque(maxlen=ISSUE_HISTORY)
         self._wall_only = False
@@ -90,20 +90,20 @@ class CudaClock:
 
     def _take_sample(self, *, hot_and_wall: bool) -> None:
         if not self._wall_only:
-            self._take_behind_spin(self._stream.flush, "device", "issue")
+            self._take_behind_spin("device", "issue", cold=True)
         if not self._wall_only and hot_and_wall:
-            self._take_behind_spin(self._call, "device_hot", None)
+            self._take_behind_spin("device_hot", None, cold=False)
         if self._wall_only or hot_and_wall:
             self._samples["wall"].append(self._wall_ns())
 
     def _take_behind_spin(
-        self, before: Callable[[], object], device: SeriesName, issue: SeriesName | None
+        self, device: SeriesName, issue: SeriesName | None, *, cold: bool
     ) -> None:
         spin_ns = SHORTEST_SPIN_NS
         if self._issues_ns:
             spin_ns = max(spin_ns, 3 * int(statistics.median(self._issues_ns)))
         while True:
-            device_ns, issue_ns, host_bound = self._attempt(before, min(spin_ns, LONGEST_SPIN_NS))
+            device_ns, issue_ns, host_bound = self._attempt(min(spin_ns, LONGEST_SPIN_NS), cold)
             if not host_bound:
                 break
             if spin_ns >= LONGEST_SPIN_NS:
@@ -116,24 +116,32 @@ class CudaClock:
         if issue is not None:
             self._samples[issue].append(issue_ns)
 
-    def _attempt(self, before: Callable[[], object], spin_ns: int) -> tuple[int, int, bool]:
-        stream = self._stream
-        before()
+    def _attempt(self, spin_ns: int, cold: bool) -> tuple[int, int, bool]:
+        """Time a call behind a write over the L2, or behind the same call if not `cold`."""
+        stream, call = self._stream, next(self._workload)
+        if cold:
+            stream.flush()
+        else:
+            call()
         stream.spin(spin_ns)
         start = stream.mark()
         issued_from_ns = stream.now_ns()
-        self._call()
+        results = call()
         issue_ns = stream.now_ns() - issued_from_ns
         end = stream.mark()
         host_bound = stream.passed(start)
         stream.wait()
+        self._workload.inspect(results)
         return max(1, stream.between_ns(start, end)), max(1, issue_ns), host_bound
 
     def _wall_ns(self) -> int:
+        call = next(self._workload)
         start_ns = self._stream.now_ns()
-        self._call()
+        results = call()
         self._stream.wait()
-        return max(1, self._stream.now_ns() - start_ns)
+        elapsed_ns = self._stream.now_ns() - start_ns
+        self._workload.inspect(results)
+        return max(1, elapsed_ns)
 
     def _works_elsewhere(self) -> bool:
         """Whether wall time is over 0.2 ms plus twice what this stream and the host account for."""

@@ -1,14 +1,21 @@
 """The CUDA clock's stream: torch's current stream, a spin kernel, and a buffer larger than the L2.
 
+A call can also be captured in a CUDA graph, so that the host needs almost no time to replay it.
+
 Nothing here has run on a GPU yet (docs/gpu.md).
 """
 
 import time
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
 
 import torch
 
 LEAST_FLUSH_BYTES = 256 << 20
 CALIBRATION_CYCLES = 20_000_000
+WARM_CALLS = 3
+_Results = TypeVar("_Results")
 
 
 class CudaStream:
@@ -66,3 +73,32 @@ class CudaStream:
             end = self.mark()
             self.wait()
         return CALIBRATION_CYCLES / max(1, self.between_ns(start, end))
+
+
+def capture(call: Callable[[], _Results], device: torch.device) -> Callable[[], _Results]:
+    """Return the replay of `call`'s work on the device; it returns the same tensors every time.
+
+    Raises RuntimeError when the call can't be captured, because it waits for the device or
+    allocates outside torch. The process must then not be used any further.
+    """
+    stream = _capture_stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_CALLS):
+            call()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        results = call()
+
+    def replay() -> _Results:
+        graph.replay()
+        return results
+
+    return replay
+
+
+@cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return one stream for all captures: cuBLAS keeps a workspace for every stream it has used."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

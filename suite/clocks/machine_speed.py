@@ -7,14 +7,18 @@ product and a large copy: the most that the device does, against which variants 
 
 import statistics
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 
 from suite.cases.case import Dtype
 from suite.clocks.series import CanaryTimes, DeviceRate, cost
 from suite.clocks.timer import Bench
+from suite.clocks.workload import Repeated
 
 WARM_TURNS = 5
+SHIFTS = (8, 4, 0)
+"""A copy is timed at a 256th, a 16th and the whole of the large size."""
 
 
 def run_canary(bench: Bench) -> CanaryTimes:
@@ -29,7 +33,7 @@ def run_canary(bench: Bench) -> CanaryTimes:
         torch.randn(side, side, generator=generator, device=bench.device).to(dtype)
         for _ in range(2)
     )
-    timer = bench.timer(lambda: left @ right)
+    timer = bench.timer(Repeated(lambda: left @ right))
     for _ in range(WARM_TURNS):
         timer.take()
     turn = timer.take()
@@ -40,29 +44,48 @@ def run_canary(bench: Bench) -> CanaryTimes:
 
 
 def find_limits(bench: Bench, dtypes: Sequence[Dtype]) -> list[DeviceRate]:
-    """Return the peak rates of each dtype: FLOP/s of a product, bytes/s of a copy.
+    """Return the rates of each dtype: FLOP/s of a product, bytes/s of a copy.
 
     A product multiplies random numbers, because zeros can be multiplied faster. A copied byte
     counts twice: as read and as written.
     """
     on_cuda = bench.device.type == "cuda"
     side, copied = (8192, 1 << 30) if on_cuda else (1024, 64 << 20)
-    source = torch.ones(copied, dtype=torch.uint8, device=bench.device)
-    target = torch.empty_like(source)
-    bytes_per_s = 2 * copied / _seconds(bench, lambda: target.copy_(source))
+    sizes = [copied >> shift for shift in SHIFTS]
+    moves = [_move(bench, size) for size in sizes]
+    peaks = tuple((2 * size, move.peak) for size, move in zip(sizes, moves, strict=True))
     rates = []
     for name in dtypes:
         dtype = getattr(torch, name)
         left, right = (torch.randn(side, side, device=bench.device).to(dtype) for _ in range(2))
-        seconds = _seconds(bench, lambda left=left, right=right: left @ right)  # type: ignore[misc]
-        rates.append(DeviceRate(name, 2 * side**3 / seconds, bytes_per_s))
+        product = _rate(bench, lambda left=left, right=right: left @ right, 2 * side**3)  # type: ignore[misc]
+        rates.append(DeviceRate(name, product.median, moves[-1].median, product.peak, peaks))
     return rates
 
 
-def _seconds(bench: Bench, call: Callable[[], object]) -> float:
-    timer = bench.timer(call)
+class _Rate(NamedTuple):
+    """Work a second: in the median sample, and in the fastest."""
+
+    median: float
+    peak: float
+
+
+def _move(bench: Bench, size: int) -> _Rate:
+    """Return the rate of copying `size` bytes; the peak is that of a sum if that is faster."""
+    source = torch.ones(size // 4, dtype=torch.float32, device=bench.device)
+    target = torch.empty_like(source)
+    copy = _rate(bench, lambda: target.copy_(source), 2 * size)
+    return _Rate(copy.median, max(copy.peak, _rate(bench, source.sum, size).peak))
+
+
+def _rate(bench: Bench, call: Callable[[], object], work: float) -> _Rate:
+    timer = bench.timer(Repeated(call))
     timer.take()
     turn = timer.take()
     series = {samples.name: samples.samples_ns for samples in turn.series}
     samples_ns = series.get("device") or series.get("call") or series["wall"]
-    return statistics.median(samples_ns) / turn.calls_per_sample / 1e9
+    calls_a_second = 1e9 * turn.calls_per_sample
+    return _Rate(
+        work * calls_a_second / statistics.median(samples_ns),
+        work * calls_a_second / min(samples_ns),
+    )

@@ -3,17 +3,19 @@
 import statistics
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
+_Results = TypeVar("_Results")
 WARM_NS, CALIBRATING_NS = 20_000_000, 80_000_000
 LEAST_CALLS = 9
 
 
-def slow_down(call: Callable[[], object], share: float) -> Callable[[], object]:
+def slow_down(call: Callable[[], _Results], share: float) -> Callable[[], _Results]:
     """Return `call` followed by a busy loop, which lasts `share` of the call's median time."""
     _elapsed_of_calls(call, WARM_NS)
     delay_ns = int(share * statistics.median(_elapsed_of_calls(call, CALIBRATING_NS)))
 
-    def slower() -> object:
+    def slower() -> _Results:
         result = call()
         end_ns = time.perf_counter_ns() + delay_ns
         while time.perf_counter_ns() < end_ns:

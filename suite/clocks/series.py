@@ -56,11 +56,24 @@ class CanaryTimes(msgspec.Struct, tag=True):
 
 
 class DeviceRate(msgspec.Struct):
-    """The peak rates of a device in a dtype: of a matrix product and of a copy."""
+    """The rates of a device in a dtype: of a large matrix product and of a large copy.
+
+    They are medians; peaks are the fastest samples. `peaks_by_size` has the fastest rate of moving
+    bytes, (bytes, bytes/s) from small to large: small tensors lie in a cache.
+    """
 
     dtype: Dtype
     flops_per_s: float
     bytes_per_s: float
+    peak_flops_per_s: float = 0.0
+    peaks_by_size: tuple[tuple[int, float], ...] = ()
+
+    def peak_bytes_per_s(self, size: int) -> float:
+        """Return the fastest rate of moving `size` bytes; 0 where nothing was measured."""
+        fitting = [rate for least, rate in self.peaks_by_size if least <= size]
+        if not fitting:
+            return max((rate for _, rate in self.peaks_by_size), default=0.0)
+        return fitting[-1]
 
 
 def cost(series: Mapping[SeriesName, Turns]) -> SeriesName:

@@ -1,6 +1,5 @@
 """Timers: a turn's samples, taken the same way on a CPU and on CUDA."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -8,35 +7,36 @@ import torch
 from suite.clocks import cpu_clock
 from suite.clocks.cuda_clock import CudaClock, Stream
 from suite.clocks.series import Samples, TurnSamples
+from suite.clocks.workload import Workload
 
 
 class Timer(Protocol):
-    """Times one call, a turn at a time."""
+    """Times a workload, a turn at a time."""
 
     def take(self) -> TurnSamples:
         """Return the samples of one turn."""
 
 
 class CpuTimer:
-    """Times a call on a CPU; the first turn finds how many calls make a sample."""
+    """Times calls on a CPU; the first turn finds how many calls make a sample."""
 
-    def __init__(self, call: Callable[[], object]) -> None:
-        self._call = call
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
         self._calls_per_sample = 0
 
     def take(self) -> TurnSamples:
         """Return the turn's one series."""
         samples_ns, self._calls_per_sample = cpu_clock.take_slice(
-            self._call, self._calls_per_sample
+            self._workload, self._calls_per_sample
         )
         return TurnSamples([Samples("call", samples_ns)], self._calls_per_sample)
 
 
 class CudaTimer:
-    """Times a call on CUDA; each sample is one call, with the device's and the host's time."""
+    """Times calls on CUDA; each sample is one call, with the device's and the host's time."""
 
-    def __init__(self, call: Callable[[], object], stream: Stream) -> None:
-        self._clock = CudaClock(call, stream)
+    def __init__(self, workload: Workload, stream: Stream) -> None:
+        self._clock = CudaClock(workload, stream)
 
     def take(self) -> TurnSamples:
         """Return the turn's series."""
@@ -55,9 +55,9 @@ class Bench:
 
             self._stream = CudaStream(device)
 
-    def timer(self, call: Callable[[], object]) -> Timer:
-        """Return a timer of `call`."""
-        return CpuTimer(call) if self._stream is None else CudaTimer(call, self._stream)
+    def timer(self, workload: Workload) -> Timer:
+        """Return a timer of the workload's calls."""
+        return CpuTimer(workload) if self._stream is None else CudaTimer(workload, self._stream)
 
     def wait(self) -> None:
         """Wait until the device has done everything queued."""

@@ -19,6 +19,10 @@ MALLOC = {
 }
 
 
+INPUT_SETS = 2
+"""How many sets of inputs timed calls go through in turn (suite.agreement.rotation)."""
+
+
 class Policy(msgspec.Struct, frozen=True):
     """How a run measures. Runs with different policies are not compared."""
 
@@ -26,6 +30,7 @@ class Policy(msgspec.Struct, frozen=True):
     malloc: dict[str, str]
     omp_wait_policy: str
     clock: str
+    input_sets: int = 1
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -50,6 +55,7 @@ def policy(device: str, cores: int) -> Policy:
         malloc=MALLOC,
         omp_wait_policy=os.environ.get("OMP_WAIT_POLICY", "default"),
         clock="cuda, cold L2, the larger of device and issue" if on_cuda else "cpu, hot caches",
+        input_sets=INPUT_SETS,
     )
 
 

@@ -17,7 +17,7 @@ class DecodeSteps:
     """An attention of the longest length, which takes a decode step at each length up to it.
 
     k and v [batch, kv_heads, kv_len, head_dim] are the cache, and each step gets a view of its
-    first keys. A call returns the last step's output.
+    first keys. A call returns the output of each step.
     """
 
     def __init__(self, prepare: PrepareFunction, specs: Sequence[Spec]) -> None:
@@ -25,12 +25,13 @@ class DecodeSteps:
         self._specs = specs
         self.steps_taken = 0
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
+        outs = []
         for spec in self._specs:
             keys = slice(0, spec.kv_len)
-            out = self._prepare(spec)(q, k[:, :, keys], v[:, :, keys], slopes)
+            outs.append(self._prepare(spec)(q, k[:, :, keys], v[:, :, keys], slopes))
             self.steps_taken += 1
-        return out
+        return tuple(outs)
 
 
 def graphs_compiled() -> int:

@@ -18,11 +18,14 @@ from pathlib import Path
 import msgspec
 import torch
 
+from suite.agreement.rotation import Disagreement
 from suite.clocks.machine_speed import find_limits, run_canary
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject, TooLarge, foresee
 from suite.lanes.protocol import (
+    CallUninspected,
     Check,
+    CheckAlone,
     DeviceRates,
     Done,
     Drop,
@@ -80,7 +83,11 @@ class Lane:
     def answer(self, step: Step) -> LaneAnswer:
         """Do a step and wait for the device, so that an error of the device is this step's."""
         try:
-            answer = self._answer_alone(step) or self._answer_prepared(step)
+            answer = (
+                self._answer_of_machine(step)
+                or self._answer_alone(step)
+                or self._answer_prepared(step)
+            )
             self._bench.wait()
             return answer
         except Exception as error:  # noqa: BLE001 - an exception of the variant is an answer
@@ -91,6 +98,15 @@ class Lane:
             self._free_memory(drop=True)  # this lane lives on, beside lanes that need memory
         return refusal
 
+    def _answer_of_machine(self, step: Step) -> LaneAnswer | None:
+        """Do a step about the machine; return None for the others."""
+        match step:
+            case RunCanary():
+                return run_canary(self._bench)
+            case FindLimits(dtypes):
+                return DeviceRates(find_limits(self._bench, dtypes))
+        return None
+
     def _answer_alone(self, step: Step) -> LaneAnswer | None:
         """Do a step that needs no prepared case; return None for the others."""
         match step:
@@ -99,12 +115,12 @@ class Lane:
             case Prepare(case, seed, slowed_by):
                 self._prepared = PreparedCase(self._subject, case, seed, self._bench, slowed_by)
                 return Done(self._prepared.prepare_s)
+            case CheckAlone(case, seed):
+                alone = PreparedCase(self._subject, case, seed, self._bench)
+                with torch.set_grad_enabled(alone.spec.needs_grad):
+                    return alone.check("before", seed)
             case Drop() | EmptyCaches():
                 return self._free_memory(drop=isinstance(step, Drop))
-            case RunCanary():
-                return run_canary(self._bench)
-            case FindLimits(dtypes):
-                return DeviceRates(find_limits(self._bench, dtypes))
         return None
 
     def _answer_prepared(self, step: Step) -> LaneAnswer:
@@ -115,14 +131,12 @@ class Lane:
             match step:
                 case FirstCall():
                     return prepared.first_call()
-                case Check(stage):
-                    result = prepared.check(stage)
+                case Check(stage, rows_seed):
+                    result = prepared.check(stage, rows_seed)
                     self._free_memory(drop=False)  # the oracle takes more memory than the call
                     return result
-                case Slice():
-                    return prepared.take_turn()
-                case Replay():
-                    return prepared.replay()
+                case Slice() | CallUninspected() | Replay():
+                    return _time(prepared, step)
                 case Weigh():
                     return prepared.weigh()
                 case NameKernels():
@@ -141,6 +155,8 @@ class Lane:
     def _refusal(self, error: Exception) -> Refusal:
         """Return the status and the text of an exception that a step raised."""
         text = " ".join(str(error).split())[:500]
+        if isinstance(error, Disagreement):
+            return Refusal("disagrees", text)
         if isinstance(error, TooLarge):
             return Refusal("skipped", text)
         if isinstance(error, Unsupported | NotImplementedError):
@@ -161,6 +177,17 @@ class Lane:
         except RuntimeError as error:
             return Refusal("failed", f"{' '.join(str(error).split())[:300]} ({refusal.reason})")
         return refusal
+
+
+def _time(prepared: PreparedCase, step: Slice | CallUninspected | Replay) -> LaneAnswer:
+    """Call a prepared case in a turn, uninspected, or as replays of a CUDA graph."""
+    match step:
+        case Slice():
+            return prepared.take_turn()
+        case CallUninspected(calls):
+            return prepared.call_uninspected(calls)
+        case Replay():
+            return prepared.replay()
 
 
 def _open_device(name: str) -> torch.device:

@@ -10,15 +10,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from suite.agreement.check import WorstErrors, compare_parts, worst_errors
+from suite.agreement.case_check import CaseCheck
 from suite.agreement.inputs import Inputs, PrepareFunction, draw, spec_of
-from suite.agreement.subproblems import Subproblem, subproblems
+from suite.agreement.rotation import Results, Rotation, TimedCall
+from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
-from suite.clocks.core_waits import core_wait_ns
-from suite.clocks.cuda_graph import capture
+from suite.clocks.core_times import core_times_ns
+from suite.clocks.cuda_stream import capture
 from suite.clocks.planted_slowdown import slow_down
 from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
+from suite.clocks.workload import Repeated
+from suite.conditions.policy import INPUT_SETS
 from suite.lanes import kernel_names
 from suite.lanes.decoding import DecodeSteps, graphs_compiled
 from suite.lanes.protocol import CheckResult, Done, KernelNames, MemoryForecast, WeighResult
@@ -62,97 +65,108 @@ def foresee(subject: Subject, case: Case, device: torch.device) -> MemoryForecas
 
 
 class PreparedCase:
-    """A case's inputs and the attention that a variant prepared for it."""
+    """A case's sets of inputs and the attention that a variant prepared for it."""
 
     def __init__(
-        self, subject: Subject, case: Case, seed: int, bench: Bench, slowed_by: float = 0.0
+        self, subject: Subject, case: Case, inputs_seed: int, bench: Bench, slowed_by: float = 0.0
     ) -> None:
         """Draw the inputs, then let the variant prepare, which is timed.
 
         `slowed_by` is a share of a call's time that timed calls take longer.
         """
-        self._subject, self._case, self._seed, self._bench = subject, case, seed, bench
-        self.spec: Spec = spec_of(case, bench.device)
-        self._inputs: Inputs = draw(case, seed, "before", bench.device)
-        self._bytes_before = weigh.allocated_bytes(bench.device)
+        device = bench.device
+        self._case, self._inputs_seed, self._bench = case, inputs_seed, bench
+        self.spec: Spec = spec_of(case, device)
+        draw_inputs = partial(_draw, case, device)
+        sets = [draw_inputs(inputs_seed, f"set {place}") for place in range(INPUT_SETS)]
+        self._bytes_before = weigh.allocated_bytes(device)
         module = importlib.import_module(subject.module)
-        self._prepare: PrepareFunction = partial(module.prepare, **subject.options)
+        prepare: PrepareFunction = partial(module.prepare, **subject.options)
         self._density: DensityFunction | None = getattr(module, "density", None)
         self._choice: ChoiceFunction | None = getattr(module, "choice", None)
         start = time.perf_counter()
-        self._attention: Attention = self._prepare(self.spec)
+        self._attention: Attention | DecodeSteps = prepare(self.spec)
         if case.mode == "decode":
-            specs = [spec_of(case, bench.device, kv_len) for kv_len in case.kv_lens]
-            self._attention = DecodeSteps(self._prepare, specs)
+            specs = [spec_of(case, device, kv_len) for kv_len in case.kv_lens]
+            self._attention = DecodeSteps(prepare, specs)
         bench.wait()
         self.prepare_s = time.perf_counter() - start
-        self._slowed_by = slowed_by
+        self._check = CaseCheck(
+            case, subject.answers, self._attention, prepare, device, draw_inputs
+        )
+        places = [part.place for part in parts_of(case, device)]
+        self._rotation = Rotation(sets, self._call_on, places, partial(_slow_down, slowed_by))
         self._timer: Timer | None = None
 
     def first_call(self) -> Done:
         """Call once, compilation included, and return the time."""
+        call = self._rotation.first_call()
         start = time.perf_counter()
-        self._call()()
+        call()
         self._bench.wait()
         return Done(time.perf_counter() - start)
 
-    def check(self, stage: Literal["before", "after"]) -> CheckResult:
-        """Compare a call with the oracle: on the timed inputs ("before") or new ones ("after")."""
-        inputs = self._inputs
-        if stage == "after":
-            inputs = draw(self._case, self._seed, stage, self._bench.device)
-        case, device = self._case, self._bench.device
-        parts = subproblems(case, self._attention, self._prepare, inputs, device)
-        check = compare_parts(list(map(self._worst_errors, parts)), self.spec.dtype)
-        return CheckResult(check.agrees, check.error, check.budget, check.where)
+    def check(self, stage: Literal["before", "after"], rows_seed: int) -> CheckResult:
+        """Compare calls with the oracle: on all timed inputs ("before") or new ones ("after").
 
-    def _worst_errors(self, part: Subproblem) -> WorstErrors:
-        name, attention, spec, inputs = part
-        answers, seed = self._subject.answers, self._seed
-        return worst_errors(attention, spec, inputs, answers=answers, seed=seed, name=name)
+        `rows_seed` draws the rows that are compared in float64, and the new inputs. Raises
+        Disagreement when a call has changed its inputs.
+        """
+        if stage == "before":
+            check = self._check.on_timed_inputs(self._rotation, self._inputs_seed, rows_seed)
+        else:
+            self._check.refuse_changed_inputs(self._rotation, self._inputs_seed)
+            check = self._check.on_new_inputs(rows_seed)
+        return CheckResult(check.agrees, check.error, check.budget, check.where)
 
     def take_turn(self) -> TurnSamples:
         """Take one turn's samples; in decode each step counts as a call."""
         if self._timer is None:
-            call = self._call()
-            self._timer = self._bench.timer(
-                slow_down(call, self._slowed_by) if self._slowed_by else call
-            )
-        began_ns, wait_before_ns = time.perf_counter_ns(), core_wait_ns()
+            self._timer = self._bench.timer(self._rotation)
+        began_ns, wait_before_ns = time.perf_counter_ns(), core_times_ns().waited
         steps, graphs = self._steps_taken(), graphs_compiled()
         turn = self._timer.take()
-        wait_ns = core_wait_ns() - wait_before_ns
+        wait_ns = core_times_ns().waited - wait_before_ns
         turn.waited_share = max(0, wait_ns) / (time.perf_counter_ns() - began_ns)
         turn.calls_per_sample *= len(self._case.kv_lens)
         turn.steps = self._steps_taken() - steps
         turn.recompilations = graphs_compiled() - graphs
+        self._rotation.exchange()
         return turn
+
+    def call_uninspected(self, calls: int) -> Done:
+        """Call so many times and look at no result; the parent times it."""
+        start = time.perf_counter()
+        for _ in range(calls):
+            next(self._rotation)()
+        self._bench.wait()
+        return Done(time.perf_counter() - start)
 
     def _steps_taken(self) -> int:
         return self._attention.steps_taken if isinstance(self._attention, DecodeSteps) else 0
 
     def replay(self) -> TurnSamples:
         """Take one turn of replays of a CUDA graph of the call, as the series `graph`."""
-        turn = self._bench.timer(capture(self._call(), self._bench.device)).take()
+        replay = capture(self._rotation.first_call(), self._bench.device)
+        turn = self._bench.timer(Repeated(replay, self._rotation.inspect_replay)).take()
         (device,) = (samples for samples in turn.series if samples.name == "device")
         return TurnSamples([Samples("graph", device.samples_ns)], 1, turn.retaken)
 
     def weigh(self) -> WeighResult:
         """Return the bytes that one call allocates and those that the variant keeps."""
-        inputs = self._inputs
-        tensors = (inputs.q, inputs.k, inputs.v, inputs.slopes)
-        device = self._bench.device
+        tensors = [tensor for each in self._rotation.sets for tensor in each.by_name().values()]
+        call, device = self._rotation.first_call(), self._bench.device
         if device.type == "cuda":
-            weight = weigh.weigh_on_cuda(self._call(), self._bytes_before, device)
+            weight = weigh.weigh_on_cuda(call, self._bytes_before, device)
         else:
-            weight = weigh.weigh_on_cpu(self._call(), self._attention, tensors)
+            weight = weigh.weigh_on_cpu(call, self._attention, tensors)
         return WeighResult(**vars(weight))
 
     def name_kernels(self) -> KernelNames:
         """Return the kernels of one profiled call, and the variant's density or choice, if any."""
         choice = self._choice and self._choice(self.spec)
         return KernelNames(
-            kernel_names.attention_kernels(self._call(), self._bench.device),
+            kernel_names.attention_kernels(self._rotation.first_call(), self._bench.device),
             self._computed_share(),
             choice,
         )
@@ -160,17 +174,21 @@ class PreparedCase:
     def _computed_share(self) -> float | None:
         if self._density is None or self._case.seq_lens:
             return None
-        inputs = self._inputs
+        inputs = self._rotation.sets[0]
         return self._density(self.spec, inputs.q, inputs.k, inputs.slopes)
 
-    def _call(self) -> Callable[[], object]:
-        """Return the call to time, as a function without arguments."""
-        attention, inputs = self._attention, self._inputs
+    def _call_on(self, inputs: Inputs) -> Results:
+        """Do what is timed: call the attention, and with a dout compute gradients."""
         q, k, v, slopes, dout = inputs.q, inputs.k, inputs.v, inputs.slopes, inputs.dout
-        if dout is None:
-            return lambda: attention(q, k, v, slopes)
+        out = self._attention(q, k, v, slopes)
+        if isinstance(out, tuple):
+            return out
+        return (out,) if dout is None else (out, *torch.autograd.grad(out, (q, k, v), dout))
 
-        def forward_and_backward() -> tuple[Tensor, ...]:
-            return torch.autograd.grad(attention(q, k, v, slopes), (q, k, v), dout)
 
-        return forward_and_backward
+def _slow_down(share: float, call: TimedCall) -> TimedCall:
+    return slow_down(call, share) if share else call
+
+
+def _draw(case: Case, device: torch.device, seed: int, stage: str) -> Inputs:
+    return draw(case, seed, stage, device)

@@ -56,9 +56,9 @@ def probe(variants: Sequence[Variant], policy: Policy, device: str) -> list[Prob
 def _probe_variant(lane: Handle, case: Case) -> ProbeResult:
     name = lane.variant.name
     try:
-        lane.ask(Prepare(case, 0), Done, LIMIT_S)
+        lane.ask(Prepare(case, inputs_seed=0), Done, LIMIT_S)
         lane.ask(FirstCall(), Done, LIMIT_S)
-        check = lane.ask(Check("before"), CheckResult, LIMIT_S)
+        check = lane.ask(Check("before", rows_seed=0), CheckResult, LIMIT_S)
     except LaneFault as fault:
         return ProbeResult(name, case.mode, fault.status, fault.reason)
     return ProbeResult(name, case.mode, "measured" if check.agrees else "disagrees", check.where)

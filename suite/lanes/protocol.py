@@ -23,14 +23,14 @@ class Foresee(msgspec.Struct, tag=True):
 
 
 class Prepare(msgspec.Struct, tag=True):
-    """Draw the case's inputs and prepare the variant for it.
+    """Draw the case's inputs from `inputs_seed` and prepare the variant for it.
 
     `slowed_by` plants a slowdown to test detection: every timed call takes longer by this share of
     its time.
     """
 
     case: Case
-    seed: int
+    inputs_seed: int
     slowed_by: float = 0.0
 
 
@@ -39,13 +39,31 @@ class FirstCall(msgspec.Struct, tag=True):
 
 
 class Check(msgspec.Struct, tag=True):
-    """Compare a call with the oracle: on the timed inputs ("before") or new ones ("after")."""
+    """Compare calls with the oracle: on the timed inputs ("before") or new ones ("after").
+
+    `rows_seed` draws the rows that are compared in float64, and the new inputs. The lane can't
+    know it before it is sent.
+    """
 
     stage: Literal["before", "after"]
+    rows_seed: int
+
+
+class CheckAlone(msgspec.Struct, tag=True):
+    """Prepare another case, compare a call with the oracle, and drop that case again."""
+
+    case: Case
+    seed: int
 
 
 class Slice(msgspec.Struct, tag=True):
     """Take one turn's samples."""
+
+
+class CallUninspected(msgspec.Struct, tag=True):
+    """Call so many times, one after another, and look at no result; the parent times it."""
+
+    calls: int
 
 
 class Replay(msgspec.Struct, tag=True):
@@ -83,7 +101,9 @@ Step = (
     | Prepare
     | FirstCall
     | Check
+    | CheckAlone
     | Slice
+    | CallUninspected
     | Replay
     | EmptyCaches
     | Weigh
@@ -148,9 +168,9 @@ class KernelNames(msgspec.Struct, tag=True):
 
 
 class Refusal(msgspec.Struct, tag=True):
-    """The variant declined the case or raised an exception; `reason` is its text."""
+    """The variant declined the case, raised an exception or answered wrongly; `reason` says it."""
 
-    status: Literal["unsupported", "skipped", "out_of_memory", "failed"]
+    status: Literal["unsupported", "skipped", "out_of_memory", "failed", "disagrees"]
     reason: str
 
 

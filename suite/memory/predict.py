@@ -14,9 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from suite.agreement import oracle
 from suite.agreement.inputs import spec_of
+from suite.agreement.oracle import portions
 from suite.cases.case import Case
+from suite.conditions.policy import INPUT_SETS
 
 INPUT_COPIES = 4
 """The prediction for a call counts the inputs so many times, as a margin."""
@@ -90,11 +91,14 @@ def _call_with_fake_tensors(
             out = attention(q, k, v, torch.empty(case.heads, device=device))
             if spec.needs_grad:
                 torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
-        call_bytes = ledger.peak + (INPUT_COPIES - 1) * input_bytes
+        # Each further set of inputs has judged results, which are kept too.
+        answer_bytes = out.nbytes + (input_bytes if spec.needs_grad else 0)
+        sets_bytes = (INPUT_SETS - 1) * input_bytes + (INPUT_SETS + 1) * answer_bytes
+        call_bytes = ledger.peak + (INPUT_COPIES - 1) * input_bytes + sets_bytes
         # A check has timed and new inputs and the answers, but the call's tensors are free again.
-        check_bytes = ledger.level + input_bytes + oracle.check_bytes(spec)
+        check_bytes = ledger.level + input_bytes + portions.check_bytes(spec) + sets_bytes
         if spec.needs_grad:
-            check_bytes += 2 * out.nbytes + input_bytes  # two douts; dq, dk and dv
+            check_bytes += 3 * out.nbytes + input_bytes  # three douts; dq, dk and dv
     return int(max(call_bytes, check_bytes))
 
 

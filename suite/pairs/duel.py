@@ -18,14 +18,15 @@ import msgspec
 from suite.cases.case import Case
 from suite.cases.plan import Cell, Plan
 from suite.clocks.cpu_clock import SETTLE_S
-from suite.clocks.series import SeriesName, TurnSamples, cost
+from suite.clocks.series import SeriesName, cost
 from suite.conditions.nvml import Absent, NvmlGpu
 from suite.conditions.policy import Policy
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
-from suite.lanes.protocol import Done, Drop, FirstCall, Prepare, Slice, Step
+from suite.lanes.protocol import Done, Drop, FirstCall, Prepare, Step
 from suite.pairs.sides import Side
-from suite.race.setting import Setting, fault_record
+from suite.race.plausibility import timed_turn
+from suite.race.setting import Setting, fault_record, fresh_seed
 from suite.race.steady_turn import Patience, Turn, steady_turn
 from suite.race.watch import Watch
 from suite.records.record import SIDES, Fault, Pair, PairRecord, PairSide, Stage
@@ -115,7 +116,6 @@ class Duel:
             case=case,
             pass_number=number,
             race=time.time_ns(),
-            seed=self.plan.seed,
             step_timeout_s=self.plan.step_timeout_s,
             cold=frozenset(),
             watch=self.watch,
@@ -196,12 +196,12 @@ class Duel:
 
         The lanes work at the same time, since nothing is timed yet.
         """
-        injection = self.injection
+        injection, inputs_seed = self.injection, fresh_seed()
         slowed_by = {"base": 0.0, "head": 0.0}
         if injection is not None and injection.cell == cell:
             slowed_by["head"] = injection.share
         for steps in (
-            {side: Prepare(cell[0], self.plan.seed, slowed_by[side]) for side in lanes},
+            {side: Prepare(cell[0], inputs_seed, slowed_by[side]) for side in lanes},
             {side: FirstCall() for side in lanes},
         ):
             for side, step in steps.items():
@@ -210,7 +210,7 @@ class Duel:
 
     def _turn(self, lane: Handle, patience: Patience) -> Turn:
         limit_s = self.plan.step_timeout_s
-        return steady_turn(lambda: lane.ask(Slice(), TurnSamples, limit_s), self.gpu, patience)
+        return steady_turn(lambda: timed_turn(lane, limit_s), self.gpu, patience)
 
 
 def _call_ns(turn: Turn) -> float:

@@ -22,7 +22,12 @@ from suite.lanes.protocol import (
     WeighResult,
 )
 from suite.pairs.duel import Duel
-from suite.race.setting import agreement_record, fault_record, memory_record
+from suite.race.setting import (
+    agreement_record,
+    fault_record,
+    fresh_seed,
+    memory_record,
+)
 from suite.records.record import SIDES, Agreement, Fault, PairRecord, PairSide
 
 STAGES: tuple[Literal["before", "after"], ...] = ("before", "after")
@@ -85,11 +90,12 @@ def _warm_up_side(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> lis
         raise RunFailed(f"the {side}'s lanes can't start: {fault.reason}") from fault
     try:
         lane.ask(Foresee(case), MemoryForecast, limit_s)
-        lane.ask(Prepare(case, duel.plan.seed), Done, limit_s)
+        lane.ask(Prepare(case, setting.inputs_seed), Done, limit_s)
         lane.ask(FirstCall(), Done, limit_s)
         for stage in STAGES:
-            checked = lane.ask(Check(stage), CheckResult, limit_s)
-            records.append(agreement_record(setting, name, stage, checked))
+            seed = fresh_seed()
+            checked = lane.ask(Check(stage, seed), CheckResult, limit_s)
+            records.append(agreement_record(setting, name, stage, checked, seed))
         weighed = lane.ask(Weigh(), WeighResult, limit_s)
         records.append(memory_record(setting, name, weighed, NO_NVML))
         lane.ask(Drop(), Done, limit_s)

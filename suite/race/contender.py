@@ -3,6 +3,7 @@
 import statistics
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 from suite.clocks.series import SeriesName, TurnSamples, cost
 from suite.lanes.handle import Handle, LaneFault
@@ -17,12 +18,19 @@ from suite.lanes.protocol import (
     NameKernels,
     Prepare,
     Replay,
-    Slice,
     Weigh,
     WeighResult,
 )
 from suite.memory.driver_level import level_rise
-from suite.race.setting import Setting, agreement_record, fault_record, memory_record
+from suite.race.plausibility import check_claim, check_rates, timed_turn
+from suite.race.setting import (
+    Setting,
+    agreement_record,
+    fault_record,
+    fresh_seed,
+    memory_record,
+)
+from suite.race.small_check import small_check
 from suite.race.steady_turn import Patience, Turn, steady_turn
 from suite.race.stopping import reason_to_stop, thin
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Series, Time
@@ -40,7 +48,7 @@ class Contender:
     lane: Handle
     prepare_s: float
     first_call_s: float
-    first_check: CheckResult
+    first_check: Agreement
     calls_per_sample: int = 0
     series: dict[SeriesName, list[tuple[int, list[int]]]] = field(default_factory=dict)
     retaken: int = 0
@@ -51,6 +59,7 @@ class Contender:
     steps: int = 0
     recompilations: int = 0
     stopped_by: str | None = None
+    outside_ns: float | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +101,7 @@ class Contender:
             sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
             steps=self.steps,
             recompilations=self.recompilations,
+            outside_ns=self.outside_ns,
         )
 
 
@@ -100,34 +110,58 @@ def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
 
     Returns the contender, or the record that ends its cell.
     """
-    case, limit_s = setting.case, setting.step_timeout_s
-    setting.watch.step(case, lane.variant.name, "prepare")
+    case, limit_s, name = setting.case, setting.step_timeout_s, lane.variant.name
+    small = setting.evidence.small_checks.get(name)
+    if small is not None and small.result is not None and not small.result.agrees:
+        return agreement_record(setting, name, "small", small.result, small.seed)
+    setting.watch.step(case, name, "prepare")
     try:
-        preparing = lane.ask(Prepare(case, setting.seed), Done, limit_s)
-        setting.watch.step(case, lane.variant.name, "first call")
+        preparing = lane.ask(Prepare(case, setting.inputs_seed), Done, limit_s)
+        setting.watch.step(case, name, "first call")
         calling = lane.ask(FirstCall(), Done, limit_s)
-        check = lane.ask(Check("before"), CheckResult, limit_s)
+        check = _check(setting, lane, "before")
         if not check.agrees:
             lane.ask(Drop(), Done, limit_s)
-            return agreement_record(setting, lane.variant.name, "before", check)
+            return check
         return Contender(lane, preparing.seconds, calling.seconds, check)
     except LaneFault as fault:
-        return fault_record(setting, lane.variant.name, fault)
+        return fault_record(setting, name, fault)
+
+
+def _check(setting: Setting, lane: Handle, stage: Literal["before", "after"]) -> Agreement:
+    """Check a variant on inputs or rows that the lane can't know before."""
+    seed = fresh_seed()
+    result = lane.ask(Check(stage, seed), CheckResult, setting.step_timeout_s)
+    return agreement_record(setting, lane.variant.name, stage, result, seed)
 
 
 def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | None:
-    """Let a contender take its turn of round `number`; return its fault, if it has one."""
+    """Let a contender take its turn of round `number`; return its fault, if it has one.
+
+    After its first turn its times are held against the parent's clock, so that a false clock
+    does not cost a whole race.
+    """
     setting.watch.step(setting.case, contender.name, f"round {number}")
     try:
         turn = steady_turn(
-            lambda: contender.lane.ask(Slice(), TurnSamples, setting.step_timeout_s),
+            lambda: timed_turn(contender.lane, setting.step_timeout_s),
             setting.gpu,
             contender.patience,
         )
+        is_first = not contender.series
+        _add(contender, number, turn)
+        if is_first:
+            contender.outside_ns = _outside_ns(setting, contender)
     except LaneFault as fault:
-        return fault_record(setting, contender.name, fault)
-    _add(contender, number, turn)
+        return _end(setting, contender.lane, fault)
     return None
+
+
+def _end(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
+    """Return the record of a fault; a lane whose times can't be true is ended."""
+    if fault.status == "implausible":
+        lane.end()
+    return fault_record(setting, lane.variant.name, fault)
 
 
 def _add(contender: Contender, number: int, turn: Turn) -> None:
@@ -150,31 +184,70 @@ def _add(contender: Contender, number: int, turn: Turn) -> None:
 
 
 def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
-    """Weigh a contender, check it again on fresh inputs, and return the cell's records.
+    """Hold a contender's times against the parent's clock, weigh it, and check it again.
 
-    Memory and kernel names are recorded once a run, in the cell's cold race.
+    Returns the cell's records. Memory and kernel names are recorded once a run, in the cell's cold
+    race.
     """
     lane, limit_s = contender.lane, setting.step_timeout_s
     setting.watch.step(setting.case, contender.name, "check again")
-    records: list[CellRecord] = [
-        agreement_record(setting, contender.name, "before", contender.first_check)
-    ]
+    records: list[CellRecord] = [contender.first_check]
     profiled = KernelNames([])
     try:
+        contender.outside_ns = _outside_ns(setting, contender)
         if contender.name in setting.cold:
             records.append(_weigh(setting, lane))
-        check = lane.ask(Check("after"), CheckResult, limit_s)
-        records.append(agreement_record(setting, contender.name, "after", check))
+        records.append(_check(setting, lane, "after"))
+        records += _small_agreement(setting, lane)
         if contender.name in setting.cold:
             profiled = _name_kernels(setting, lane)
+            setting.evidence.profiled[setting.case, contender.name] = profiled
+        _check_rates(setting, contender)
         if lane.alive:
             _replay(setting, contender)
         if lane.alive:
             lane.ask(Drop(), Done, limit_s)
     except LaneFault as fault:
-        records.append(fault_record(setting, contender.name, fault))
+        records.append(_end(setting, lane, fault))
     records.append(contender.time_record(setting, profiled))
     return records
+
+
+def _outside_ns(setting: Setting, contender: Contender) -> float:
+    """Return a call's time by the parent's clock. Raises LaneFault if the lane's is far from it."""
+    claimed_ns = _median_call_ns(contender)
+    steps_a_call = len(setting.case.kv_lens)
+    lane, limit_s, is_upper = contender.lane, setting.step_timeout_s, "call" not in contender.series
+    seen_ns = check_claim(lane, claimed_ns * steps_a_call, limit_s, is_upper=is_upper)
+    return seen_ns / steps_a_call
+
+
+def _check_rates(setting: Setting, contender: Contender) -> None:
+    """Raise LaneFault if a call's median time is less than the device needs for its work."""
+    cell = setting.case, contender.name
+    profiled = setting.evidence.profiled.get(cell, KernelNames([]))
+    if profiled.chose is not None:
+        return  # what `auto` picked may leave pairs out; it is judged under its own name
+    density = 1.0 if profiled.density is None else profiled.density
+    call_ns = _median_call_ns(contender)
+    check_rates(setting.case, call_ns, density, setting.evidence.rates)
+
+
+def _median_call_ns(contender: Contender) -> float:
+    samples = [sample for _, samples in contender.turns for sample in samples]
+    return statistics.median(samples) / contender.calls_per_sample
+
+
+def _small_agreement(setting: Setting, lane: Handle) -> list[Agreement]:
+    """Check the small case, unless the run has done so already."""
+    name = lane.variant.name
+    if name in setting.evidence.small_checks:
+        return []
+    setting.watch.step(setting.case, name, "check a small case")
+    small = setting.evidence.small_checks[name] = small_check(setting, lane)
+    if small.result is None:
+        return []
+    return [agreement_record(setting, name, "small", small.result, small.seed)]
 
 
 def _weigh(setting: Setting, lane: Handle) -> Memory:

@@ -1,15 +1,42 @@
 """The setting of a race, and the records that a lane's answers become in it."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+import secrets
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from suite.cases.case import Case
+from suite.cases.case import Case, Dtype
+from suite.cases.plan import Cell
+from suite.clocks.series import DeviceRate
 from suite.conditions.nvml import Absent, MemoryLevel, NvmlGpu
 from suite.lanes.handle import LaneFault
-from suite.lanes.protocol import CheckResult, WeighResult
+from suite.lanes.protocol import CheckResult, KernelNames, WeighResult
 from suite.race.watch import Watch
-from suite.records.record import Agreement, Fault, Memory
+from suite.records.record import Agreement, CheckStage, Fault, Memory
+
+
+class SmallCheck(NamedTuple):
+    """What a variant answered in the small case; None where it declines that case."""
+
+    result: CheckResult | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run has learnt so far: each variant's small check, what calls do, the device's rates.
+
+    `profiled` is by case and variant, `rates` by dtype.
+    """
+
+    small_checks: dict[str, SmallCheck] = field(default_factory=dict)
+    profiled: dict[Cell, KernelNames] = field(default_factory=dict)
+    rates: dict[Dtype, DeviceRate] = field(default_factory=dict)
+
+
+def fresh_seed() -> int:
+    """Return a number that a lane can't know before it is sent: 31 random bits."""
+    return secrets.randbits(31)
 
 
 @dataclass(frozen=True)
@@ -17,21 +44,23 @@ class Setting:
     """What all variants of one race share.
 
     Records of one race have the same number `race`. `cold` names the variants whose compile cache
-    has nothing for the case yet.
+    has nothing for the case yet. All variants get the inputs of `inputs_seed`, a number that nobody
+    knew before this race.
     """
 
     case: Case
     pass_number: int
     race: int
-    seed: int
     step_timeout_s: float
     cold: frozenset[str]
     watch: Watch
     gpu: NvmlGpu | Absent
+    evidence: Evidence = field(default_factory=Evidence)
+    inputs_seed: int = field(default_factory=fresh_seed)
 
 
 def agreement_record(
-    setting: Setting, variant: str, stage: Literal["before", "after"], result: CheckResult
+    setting: Setting, variant: str, stage: CheckStage, result: CheckResult, rows_seed: int
 ) -> Agreement:
     """Return the record of a check; an error that is no finite number becomes None."""
     return Agreement(
@@ -43,6 +72,8 @@ def agreement_record(
         error=result.error if math.isfinite(result.error) else None,
         budget=result.budget,
         where=result.where,
+        inputs_seed=rows_seed if stage != "before" else setting.inputs_seed,
+        rows_seed=rows_seed,
     )
 
 

@@ -17,6 +17,7 @@ Status = Literal[
     "measured",
     "unsupported",
     "disagrees",
+    "implausible",
     "out_of_memory",
     "skipped",
     "timed_out",
@@ -25,6 +26,7 @@ Status = Literal[
 ]
 """What became of a cell."""
 
+CheckStage = Literal["before", "after", "small"]
 PairSide = Literal["base", "head"]
 SIDES: tuple[PairSide, ...] = ("base", "head")
 Stage = Literal["first", "second"]
@@ -68,7 +70,11 @@ class Limit(_Line, frozen=True, tag="limit"):
 
 
 class Agreement(_Line, frozen=True, tag="agreement"):
-    """How far a variant was from the float64 oracle, before or after it was timed.
+    """How far a variant was from the float64 oracle: before or after timing, or in a small case.
+
+    The small case has two batch entries, grouped heads and an odd length; a variant is checked in
+    it once a run. The inputs were drawn from `inputs_seed`, the rows that were compared in float64
+    from `rows_seed`; both are fresh in each run, and 0 in files that an older version wrote.
 
     `error` and `budget` are relative L2 norms. They belong to the head or row that came closest to
     its budget, or went furthest over it, and `where` names it. An error of None means a NaN, an
@@ -78,12 +84,14 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     case: Case
     variant: str
     pass_number: int
-    stage: Literal["before", "after"]
+    stage: CheckStage
     agrees: bool
     error: float | None
     budget: float
     where: str
     side: PairSide = "head"
+    inputs_seed: int = 0
+    rows_seed: int = 0
 
     @property
     def excess(self) -> float:
@@ -122,7 +130,8 @@ class Time(_Line, frozen=True, tag="time"):
     `disturbed` counts attempts at a turn while other processes held the cores, `throttled` those
     that heat or a power brake slowed. `steps` counts decode steps in all turns, `recompilations`
     the graphs that torch.compile made in them. On CUDA `retaken` counts host-bound samples, and
-    `sm_clock_mhz` has the lowest and the highest SM clock around turns.
+    `sm_clock_mhz` has the lowest and the highest SM clock around turns. `outside_ns` is a call's
+    time by the parent's clock, in calls whose results nobody inspects.
     """
 
     case: Case
@@ -147,6 +156,7 @@ class Time(_Line, frozen=True, tag="time"):
     recompilations: int = 0
     density: float | None = None
     chose: str | None = None
+    outside_ns: float | None = None
 
     def __post_init__(self) -> None:
         if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):

@@ -45,7 +45,7 @@ def moment_of(calls: int, slopes: Tensor) -> str:
     """Return which step a call belongs to; fresh inputs have their slopes in reverse."""
     if slopes[0] < slopes[-1]:
         return "after"
-    return {1: "first call", 2: "check"}.get(calls, "turns")
+    return {1: "first call", 2: "check", 3: "check"}.get(calls, "turns")
 
 
 def go_wrong(kind: str) -> None:

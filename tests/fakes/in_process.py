@@ -129,6 +129,23 @@ def start_lanes_in_process(monkeypatch: pytest.MonkeyPatch, make_lane: MakeLane)
     return started
 
 
+def believe_invented_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the parent believe what its lanes say of time: invented lanes answer at once."""
+    monkeypatch.setattr("suite.race.plausibility.check_turn", lambda *_: None)
+    monkeypatch.setattr("suite.race.contender.check_rates", lambda *_: None)
+    monkeypatch.setattr("suite.race.contender.check_claim", lambda _, ns, *__, **___: ns)
+
+
+def start_invented_lanes_in_process(
+    monkeypatch: pytest.MonkeyPatch,
+    faults: Iterable[PlannedFault] = (),
+    paces: Paces | None = None,
+) -> list[str]:
+    """Let pools start lanes that are threads and compute nothing, and believe their times."""
+    believe_invented_times(monkeypatch)
+    return start_lanes_in_process(monkeypatch, invented_lanes(faults, paces))
+
+
 def invented_lanes(faults: Iterable[PlannedFault] = (), paces: Paces | None = None) -> MakeLane:
     """Return what makes lanes that compute nothing; their paces are the same in every run."""
     random = Random(0)
@@ -138,9 +155,16 @@ def invented_lanes(faults: Iterable[PlannedFault] = (), paces: Paces | None = No
 def start_real_lanes_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pools start lanes that are threads and run their variant, in few short turns.
 
-    Memory and the speed of the machine are invented, which take long to measure. No turn is
-    repeated because the machine is busy.
+    Memory and the speed of the machine are invented, which take long to measure, and the parent
+    believes the lanes' times. No turn is repeated because the machine is busy.
     """
+    start_lanes_in_process(monkeypatch, real_lanes(_INVENTED))
+    believe_invented_times(monkeypatch)
+    take_short_turns(monkeypatch)
+
+
+def real_lanes(invented: Any) -> MakeLane:
+    """Return what makes lanes that run their variant, with `invented` answers to some steps."""
     import torch
 
     from suite.clocks.timer import Bench
@@ -150,9 +174,13 @@ def start_real_lanes_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_lane(variant: Variant, device: str) -> Answer:
         subject = Subject(variant.module, dict(variant.options), variant.answers)
         lane = Lane(subject, Bench(torch.device(device)))
-        return lambda step: right(step) if isinstance(step, _INVENTED) else lane.answer(step)
+        return lambda step: right(step) if isinstance(step, invented) else lane.answer(step)
 
-    start_lanes_in_process(monkeypatch, make_lane)
+    return make_lane
+
+
+def take_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let turns and races be over in some milliseconds."""
     monkeypatch.setattr("suite.clocks.cpu_clock.SLICE_NS", 1_000_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SAMPLE_NS", 100_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SETTLE_S", 0.0)

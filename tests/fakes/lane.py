@@ -16,6 +16,7 @@ from random import Random
 from suite.clocks.series import CanaryTimes, DeviceRate, Samples, TurnSamples
 from suite.lanes.protocol import (
     Check,
+    CheckAlone,
     CheckResult,
     DeviceRates,
     Done,
@@ -49,6 +50,7 @@ SAMPLES_NS = [1_000_000] * 10
 RIGHT: dict[type[Step], LaneAnswer] = {
     Foresee: MemoryForecast(0, 1 << 40),
     Check: CheckResult(True, 1e-3, 1e-2, "out, batch 0 head 0"),
+    CheckAlone: CheckResult(True, 1e-3, 1e-2, "out, batch 1 head 0"),
     Slice: TurnSamples([Samples("call", SAMPLES_NS)], 1),
     Replay: TurnSamples([Samples("graph", SAMPLES_NS)], 1),
     RunCanary: CanaryTimes("an invented product", SAMPLES_NS),

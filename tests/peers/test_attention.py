@@ -13,7 +13,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, compare
+from suite.agreement.budget import BudgetCheck, compare
 from suite.agreement.inputs import slopes_of
 from suite.cases.case import Case, Dtype
 from tests.peers.models import BLOOM, FALCON, MPT, PEERS, Heard, Peer, cases_of, heard

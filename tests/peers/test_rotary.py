@@ -10,7 +10,7 @@ from transformers import LlamaConfig
 from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.llama import modeling_llama
 
-from suite.agreement.rotary import rotate
+from suite.agreement.oracle.formula import rotate
 from tests.suite.answers import case_of, variant
 
 LENGTH, HEADS, HEAD_DIM = 300, 4, 64

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case
 from variants.catalog import BY_NAME
 from variants.problem import Attention, Spec
@@ -54,7 +55,7 @@ def attention_with(make: Made, case: Case) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         bias, seen = make(spec, slopes)
-        scores = (q @ k.mT).float() * spec.scale + bias
+        scores = q.float() @ k.float().mT * spec.scale + bias
         weights = scores.masked_fill(~seen, -math.inf).softmax(dim=-1)
         return weights.to(v.dtype) @ v
 

@@ -22,7 +22,7 @@ from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
 from suite.records.store import Store, read
 from suite.run import Run
 from tests.fakes.arena import LAUNCH
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import KINDS, PlannedFault, environment
 from variants.catalog import Variant
 
@@ -116,7 +116,7 @@ def assert_blamed_rightly(records: list[CellRecord], fault: tuple[str, str] | No
 def measure_with_threads(file: Path, planned: Planned, watch: Watch | None = None) -> None:
     """Run the plan with lanes that are threads of this process."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        start_lanes_in_process(monkeypatch, invented_lanes(listed(planned)))
+        start_invented_lanes_in_process(monkeypatch, listed(planned))
         measure(file, watch or Silence(), step_timeout_s=60.0)
 
 

@@ -16,8 +16,7 @@ from suite.records.record import Canary, Limit, Time
 from suite.records.store import read
 from tests.fakes.drive import LENGTHS, NAMES, drive, plan
 from tests.fakes.in_process import (
-    invented_lanes,
-    start_lanes_in_process,
+    start_invented_lanes_in_process,
     start_real_lanes_in_process,
 )
 from tests.suite.fates import ROOT
@@ -47,7 +46,7 @@ def each_cell(times: int, names: tuple[str, ...] = NAMES) -> Counter[Cell]:
 def test_a_run_measures_every_cell_in_every_pass_with_fresh_lanes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = start_lanes_in_process(monkeypatch, invented_lanes())
+    started = start_invented_lanes_in_process(monkeypatch)
     file = tmp_path / "run.jsonl"
     drive(file, plan(60.0, passes=2))
     assert times_of(file) == each_cell(2)
@@ -68,7 +67,7 @@ def test_a_run_that_lacks_some_cells_measures_them_and_the_baseline_beside_them(
 ) -> None:
     file = tmp_path / "run.jsonl"
     broken = [("tests.fakes.second", 24, "Slice", "exit")]
-    start_lanes_in_process(monkeypatch, invented_lanes(broken))
+    start_invented_lanes_in_process(monkeypatch, broken)
     drive(file, plan(60.0, passes=1))
     complete = read(file).records
     kept = [one for one in complete if getattr(one, "variant", "") != "second"]
@@ -77,7 +76,7 @@ def test_a_run_that_lacks_some_cells_measures_them_and_the_baseline_beside_them(
     partial.write_bytes(
         b"".join(line for line, one in zip(lines, complete, strict=True) if one in kept)
     )
-    started = start_lanes_in_process(monkeypatch, invented_lanes())
+    started = start_invented_lanes_in_process(monkeypatch)
     drive(partial, plan(60.0, passes=1))
     assert times_of(partial) == each_cell(1) + Counter({("no_bias", n): 1 for n in LENGTHS})
     assert sorted(started) == ["tests.fakes.baseline", "tests.fakes.second"]

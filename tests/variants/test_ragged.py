@@ -48,7 +48,7 @@ def assert_agrees(variant: Variant, case: Case) -> None:
     """Say that every sequence agrees with the oracle, on two draws of inputs."""
     with torch.set_grad_enabled(case.mode == "backward"):
         ready = prepared(variant, case)
-        for checked in (ready.check("before"), ready.check("after")):
+        for checked in (ready.check("before", 1), ready.check("after", 2)):
             assert checked.agrees, checked
 
 

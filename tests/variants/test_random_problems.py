@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, slopes_of, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import DECODE_STEPS, DTYPES, LAYOUTS, MODES, Case
 from suite.clocks.timer import Bench
 from suite.lanes.lane import Lane
@@ -103,11 +103,11 @@ def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
 def told(variant: Variant, case: Case) -> list[LaneAnswer]:
     """Return what a lane of the variant says of the case: one refusal, or both checks."""
     lane = Lane(Subject(variant.module, variant.options, answers=variant.answers), Bench(CPU))
-    for step in (Prepare(case, seed=0), FirstCall()):
+    for step in (Prepare(case, inputs_seed=0), FirstCall()):
         answer = lane.answer(step)
         if not isinstance(answer, Done):
             return [answer]
-    return [lane.answer(Check("before")), lane.answer(Check("after"))]
+    return [lane.answer(Check("before", 1)), lane.answer(Check("after", 2))]
 
 
 def tolerated(variant: Variant, case: Case, budget: float) -> float:

@@ -1,4 +1,4 @@
-"""The reference formula is ALiBi, element by element, and its gradients are autograd's."""
+"""The reference formula is ALiBi, element by element."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variants.problem import alibi_slopes
-from variants.reference import attend, gradients
+from variants.reference import attend
 
 SHAPES = {
     "square": (4, 4, 7, 7),
@@ -72,20 +72,6 @@ def test_fewer_queries_than_keys_are_the_last_rows_of_the_whole() -> None:
     torch.testing.assert_close(last, whole[:, :, -3:], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
-def test_positions_pick_rows_of_the_whole(causal: bool) -> None:
-    q, k, v, slopes, dout = drawn(4, 2, 9, 9)
-    rows = torch.tensor([0, 4, 5, 8])
-    whole = attend(q, k, v, slopes, scale=SCALE, causal=causal)
-    picked = attend(q[:, :, rows], k, v, slopes, scale=SCALE, causal=causal, positions=rows)
-    torch.testing.assert_close(picked, whole[:, :, rows], rtol=1e-12, atol=1e-12)
-    _, whole_dq, _, _ = gradients(q, k, v, slopes, dout, scale=SCALE, causal=causal)
-    _, dq, _, _ = gradients(
-        q[:, :, rows], k, v, slopes, dout[:, :, rows], scale=SCALE, causal=causal, positions=rows
-    )
-    torch.testing.assert_close(dq, whole_dq[:, :, rows], rtol=1e-12, atol=1e-12)
-
-
 def test_the_first_causal_query_answers_with_the_first_value() -> None:
     q, k, v, slopes, _ = drawn(4, 4, 7, 7)
     out = attend(q, k, v, slopes, scale=SCALE, causal=True)
@@ -102,27 +88,11 @@ def test_a_causal_bias_by_key_alone_gives_the_same_answer() -> None:
     torch.testing.assert_close(out, by_key, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_gradients_are_those_of_autograd_through_attend(
-    shape: tuple[int, int, int, int], causal: bool
-) -> None:
-    q, k, v, slopes, dout = drawn(*shape)
-    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
-    out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
-    expected = (out, *torch.autograd.grad(out, leaves, dout))
-    found = gradients(q.detach(), k.detach(), v.detach(), slopes, dout, scale=SCALE, causal=causal)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other.detach(), rtol=1e-11, atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_keeps_its_softmax_and_its_sums_in_float32(dtype: torch.dtype) -> None:
-    q, k, v, slopes, dout = drawn(4, 2, 64, 64, dtype)
-    out, dq, dk, dv = gradients(q, k, v, slopes, dout, scale=SCALE, causal=True)
-    assert (out.dtype, dq.dtype, dk.dtype, dv.dtype) == (dtype, dtype, torch.float32, torch.float32)
-    wide = gradients(
-        q.double(), k.double(), v.double(), slopes, dout.double(), scale=SCALE, causal=True
-    )
-    for one, other in zip((out, dq, dk, dv), wide, strict=True):
-        assert (one.double() - other).norm() / other.norm() < 2 * torch.finfo(dtype).eps
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_scores_that_half_precision_could_not_have_are_right(dtype: torch.dtype) -> None:
+    q, k, v, slopes, _ = drawn(4, 2, 64, 64)
+    q, k, v = ((600 * tensor).to(dtype) for tensor in (q, k, v))
+    out = attend(q, k, v, slopes, scale=SCALE, causal=True)
+    truth = attend(q.double(), k.double(), v.double(), slopes, scale=SCALE, causal=True)
+    assert out.dtype == dtype
+    assert (out.double() - truth).norm() / truth.norm() < torch.finfo(dtype).eps

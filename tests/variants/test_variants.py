@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 import torch
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case
 from variants.catalog import BY_NAME, CATALOG, Answers, Variant
 from variants.problem import Attention, Unsupported

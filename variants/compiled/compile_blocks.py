@@ -47,7 +47,8 @@ def prepare(spec: Spec) -> Attention:
             column = spec.kv_len - height - first
             distance = distances[: end - begin, column : column + visible]
             rows = q[:, :, :, begin:end].flatten(2, 3)  # [batch, kv_heads, groups * rows, head_dim]
-            scores = (rows @ k[:, :, :visible].mT).float().unflatten(2, (groups, -1)) * spec.scale
+            products = rows.float() @ k[:, :, :visible].mT.float()  # half precision may overflow
+            scores = products.unflatten(2, (groups, -1)) * spec.scale
             scores = torch.where(distance > _NEVER, scores + slope * distance, -torch.inf)
             shifted = scores - scores.detach().amax(-1, keepdim=True)
             weights = torch.where(shifted > _LEAST, shifted.exp(), 0.0)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck, compare_parts
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.subproblems import subproblems
+from suite.agreement.judge import judge
+from suite.agreement.subproblems import judged_calls
 from suite.cases.case import Case, Form, Mode
 from tests.suite.answers import CPU, case_of
 from variants.plain import eager
@@ -30,11 +32,12 @@ def a_batch(form: Form, mode: Mode = "forward") -> Case:
 
 def findings(prepare: Prepare, case: Case) -> list[BudgetCheck]:
     """Compare each sequence with the oracle."""
-    inputs = draw(case, 0, "before", CPU)
+    inputs = draw(case, 0, "set 0", CPU)
     attention = prepare(spec_of(case, CPU))
     return [
-        check(part.attention, part.spec, part.inputs, answers="alibi", seed=0)
-        for part in subproblems(case, attention, prepare, inputs, CPU)
+        compare_parts([errors], torch.float32)
+        for call in judged_calls(case, attention, prepare, inputs, CPU)
+        for errors in judge(call, answers="alibi", seed=0).errors
     ]
 
 
@@ -79,24 +82,32 @@ def test_what_another_sequence_or_the_padding_did_disagrees(
     prepare: Prepare, form: Form, wrong: list[bool], mode: Mode
 ) -> None:
     found = findings(prepare, a_batch(form, mode))
+    # Gradients of a sequence's keys are wrong too if another sequence's queries saw them.
+    wrong = wrong if mode == "forward" else [True] * 3
     assert [one.excess > 4 for one in found] == wrong
 
 
 def test_parts_are_named_by_sequence_and_by_step() -> None:
-    ragged_batch = a_batch("packed")
     step = small(q_len=1, kv_len=20, mode="decode")
     names = [
         [
             part.name
-            for part in subproblems(
+            for call in judged_calls(
                 case,
                 eager.prepare(spec_of(case, CPU)),
                 eager.prepare,
-                draw(case, 0, "before", CPU),
+                draw(case, 0, "set 0", CPU),
                 CPU,
             )
+            for part in call.parts
         ]
-        for case in (ragged_batch, step)
+        for case in (a_batch("packed"), step)
     ]
     assert names[0] == [f"sequence {number}: " for number in range(3)]
     assert names[1] == [f"step at {kv_len}: " for kv_len in range(5, 21)]
+
+
+def test_dout_is_zero_in_padding() -> None:
+    dout = draw(a_batch("padded", "backward"), 0, "set 0", CPU).dout
+    assert dout is not None
+    assert [int((entry[0].abs().sum(dim=1) > 0).sum()) for entry in dout] == [17, 40, 5]

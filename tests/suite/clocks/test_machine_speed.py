@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from suite.clocks.machine_speed import WARM_TURNS, find_limits, run_canary
-from suite.clocks.series import Samples, TurnSamples
+from suite.clocks.series import DeviceRate, Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
+from suite.clocks.workload import Repeated, Workload
 
 CPU = torch.device("cpu")
 MILLISECOND = 1_000_000
@@ -21,9 +22,9 @@ class InventedBench(Bench):
         self.turns = turns
         self.calls: list[Callable[[], object]] = []
 
-    def timer(self, call: Callable[[], object]) -> Timer:
+    def timer(self, workload: Workload) -> Timer:
         """Return a timer that calls nothing."""
-        self.calls.append(call)
+        self.calls.append(next(workload))
         return InventedTimer(self.turns)
 
 
@@ -50,16 +51,30 @@ def test_limits_are_rates_by_the_median_of_the_turn_after_the_first() -> None:
     for rate in (float32, bfloat16):
         assert rate.flops_per_s == pytest.approx(2 * 1024**3 / 3e-3)
         assert rate.bytes_per_s == pytest.approx(2 * (64 << 20) / 3e-3)
+        assert rate.peak_flops_per_s == pytest.approx(2 * 1024**3 / 2e-3)
+        assert [size for size, _ in rate.peaks_by_size] == [1 << 19, 1 << 23, 1 << 27]
+        assert all(peak == pytest.approx(size / 2e-3) for size, peak in rate.peaks_by_size)
+
+
+def test_bytes_move_at_most_at_the_rate_of_the_largest_copy_that_is_no_larger() -> None:
+    rate = DeviceRate("float32", 1.0, 1.0, peaks_by_size=((100, 30.0), (1000, 20.0)))
+    assert [rate.peak_bytes_per_s(size) for size in (1, 100, 999, 1000, 5000)] == [
+        *(30.0, 30.0, 30.0),
+        *(20.0, 20.0),
+    ]
+    assert DeviceRate("float32", 1.0, 1.0).peak_bytes_per_s(100) == 0
 
 
 def test_limits_time_a_copy_and_a_product_in_each_dtype() -> None:
     bench = InventedBench(turns=2)
     find_limits(bench, ("float32",))
-    copy, product = bench.calls
-    copied, multiplied = copy(), product()
+    *_, copy, add, product = bench.calls
+    copied, added, multiplied = copy(), add(), product()
+    assert isinstance(added, torch.Tensor)
+    assert added.item() == 16 << 20
     assert isinstance(copied, torch.Tensor)
     assert isinstance(multiplied, torch.Tensor)
-    assert (copied.nbytes, copied.sum().item()) == (64 << 20, 64 << 20)
+    assert (copied.nbytes, copied.sum().item()) == (64 << 20, 16 << 20)
     assert (multiplied.shape, multiplied.dtype) == ((1024, 1024), torch.float32)
     assert multiplied.std().item() == pytest.approx(32, rel=0.1)
 
@@ -80,11 +95,11 @@ def test_a_timer_finds_how_many_calls_a_sample_needs_once(
 ) -> None:
     found: list[int] = []
 
-    def take_slice(call: Callable[[], object], calls_per_sample: int) -> tuple[list[int], int]:
+    def take_slice(_: Workload, calls_per_sample: int) -> tuple[list[int], int]:
         found.append(calls_per_sample)
         return [5, 6], 40
 
     monkeypatch.setattr("suite.clocks.cpu_clock.take_slice", take_slice)
-    timer = Bench(CPU).timer(lambda: None)
+    timer = Bench(CPU).timer(Repeated(lambda: None))
     assert timer.take() == timer.take() == TurnSamples([Samples("call", [5, 6])], 40)
     assert found == [0, 40]

@@ -1,6 +1,6 @@
 """Decode: each of 16 lengths is met once, prepared anew, checked, and counted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -11,6 +11,7 @@ from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import DECODE_STEPS, Case
 from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
+from suite.clocks.workload import Workload
 from suite.lanes.decoding import DecodeSteps, graphs_compiled
 from suite.lanes.prepared_case import PreparedCase, Subject
 from variants.problem import Attention, Spec
@@ -85,12 +86,12 @@ def test_a_turn_of_another_mode_has_no_steps() -> None:
 class CallsOnce(Bench):
     """A bench whose timers call once a turn and invent its time."""
 
-    def timer(self, call: Callable[[], object]) -> Timer:
-        """Return a timer of `call`."""
+    def timer(self, workload: Workload) -> Timer:
+        """Return a timer of the workload."""
 
         class Once:
             def take(self) -> TurnSamples:
-                call()
+                workload.inspect(next(workload)())
                 return TurnSamples([Samples("call", [1_000_000])], 1)
 
         return Once()
@@ -119,9 +120,9 @@ def test_a_variant_that_compiles_for_every_length_is_counted_as_often() -> None:
     [("before", CASE.kv_lens[0]), ("before", CASE.kv_lens[-1]), ("after", CASE.kv_lens[7])],
 )
 def test_every_length_is_checked(stage: Literal["before", "after"], length: int) -> None:
-    assert PreparedCase(EAGER, CASE, 0, Bench(CPU)).check(stage).agrees
+    assert PreparedCase(EAGER, CASE, 0, Bench(CPU)).check(stage, 0).agrees
     wrong = Subject("tests.fakes.decoding", {"wrong_at": str(length)}, answers="alibi")
-    assert not PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage).agrees
+    assert not PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage, 0).agrees
 
 
 def replaced(**changes: object) -> Case:

@@ -12,7 +12,9 @@ import pytest
 
 from suite.clocks.series import CanaryTimes, DeviceRate, Samples, TurnSamples
 from suite.lanes.protocol import (
+    CallUninspected,
     Check,
+    CheckAlone,
     CheckResult,
     DeviceRates,
     Done,
@@ -44,9 +46,11 @@ STEPS: list[Step] = [
     Foresee(a_case()),
     Prepare(a_case(), 7),
     FirstCall(),
-    Check("before"),
-    Check("after"),
+    Check("before", 1),
+    Check("after", 2),
+    CheckAlone(a_case(), 3),
     Slice(),
+    CallUninspected(4),
     Replay(),
     EmptyCaches(),
     Weigh(),

@@ -5,9 +5,9 @@ import psutil
 import pytest
 import torch
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.oracle import check_bytes
+from suite.agreement.judge import check
+from suite.agreement.oracle.portions import check_bytes
 from suite.cases.case import Mode
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject, TooLarge, foresee
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
     length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("suite.agreement.oracle.check_bytes", lambda _: 0)
+    monkeypatch.setattr("suite.agreement.oracle.portions.check_bytes", lambda _: 0)
     case = a_case(length, "bfloat16")
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     attention = eager.prepare(spec)
@@ -125,7 +125,7 @@ def test_a_graph_that_sequences_share_is_not_spoiled_by_the_attempt() -> None:
         ready = PreparedCase(
             Subject("variants.compiled.compile", options, "alibi"), case, 0, Bench(CPU)
         )
-        assert ready.check("before").agrees
+        assert ready.check("before", 1).agrees
 
 
 def test_what_is_available_is_less_than_what_there_is() -> None:

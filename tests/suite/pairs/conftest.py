@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.fakes.arena import Arena
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import Paces, PlannedFault
 
 
@@ -29,7 +29,7 @@ def arena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeArena
         def make(
             faults: Iterable[PlannedFault] = (), paces: Paces | None = None, **rest: Any
         ) -> Arena:
-            start_lanes_in_process(monkeypatch, invented_lanes(faults, paces))
+            start_invented_lanes_in_process(monkeypatch, faults, paces)
             return Arena(stack, tmp_path / "pairs.jsonl", **rest)
 
         yield make

@@ -16,7 +16,7 @@ from suite.pairs.duel import ROUNDS, VISITS, Duel, Injection
 from suite.race.steady_turn import Patience, Turn
 from suite.records.record import SIDES, Fault
 from tests.fakes.arena import CASES, CELLS, NAMES, Arena
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import environment
 from tests.suite.pairs.conftest import MakeArena
 
@@ -62,7 +62,7 @@ def test_which_side_of_a_round_comes_first_is_drawn(
 def test_every_pair_has_lanes_of_its_own(arena: MakeArena, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = {f"{side}.{name}": (1.0, 0.1) for side in SIDES for name in NAMES}
     made = arena(paces=paces)
-    started = start_lanes_in_process(monkeypatch, invented_lanes(paces=paces))
+    started = start_invented_lanes_in_process(monkeypatch, paces=paces)
     made.duel.take(CELLS, range(1, 6), "first")
     assert Counter(started) == dict.fromkeys(paces, 5)
     figures = [

@@ -2,13 +2,16 @@
 
 from typing import Any, cast
 
+import pytest
+
 from suite.clocks.series import Samples, TurnSamples
 from suite.conditions.nvml import Absent
 from suite.lanes.handle import Handle
 from suite.lanes.protocol import CheckResult, KernelNames
 from suite.race.contender import Contender, take_turn
-from suite.race.setting import Setting
+from suite.race.setting import Setting, agreement_record
 from suite.race.watch import Silence
+from tests.fakes.in_process import believe_invented_times
 from tests.records import a_case
 from variants.catalog import Variant
 
@@ -16,7 +19,6 @@ SETTING = Setting(
     case=a_case(),
     pass_number=1,
     race=0,
-    seed=0,
     step_timeout_s=60.0,
     cold=frozenset(),
     watch=Silence(),
@@ -35,9 +37,11 @@ class Lane:
         return TurnSamples(turn, 16, retaken=1, steps=32, recompilations=31)
 
 
-def test_steps_and_graphs_of_all_turns_are_counted() -> None:
-    checked = CheckResult(True, 1e-7, 1e-6, "out")
-    contender = Contender(cast(Handle, Lane()), 0.1, 0.2, checked)
+def test_steps_and_graphs_of_all_turns_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    believe_invented_times(monkeypatch)
+    result = CheckResult(True, 1e-7, 1e-6, "out")
+    check = agreement_record(SETTING, "flex", "before", result, rows_seed=3)
+    contender = Contender(cast(Handle, Lane()), 0.1, 0.2, check)
     for number in (1, 2, 3):
         assert take_turn(SETTING, contender, number) is None
     time = contender.time_record(SETTING, KernelNames([]))

@@ -19,7 +19,7 @@ from suite.records.record import Fault, Time
 from suite.records.store import Store, read
 from suite.run import Run
 from tests.fakes.crowded_lane import CrowdedLane, Room
-from tests.fakes.in_process import start_lanes_in_process
+from tests.fakes.in_process import believe_invented_times, start_lanes_in_process
 from variants.catalog import Variant
 
 ROOM = 1000
@@ -77,6 +77,7 @@ def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Race:
 
     def run(*, foreseen: bool, **needs: int) -> tuple[list[Time], list[Fault]]:
         room = Room(ROOM, needs, foreseen)
+        believe_invented_times(monkeypatch)
         start_lanes_in_process(
             monkeypatch, lambda variant, _: CrowdedLane(variant.module, room).answer
         )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from torch import Tensor
 
-from suite.agreement.check import check
 from suite.agreement.inputs import Inputs, draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case
 from suite.lanes.decoding import graphs_compiled
 from tests.variants.formula import truth

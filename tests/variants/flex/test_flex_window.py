@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case
 from variants.flex import flex_window
 from variants.flex.block_windows import first_blocks_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import DTYPES as NAMES
 from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names

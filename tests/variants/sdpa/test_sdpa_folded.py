@@ -11,8 +11,9 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import DTYPES, Case, Dtype, Mode
 from suite.lanes import kernel_names
 from suite.memory.held_tensors import storages

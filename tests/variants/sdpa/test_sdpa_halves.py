@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from suite.agreement.check import check
 from suite.agreement.inputs import Inputs, draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import DTYPES, Case, Dtype, Mode
 from tests.effort import examples
 from variants.sdpa import halving, sdpa_halves

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from suite.agreement.check import check
 from suite.agreement.inputs import Inputs, draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names
 from variants.problem import Spec, Unsupported

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype, Mode
 from variants.problem import Attention, Spec
 from variants.sdpa import sdpa_folded, sdpa_key

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import DTYPES, Case, Dtype
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from suite.agreement.check import check
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype, Mode
 from variants.sdpa_window import sdpa_window, triangles
 from variants.sdpa_window.bias_masks import masks_of

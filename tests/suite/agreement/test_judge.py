@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.check import check, compare, compare_parts
+from suite.agreement.budget import compare, compare_parts
 from suite.agreement.errors import WorstError
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import check
 from tests.effort import examples
 from tests.suite.answers import (
     CPU,

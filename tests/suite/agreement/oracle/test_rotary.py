@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.rotary import rotate
+from suite.agreement.judge import check
+from suite.agreement.oracle.formula import rotate
 from suite.cases.case import Case
 from tests.suite.answers import CPU, case_of, each_dtype, variant
 from variants.problem import Attention
@@ -101,7 +102,7 @@ def neighbours_as_pairs(rows: Tensor, positions: Tensor) -> Tensor:
 def by_another_base(rows: Tensor, positions: Tensor) -> Tensor:
     """Turn as Code Llama does, whose base is a million."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("suite.agreement.rotary.BASE", 1e6)
+        patch.setattr("suite.agreement.oracle.formula.ROTARY_BASE", 1e6)
         return rotate(rows, positions)
 
 

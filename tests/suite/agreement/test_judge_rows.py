@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.agreement.check import rows_to_check
+from suite.agreement.judge import rows_to_check
 from tests.suite.answers import (
     CPU,
     attention_with_groups,

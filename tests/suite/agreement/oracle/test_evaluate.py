@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.agreement.check import BudgetCheck, check
+from suite.agreement.budget import BudgetCheck
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.oracle import check_bytes, portions
+from suite.agreement.judge import check
+from suite.agreement.oracle.portions import check_bytes, portions
 from suite.cases.case import Case
 from suite.memory.weigh import weigh_on_cpu
 from tests.effort import examples
@@ -27,7 +28,7 @@ TWO_GIB = 2 << 30
 def test_the_oracle_is_the_same_in_one_block_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
     case = case_of(mode="backward", kv_heads=2, q_len=100, batch=2)
     whole = compared(variant("eager", case), case)
-    monkeypatch.setattr("suite.agreement.oracle.BLOCK_BYTES", 8 * 2 * 8 * 128 * 7)
+    monkeypatch.setattr("suite.agreement.oracle.portions.BLOCK_BYTES", 8 * 2 * 8 * 128 * 7)
     blocks = compared(variant("eager", case), case)
     assert whole.agrees
     assert blocks.agrees
@@ -54,13 +55,13 @@ def grouped_cases(draw_from: st.DrawFn) -> Case:
 
 def compared_in_portions(attention: Attention, case: Case, heads: int) -> BudgetCheck:
     """Check with room for so many query heads at a time."""
-    with patch("suite.agreement.oracle.PORTION_BYTES", heads * bytes_a_head(case)):
+    with patch("suite.agreement.oracle.portions.PORTION_BYTES", heads * bytes_a_head(case)):
         return compared(attention, case)
 
 
 def bytes_a_head(case: Case) -> int:
     """Return what the oracle reckons for a query head apart from its blocks of rows."""
-    with patch.multiple("suite.agreement.oracle", PORTION_BYTES=1, BLOCK_BYTES=0):
+    with patch.multiple("suite.agreement.oracle.portions", PORTION_BYTES=1, BLOCK_BYTES=0):
         return check_bytes(spec_of(case, CPU))
 
 

@@ -1,0 +1,178 @@
+"""The judge: one call's answers beside the float64 oracle, in every row of every head.
+
+Up to 512 queries all rows are compared in float64. Of longer cases all rows are first compared in
+float32 (suite.agreement.survey); then those that look worst, and a random sample, in float64.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from suite.agreement.budget import BudgetCheck, WorstErrors, compare_parts, merge
+from suite.agreement.errors import ErrorMeasure, WorstError, least_size
+from suite.agreement.inputs import Inputs
+from suite.agreement.oracle.evaluate import TRUTH, Formula, yardstick
+from suite.agreement.oracle.portions import ALL_ROWS, Portion, portions
+from suite.agreement.subproblems import EVERYWHERE, JudgedCall, Part
+from suite.agreement.survey import Survey, survey, worst_rows
+from variants.catalog import Answers
+from variants.problem import Attention, Spec
+
+SAMPLED_ROWS = 256
+TILE = 64
+
+
+class Judgement(NamedTuple):
+    """The worst errors of each part of a call, and the call's results: out, or out and gradients.
+
+    `results` has fewer where the output was no tensor of the right shape.
+    """
+
+    errors: list[WorstErrors]
+    results: dict[str, Tensor]
+
+
+def check(
+    attention: Attention, spec: Spec, inputs: Inputs, *, answers: Answers, seed: int
+) -> BudgetCheck:
+    """Compare one call of `attention` with the oracle, gradients too if `inputs` has a dout.
+
+    `answers` (alibi, no_bias or rope) names the oracle; `seed` draws the sampled rows.
+    """
+    call = JudgedCall(attention, inputs, [Part("", spec, EVERYWHERE)])
+    return compare_parts(judge(call, answers=answers, seed=seed).errors, spec.dtype)
+
+
+def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
+    """Call once and compare every row of every part; gradients of long parts take a second call.
+
+    The second call's dout is zero but in the rows that are compared in float64, so that dk and dv
+    can be too. An answer of a wrong type, shape or dtype has an infinite error.
+    """
+    inputs = call.inputs
+    results = _answer(call.attention, inputs, inputs.dout)
+    fault = _fault(results, inputs)
+    if fault is not None:
+        label, where = fault
+        worst = [WorstError(math.inf, 0.0, call.parts[0].name + where)] * 2
+        return Judgement([{label: worst}], results)
+    studies = [_Study.of(part, inputs, results, answers, seed) for part in call.parts]
+    sampled = results
+    if inputs.dout is not None and any(study.survey for study in studies):
+        dout = torch.zeros_like(inputs.dout)
+        for study in studies:
+            place, rows = study.part.place, study.formula.rows
+            dout[place][:, :, rows] = inputs.dout[place][:, :, rows]
+        sampled = _answer(call.attention, inputs, dout)
+    return Judgement([study.errors(sampled) for study in studies], results)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A part, the formula on its rows for float64, and the survey of all rows of a long part."""
+
+    part: Part
+    formula: Formula
+    survey: Survey | None
+
+    @classmethod
+    def of(
+        cls, part: Part, whole: Inputs, results: Mapping[str, Tensor], answers: Answers, seed: int
+    ) -> "_Study":
+        spec, inputs = part.spec, part.inputs(whole)
+        rows = rows_to_check(spec.q_len, seed, whole.q.device)
+        if len(rows) == spec.q_len:
+            return cls(part, Formula(spec, inputs, answers, rows), None)
+        every_row = torch.arange(spec.q_len, device=rows.device)
+        least = {label: least_size(label, inputs, spec.scale) for label in results}
+        at_place = {label: result[part.place] for label, result in results.items()}
+        found = survey(Formula(spec, inputs, answers, every_row), at_place, least)
+        rows = worst_rows(found.row_errors, rows)
+        return cls(part, Formula(spec, inputs, answers, rows), found)
+
+    def errors(self, results: Mapping[str, Tensor]) -> WorstErrors:
+        """Return the worst errors of the part's heads and rows in float64, and of the survey."""
+        spec, inputs = self.part.spec, self.formula.inputs
+        least = {label: least_size(label, inputs, spec.scale) for label in results}
+        at_place = {label: result[self.part.place] for label, result in results.items()}
+        by_portion = [_errors_in(at_place, self.formula, part, least) for part in portions(spec)]
+        errors = dict(merge(by_portion))
+        for label, worst in self.survey.of_keys.items() if self.survey else ():
+            errors[f"all {label}"] = [
+                replace(error, formula_error=sampled.formula_error)
+                for error, sampled in zip(worst, errors[label], strict=True)
+            ]
+        name = self.part.name
+        return {
+            label: [replace(error, where=name + error.where) for error in worst]
+            for label, worst in errors.items()
+        }
+
+
+def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
+    """Return the query rows to compare in float64, sorted: all up to 512, otherwise 256 of them.
+
+    They are both ends, tile edges, and a random rest.
+    """
+    if q_len <= ALL_ROWS:
+        return torch.arange(q_len, device=device)
+    generator = torch.Generator().manual_seed(seed)
+    edges = torch.arange(TILE, q_len, TILE)
+    edges = edges[torch.randperm(len(edges), generator=generator)[: SAMPLED_ROWS // 4]]
+    ends = torch.tensor([0, 1, q_len - 2, q_len - 1])
+    fixed = torch.unique(torch.cat([ends, edges - 1, edges]))
+    shuffled = torch.randperm(q_len, generator=generator)
+    rest = shuffled[~torch.isin(shuffled, fixed)]
+    return torch.cat([fixed, rest[: SAMPLED_ROWS - len(fixed)]]).sort().values.to(device)
+
+
+def _answer(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[str, Tensor]:
+    """Return out of one call, and with `dout` its gradients dq, dk and dv."""
+    q, k, v = inputs.q, inputs.k, inputs.v
+    if dout is None:
+        with torch.no_grad():
+            return {"out": attention(q, k, v, inputs.slopes)}
+    with torch.enable_grad():
+        out = attention(q, k, v, inputs.slopes)
+        if out.shape != q.shape:
+            return {"out": out.detach()}
+        dq, dk, dv = torch.autograd.grad(out, (q, k, v), dout)
+    return {"out": out.detach(), "dq": dq, "dk": dk, "dv": dv}
+
+
+def _fault(results: Mapping[str, Tensor], inputs: Inputs) -> tuple[str, str] | None:
+    """Return the first answer that is no tensor of the right shape and dtype, and what it is."""
+    for label, result in results.items():
+        like = {"out": inputs.q, "dq": inputs.q, "dk": inputs.k, "dv": inputs.v}[label]
+        if type(result) is not Tensor:
+            return label, f"{label} is a {type(result).__name__} and not a tensor"
+        if result.shape != like.shape or result.dtype != like.dtype:
+            shape, right_shape = list(result.shape), list(like.shape)
+            what = f"{label} is {result.dtype} {shape} and not {like.dtype} {right_shape}"
+            return label, what
+    return None
+
+
+def _errors_in(
+    answer_of: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
+) -> dict[str, list[WorstError]]:
+    """Return the worst errors of one portion: for each answer by heads, then by rows."""
+    spec, rows = formula.spec, formula.rows
+    truths = formula.evaluate(portion, TRUTH)
+    yardsticks = formula.evaluate(portion, yardstick(spec.dtype))
+    keys = torch.arange(spec.kv_len, device=rows.device)
+    errors: dict[str, list[WorstError]] = {}
+    for label, answer in answer_of.items():
+        if label in {"out", "dq"}:
+            part, places = portion.of_queries(answer)[:, :, rows], rows
+            first = portion.batch.start, portion.heads.start
+        else:
+            part, places = portion.of_keys(answer), keys
+            first = portion.batch.start, portion.kv_heads.start
+        measure = ErrorMeasure(label, truths[label], yardsticks[label], first, places, least[label])
+        errors[label] = list(measure.worst(part))
+    return errors

@@ -1,0 +1,136 @@
+"""The oracle: the formula in float64, and a yardstick with the case's rounding for the budget."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from suite.agreement.inputs import Inputs
+from suite.agreement.oracle.formula import Scoring, attend, gradients, rotate
+from suite.agreement.oracle.portions import Portion, heads_at_once, rows_at_once
+from variants.catalog import Answers
+from variants.problem import Spec
+
+
+class Precision(NamedTuple):
+    """The dtype that the formula computes in, and the dtype that it rounds its steps to."""
+
+    wide: torch.dtype
+    rounding: torch.dtype
+
+
+TRUTH = Precision(torch.float64, torch.float64)
+SURVEY = Precision(torch.float32, torch.float32)
+
+
+def yardstick(dtype: torch.dtype) -> Precision:
+    """Return the precision of a formula that rounds to `dtype` and has scores in float32."""
+    return Precision(torch.float32, dtype)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The formula on some rows of a case's inputs.
+
+    `answers` is the catalog's: for "alibi" the formula has the bias, for "no_bias" and "rope" it
+    has none. For "rope" queries and the last q_len keys are turned by their positions. The keys
+    before those come from a cache, and are turned already. `rows` are sorted.
+    """
+
+    spec: Spec
+    inputs: Inputs
+    answers: Answers
+    rows: Tensor
+
+    def evaluate(self, portion: Portion, precision: Precision) -> dict[str, Tensor]:
+        """Return `out`; with dout also `dq`, `dk` and `dv`; all in the wide dtype.
+
+        out and dq are [batch, heads, rows, head_dim], dk and dv have k's shape.
+        """
+        blocks = list(self.by_blocks(portion, precision))
+        of_queries = [name for name in ("out", "dq") if name in blocks[0].of_queries]
+        by_heads: dict[int, list[Block]] = {}
+        for block in blocks:
+            by_heads.setdefault(block.portion.heads.start, []).append(block)
+        results = {
+            name: torch.cat(
+                [
+                    torch.cat([block.of_queries[name] for block in pieces], dim=2)
+                    for pieces in by_heads.values()
+                ],
+                dim=1,
+            )
+            for name in of_queries
+        }
+        return results | blocks[-1].of_keys
+
+    def by_blocks(self, portion: Portion, precision: Precision) -> Iterator["Block"]:
+        """Yield a portion's results block by block; the last block has dk and dv of all blocks.
+
+        All query heads of the portion are evaluated together, unless one kv head has more than
+        fit. Keys that no row of a causal block sees are left out.
+        """
+        wide = precision.wide
+        k, v = (portion.of_keys(tensor.detach()) for tensor in (self.inputs.k, self.inputs.v))
+        k, v = self._turn_keys(k, precision, 1), v.to(wide)
+        sums: dict[str, Tensor] = {}
+        if self.inputs.dout is not None:
+            sums = {"dk": torch.zeros_like(k), "dv": torch.zeros_like(v)}
+        pieces = list(portion.by_heads(heads_at_once(self.spec)))
+        heads_of_scores = pieces[0].of_queries(self.inputs.q)[:, :, 0, 0].numel()
+        blocks = torch.split(self.rows, rows_at_once(self.spec, heads_of_scores))
+        for piece in pieces:
+            for rows in blocks:
+                by_name = self._on_rows(rows, piece, k, v, precision)
+                for name, total in sums.items():
+                    part = by_name.pop(name)
+                    total[:, :, : part.shape[2]].add_(part)
+                last = piece is pieces[-1] and rows is blocks[-1]
+                if last and sums:
+                    sums["dk"] = self._turn_keys(sums["dk"], precision, -1)
+                yield Block(piece, rows, by_name, sums if last else {})
+
+    def _on_rows(
+        self, rows: Tensor, portion: Portion, k: Tensor, v: Tensor, precision: Precision
+    ) -> dict[str, Tensor]:
+        spec, slopes = self.spec, self.inputs.slopes[portion.heads]
+        slopes = slopes if self.answers == "alibi" else torch.zeros_like(slopes)
+        positions = rows + spec.kv_len - spec.q_len
+        visible = int(positions[-1]) + 1 if spec.causal else spec.kv_len
+        k, v = k[:, :, :visible], v[:, :, :visible]
+        q = portion.of_queries(self.inputs.q.detach())[:, :, rows]
+        q = self._turn(q, positions, precision)
+        scoring = Scoring(spec.scale, spec.causal, positions, precision.rounding)
+        if self.inputs.dout is None:
+            return {"out": attend(q, k, v, slopes, scoring)}
+        dout = portion.of_queries(self.inputs.dout)[:, :, rows].to(precision.wide)
+        results = gradients(q, k, v, slopes, dout, scoring)
+        by_name = dict(zip(("out", "dq", "dk", "dv"), results, strict=True))
+        by_name["dq"] = self._turn(by_name["dq"], -positions, precision)
+        return by_name
+
+    def _turn_keys(self, keys: Tensor, precision: Precision, sign: int) -> Tensor:
+        """Return keys, or dk, with the last q_len turned by their positions times `sign`."""
+        if self.answers != "rope":
+            return keys.to(precision.wide)
+        cached = max(0, self.spec.kv_len - self.spec.q_len)
+        positions = torch.arange(cached, self.spec.kv_len, device=keys.device)
+        turned = self._turn(keys[:, :, cached:], sign * positions, precision)
+        return torch.cat([keys[:, :, :cached].to(precision.wide), turned], dim=2)
+
+    def _turn(self, rows: Tensor, positions: Tensor, precision: Precision) -> Tensor:
+        """Return rows in the wide dtype; for "rope" turned, in the dtype that steps round to."""
+        if self.answers != "rope":
+            return rows.to(precision.wide)
+        return rotate(rows.to(precision.rounding), positions).to(precision.wide)
+
+
+class Block(NamedTuple):
+    """The results of some heads and rows: `out` and `dq` of them, and in the last block dk, dv."""
+
+    portion: Portion
+    rows: Tensor
+    of_queries: dict[str, Tensor]
+    of_keys: dict[str, Tensor]

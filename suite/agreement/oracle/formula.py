@@ -1,0 +1,109 @@
+"""The formula of ALiBi attention and of its gradients, as the judge computes it.
+
+In float64 it is the truth. In float32, with the results of its steps rounded to the case's dtype,
+it is the yardstick: the error that this dtype can't avoid. Scores, bias and softmax are never
+rounded to half precision, because that would excuse any error where scores are large. The judge
+has its own formula, so that it never depends on the variants that it judges.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ROTARY_BASE = 10000.0
+
+
+class Scoring(NamedTuple):
+    """How scores are made: the scale of q·k, the mask, where the rows stand, and the rounding.
+
+    `positions` [rows] is the position of each query row among the keys. Weights and results are
+    rounded to `rounding`; the dtype that the formula computes in rounds nothing.
+    """
+
+    scale: float
+    causal: bool
+    positions: Tensor
+    rounding: torch.dtype
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
+    """Return softmax(scale * q k^T + bias) v: [batch, heads, rows, head_dim], in q's dtype.
+
+    q is [batch, heads, rows, head_dim]; k and v are [batch, kv_heads, kv_len, head_dim]; all are
+    float32 or float64. slopes are [heads].
+    """
+    k, v = _for_each_head(q, k), _for_each_head(q, v)
+    weights, rounding = _weights(q, k, slopes, scoring), scoring.rounding
+    return rounded(rounded(weights, rounding) @ v, rounding)
+
+
+def gradients(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    dout: Tensor,
+    scoring: Scoring,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return out, dq, dk and dv, in q's dtype.
+
+    Arguments are those of `attend`, and dout [batch, heads, rows, head_dim]. The gradient of the
+    softmax is weights * (dweights - rowsum(dout * out)) with the rounded out, as in every flash
+    kernel (FlashAttention, arXiv 2205.14135, appendix B.4).
+    """
+    kv_heads = k.shape[1]
+    k, v = _for_each_head(q, k), _for_each_head(q, v)
+    weights = _weights(q, k, slopes, scoring)  # [batch, heads, rows, kv_len]
+    rounding = scoring.rounding
+    narrow = rounded(weights, rounding)
+    out = rounded(narrow @ v, rounding)
+    dweights = rounded(dout @ v.mT, rounding)
+    drow = (out * dout).sum(dim=-1, keepdim=True)
+    dscores = rounded(weights * (dweights - drow) * scoring.scale, rounding)
+    dq = rounded(dscores @ k, rounding)
+    dk = rounded(dscores.mT @ q, rounding)
+    dv = rounded(narrow.mT @ dout, rounding)
+    return out, dq, _sum_groups(dk, kv_heads), _sum_groups(dv, kv_heads)
+
+
+def rotate(rows: Tensor, positions: Tensor) -> Tensor:
+    """Return rows [batch, heads, rows, head_dim] turned by positions [rows], in the rows' dtype.
+
+    Channels c and c + head_dim / 2 form a plane, which turns by position * 10000^(-2c / head_dim)
+    radians. Negative positions turn back: that also turns the gradient of turned rows into the
+    gradient of the rows. In half precision cos, sin and products are rounded, as in models.
+    """
+    half = rows.shape[-1] // 2
+    planes = torch.arange(half, dtype=torch.float64, device=rows.device)
+    angles = positions[:, None] * ROTARY_BASE ** (-planes / half)  # [rows, half], in float64
+    cos, sin = angles.cos().to(rows.dtype), angles.sin().to(rows.dtype)
+    first, second = rows[..., :half], rows[..., half:]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def rounded(tensor: Tensor, rounding: torch.dtype) -> Tensor:
+    """Return a tensor's values as `rounding` has them, in the tensor's own dtype."""
+    return tensor if rounding == tensor.dtype else tensor.to(rounding).to(tensor.dtype)
+
+
+def _weights(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
+    keys = torch.arange(k.shape[2], device=q.device)
+    distance = keys[None, :] - scoring.positions[:, None]  # [rows, kv_len], negative in the past
+    scores = (q @ k.mT).mul_(scoring.scale)
+    scores = scores.sub_(slopes.to(q.dtype)[:, None, None] * distance.abs())
+    if scoring.causal:
+        scores = scores.masked_fill_(distance > 0, float("-inf"))
+    return torch.softmax(scores, dim=-1)
+
+
+def _for_each_head(q: Tensor, k: Tensor) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    return k if groups == 1 else k.repeat_interleave(groups, dim=1)
+
+
+def _sum_groups(gradient: Tensor, kv_heads: int) -> Tensor:
+    batch, heads, kv_len, head_dim = gradient.shape
+    if heads == kv_heads:
+        return gradient  # a sum over one head would copy
+    return gradient.view(batch, kv_heads, heads // kv_heads, kv_len, head_dim).sum(dim=2)

@@ -1,0 +1,179 @@
+"""Timed calls on several sets of inputs in turn, each result compared with the judged one.
+
+What is timed is what is checked. A call's result is compared, outside of timing, with the result
+that the judge saw for the same inputs. The result before it is then filled with NaN, so that a
+kernel that leaves an element unwritten shows the NaN and not an old right answer. Between turns
+the sets exchange their contents, so that a variant that stores results by address answers wrongly.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from suite.agreement.errors import ErrorMeasure
+from suite.agreement.inputs import Inputs
+from suite.agreement.subproblems import Place
+
+Results = tuple[Tensor, ...]
+"""What a timed call answers: out; out, dq, dk and dv; or the out of each decode step."""
+
+TimedCall = Callable[[], Results]
+
+
+class Disagreement(Exception):  # noqa: N818 - a finding about the variant, not a bug of the suite
+    """What a timed call did that is not allowed, or where its result differs from the judged."""
+
+
+UNJUDGED_EPS = 16
+
+
+class JudgedResult(NamedTuple):
+    """One tensor of a judged result, and how far a timed one may be from it.
+
+    `least_size` is the norm below which a row counts as zero. `limits` are relative L2 norms: of a
+    head and of a row. Both results may be off the truth by a budget, so a limit is two budgets.
+    """
+
+    label: str
+    tensor: Tensor
+    least_size: float
+    limits: tuple[float, ...]
+
+
+class Rotation:
+    """The sets of inputs of a case, the call on each, and the judged results of each."""
+
+    def __init__(
+        self,
+        sets: Sequence[Inputs],
+        call: Callable[[Inputs], Results],
+        places: Sequence[Place],
+        wrap: Callable[[TimedCall], TimedCall] = lambda call: call,
+    ) -> None:
+        """Take the inputs; `places` are the parts of a result that count, without padding.
+
+        `wrap` changes each call before it is timed.
+        """
+        self.sets = sets
+        self.exchanges = 0
+        self._places = places
+        self._judged: list[Sequence[JudgedResult]] = [()] * len(sets)
+        self._calls = [wrap(lambda inputs=inputs: call(inputs)) for inputs in sets]  # type: ignore[misc]
+        self._turn = cycle(range(len(sets)))
+        self._now = 0
+        self._held: Results = ()
+        self._judged_addresses: set[int] = set()
+        self._input_addresses = {
+            address for inputs in sets for address in _addresses(inputs.by_name().values())
+        }
+
+    def __iter__(self) -> Iterator[TimedCall]:
+        return self
+
+    def __next__(self) -> TimedCall:
+        """Return the call on the next set of inputs."""
+        self._now = next(self._turn)
+        return self._calls[self._now]
+
+    def first_call(self) -> TimedCall:
+        """Return the call on the first set of inputs."""
+        return self._calls[0]
+
+    def set_judged(self, number: int, results: Sequence[JudgedResult]) -> None:
+        """Note the judged results of a set."""
+        self._judged[number] = results
+        self._judged_addresses |= _addresses(result.tensor for result in results)
+
+    def inspect(self, results: Results) -> None:
+        """Compare the results of the last call, and fill those before them with NaN.
+
+        Where nobody has judged the set, its first results take the place of judged ones. Raises
+        Disagreement where they differ from the judged ones by more than two budgets, or where they
+        share memory with an input or with results that the caller still holds.
+        """
+        addresses = _addresses(results)
+        if addresses & (_addresses(self._held) | self._judged_addresses):
+            raise Disagreement("a call answered in memory that the caller still holds an answer in")
+        if addresses & self._input_addresses:
+            raise Disagreement("a call answered in the memory of an input")
+        if not self._judged[self._now]:
+            self._judged[self._now] = [_as_judged(tensor.detach()) for tensor in results]
+        self._compare(results, self._judged[self._now])
+        for tensor in self._held:
+            tensor.detach().fill_(math.nan)
+        self._held = tuple(tensor.detach() for tensor in results)
+
+    def inspect_replay(self, results: Results) -> None:
+        """Compare the results of a replayed first call, and fill them with NaN."""
+        self._compare(results, self._judged[0])
+        for tensor in results:
+            tensor.detach().fill_(math.nan)
+
+    def exchange(self) -> None:
+        """Exchange the contents of the first two sets, behind the back of version counters."""
+        self._held = ()
+        if len(self.sets) < 2:
+            return
+        first, second = (inputs.by_name() for inputs in self.sets[:2])
+        for name, tensor in first.items():
+            content = tensor.detach().clone()
+            tensor.data.copy_(second[name].data)
+            second[name].data.copy_(content)
+        self._judged[:2] = self._judged[1::-1]
+        self.exchanges += 1
+
+    def changed(self, number: int, redrawn: Inputs) -> str | None:
+        """Return the name of an input of a set that differs from `redrawn`, the set drawn anew."""
+        place = 1 - number if self.exchanges % 2 and number < 2 else number
+        return first_difference(self.sets[place], redrawn)
+
+    def _compare(self, results: Results, judged: Sequence[JudgedResult]) -> None:
+        for result, like in zip(results, judged, strict=False):
+            if result.shape == like.tensor.shape and _equal(result, like.tensor):
+                continue
+            for place in self._places:
+                _compare_rows(result.detach()[place], like, place)
+
+
+def _addresses(tensors: Iterable[Tensor]) -> set[int]:
+    """Return where the tensors' storages begin, in bytes."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
+def _as_judged(tensor: Tensor) -> JudgedResult:
+    """Return a result that later ones are compared with: they may differ by 16 eps."""
+    limit = UNJUDGED_EPS * torch.finfo(tensor.dtype).eps
+    usual_size = float(tensor.double().square().mean() * tensor.shape[-1]) ** 0.5
+    return JudgedResult("result", tensor.clone(), 1e-3 * usual_size, (limit, limit))
+
+
+def first_difference(inputs: Inputs, others: Inputs) -> str | None:
+    """Return the name of the first tensor that differs between two sets of inputs, or None."""
+    tensors = others.by_name()
+    for name, tensor in inputs.by_name().items():
+        if not _equal(tensor, tensors[name]):
+            return name
+    return None
+
+
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    return torch.equal(tensor.detach(), other.detach())
+
+
+def _compare_rows(result: Tensor, like: JudgedResult, place: Place) -> None:
+    """Compare part of a result head by head and row by row. Raises Disagreement."""
+    judged = like.tensor[place].double()
+    if result.shape != judged.shape:
+        raise Disagreement(f"a timed {like.label} is {list(result.shape)}")
+    rows = torch.arange(judged.shape[2], device=judged.device)
+    measure = ErrorMeasure(like.label, judged, judged, (0, 0), rows, like.least_size)
+    for worst, limit in zip(measure.worst(result), like.limits, strict=True):
+        if not worst.error <= limit:
+            raise Disagreement(
+                f"a timed call differs from the judged one: {worst.where} by {worst.error:.1e}, "
+                f"two budgets are {limit:.1e}"
+            )

@@ -1,0 +1,29 @@
+"""How long a process's threads ran and waited for a core, as the kernel counts it."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_TASKS = Path("/proc/self/task")
+
+
+class CoreTimes(NamedTuple):
+    """Nanoseconds that living threads have run, and have been ready without a core to run on."""
+
+    ran: int
+    waited: int
+
+
+def core_times_ns(tasks: Path = _TASKS) -> CoreTimes:
+    """Return the sums over a process's living threads.
+
+    They are the first two figures of each thread's /proc/self/task/*/schedstat. A kernel without
+    that file gives 0.
+    """
+    ran = waited = 0
+    with suppress(OSError):
+        for thread in tasks.iterdir():
+            with suppress(OSError, IndexError, ValueError):
+                figures = (thread / "schedstat").read_text().split()
+                ran, waited = ran + int(figures[0]), waited + int(figures[1])
+    return CoreTimes(ran, waited)

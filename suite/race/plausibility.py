@@ -1,0 +1,134 @@
+"""Whether a time can be true: by the parent's clock, and by what the device can do.
+
+The lane says how long calls took, and a variant could replace or watch its clock. The parent checks
+from outside that a turn's samples add up to no more than the turn took, that calls nobody inspects
+take about as long as timed ones, and that the lane's threads are at rest once it has answered. No
+time may be shorter than the device's matrix product and copy allow for the work that was done.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from suite.cases.case import Case, Dtype
+from suite.clocks.core_times import core_times_ns
+from suite.clocks.series import DeviceRate, TurnSamples
+from suite.lanes.handle import Handle, LaneFault
+from suite.lanes.protocol import CallUninspected, Done, Slice
+
+FACTOR = 3.0
+"""How many times longer or shorter a call may be by the parent's clock than by the lane's.
+
+A hundredth of a millisecond of noise a call, and other processes, must raise no alarm; the figures
+that this is to catch are off by hundreds.
+"""
+
+MOST_OF_RATE = 1.05
+STRETCH_NS = 50_000_000
+ATTEMPTS = 4
+MESSAGE_NS = 2_000_000
+"""Time that a step and its answer may take beside the calls, on a busy machine."""
+
+SETTLE_S, WATCH_S = 0.02, 0.03
+MOST_WORK_AT_REST = 0.5
+
+
+def timed_turn(lane: Handle, limit_s: float) -> TurnSamples:
+    """Have a lane take a turn. Raises LaneFault as `Handle.ask` and `check_turn` do."""
+    start_ns = time.monotonic_ns()
+    turn = lane.ask(Slice(), TurnSamples, limit_s)
+    check_turn(turn, time.monotonic_ns() - start_ns)
+    return turn
+
+
+def check_turn(turn: TurnSamples, elapsed_ns: int) -> None:
+    """Raise LaneFault if the samples of a turn add up to more than the parent saw pass."""
+    for series in turn.series:
+        total_ns = sum(series.samples_ns)
+        if total_ns > elapsed_ns:
+            raise LaneFault(
+                "implausible",
+                "Slice",
+                f"samples of {total_ns / 1e6:.3g} ms in a turn that took {elapsed_ns / 1e6:.3g} ms "
+                "by the parent's clock",
+            )
+
+
+def check_claim(lane: Handle, claimed_ns: float, limit_s: float, *, is_upper: bool) -> float:
+    """Return a call's nanoseconds by the parent's clock.
+
+    `claimed_ns` is the lane's figure. With `is_upper` it includes work that other calls lack, such
+    as clearing a cache, so calls may be any shorter. Raises LaneFault when the two clocks differ by
+    more than a factor of 3 four times in a row, or when the lane works on after it has answered.
+    """
+    calls = 1
+    nearest = math.inf
+    for _ in range(1 + ATTEMPTS):
+        seen_ns = _elapsed_ns(lane, calls, limit_s) / calls
+        slack_ns = MESSAGE_NS / calls
+        longer, shorter = (seen_ns - slack_ns) / claimed_ns, claimed_ns / (seen_ns + slack_ns)
+        off = longer if is_upper else max(longer, shorter)
+        is_enough = calls * seen_ns >= STRETCH_NS
+        if abs(seen_ns - claimed_ns) < abs(nearest - claimed_ns) or math.isinf(nearest):
+            nearest = seen_ns
+        if is_enough and off <= FACTOR:
+            _check_rest(lane)
+            return seen_ns
+        if not is_enough:
+            calls = math.ceil(calls * 1.2 * STRETCH_NS / max(seen_ns * calls, 1))
+    raise LaneFault(
+        "implausible",
+        "CallUninspected",
+        f"{claimed_ns / 1e6:.3g} ms a call by its own clock, {nearest / 1e6:.3g} ms by the "
+        "parent's: it replaces the clock, or acts otherwise when it is timed",
+    )
+
+
+def _elapsed_ns(lane: Handle, calls: int, limit_s: float) -> int:
+    start_ns = time.monotonic_ns()
+    lane.ask(CallUninspected(calls), Done, limit_s)
+    return time.monotonic_ns() - start_ns
+
+
+def _check_rest(lane: Handle) -> None:
+    """Raise LaneFault if the lane's threads work while it waits for a step."""
+    time.sleep(SETTLE_S)  # OpenMP's threads spin for some milliseconds
+    tasks = Path(f"/proc/{lane.process_id}/task")
+    before_ns = core_times_ns(tasks).ran
+    start_ns = time.monotonic_ns()
+    time.sleep(WATCH_S)
+    worked_ns = core_times_ns(tasks).ran - before_ns
+    if worked_ns > MOST_WORK_AT_REST * (time.monotonic_ns() - start_ns):
+        raise LaneFault(
+            "implausible",
+            "CallUninspected",
+            f"its threads worked for {worked_ns / 1e6:.3g} ms after it had answered",
+        )
+
+
+def check_rates(
+    case: Case, call_ns: float, density: float, rates: Mapping[Dtype, DeviceRate]
+) -> None:
+    """Raise LaneFault if a call did more than 105% of what the device does in that time.
+
+    `density` is the share of the work that the call does. Half precision is held against float32
+    too, because a CPU without instructions for it multiplies in float32.
+    """
+    of_dtypes = [rates[dtype] for dtype in (case.dtype, "float32") if dtype in rates]
+    if not of_dtypes:
+        return
+    flops_per_s = max(rate.peak_flops_per_s for rate in of_dtypes)
+    bytes_per_s = max(rate.peak_bytes_per_s(case.useful_bytes) for rate in of_dtypes)
+    for what, work, most in (
+        ("matrix product", case.useful_flops, flops_per_s),
+        ("copy", case.useful_bytes, bytes_per_s),
+    ):
+        share = density * work / (call_ns / 1e9) / most if most else 0.0
+        if share > MOST_OF_RATE:
+            raise LaneFault(
+                "implausible",
+                "Slice",
+                f"{call_ns / 1e6:.3g} ms a call would be {share:.0%} of the rate of this device's "
+                f"{what}: it stores results, or does other work than it should",
+            )

@@ -1,0 +1,53 @@
+"""A small case with two batch entries, grouped heads and an odd length, checked once a run.
+
+A case of one entry, as many kv heads as heads and a length of whole tiles shows no mistake in any
+of these. A variant that gets the small case wrong is not ranked in any case of the run.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from suite.cases.case import Case
+from suite.lanes.handle import Handle, LaneFault
+from suite.lanes.protocol import CheckAlone, CheckResult
+from suite.race.setting import Setting, SmallCheck, fresh_seed
+
+ODD_LENGTH = 67
+
+
+def small_check(setting: Setting, lane: Handle) -> SmallCheck:
+    """Check a variant in the small case, or what it takes of it.
+
+    Raises LaneFault when the variant fails or the lane dies.
+    """
+    seed = fresh_seed()
+    for case in _small_cases(setting.case):
+        try:
+            result = lane.ask(CheckAlone(case, seed), CheckResult, setting.step_timeout_s)
+        except LaneFault as fault:
+            if fault.status not in {"unsupported", "skipped"}:
+                raise
+        else:
+            return SmallCheck(msgspec.structs.replace(result, where=_where(case, result)), seed)
+    return SmallCheck(None, seed)
+
+
+def _small_cases(case: Case) -> Iterator[Case]:
+    """Yield the small case like `case`, then the one without grouped heads."""
+    for heads, kv_heads in ((4, 2), (2, 2)):
+        yield msgspec.structs.replace(
+            case,
+            batch=2,
+            heads=heads,
+            kv_heads=kv_heads,
+            q_len=1 if case.mode == "decode" else ODD_LENGTH,
+            kv_len=ODD_LENGTH,
+            seq_lens=(),
+            form="padded",
+        )
+
+
+def _where(case: Case, result: CheckResult) -> str:
+    groups = f"{case.heads} heads over {case.kv_heads} kv heads"
+    return f"batch 2, {groups}, {ODD_LENGTH} keys: {result.where}"

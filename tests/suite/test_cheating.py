@@ -1,0 +1,93 @@
+"""Variants that look right or fast by a trick are not ranked, and the reason says what they did."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from reports.tables.cells import groups
+from reports.tables.row import Row
+from suite.cases.plan import Plan
+from suite.conditions.device import device_for
+from suite.lanes.protocol import Foresee, RunCanary, Weigh
+from suite.race.watch import Silence
+from suite.records.fingerprint import run_header
+from suite.records.store import Store, read
+from suite.run import Run
+from tests.fakes.cheating import CASE, TRICKS
+from tests.fakes.in_process import real_lanes, start_lanes_in_process, take_short_turns
+from variants.catalog import Variant
+
+pytestmark = pytest.mark.usefixtures("no_lane_is_left", "one_thread")
+
+EAGER = Variant("eager", "variants.plain.eager")
+REASONS = {
+    "rows": ("disagrees", "out, batch 0 head"),
+    "garbage": ("disagrees", "out, batch 0 head 2 row 777"),
+    "slight": ("disagrees", "out, batch 0 head 2 row 777"),
+    "seed": ("disagrees", "out, batch 0"),
+    "last": ("disagrees", ""),
+    "copies": ("disagrees", "a timed call differs from the judged one"),
+    "address": ("disagrees", "a timed call differs from the judged one"),
+    "content": ("implausible", "it stores results"),
+    "twentieth": ("disagrees", ""),
+    "entries": ("disagrees", "batch 2, 4 heads over 2 kv heads, 67 keys: out, batch 1"),
+    "groups": ("disagrees", "batch 2, 4 heads over 2 kv heads, 67 keys"),
+    "q": ("disagrees", "a call wrote over its input q"),
+    "k": ("disagrees", "a call wrote over its input k"),
+    "unwritten": ("disagrees", ""),
+    "buffer": ("disagrees", "in memory that the caller still holds an answer in"),
+    "input": ("disagrees", "q"),
+    "type": ("disagrees", "out is a Lazy and not a tensor"),
+    "faster": ("implausible", "by its own clock"),
+    "slower": ("implausible", "acts otherwise when it is timed"),
+    "slow clock": ("implausible", "it replaces the clock"),
+    "fast clock": ("implausible", "by the parent's clock"),
+    "thread": ("implausible", "its threads worked"),
+}
+
+
+@pytest.fixture
+def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lanes be threads that measure the machine, and put the process's timer back."""
+    monkeypatch.setattr(time, "perf_counter_ns", time.perf_counter_ns)
+    start_lanes_in_process(monkeypatch, real_lanes(Foresee | Weigh | RunCanary))
+    take_short_turns(monkeypatch)
+
+
+def raced(file: Path, variant: Variant) -> Row:
+    """Race a variant alone, and return its row of the table."""
+    plan = Plan((CASE,), (variant.name,), 1, 0, 60.0)
+    header = run_header(plan, [], device_for("cpu"))
+    store = Store(file)
+    store.append([header])
+    Run(plan, [variant], header.policy, store, Silence()).measure()
+    store.close()
+    ((row,),) = (group.rows for group in groups([read(file)]))
+    return row
+
+
+def test_every_trick_has_a_reason_here() -> None:
+    assert TRICKS.keys() == REASONS.keys()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.usefixtures("_lanes")
+def test_a_trick_is_caught_and_said(
+    trick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trick == "twentieth":
+        monkeypatch.setattr("suite.race.stopping.CAP_S", 1.0)  # so that 20 calls are timed
+    variant = Variant("cheat", "tests.fakes.cheating", options={"trick": trick})
+    row = raced(tmp_path / "run.jsonl", variant)
+    status, words = REASONS[trick]
+    assert row.status == status, row.reason
+    assert words in (row.reason or "")
+    assert row.rank is None
+
+
+@pytest.mark.usefixtures("_lanes")
+def test_the_formula_without_a_trick_is_measured(tmp_path: Path) -> None:
+    row = raced(tmp_path / "run.jsonl", EAGER)
+    assert row.status == "measured", row.reason
+    assert row.rank == 1
