@@ -28,7 +28,7 @@ FLAT_VARIANTS = "f1098e2"
 WHOSE_CODE = """
 import sys
 import suite.lanes.lane
-for name in ("variants.catalog", "variants.problem", "variants.reference"):
+for name in ("variants.catalog", "variants.problem"):
     print(name, __import__("os").path.realpath(sys.modules[name].__file__))
 """
 
@@ -116,7 +116,7 @@ def test_the_lanes_of_a_base_from_before_the_folders_import_its_own_variants() -
         assert {Path(file).parent for file in imported.values()} == {
             side.launch.folder / "tree" / "variants"
         }
-    assert set(imported) == {f"variants.{name}" for name in ("catalog", "problem", "reference")}
+    assert set(imported) == {"variants.catalog", "variants.problem"}
 
 
 @in_git

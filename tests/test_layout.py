@@ -28,7 +28,7 @@ PLANTS = {
     "Inside reports": ("reports/tables/row.py", "reports.choosing.regret"),
     "Inside suite": ("suite/cases/case.py", "suite.race.race"),
     "Inside variants": ("variants/host/hardware.py", "variants.plain.eager"),
-    "A lane asks three modules of variants, so that ab can run an older tree of them": (
+    "A lane asks two modules of variants, so that ab can run an older tree of them": (
         "suite/agreement/oracle/evaluate.py",
         "variants.windows",
     ),

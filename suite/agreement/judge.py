@@ -60,7 +60,7 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
         label, where = fault
         worst = [WorstError(math.inf, 0.0, call.parts[0].name + where)] * 2
         return Judgement([{label: worst}], results)
-    studies = [_Study.of(part, inputs, results, answers, seed) for part in call.parts]
+    studies = [_study(part, inputs, results, answers, seed) for part in call.parts]
     sampled = results
     if inputs.dout is not None and any(study.survey for study in studies):
         dout = torch.zeros_like(inputs.dout)
@@ -79,21 +79,6 @@ class _Study:
     formula: Formula
     survey: Survey | None
 
-    @classmethod
-    def of(
-        cls, part: Part, whole: Inputs, results: Mapping[str, Tensor], answers: Answers, seed: int
-    ) -> "_Study":
-        spec, inputs = part.spec, part.inputs(whole)
-        rows = rows_to_check(spec.q_len, seed, whole.q.device)
-        if len(rows) == spec.q_len:
-            return cls(part, Formula(spec, inputs, answers, rows), None)
-        every_row = torch.arange(spec.q_len, device=rows.device)
-        least = {label: least_size(label, inputs, spec.scale) for label in results}
-        at_place = {label: result[part.place] for label, result in results.items()}
-        found = survey(Formula(spec, inputs, answers, every_row), at_place, least)
-        rows = worst_rows(found.row_errors, rows)
-        return cls(part, Formula(spec, inputs, answers, rows), found)
-
     def errors(self, results: Mapping[str, Tensor]) -> WorstErrors:
         """Return the worst errors of the part's heads and rows in float64, and of the survey."""
         spec, inputs = self.part.spec, self.formula.inputs
@@ -111,6 +96,22 @@ class _Study:
             label: [replace(error, where=name + error.where) for error in worst]
             for label, worst in errors.items()
         }
+
+
+def _study(
+    part: Part, whole: Inputs, results: Mapping[str, Tensor], answers: Answers, seed: int
+) -> _Study:
+    """Survey a long part, and choose the rows to compare in float64."""
+    spec, inputs = part.spec, part.inputs(whole)
+    rows = rows_to_check(spec.q_len, seed, whole.q.device)
+    if len(rows) == spec.q_len:
+        return _Study(part, Formula(spec, inputs, answers, rows), None)
+    every_row = torch.arange(spec.q_len, device=rows.device)
+    least = {label: least_size(label, inputs, spec.scale) for label in results}
+    at_place = {label: result[part.place] for label, result in results.items()}
+    seen = survey(Formula(spec, inputs, answers, every_row), at_place, least)
+    rows = worst_rows(seen.row_errors, rows)
+    return _Study(part, Formula(spec, inputs, answers, rows), seen)
 
 
 def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:

@@ -18,10 +18,10 @@ from suite.agreement.errors import ErrorMeasure
 from suite.agreement.inputs import Inputs
 from suite.agreement.subproblems import Place
 
-Results = tuple[Tensor, ...]
+CallResults = tuple[Tensor, ...]
 """What a timed call answers: out; out, dq, dk and dv; or the out of each decode step."""
 
-TimedCall = Callable[[], Results]
+TimedCall = Callable[[], CallResults]
 
 
 class Disagreement(Exception):  # noqa: N818 - a finding about the variant, not a bug of the suite
@@ -50,7 +50,7 @@ class Rotation:
     def __init__(
         self,
         sets: Sequence[Inputs],
-        call: Callable[[Inputs], Results],
+        call: Callable[[Inputs], CallResults],
         places: Sequence[Place],
         wrap: Callable[[TimedCall], TimedCall] = lambda call: call,
     ) -> None:
@@ -65,7 +65,7 @@ class Rotation:
         self._calls = [wrap(lambda inputs=inputs: call(inputs)) for inputs in sets]  # type: ignore[misc]
         self._turn = cycle(range(len(sets)))
         self._now = 0
-        self._held: Results = ()
+        self._held: CallResults = ()
         self._judged_addresses: set[int] = set()
         self._input_addresses = {
             address for inputs in sets for address in _addresses(inputs.by_name().values())
@@ -88,7 +88,7 @@ class Rotation:
         self._judged[number] = results
         self._judged_addresses |= _addresses(result.tensor for result in results)
 
-    def inspect(self, results: Results) -> None:
+    def inspect(self, results: CallResults) -> None:
         """Compare the results of the last call, and fill those before them with NaN.
 
         Where nobody has judged the set, its first results take the place of judged ones. Raises
@@ -107,7 +107,7 @@ class Rotation:
             tensor.detach().fill_(math.nan)
         self._held = tuple(tensor.detach() for tensor in results)
 
-    def inspect_replay(self, results: Results) -> None:
+    def inspect_replay(self, results: CallResults) -> None:
         """Compare the results of a replayed first call, and fill them with NaN."""
         self._compare(results, self._judged[0])
         for tensor in results:
@@ -131,7 +131,7 @@ class Rotation:
         place = 1 - number if self.exchanges % 2 and number < 2 else number
         return first_difference(self.sets[place], redrawn)
 
-    def _compare(self, results: Results, judged: Sequence[JudgedResult]) -> None:
+    def _compare(self, results: CallResults, judged: Sequence[JudgedResult]) -> None:
         for result, like in zip(results, judged, strict=False):
             if result.shape == like.tensor.shape and _equal(result, like.tensor):
                 continue

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.agreement.case_check import CaseCheck
 from suite.agreement.inputs import Inputs, PrepareFunction, draw, spec_of
-from suite.agreement.rotation import Results, Rotation, TimedCall
+from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
 from suite.clocks.core_times import core_times_ns
@@ -177,7 +177,7 @@ class PreparedCase:
         inputs = self._rotation.sets[0]
         return self._density(self.spec, inputs.q, inputs.k, inputs.slopes)
 
-    def _call_on(self, inputs: Inputs) -> Results:
+    def _call_on(self, inputs: Inputs) -> CallResults:
         """Do what is timed: call the attention, and with a dout compute gradients."""
         q, k, v, slopes, dout = inputs.q, inputs.k, inputs.v, inputs.slopes, inputs.dout
         out = self._attention(q, k, v, slopes)

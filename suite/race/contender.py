@@ -217,7 +217,8 @@ def _outside_ns(setting: Setting, contender: Contender) -> float:
     """Return a call's time by the parent's clock. Raises LaneFault if the lane's is far from it."""
     claimed_ns = _median_call_ns(contender)
     steps_a_call = len(setting.case.kv_lens)
-    lane, limit_s, is_upper = contender.lane, setting.step_timeout_s, "call" not in contender.series
+    lane, limit_s = contender.lane, setting.step_timeout_s
+    is_upper = "call" not in contender.series or contender.disturbed > 0
     seen_ns = check_claim(lane, claimed_ns * steps_a_call, limit_s, is_upper=is_upper)
     return seen_ns / steps_a_call
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from variants.catalog import BY_NAME
 
 
@@ -11,4 +11,4 @@ def pytest_configure(config: pytest.Config) -> None:
     monkeypatch = pytest.MonkeyPatch()
     config.add_cleanup(monkeypatch.undo)
     declines = (BY_NAME["flex"].module, 128, "Prepare", "unsupported")
-    start_lanes_in_process(monkeypatch, invented_lanes([declines]))
+    start_invented_lanes_in_process(monkeypatch, [declines])

@@ -29,6 +29,7 @@ from suite.lanes.protocol import (
     receive,
     serve,
 )
+from tests.fakes.belief import BELIEFS
 from tests.fakes.lane import Fate, InventedLane, Paces, PlannedFault, right
 from variants.catalog import Variant
 
@@ -131,9 +132,8 @@ def start_lanes_in_process(monkeypatch: pytest.MonkeyPatch, make_lane: MakeLane)
 
 def believe_invented_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the parent believe what its lanes say of time: invented lanes answer at once."""
-    monkeypatch.setattr("suite.race.plausibility.check_turn", lambda *_: None)
-    monkeypatch.setattr("suite.race.contender.check_rates", lambda *_: None)
-    monkeypatch.setattr("suite.race.contender.check_claim", lambda _, ns, *__, **___: ns)
+    for module, name, belief in BELIEFS:
+        monkeypatch.setattr(module, name, belief)
 
 
 def start_invented_lanes_in_process(

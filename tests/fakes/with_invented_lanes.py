@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 
 from suite.lanes import handle
-from suite.race import contender, plausibility
+from tests.fakes.belief import believe_invented_times
 from tests.fakes.console import ROOT
 from tests.fakes.lane import COMMAND, PlannedFault, environment
 
@@ -27,8 +27,6 @@ def surroundings(faults: Iterable[PlannedFault] = ()) -> dict[str, str]:
 
 if __name__ == "__main__":
     handle.LAUNCH = handle.Launch(COMMAND)  # before any module of suite takes it from there
-    plausibility.check_turn = lambda *_: None
-    vars(contender)["check_rates"] = lambda *_: None
-    vars(contender)["check_claim"] = lambda _, claimed_ns, *__, **___: claimed_ns
+    believe_invented_times()
     sys.argv[0] = str(ROOT / "run_bench.py")
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import Inputs, draw
-from suite.agreement.rotation import Disagreement, JudgedResult, Results, Rotation
+from suite.agreement.rotation import CallResults, Disagreement, JudgedResult, Rotation
 from suite.agreement.subproblems import EVERYWHERE, parts_of
 from suite.cases.case import Case
 from tests.suite.answers import CPU, case_of
@@ -20,12 +20,12 @@ def sets_of(case: Case = CASE) -> list[Inputs]:
     return [draw(case, 0, f"set {place}", CPU) for place in range(2)]
 
 
-def doubled(inputs: Inputs) -> Results:
+def doubled(inputs: Inputs) -> CallResults:
     """Answer with twice q."""
     return (inputs.q.detach() * 2,)
 
 
-def judged(results: Results, limit: float = 1e-6) -> list[JudgedResult]:
+def judged(results: CallResults, limit: float = 1e-6) -> list[JudgedResult]:
     """Return results as the judge notes them."""
     return [JudgedResult("out", tensor, 1e-30, (limit, limit)) for tensor in results]
 
@@ -47,7 +47,7 @@ def take(rotation: Rotation, calls: int) -> None:
 def test_calls_go_through_the_sets_in_turn() -> None:
     seen: list[int] = []
 
-    def call(inputs: Inputs) -> Results:
+    def call(inputs: Inputs) -> CallResults:
         seen.append(inputs.q.data_ptr())
         return doubled(inputs)
 
@@ -97,7 +97,7 @@ def test_a_result_may_differ_by_the_limit_and_no_more(error: float, passes: bool
 
 
 def test_a_wrong_row_is_named() -> None:
-    def call(inputs: Inputs) -> Results:
+    def call(inputs: Inputs) -> CallResults:
         (out,) = doubled(inputs)
         out[0, 1, 7] *= 1.5
         return (out,)
@@ -110,7 +110,7 @@ def test_a_wrong_row_is_named() -> None:
 def test_results_that_the_caller_has_let_go_of_are_filled_with_nan() -> None:
     results: list[Tensor] = []
 
-    def call(inputs: Inputs) -> Results:
+    def call(inputs: Inputs) -> CallResults:
         results.append(doubled(inputs)[0])
         return (results[-1],)
 
@@ -122,7 +122,7 @@ def test_an_element_that_is_left_as_it_was_is_seen() -> None:
     buffers = [torch.empty(CASE.batch, 2, 12, 8) for _ in range(2)]
     calls = 0
 
-    def call(inputs: Inputs) -> Results:
+    def call(inputs: Inputs) -> CallResults:
         nonlocal calls
         out = buffers[calls % 2]
         calls += 1
@@ -161,7 +161,7 @@ def test_padding_may_hold_anything() -> None:
     case = case_of(heads=2, kv_heads=2, head_dim=8, q_len=12, kv_len=12, batch=2, seq_lens=(12, 5))
     places = [part.place for part in parts_of(case, CPU)]
 
-    def call(inputs: Inputs) -> Results:
+    def call(inputs: Inputs) -> CallResults:
         (out,) = doubled(inputs)
         out[1, :, 5:] = math.nan
         return (out,)

@@ -35,8 +35,10 @@ def test_a_prediction_is_at_least_what_a_call_takes_and_less_than_twice(
         taken = weigh_on_cpu(lambda: attention(*arguments), attention, arguments).peak_bytes
     predicted = predicted_bytes(case, "variants.plain.eager", {}, CPU)
     assert predicted is not None
-    timed_fresh_and_copies = 4 * 3 * inputs.q.nbytes
-    assert taken + timed_fresh_and_copies <= predicted <= 2 * taken
+    timed_fresh_and_copies = 5 * 3 * inputs.q.nbytes
+    judged_and_held = 3 * inputs.q.nbytes
+    more = timed_fresh_and_copies + judged_and_held
+    assert taken + more <= predicted <= 2 * (taken + inputs.q.nbytes) + more
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward"])

@@ -49,6 +49,7 @@ def with_circumstances(**changes: Any) -> RunHeader:
         (with_policy(malloc={"ARENAS": "1"}), "malloc {} and not {'ARENAS': '1'}"),
         (with_policy(omp_wait_policy="ACTIVE"), "omp_wait_policy default and not ACTIVE"),
         (with_policy(clock="cuda"), "clock cpu and not cuda"),
+        (with_policy(input_sets=2), "input_sets 1 and not 2"),
     ],
     ids=lambda value: value.split(" and")[0] if isinstance(value, str) else "",
 )
@@ -63,7 +64,7 @@ def test_software_that_only_one_of_them_names_differs_whichever_it_is() -> None:
 
 
 def test_the_fields_of_the_policy_are_all_compared() -> None:
-    tried = {"threads", "malloc", "omp_wait_policy", "clock"}
+    tried = {"threads", "malloc", "omp_wait_policy", "clock", "input_sets"}
     assert set(THIS.policy.__struct_fields__) == tried
 
 
