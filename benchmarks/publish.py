@@ -2,8 +2,9 @@
 
     make publish          # this, then the pages and the selection made from it
 
-Each file is one `run`, named by what it is. A file that is there is completed, so a run that was
-interrupted goes on. Needs a quiet machine and committed code; on 2 cores it takes some 30 minutes.
+Each file is one `run`, named by what it is. A file that is not whole is completed, so a run that
+was interrupted goes on. Needs a quiet machine and committed code; on 2 cores it takes some 30
+minutes.
 """
 
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from suite.conditions.device import device_for
 from suite.conditions.policy import ROOT, circumstances
+from suite.records.store import Results, read
 
 _BOTH = "--dtypes float32,bfloat16"
 _NO_MATMUL = "sdpa_mask,sdpa_key,sdpa_folded,flex,sdpa_window,native_window"
@@ -52,9 +54,16 @@ def main() -> None:
 
 
 def _measure(path: Path, options: str) -> int:
+    if path.exists() and _is_whole(read(path)):
+        return 0
     words = ["--resume", str(path)] if path.exists() else [*options.split(), "--out", str(path)]
     command = [sys.executable, str(ROOT / "run_bench.py"), "run", *words]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def _is_whole(results: Results) -> bool:
+    plan = results.header.plan
+    return len(results.finished()) == len(plan.cases) * len(plan.variants) * plan.passes
 
 
 if __name__ == "__main__":

@@ -54,11 +54,13 @@ def a_machine(
     key: str = "cpu-invented-2cores",
     torch: str = "2.13.0",
     threads: int = 2,
+    commit: str = "0" * 40,
+    started: str = "2026-01-02T03:04:05+00:00",
 ) -> RunHeader:
     """Return the first record of a run on a machine that nobody has."""
     return RunHeader(
         schema=SCHEMA,
-        started="2026-01-02T03:04:05+00:00",
+        started=started,
         argv=("run",),
         hardware=Cpu(
             key=key,
@@ -78,7 +80,7 @@ def a_machine(
             container=False,
             governor="unknown",
             load_1m=0.1,
-            commit="0" * 40,
+            commit=commit,
             uncommitted=False,
         ),
         plan=plan or a_plan(),

@@ -172,6 +172,12 @@ def with_older_torch(header: RunHeader) -> RunHeader:
     return msgspec.structs.replace(header, software=header.software | {"torch": "2.0.1"})
 
 
+def of_another_commit(header: RunHeader) -> RunHeader:
+    """Return the machine with other code."""
+    circumstances = msgspec.structs.replace(header.circumstances, commit="1" * 40)
+    return msgspec.structs.replace(header, circumstances=circumstances)
+
+
 def with_more_threads(header: RunHeader) -> RunHeader:
     """Return the machine with another policy."""
     policy = msgspec.structs.replace(header.policy, threads=640)
@@ -184,6 +190,7 @@ def with_more_threads(header: RunHeader) -> RunHeader:
         (elsewhere, ["hardware key", "cpu-elsewhere-64cores"]),
         (with_older_torch, ["torch", "2.0.1"]),
         (with_more_threads, ["threads", "640"]),
+        (of_another_commit, ["code", "commit 111111111111"]),
     ],
 )
 def test_a_run_of_other_conditions_does_not_resume_and_the_field_is_named(
@@ -253,6 +260,22 @@ def test_a_table_of_two_files_adds_up_their_passes(file: Path, tmp_path: Path) -
     other = write(tmp_path / "other.jsonl", a_machine(a_plan(CASE)), *measured(CASE, "eager"))
     rows = json.loads(bench("table", file, other, "--format", "json").stdout)
     assert {row["variant"]: row["passes"] for row in rows} == {"no_bias": 3, "eager": 4, "flex": 3}
+
+
+def test_a_table_of_two_commits_shows_them_apart(file: Path, tmp_path: Path) -> None:
+    header = a_machine(a_plan(CASE, variants=NAMES), commit="1" * 40)
+    other = write(tmp_path / "other.jsonl", header, *measured(CASE, "eager", 14.0))
+    done = bench("table", file, other)
+    assert (done.returncode, done.stderr) == (0, "")
+    old, new = done.stdout.split("commit 111111111111")
+    assert "commit 000000000000; mean of 3 passes" in old
+    assert " 7.00 " in old
+    assert " 14.0 " in new
+    rows = json.loads(bench("table", file, other, "--format", "json").stdout)
+    assert [row["code"] for row in rows if row["variant"] == "eager"] == [
+        "commit 000000000000",
+        "commit 111111111111",
+    ]
 
 
 def test_a_table_of_two_machines_has_a_part_for_each(file: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import msgspec
 
 from reports.choosing.candidates import Rules, candidates_of, why_none
 from reports.choosing.tie_break import Contest, decide_choice
-from reports.tables.cells import Passes, cells_of, groups, times_of
+from reports.tables.cells import Passes, cells_of, fold, times_of
+from reports.tables.newest import newest
 from reports.tables.row import NOT_YET, Row
 from suite.cases.case import Case
 from suite.failures import BadRequest
@@ -29,22 +30,29 @@ _COMPARABLE_FIELDS = (
 
 
 class NewSelection(NamedTuple):
-    """A selection, a line for each problem without a new choice, and a line for dropped choices."""
+    """A selection, a line for each problem without a new choice, and a line for dropped choices.
+
+    `cautions` has a line for cells that several commits measured.
+    """
 
     selection: Selection
     left_out: list[str]
     dropped: str | None
+    cautions: list[str]
 
 
 def choose(files: Sequence[Results], rules: Rules, before: Selection | None = None) -> NewSelection:
     """Choose for every problem of results files of one device, software and policy.
 
-    `before` is the older selection: its choices are the incumbents. Its choices for other problems
-    stay if its hardware, software, policy, objective and limits are the same. Raises BadRequest for
-    files of different devices, software or policies, and for files without any candidate.
+    Of a cell that several commits measured, the newest counts. `before` is the older selection: its
+    choices are the incumbents. Its choices for other problems stay if its hardware, software,
+    policy, objective and limits are the same. Raises BadRequest for files of different devices,
+    software or policies, and for files without any candidate.
     """
     refuse_mixed(files)
-    (group,) = groups(files)
+    files, older_cells = newest(files)
+    group = fold(files)
+    cautions = _cautions(older_cells)
     empty = _selection(group.header, files, rules)
     unlike = [
         name
@@ -59,14 +67,21 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     older = before.choices if before else ()
     others = [choice for choice in older if choice.problem not in results.problems]
     if before is None or not others:
-        return NewSelection(new, results.left_out, None)
+        return NewSelection(new, results.left_out, None, cautions)
     if unlike:
         what = ", ".join(name.replace("_", " ") for name in unlike)
         dropped = f"{len(others)} problems chosen before are dropped: other {what}"
-        return NewSelection(new, results.left_out, dropped)
+        return NewSelection(new, results.left_out, dropped, cautions)
     measured = _last({*before.measured, *new.measured})
     merged = msgspec.structs.replace(new, choices=(*others, *results.choices), measured=measured)
-    return NewSelection(merged, results.left_out, None)
+    return NewSelection(merged, results.left_out, None, cautions)
+
+
+def _cautions(older_cells: int) -> list[str]:
+    """Return what to hold against choices: older code left out."""
+    if not older_cells:
+        return []
+    return [f"{older_cells} cells were measured by several commits; of each the newest counts"]
 
 
 class _Choices(NamedTuple):

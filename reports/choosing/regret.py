@@ -14,7 +14,8 @@ from reports.choosing.candidates import Rules, candidates_of
 from reports.choosing.choose import choose, problem_of
 from reports.choosing.split_results import split_passes, split_rounds
 from reports.choosing.tie_break import Contest
-from reports.tables.cells import cells_of, groups, times_of
+from reports.tables.cells import cells_of, fold, times_of
+from reports.tables.newest import newest
 from reports.tables.row import Row
 from suite.cases.case import Case
 from suite.failures import BadRequest
@@ -142,10 +143,10 @@ def _as_only_selection(selection: Selection) -> SortedSelections:
 
 
 def _contests(files: Sequence[Results]) -> dict[Case, Contest]:
+    files = newest(files).files
     rows: dict[str, list[Row]] = {}
-    for group in groups(files):
-        for row in group.rows:
-            rows.setdefault(row.case, []).append(row)
+    for row in fold(files).rows:
+        rows.setdefault(row.case, []).append(row)
     return {
         case: Contest(
             candidates_of(rows[case.id], Rules()),

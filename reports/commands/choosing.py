@@ -80,6 +80,7 @@ def choose(
         new = choose_from(results, rules, before)
         warn(f"nothing chosen for {line}" for line in new.left_out)
         warn([new.dropped] if new.dropped else [])
+        warn(new.cautions)
         for path in dict.fromkeys(paths):
             write_selection.write(path, new.selection)
     written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))

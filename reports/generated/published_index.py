@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.tables.cells import groups
+from reports.tables.conditions import conditions
+from reports.tables.newest import groups_of_newest
 from reports.tables.row import NOT_YET
-from reports.tables.table import by, conditions, fastest, shape_of
+from reports.tables.table import by, fastest, shape_of
 from suite.cases.case import Case
 from suite.records.store import Results
 
@@ -67,7 +68,7 @@ def _contents(cases: Sequence[Case]) -> str:
 
 def _winners(files: Sequence[Results]) -> Iterator[str]:
     """Yield for each set of comparable files its conditions and a table of the fastest variants."""
-    for group in groups(files):
+    for group in groups_of_newest(files):
         yield conditions(group)
         rows = [row for row in group.rows if row.reason != NOT_YET]
         for shape, shape_rows in by(shape_of, rows).items():

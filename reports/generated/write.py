@@ -13,6 +13,7 @@ from reports.generated import reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
 from reports.tables.cells import groups
+from reports.tables.newest import groups_of_newest
 from reports.tables.row import Row
 from reports.tables.table import render
 from suite.conditions.policy import ROOT
@@ -46,7 +47,7 @@ def usual_rows(files: Sequence[Results]) -> list[Row]:
     """Return the rows of causal forward with 8 heads of 64 at logit scale 1, without auto."""
     return [
         row
-        for group in groups(files)
+        for group in groups_of_newest(files)
         for row in group.rows
         if (row.mode, row.heads, row.kv_heads, row.head_dim) == ("forward", 8, 8, 64)
         and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")

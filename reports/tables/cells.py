@@ -31,35 +31,49 @@ Passes = dict[tuple[int, int], list[CellRecord]]
 
 
 class Group(NamedTuple):
-    """Comparable rows, in the order of the plans: same hardware key, software and policy."""
+    """Comparable rows, in the order of the plans: same hardware key, software and policy.
+
+    `codes` names the code that measured them, several only where each cell is of its newest code.
+    """
 
     header: RunHeader
+    codes: list[str]
     canaries: list[Canary]
     rows: list[Row]
 
 
 def groups(files: Sequence[Results]) -> list[Group]:
-    """Fold results files into groups of comparable rows."""
-    alike: dict[bytes, list[Results]] = {}
-    for file in files:
-        header = file.header
-        key = msgspec.json.encode(
-            (header.hardware.key, sorted(header.software.items()), header.policy)
-        )
-        alike.setdefault(key, []).append(file)
-    return [_group(members) for members in alike.values()]
+    """Fold results files into groups of comparable rows that the same code measured."""
+    alike: dict[tuple[bytes, str], list[Results]] = {}
+    for part in (part for file in files for part in file.by_code()):
+        key = measuring_conditions(part.header), part.header.circumstances.code
+        alike.setdefault(key, []).append(part)
+    return [fold(members) for members in alike.values()]
 
 
-def _group(files: Sequence[Results]) -> Group:
+def measuring_conditions(header: RunHeader) -> bytes:
+    """Return what is equal for comparable runs: hardware key, software and policy."""
+    return msgspec.json.encode(
+        (header.hardware.key, sorted(header.software.items()), header.policy)
+    )
+
+
+def fold(files: Sequence[Results]) -> Group:
+    """Fold comparable files into one group."""
     header = files[0].header
     rows: list[Row] = []
     for case, variants in cells_of(files).items():
-        case_rows = [_row(header, case, name, passes) for name, passes in variants.items()]
+        case_rows = [_row(files, case, name, passes) for name, passes in variants.items()]
         relate(case_rows, {name: times_of(passes) for name, passes in variants.items()})
         rows += case_rows
     records = [record for file in files for record in file.records]
     fill_in_limit_shares(rows, [record for record in records if isinstance(record, Limit)])
-    return Group(header, [record for record in records if isinstance(record, Canary)], rows)
+    canaries = [record for record in records if isinstance(record, Canary)]
+    return Group(header, _codes(files), canaries, rows)
+
+
+def _codes(files: Sequence[Results]) -> list[str]:
+    return list(dict.fromkeys(file.header.circumstances.code for file in files))
 
 
 def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
@@ -82,10 +96,12 @@ def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
     return cells
 
 
-def _row(header: RunHeader, case: Case, variant: str, passes: Passes) -> Row:
+def _row(files: Sequence[Results], case: Case, variant: str, passes: Passes) -> Row:
+    header = files[0].header
     row = Row(
         hardware_key=header.hardware.key,
         software=" ".join(f"{name}={v}" for name, v in sorted(header.software.items())),
+        code=", ".join(_codes([files[number] for number, _ in passes] or files)),
         case=case.id,
         useful_bytes=case.useful_bytes,
         variant=variant,

@@ -10,6 +10,7 @@ NOT_YET = "not measured yet: run --resume completes the file"
 class Row(msgspec.Struct, kw_only=True):
     """One cell. A figure that doesn't exist is None; units are in the fields' names.
 
+    - `code` is the commit that measured, or the commits of a baseline that several raced against.
     - `rank` counts a case's agreeing ALiBi variants from the fastest. `tied`: the interval of the
       paired ratio to the fastest includes 1. `too_noisy`: that interval also reaches above
       `rank.TIE_REACHES`, so that the tie means little.
@@ -31,6 +32,7 @@ class Row(msgspec.Struct, kw_only=True):
 
     hardware_key: str
     software: str
+    code: str
     case: str
     batch: int
     heads: int

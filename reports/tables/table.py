@@ -10,15 +10,14 @@ from tabulate import tabulate
 
 from reports.tables.cells import Group
 from reports.tables.columns import COLUMNS, NOTES, Metric, length_of, mode_of
+from reports.tables.conditions import conditions
 from reports.tables.row import NOT_YET, Row
-from suite.records.record import Canary
 
 _Key = TypeVar("_Key")
 _Item = TypeVar("_Item")
 
 TableFormat = Literal["simple", "github", "csv", "json"]
 INTERVALS = ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz")
-FEW_CANARIES = 6
 
 
 def render(groups: Sequence[Group], layout: TableFormat, metric: Metric = "time") -> str:
@@ -78,28 +77,6 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
     return "\n\n".join(part for part in parts if part)
-
-
-def conditions(group: Group) -> str:
-    """Return a group's conditions: device, software, threads, passes and canary times."""
-    header = group.header
-    software = ", ".join(f"{name} {v}" for name, v in header.software.items() if v != "absent")
-    passes = max((row.passes for row in group.rows), default=0)
-    canary = f"; {_canary_times(group.canaries)}" if group.canaries else ""
-    return (
-        f"{header.hardware.name}; {software}; {header.policy.threads} threads; "
-        f"mean of {passes} pass{'' if passes == 1 else 'es'}{canary}"
-    )
-
-
-def _canary_times(canaries: Sequence[Canary]) -> str:
-    """Return each canary's time, or the range of them where they are too many to read."""
-    times = [canary.median_ms for canary in canaries]
-    if len(times) <= FEW_CANARIES:
-        figures = ", ".join(f"{time_ms:.1f}" for time_ms in times) + " ms"
-    else:
-        figures = f"{min(times):.1f} to {max(times):.1f} ms in {len(times)} passes"
-    return f"canary ({canaries[0].what}) {figures}"
 
 
 def _in_order(rows: Sequence[Row]) -> list[Row]:

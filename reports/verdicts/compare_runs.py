@@ -21,12 +21,15 @@ def compare_runs(
     """Compare two runs of the same hardware, software and policy.
 
     `gate` is a share: 0.01 is 1%. With "software" in `across`, versions of torch and other packages
-    may differ. Raises StoreError for a file of pairs, and for runs that can't be compared, naming
-    the fields that differ.
+    may differ. Raises StoreError for a file of pairs or of several commits, and for runs that can't
+    be compared, naming the fields that differ.
     """
     for run in (base, head):
         if any(is_duel_record(record) for record in run.records):
             raise StoreError(f"{run.path}: a file of pairs; compare it alone, it has both sides")
+        if len(parts := run.by_code()) > 1:
+            codes = " and ".join(part.header.circumstances.code for part in parts)
+            raise StoreError(f"{run.path}: measured by {codes}; measure it again by one of them")
     differing = differences(head.header, base.header)
     other = software_differences(head.header.software, base.header.software)
     refusals = [line for line in differing if line not in other or "software" not in across]

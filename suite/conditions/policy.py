@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
+_CODE_FOLDERS = ("suite", "variants")
 
 # glibc adapts both thresholds to the buffers that are freed, so a call's time would depend on what
 # ran before it. Here they are fixed at the largest values that glibc adapts to: larger buffers are
@@ -34,7 +35,11 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """Facts that may explain a difference between runs, but forbid no comparison."""
+    """Facts that may explain a difference between runs, but forbid no comparison.
+
+    `code_digest` is that of `suite/` and `variants/` where there are uncommitted changes, else
+    empty. It is empty in files that were written before it existed too.
+    """
 
     python: str
     kernel: str
@@ -45,6 +50,21 @@ class Circumstances(msgspec.Struct, frozen=True):
     uncommitted: bool
     affinity: tuple[int, ...] = ()
     gpu: dict[str, str] = {}
+    code_digest: str = ""
+
+    @property
+    def code(self) -> str:
+        """The code that measured, in words. Equal words mean the same code.
+
+        Two trees with uncommitted changes and no digest can't be told apart and count as the same.
+        """
+        if self.commit.startswith("tree-"):
+            return f"code {self.commit}"
+        commit = f"commit {self.commit[:12]}"
+        if not self.uncommitted:
+            return commit
+        digest = f" ({self.code_digest})" if self.code_digest else ""
+        return f"{commit} with uncommitted changes{digest}"
 
 
 def policy(device: str, cores: int) -> Policy:
@@ -73,13 +93,16 @@ def circumstances(gpu: dict[str, str]) -> Circumstances:
         uncommitted=uncommitted,
         affinity=tuple(sorted(os.sched_getaffinity(0))),
         gpu=gpu,
+        code_digest=_digest() if uncommitted else "",
     )
 
 
 def _code() -> tuple[str, bool]:
+    """Return the commit, and whether the code that a lane may run has changes beside it."""
     try:
         commit = _git("rev-parse", "HEAD").strip()
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no").strip())
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE_FOLDERS)
+        return commit, bool(changed.strip())
     except (OSError, subprocess.CalledProcessError):
         return f"tree-{_digest()}", False
 
@@ -94,7 +117,7 @@ def _digest() -> str:
     digest = hashlib.blake2b(digest_size=10)
     for file in sorted(
         file
-        for folder in ("suite", "variants")
+        for folder in _CODE_FOLDERS
         for file in (ROOT / folder).rglob("*")
         if file.suffix in {".py", ".cpp", ".h"}
     ):

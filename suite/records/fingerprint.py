@@ -38,9 +38,11 @@ def run_header(plan: Plan, argv: Sequence[str], device: Device) -> RunHeader:
 def check_resumable(before: RunHeader, now: RunHeader) -> None:
     """Raise BadRequest unless the run with header `before` can be continued by a run now.
 
-    It can't if hardware, software or policy differ, or if a variant is no longer in the catalog.
+    It can't if hardware, software, policy or code differ, because a mean over two of them is the
+    speed of neither, or if a variant is no longer in the catalog.
     """
     phrases = differences(now, before)
+    phrases += _phrases([("code", now.circumstances.code, before.circumstances.code)])
     if phrases:
         differs = "; ".join(phrases)
         raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")

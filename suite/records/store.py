@@ -54,6 +54,20 @@ class Results(NamedTuple):
                     cells.add((record.case, record.variant, record.pass_number))
         return frozenset(cells)
 
+    def by_code(self) -> list["Results"]:
+        """Return a part for each code that measured: its first header, and all of its records.
+
+        A file has several codes only if it was resumed before that was refused.
+        """
+        part = Results(self.path, self.header, [], self.warnings)
+        parts = {part.header.circumstances.code: part}
+        for record in self.records:
+            if isinstance(record, RunHeader):
+                new = Results(self.path, record, [], self.warnings)
+                part = parts.setdefault(record.circumstances.code, new)
+            part.records.append(record)
+        return list(parts.values())
+
 
 def read(path: Path) -> Results:
     """Read a results file; leave damaged lines out and name them in `warnings`.

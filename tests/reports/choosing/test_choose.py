@@ -107,6 +107,18 @@ def test_files_that_cannot_be_compared_are_not_chosen_from(other: RunHeader, tol
         choose(files, Rules())
 
 
+def test_of_two_commits_the_newer_is_chosen_from_and_that_is_told() -> None:
+    newer = a_machine(commit="1" * 40, started="2026-01-03T00:00:00+00:00")
+    files = [
+        tuned({"eager": {512: 3.0}, "flex": {512: 2.0}}),
+        tuned({"flex": {512: 4.0}}, header=newer),
+    ]
+    found = chosen(*files)
+    assert [one.variant for one in found.selection.choices] == ["eager"]
+    assert found.cautions == ["1 cells were measured by several commits; of each the newest counts"]
+    assert chosen(files[0]).cautions == []
+
+
 def test_a_file_of_pairs_is_not_chosen_from() -> None:
     with pytest.raises(BadRequest, match="a file of pairs and no run's"):
         choose([tuned(TIMES, a_versus(), a_pair(case_of(512), "flex"))], Rules())

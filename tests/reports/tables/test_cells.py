@@ -243,8 +243,9 @@ def test_files_of_two_lengths_make_the_cells_of_both() -> None:
         a_machine(a_plan(CASE), key="cpu-other"),
         a_machine(a_plan(CASE), torch="2.11.0"),
         a_machine(a_plan(CASE), threads=1),
+        a_machine(a_plan(CASE), commit="1" * 40),
     ],
-    ids=["hardware", "torch", "threads"],
+    ids=["hardware", "torch", "threads", "commit"],
 )
 def test_what_can_not_be_compared_makes_groups_of_its_own(other: RunHeader) -> None:
     here = race({"no_bias": [1.0], "eager": [2.0], "flex": [4.0]})
@@ -254,6 +255,17 @@ def test_what_can_not_be_compared_makes_groups_of_its_own(other: RunHeader) -> N
     for group, passes, winner in zip(found, (2, 1), ("eager", "flex"), strict=True):
         assert {row.passes for row in group.rows} == {passes}
         assert [row.variant for row in group.rows if row.rank == 1] == [winner]
+
+
+def test_what_two_commits_wrote_into_one_file_makes_two_groups() -> None:
+    old = race({"eager": [2.0]})
+    new = race({"eager": [4.0]}, header=a_machine(a_plan(CASE), commit="1" * 40))
+    found = groups([old._replace(records=[*old.records, *new.records])])
+    times = {group.codes[0]: [row.time_ms for row in group.rows if row.time_ms] for group in found}
+    assert times == {
+        "commit 000000000000": [pytest.approx(2.0)],
+        "commit 111111111111": [pytest.approx(4.0)],
+    }
 
 
 def test_a_group_has_the_canary_of_every_pass() -> None:

@@ -16,6 +16,7 @@ def test_the_conditions_are_told_above_the_table(layout: TableFormat) -> None:
         "Invented CPU, 2 cores",
         "torch 2.13.0",
         "2 threads",
+        "commit 000000000000",
         "3 passes",
         "(1024 x 1024 float32 product) 7.0 ms",
     ):

@@ -62,5 +62,5 @@ def test_programs_get_a_header_and_no_rows_of_no_files(layout: TableFormat) -> N
     assert (
         render([], layout)
         .splitlines()[0]
-        .startswith("[" if layout == "json" else "hardware_key,software,case,batch")
+        .startswith("[" if layout == "json" else "hardware_key,software,code,case,batch")
     )

@@ -19,7 +19,7 @@ def now() -> RunHeader:
 
 def test_a_run_resumes_where_nothing_has_changed_but_its_surroundings() -> None:
     before = now()
-    circumstances = msgspec.structs.replace(before.circumstances, load_1m=9.0, commit="1" * 40)
+    circumstances = msgspec.structs.replace(before.circumstances, load_1m=9.0, kernel="7.0")
     later = msgspec.structs.replace(before, circumstances=circumstances, started="later", argv=())
     check_resumable(before, later)
 
@@ -47,6 +47,22 @@ def test_a_run_under_other_conditions_does_not_resume_and_the_fields_are_named(
     assert "\n" not in line
     assert all(field in line for field in fields)
     assert line.count(" and not ") == len(fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"commit": "1" * 40}, {"uncommitted": True, "code_digest": "0123"}],
+    ids=["another commit", "uncommitted changes"],
+)
+def test_a_run_of_other_code_does_not_resume_and_both_codes_are_named(
+    changes: dict[str, Any],
+) -> None:
+    before = now()
+    circumstances = msgspec.structs.replace(before.circumstances, **changes)
+    later = msgspec.structs.replace(before, circumstances=circumstances)
+    with pytest.raises(BadRequest) as refused:
+        check_resumable(before, later)
+    assert f"code {circumstances.code} and not {before.circumstances.code}" in str(refused.value)
 
 
 def test_a_run_of_a_variant_that_is_gone_does_not_resume() -> None:

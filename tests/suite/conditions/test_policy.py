@@ -12,12 +12,14 @@ import pytest
 
 from suite.conditions import policy
 from suite.conditions.device import device_for
+from tests.records import a_machine
 
 ROOT = Path(__file__).parents[3]
-CODE = (
-    "from suite.conditions.policy import circumstances as read; "
-    "print(read({}).commit, read({}).uncommitted)"
-)
+CODE = """
+import sys
+from suite.conditions.policy import circumstances
+print(*(getattr(circumstances({}), name) for name in sys.argv[1].split()))
+"""
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
@@ -32,10 +34,12 @@ def tree(tmp_path: Path) -> Path:
     return copied
 
 
-def code_of(tree: Path, path: str = os.environ["PATH"]) -> str:
+def code_of(
+    tree: Path, path: str = os.environ["PATH"], attributes: str = "commit uncommitted"
+) -> str:
     """Return what a run in `tree` says about its code."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CODE, attributes],
         cwd=tree,
         env=os.environ | {"GIT_CEILING_DIRECTORIES": str(tree.parent), "PATH": path},
         capture_output=True,
@@ -44,6 +48,11 @@ def code_of(tree: Path, path: str = os.environ["PATH"]) -> str:
     )
     assert done.stderr == ""
     return done.stdout.strip()
+
+
+def words_for_code_of(tree: Path) -> str:
+    """Return the words with which a run in `tree` names its code."""
+    return code_of(tree, attributes="code")
 
 
 def git(tree: Path, *words: str) -> str:
@@ -89,17 +98,47 @@ def test_the_digest_does_not_change_with_results(tree: Path) -> None:
     assert code_of(tree) == before
 
 
-@needs_git
-def test_a_tree_in_git_is_known_by_its_commit(tree: Path) -> None:
+def commit_all(tree: Path) -> str:
+    """Commit a tree as the first commit of a repository of its own; return the commit."""
     git(tree, "init", "--quiet")
     git(tree, "add", ".")
     git(tree, "commit", "--quiet", "-m", "all")
-    commit = git(tree, "rev-parse", "HEAD")
+    return git(tree, "rev-parse", "HEAD")
+
+
+@needs_git
+def test_a_tree_in_git_is_known_by_its_commit(tree: Path) -> None:
+    (tree / "README.md").write_text("before")
+    commit = commit_all(tree)
     assert code_of(tree) == f"{commit} False"
     (tree / "new.txt").write_text("not tracked")
+    (tree / "README.md").write_text("no code")
     assert code_of(tree) == f"{commit} False"
+    assert words_for_code_of(tree) == f"commit {commit[:12]}"
     (tree / "suite" / "run.py").write_text("")
     assert code_of(tree) == f"{commit} True"
+
+
+@needs_git
+def test_two_changes_beside_one_commit_are_told_apart_by_their_digests(tree: Path) -> None:
+    commit = commit_all(tree)
+    words = []
+    for text in ("one", "another", "one"):
+        (tree / "variants" / "native" / "tiles.h").write_text(text)
+        words.append(words_for_code_of(tree))
+    assert words[0].startswith(f"commit {commit[:12]} with uncommitted changes (")
+    assert words[0] == words[2] != words[1]
+
+
+def test_changes_without_a_digest_as_in_older_files_count_as_the_same() -> None:
+    older = msgspec.structs.replace(a_machine().circumstances, uncommitted=True)
+    assert older.code == "commit 000000000000 with uncommitted changes"
+
+
+def test_circumstances_that_were_written_without_a_digest_are_read() -> None:
+    fields = msgspec.to_builtins(a_machine().circumstances)
+    del fields["code_digest"]
+    assert msgspec.convert(fields, policy.Circumstances) == a_machine().circumstances
 
 
 def test_circumstances_are_those_of_this_process() -> None:

@@ -34,6 +34,15 @@ def test_a_second_writer_adds_to_what_is_there(tmp_path: Path) -> None:
     assert found.header == a_machine()
 
 
+def test_a_file_has_a_part_for_each_code_that_measured(tmp_path: Path) -> None:
+    old, new = a_machine(), a_machine(commit="1" * 40)
+    first, second, third = a_canary(1), a_canary(2), a_canary(3)
+    file = write(tmp_path / "run.jsonl", old, first, new, second, old, third)
+    parts = read(file).by_code()
+    assert [part.header for part in parts] == [old, new]
+    assert [part.records for part in parts] == [[old, first, old, third], [new, second]]
+
+
 def test_the_folder_is_made_if_need_be(tmp_path: Path) -> None:
     file = write(tmp_path / "not" / "yet" / "there.jsonl", a_machine())
     assert read(file).records == [a_machine()]
