@@ -48,7 +48,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 fine, 1 lost agreement or a regression, 2 bad input, 3 the machine or run failed.
+    Exit codes: 0 fine, 1 lost agreement or a regression, 2 bad input, 3 the machine or run failed,
+    or nothing could be judged.
     """
     from suite.failures import BadRequest, RunFailed
     from variants.selection.files import BadSelection

@@ -13,7 +13,7 @@ from suite.pairs.duel import ROUNDS, VISITS
 from suite.pairs.sides import reference_side
 from suite.records.record import Pair
 from suite.records.store import read
-from tests.fakes.console import bench
+from tests.fakes.console import Done, bench
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
 
@@ -57,7 +57,7 @@ def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) 
     assert "slowed by 90% on purpose" in done.stdout
     again = bench("compare", file)
     assert again.returncode == 1
-    assert "REGRESSED: 1 cell: 1 slower" in again.stdout
+    assert "REGRESSED: 1 of 1 cell judged: 1 slower" in again.stdout
 
 
 @in_git
@@ -72,9 +72,16 @@ def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path
         env=surroundings() | {"TMPDIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "no regression: 1 cell" in done.stdout
+    assert "no regression: 1 of 1 cell judged: 1 same" in done.stdout
     assert worktrees(tmp_path) == []
     assert list(tmp_path.glob("alibi-bench-*")) == []
+
+
+def assert_no_alarm(done: Done) -> None:
+    """Fail for a regression; on a busy machine the only cell may be too noisy to judge."""
+    told = {0: "no regression: 1 of 1 cell judged", 3: "NOT JUDGED: 0 of 1 cell judged"}
+    assert done.returncode in told, done.stdout + done.stderr
+    assert told[done.returncode] in done.stdout
 
 
 @in_git
@@ -82,8 +89,7 @@ def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path
 def test_a_commit_against_itself_raises_no_alarm_with_real_lanes(tmp_path: Path) -> None:
     options = ("--pairs", "4", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
     done = bench("ab", "--base", "HEAD", *TINY, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no regression: 1 cell" in done.stdout
+    assert_no_alarm(done)
 
 
 @in_git
@@ -94,8 +100,7 @@ def test_a_base_from_before_the_variants_had_folders_is_still_compared_with(
     monkeypatch.setattr("suite.cases.parse.LEAST_PAIRS", 1)
     options = ("--pairs", "1", "--gate", "90%", "--out", tmp_path / "ab.jsonl")
     done = bench("ab", "--base", FLAT_VARIANTS, *TINY, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no regression: 1 cell" in done.stdout
+    assert_no_alarm(done)
     pairs = [record for record in read(tmp_path / "ab.jsonl").records if isinstance(record, Pair)]
     assert [(pair.variant, len(pair.rounds)) for pair in pairs] == [("sdpa_mask", VISITS * ROUNDS)]
 

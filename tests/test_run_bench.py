@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -291,12 +292,32 @@ def test_compare_exits_with_1_for_a_regression_alone(file: Path, tmp_path: Path)
     kept = [record for record in complete(plan) if getattr(record, "variant", "") != "flex"]
     other = write(tmp_path / "other.jsonl", a_machine(plan), *kept)
     for words, code, told in (
-        ((file, file), 0, "no regression: 3 cells: 3 same"),
-        ((file, other), 1, "REGRESSED: 3 cells: 1 missing, 2 same"),
-        ((other, file), 0, "no regression: 3 cells: 1 inconclusive, 2 same"),
+        ((file, file), 0, "no regression: 3 of 3 cells judged: 3 same"),
+        ((file, other), 1, "REGRESSED: 3 of 3 cells judged: 1 missing, 2 same"),
+        ((other, file), 0, "no regression: 2 of 3 cells judged: 1 inconclusive, 2 same"),
     ):
         done = bench("compare", *words)
         assert (done.returncode, done.stdout.splitlines()[-1]) == (code, told), done
+
+
+def test_compare_exits_with_3_where_nothing_was_judged(file: Path, tmp_path: Path) -> None:
+    planned = write(tmp_path / "planned.jsonl", a_machine(a_plan(CASE, variants=NAMES, passes=3)))
+    plan = a_plan(CASE, variants=NAMES)
+    doubled = [measured(CASE, name, 2 * (2.0 + len(name))) for name in NAMES]
+    single = write(tmp_path / "single.jsonl", a_machine(plan), *itertools.chain(*doubled))
+    for words in ((planned, planned), (planned, file), (file, single)):
+        done = bench("compare", *words)
+        assert done.returncode == 3, done
+        assert done.stdout.splitlines()[-1].startswith("NOT JUDGED: 0 of 3 cells judged: ")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: none of 3 cells was judged: a verdict takes 2 passes")
+
+
+def test_compare_refuses_a_file_that_two_commits_wrote(file: Path) -> None:
+    with file.open("ab") as mixed:
+        mixed.write(msgspec.json.encode(a_machine(a_plan(CASE), commit="1" * 40)) + b"\n")
+    line = assert_refused(bench("compare", file, file))
+    assert f"{file}: measured by commit 000000000000 and commit 111111111111" in line
 
 
 def test_a_file_named_twice_is_counted_once(file: Path) -> None:

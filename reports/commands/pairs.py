@@ -9,6 +9,11 @@ import click
 
 from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
+from suite.failures import RunFailed
+
+
+class NothingJudged(RunFailed):
+    """No cell of a comparison has a verdict; the text says what one takes."""
 
 
 @click.command()
@@ -27,7 +32,7 @@ def compare(
     across: Sequence[str],
     form: Any,
 ) -> None:
-    """Say of each cell whether it regressed; exit 1 if one did.
+    """Say of each cell whether it regressed; exit 1 if one did, 3 if no cell could be judged.
 
     BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
     is one file of pairs that `ab` wrote. Separate runs see large changes only, `ab` small ones too.
@@ -125,8 +130,8 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     pairs = calibration.pairs_of(earlier)
     rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
     show(calibration_table.render(rates, form, comparison))
-    if comparison is not None and comparison.regressed:
-        raise SystemExit(1)
+    if comparison is not None:
+        exit_by_verdict(comparison)
 
 
 def _duel(
@@ -184,9 +189,19 @@ def _duel(
 
 
 def judge(comparison: Any, form: Any) -> None:
-    """Show a comparison; exit 1 if anything regressed."""
+    """Show a comparison and end with its verdict."""
     from reports.verdicts.verdict_table import render
 
     show(render(comparison, form))
+    exit_by_verdict(comparison)
+
+
+def exit_by_verdict(comparison: Any) -> None:
+    """Exit 1 if anything regressed. Raises NothingJudged, which exits with 3."""
     if comparison.regressed:
         raise SystemExit(1)
+    if not comparison.judged:
+        raise NothingJudged(
+            f"none of {len(comparison.lines)} cells was judged: a verdict takes 2 passes on each "
+            "side or 2 pairs, and more on a noisy machine; measure more --passes or --pairs"
+        )

@@ -1,16 +1,17 @@
 """Compares two runs cell by cell: time, memory, error, and cells that are missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from reports.verdicts.cell_state import canaries_differ, run_states
+from reports.verdicts.cell_state import CellState, canaries_differ, run_states
 from reports.verdicts.comparison import (
     Comparison,
     cells_measured_on_both,
     lines_of,
     software_notes,
 )
-from reports.verdicts.decision import decide_at_once
-from reports.verdicts.moderated_t import two_sample_effects
+from reports.verdicts.decision import Decision, decide_at_once
+from reports.verdicts.moderated_t import Effect, two_sample_effects
+from suite.cases.plan import Cell
 from suite.records.fingerprint import differences, software_differences
 from suite.records.store import Results, StoreError, is_duel_record
 
@@ -43,9 +44,27 @@ def compare_runs(
     cells = [
         cell for cell in cells_measured_on_both(*sides) if all(side[cell].figures for side in sides)
     ]
-    effects = two_sample_effects([(sides[0][c].figures, sides[1][c].figures) for c in cells])
-    decisions = dict(zip(cells, decide_at_once(effects, gate), strict=True))
+    decisions = _decisions({cell: (sides[0][cell], sides[1][cell]) for cell in cells}, gate)
     counts = {cell: min(len(side[cell].figures) for side in sides) for cell in cells}
     return Comparison(
         str(base.path), str(head.path), notes, lines_of(*sides, decisions, counts.__getitem__)
     )
+
+
+_IDENTICAL = Decision("same", Effect(0.0, 0.0, 0.0), (0.0, 0.0))
+
+
+def _decisions(
+    cells: Mapping[Cell, tuple[CellState, CellState]], gate: float
+) -> dict[Cell, Decision]:
+    """Return each cell's decision, from its states in base and head.
+
+    Identical times are the same without a test, which could not tell where they spread widely.
+    """
+    differing = {
+        cell: (base.figures, head.figures)
+        for cell, (base, head) in cells.items()
+        if base.figures != head.figures
+    }
+    verdicts = decide_at_once(two_sample_effects(list(differing.values())), gate)
+    return dict.fromkeys(cells, _IDENTICAL) | dict(zip(differing, verdicts, strict=True))

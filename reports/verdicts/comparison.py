@@ -37,6 +37,11 @@ class Line(msgspec.Struct, kw_only=True):
         """Whether this cell is a regression, for which a CI should fail."""
         return self.verdict in {"slower", "missing", "wrong"} or self.heavier or self.less_exact
 
+    @property
+    def judged(self) -> bool:
+        """Whether this cell has an answer; an inconclusive time that got no heavier has none."""
+        return self.verdict != "inconclusive" or self.regressed
+
 
 class Comparison(msgspec.Struct):
     """The names of base and head, notes on how they were compared, and a line for each cell."""
@@ -50,6 +55,11 @@ class Comparison(msgspec.Struct):
     def regressed(self) -> bool:
         """Whether any cell regressed."""
         return any(line.regressed for line in self.lines)
+
+    @property
+    def judged(self) -> int:
+        """How many cells have an answer."""
+        return sum(line.judged for line in self.lines)
 
 
 HEAVIER = 1.01

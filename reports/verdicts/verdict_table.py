@@ -40,14 +40,21 @@ def render(comparison: Comparison, layout: VerdictFormat) -> str:
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:
-    """Return all of a comparison for programs, with whether it regressed and the summary."""
-    fields: dict[str, Any] = {"regressed": comparison.regressed, "summary": summary(comparison)}
+    """Return all of a comparison for programs: also whether it regressed, and the summary."""
+    fields: dict[str, Any] = {
+        "regressed": comparison.regressed,
+        "judged": comparison.judged,
+        "summary": summary(comparison),
+    }
     fields |= msgspec.to_builtins(comparison)
     return fields
 
 
 def summary(comparison: Comparison) -> str:
-    """Return in one line how many cells have which verdict, are heavier or less exact."""
+    """Return in one line how many cells were judged, and how many have which verdict.
+
+    The line counts cells that are heavier or less exact too.
+    """
     counts = Counter(line.verdict for line in comparison.lines)
     parts = [f"{counts[verdict]} {verdict}" for verdict in _WORST_FIRST if counts[verdict]]
     heavier = sum(line.heavier for line in comparison.lines)
@@ -55,8 +62,16 @@ def summary(comparison: Comparison) -> str:
     parts += [f"{heavier} heavier"] if heavier else []
     parts += [f"{less_exact} less exact"] if less_exact else []
     cells = len(comparison.lines)
-    verdict = "REGRESSED" if comparison.regressed else "no regression"
-    return f"{verdict}: {cells} cell{'' if cells == 1 else 's'}: {', '.join(parts) or 'nothing'}"
+    return (
+        f"{_outcome(comparison)}: {comparison.judged} of {cells} cell{'' if cells == 1 else 's'} "
+        f"judged: {', '.join(parts) or 'nothing'}"
+    )
+
+
+def _outcome(comparison: Comparison) -> str:
+    if comparison.regressed:
+        return "REGRESSED"
+    return "no regression" if comparison.judged else "NOT JUDGED"
 
 
 def _line_cells(line: Line) -> tuple[str, ...]:

@@ -45,6 +45,14 @@ def test_the_same_file_twice_is_the_same() -> None:
     assert not found.regressed
 
 
+@pytest.mark.parametrize("passes", [WIDE, (1.0,)], ids=["wide passes", "one pass"])
+def test_identical_times_are_the_same_however_wide_or_few(passes: Sequence[float]) -> None:
+    both = a_run({"eager": passes, "flex": STEADY})
+    found = compared(both, both)
+    assert [(line.verdict, line.ratio) for line in found.lines] == [("same", 1.0)] * 2
+    assert line_of(found).ratio_ci == (1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("base", "head"),
     [((1.0,), (1.3,)), (STEADY, (1.3,)), ((1.0,), by(1.3)), (WIDE, by(1.3, WIDE))],
@@ -159,4 +167,13 @@ def test_what_is_new_in_head_is_said() -> None:
 
 def test_runs_of_nothing_compare_to_nothing() -> None:
     found = compared(a_run({}), a_run({}))
-    assert (found.lines, found.regressed) == ([], False)
+    assert (found.lines, found.regressed, found.judged) == ([], False, 0)
+
+
+def test_a_header_alone_and_a_single_pass_are_not_judged() -> None:
+    base = a_run({"eager": STEADY, "flex": STEADY})
+    planned = a_run({"eager": (), "flex": ()})
+    doubled = a_run({"eager": (2.0,), "flex": (2.0,)})
+    assert compared(planned, planned).judged == 0
+    assert compared(base, doubled).judged == 0
+    assert compared(base, base).judged == 2

@@ -106,6 +106,7 @@ def test_the_markdown_table_is_one() -> None:
 def test_json_has_every_figure_and_reason_under_its_name() -> None:
     told = json.loads(render(ALL, "json"))
     assert (told["base"], told["head"], told["notes"]) == ("main", "this tree", ALL.notes)
+    assert (told["regressed"], told["judged"]) == (True, 7)
     cells = {line["variant"]: line for line in told["lines"]}
     assert cells["f_slower"]["ratio"] == 1.234
     assert cells["f_slower"]["ratio_ci"] == [1.1, 1.378]
@@ -116,31 +117,40 @@ def test_json_has_every_figure_and_reason_under_its_name() -> None:
 
 def test_the_summary_counts_and_says_what_regressed() -> None:
     assert summary(ALL) == (
-        "REGRESSED: 8 cells: 1 wrong, 1 missing, 1 slower, 1 faster, 1 inconclusive, 3 same, "
-        "1 heavier, 1 less exact"
+        "REGRESSED: 7 of 8 cells judged: 1 wrong, 1 missing, 1 slower, 1 faster, 1 inconclusive, "
+        "3 same, 1 heavier, 1 less exact"
     )
 
 
 def test_the_summary_says_that_nothing_regressed() -> None:
-    assert summary(FINE) == "no regression: 3 cells: 1 faster, 1 inconclusive, 1 same"
+    assert summary(FINE) == ("no regression: 2 of 3 cells judged: 1 faster, 1 inconclusive, 1 same")
 
 
 @pytest.mark.parametrize("place", range(3, 8), ids=lambda place: ALL.lines[place].variant)
 def test_each_kind_of_regression_alone_is_one(place: int) -> None:
     comparison = Comparison("main", "this tree", [], [ALL.lines[0], ALL.lines[place]])
     assert comparison.regressed
-    assert summary(comparison).startswith("REGRESSED: 2 cells: ")
+    assert summary(comparison).startswith("REGRESSED: 2 of 2 cells judged: ")
+
+
+def test_inconclusive_times_alone_are_no_verdict_unless_memory_has_one() -> None:
+    times = Comparison("main", "this tree", [], [ALL.lines[1]])
+    assert summary(times) == "NOT JUDGED: 0 of 1 cell judged: 1 inconclusive"
+    heavier = a_line("eager", "inconclusive", memory_ratio=1.5, heavier=True)
+    assert summary(Comparison("main", "this tree", [], [heavier])) == (
+        "REGRESSED: 1 of 1 cell judged: 1 inconclusive, 1 heavier"
+    )
 
 
 def test_one_cell_is_a_cell() -> None:
     one = Comparison("main", "this tree", [], ALL.lines[:1])
-    assert summary(one) == "no regression: 1 cell: 1 same"
+    assert summary(one) == "no regression: 1 of 1 cell judged: 1 same"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_comparison_of_nothing_is_shown_as_such(layout: Any) -> None:
     text = render(EMPTY, layout)
     assert "this tree" in text
-    assert summary(EMPTY) == "no regression: 0 cells: nothing"
+    assert summary(EMPTY) == "NOT JUDGED: 0 of 0 cells judged: nothing"
     if layout == "json":
         assert json.loads(text)["lines"] == []
