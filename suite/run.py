@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
+from suite.budget import Budget
 from suite.cases.case import Case
 from suite.cases.plan import Cell, Plan
 from suite.clocks.series import CanaryTimes
@@ -21,7 +22,6 @@ from suite.lanes.handle import LAUNCH, Handle, LaneFault, Launch
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import DeviceRates, Done, Drop, FindLimits, RunCanary
 from suite.race.race import race
-from suite.race.schedule import Schedule
 from suite.race.setting import Evidence, Setting
 from suite.race.watch import Watch
 from suite.records.record import Canary, CellRecord, Limit, Time
@@ -40,8 +40,9 @@ class Run:
     """A plan, and what measures it: the variants, the policy, a GPU, and how lanes are launched.
 
     Records go to `store`, progress to `watch`. With `budget_s` (seconds) a race only begins if it
-    is expected to end in time, and the first pass takes the cases in coverage order. `evidence`
-    is what the run has learnt so far.
+    is expected to end in time, its steps may take a share of what is left, and the first pass takes
+    the cases in coverage order. A cell that the budget cuts short is left for a resumed run.
+    `evidence` is what the run has learnt so far.
     """
 
     plan: Plan
@@ -60,31 +61,35 @@ class Run:
         Every pass starts fresh lanes, one process for each variant. All passes share one compile
         cache, which is empty at the start.
 
-        Raises RunFailed when a lane can't be started or the file can't be written.
+        Raises RunFailed when a lane can't be started, the file can't be written, or the budget
+        holds no cell.
         """
         plan = self.plan
         variants = {variant.name: variant for variant in self.variants}
         passes = {number: _missing(plan, finished, number) for number in range(1, plan.passes + 1)}
         self.watch.begin(sum(len(names) for cases in passes.values() for names in cases.values()))
         cold = {(case, name) for case in plan.cases for name in plan.variants}
-        schedule = Schedule(plan, self.budget_s)
+        budget = Budget(plan, self.budget_s)
         with compile_cache() as cache, _no_run_without_lanes():
-            for number, cases in passes.items():
-                if not any(schedule.has_time_for(case, number) for case in cases):
+            for number, missing in passes.items():
+                cases = budget.remaining(missing)
+                if not any(budget.has_time_for(case, number) for case in cases):
                     continue
                 with LanePool(variants, self.policy, cache, plan.device, self.launch) as pool:
-                    self._start_pass(number, cases, pool, schedule)
-                    for case in schedule.order(number, list(cases)):
-                        if schedule.has_time_for(case, number):
-                            self._race(case, number, cases[case], cold, pool, schedule)
+                    self._start_pass(number, cases, pool, budget)
+                    for case in budget.order(number, list(cases)):
+                        if budget.has_time_for(case, number):
+                            self._race(case, number, cases[case], cold, pool, budget)
+        if any(passes.values()):
+            budget.check_measured()
 
-    def _start_pass(self, number: int, cases: Missing, pool: LanePool, schedule: Schedule) -> None:
+    def _start_pass(self, number: int, cases: Missing, pool: LanePool, budget: Budget) -> None:
         """Start the lanes of a pass, and record the machine's speed from the first of them."""
         began = time.monotonic()
         lanes = pool.ready(dict.fromkeys(name for names in cases.values() for name in names))
         self._record_canary(number, lanes[0])
         self._record_limits(number, lanes[0])
-        schedule.note_start(time.monotonic() - began)
+        budget.note_start(time.monotonic() - began)
 
     def _race(
         self,
@@ -93,7 +98,7 @@ class Run:
         names: Sequence[str],
         cold: set[Cell],
         pool: LanePool,
-        schedule: Schedule,
+        budget: Budget,
     ) -> None:
         """Race a case's variants; remove them from `cold`, the cells that have compiled nothing."""
         began = time.monotonic()
@@ -101,7 +106,7 @@ class Run:
             case=case,
             pass_number=number,
             race=0,
-            step_timeout_s=self.plan.step_timeout_s,
+            step_timeout_s=budget.step_limit_s(),
             cold=frozenset(name for name in names if (case, name) in cold),
             watch=self.watch,
             gpu=self.gpu,
@@ -109,12 +114,13 @@ class Run:
         )
         ended: list[CellRecord] = []
         for records in race(setting, pool, names, Random(f"{self.plan.seed} {number} {case.id}")):
-            self.store.append(records)
+            if not budget.cuts_short(records, setting.step_timeout_s):
+                self.store.append(records)
             ended += records
         starting_s = sum(
             record.prepare_s + record.first_call_s for record in ended if isinstance(record, Time)
         )
-        schedule.note_race(case, time.monotonic() - began, starting_s)
+        budget.note_race(case, time.monotonic() - began, starting_s)
         cold.difference_update((case, name) for name in names)
         self.watch.report(f"pass {number}, {case.id}", ended, len(names))
 

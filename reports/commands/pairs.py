@@ -147,7 +147,7 @@ def _duel(
 ) -> Any:
     """Measure `base` against this tree in pairs and return the `Comparison`.
 
-    Raises UsageError for a slowdown on a GPU, and for a file that exists.
+    Raises UsageError for a slowdown on a GPU, and for a file that exists; BudgetTooSmall.
     """
     from reports.commands.progress import progress
     from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
@@ -156,7 +156,7 @@ def _duel(
     from suite.cases.request import Request
     from suite.cases.sweeps import PAIRED_SWEEP
     from suite.conditions.device import device_for
-    from suite.pairs.stages import measure_pairs
+    from suite.pairs.stages import measure_pairs, refuse_small
     from suite.records.fingerprint import run_header
     from suite.records.store import read
 
@@ -168,6 +168,8 @@ def _duel(
     grid["sweep"] = grid["sweep"] or (None if grid["models"] else PAIRED_SWEEP)
     catalog = base.variants.values() if grid["variants"] is None else ()
     plan = paired(Request(**grid).plan(used.name), catalog)
+    if budget_s is not None:
+        refuse_small(budget_s, plan)
     header = run_header(plan, sys.argv[1:], used)
     path = out or default_path(f"pairs-{header.hardware.key}")
     if path.exists():

@@ -95,14 +95,17 @@ def measure(
 ) -> None:
     """Measure a header's plan, without the finished cells, into the file `path`.
 
-    Raises Stopped if the user interrupts; the file then has the results so far.
+    Raises Stopped if the user interrupts; the file then has the results so far. Raises
+    NothingMeasured, and removes a new file, if the budget held no cell.
     """
     from reports.commands.progress import progress
+    from suite.budget import NothingMeasured
     from suite.conditions.nvml import open_gpu
     from suite.records.store import Store
     from suite.run import Run
     from variants.catalog import CATALOG
 
+    is_new = not path.exists()
     results = Store(path)
     try:
         results.append([header])
@@ -111,6 +114,10 @@ def measure(
             run.measure(finished)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None
+    except NothingMeasured:
+        if is_new:
+            path.unlink()
+        raise
     finally:
         results.close()
 

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from suite.cases.parse import LEAST_PAIRS
-from suite.cases.plan import Cell
+from suite.cases.plan import Cell, Plan
+from suite.clocks.cpu_clock import SLICE_NS
 from suite.conditions.nvml import open_gpu
 from suite.conditions.policy import Circumstances
 from suite.failures import BadRequest, RunFailed
 from suite.lanes.compile_cache import compile_cache
-from suite.pairs.duel import Duel, Injection
+from suite.pairs.duel import ROUNDS, VISITS, Duel, Injection
 from suite.pairs.sides import Side, head_side
 from suite.pairs.warm_up import warm_up
 from suite.race.watch import Watch
@@ -23,6 +24,9 @@ from suite.records.store import Store
 
 MOST_PAIRS = 16
 RESERVE = 0.05
+
+START_S = 0.5
+"""No lane starts faster: it imports torch."""
 
 FEW_SUSPECTS = 1 / 3
 """Up to this share of the cells the second stage has twice the pairs of the first: it then still
@@ -51,7 +55,8 @@ def measure_pairs(
 ) -> None:
     """Measure `base` against this tree over a header's plan; the pairs go to the file `path`.
 
-    `inject` slows the first cell of this tree's side by so large a share. Raises as `take_stages`.
+    `inject` slows the first cell of this tree's side by so large a share. Raises as `take_stages`;
+    a budget that is too small leaves no file.
     """
     store = Store(path)
     plan = header.plan
@@ -69,7 +74,26 @@ def measure_pairs(
             gpu=stack.enter_context(open_gpu(gpu_uuid)),
             injection=Injection((plan.cases[0], plan.variants[0]), inject) if inject else None,
         )
-        take_stages(duel, pairs=pairs, budget_s=budget_s, gate=gate, suspected=suspected)
+        try:
+            take_stages(duel, pairs=pairs, budget_s=budget_s, gate=gate, suspected=suspected)
+        except BudgetTooSmall:
+            path.unlink()
+            raise
+
+
+def refuse_small(budget_s: float, plan: Plan) -> None:
+    """Raise BudgetTooSmall if no machine could measure a plan's fewest pairs in the budget.
+
+    They are a rehearsed pair and two stages, and counted are the starts of lanes and the turns.
+    """
+    cells = len(plan.cases) * len(plan.variants)
+    turns_s = cells * len(SIDES) * VISITS * ROUNDS * SLICE_NS / 1e9
+    least_s = (1 + 2 * LEAST_PAIRS) * (START_S * len(plan.variants) + turns_s)
+    if budget_s < least_s:
+        raise BudgetTooSmall(
+            f"--budget {budget_s:g}s: {cells} cells in {LEAST_PAIRS} pairs a stage, the fewest, "
+            f"take over {least_s:.0f} s anywhere; give more, or fewer lengths or variants"
+        )
 
 
 def take_stages(

@@ -15,13 +15,19 @@ from reports.commands.progress import PlainProgress
 from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
 from reports.verdicts.comparison import Comparison
 from suite.cases.parse import LEAST_PAIRS
+from suite.cases.plan import paired
+from suite.cases.request import Request
+from suite.cases.sweeps import PAIRED_SWEEP
 from suite.failures import RunFailed
 from suite.pairs import stages
+from suite.pairs.sides import head_side
 from suite.pairs.stages import (
     MOST_PAIRS,
     RESERVE,
     BudgetTooSmall,
+    measure_pairs,
     pairs_within,
+    refuse_small,
     take_stages,
     this_tree,
 )
@@ -29,7 +35,7 @@ from suite.records.record import SIDES, Pair, Versus
 from suite.records.store import read
 from tests.fakes.arena import CELLS, NAMES, Arena
 from tests.fakes.lane import Paces, PlannedFault
-from tests.records import a_machine
+from tests.records import a_machine, a_plan
 from tests.suite.pairs.conftest import MakeArena
 
 BROKEN = ("head.second", CELLS[-1][0].q_len, "Slice", "failed")
@@ -149,6 +155,35 @@ def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(
     with pytest.raises(BudgetTooSmall, match=r"a pair takes 1 s here and 4 a stage are the least"):
         fought(arena, budget_s=9.0)
     assert '"record":"pair"' not in (tmp_path / "pairs.jsonl").read_text()
+
+
+def test_a_budget_that_a_rehearsal_shows_to_be_too_small_leaves_no_file(
+    arena: MakeArena, tmp_path: Path
+) -> None:
+    duel = arena().duel
+    plan = a_plan(CELLS[0][0], variants=["eager"])
+    path = tmp_path / "refused.jsonl"
+    with pytest.raises(BudgetTooSmall, match="a pair takes 1 s here"):
+        measure_pairs(
+            head_side({}, "base"),
+            a_machine(plan),
+            None,
+            path,
+            duel.watch,
+            pairs=6,
+            budget_s=9.0,
+            gate=0.01,
+            suspected=list,
+        )
+    assert not path.exists()
+
+
+def test_a_budget_that_no_machine_could_keep_is_refused_before_a_lane_starts() -> None:
+    plan = paired(Request(sweep=PAIRED_SWEEP).plan("cpu"))
+    cells = len(plan.cases) * len(plan.variants)
+    with pytest.raises(BudgetTooSmall, match=rf"--budget 10s: {cells} cells in 4 pairs a stage"):
+        refuse_small(10.0, plan)
+    refuse_small(300.0, plan)
 
 
 @given(left_s=st.floats(0, 5000), pair_s=st.floats(0.1, 100))
