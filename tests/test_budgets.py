@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.console import ROOT, bench
+from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from variants.host.hardware import this_cpu
 
 TINY = ("--device", "cpu", "--variants", "eager", "--lengths", "16", "--dtypes", "float32")
 
 
 @pytest.fixture(autouse=True)
-def _in_the_projects_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def _look_at_the_machine_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("suite.conditions.health.WATCH_S", 0.01)
 
 
 def test_a_run_that_measures_nothing_ends_with_3_and_says_what_budget_would_do(
@@ -44,3 +47,25 @@ def test_pairs_that_fit_in_no_budget_of_10_s_are_refused_with_2(tmp_path: Path) 
     assert error.startswith("Error: --budget 10s: ")
     assert error.endswith("give more, or fewer lengths or variants")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--budget", "1s", "--out"),
+        ("choose", "--tune", "--budget", "1s", "--out"),
+        ("aa", "--pairs", "4", "--out"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_the_doctor_warns_of_is_told_before_anything_is_measured(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start_lanes_in_process(monkeypatch, invented_lanes())
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr("reports.commands.choosing.default_path", lambda _: tmp_path / "t.jsonl")
+    done = bench(*words, tmp_path / f"{this_cpu().key}.json", *TINY)
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
+    assert "Warning: no C++ compiler: no-such-compiler is not on the PATH; apt-get install g++" in (
+        warnings
+    )

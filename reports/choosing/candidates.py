@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from reports.tables.rank import paired_ms
 from reports.tables.row import NOT_YET, Row
 from variants.catalog import ALIBI, AUTO, BASELINE
 from variants.selection.schema import Candidate, Objective
@@ -25,6 +26,8 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
         figures = row.time_ms, row.error, row.error_budget
         if score is None or None in figures or row.variant not in ALIBI or row.variant == AUTO.name:
             continue
+        if is_too_noisy(row, rules):
+            continue
         candidate = Candidate(
             variant=row.variant,
             score=score,
@@ -42,11 +45,16 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
     return {candidate.variant: candidate for candidate in candidates}
 
 
+def is_too_noisy(row: Row, rules: Rules) -> bool:
+    """Whether a row has no rank by the objective because its figures contradict each other."""
+    return row.contradictory and rules.objective == "eager"
+
+
 def _score(row: Row, objective: Objective, baseline_ms: float | None) -> float | None:
     """Return a row's score, lower is better; None if the row can't be ranked.
 
-    "eager": the time in ms; where there is a paired ratio to the baseline, the baseline's time
-    times that ratio. "graph": the time on the device in ms. "memory": peak plus persistent bytes.
+    "eager": the time in ms by which tables rank. "graph": the time on the device in ms. "memory":
+    peak plus persistent bytes.
     """
     if row.status != "measured":
         return None
@@ -56,9 +64,7 @@ def _score(row: Row, objective: Objective, baseline_ms: float | None) -> float |
         if row.peak_bytes is None or row.persistent_bytes is None:
             return None
         return float(max(1, row.peak_bytes + row.persistent_bytes))
-    if baseline_ms is None or row.vs_no_bias is None:
-        return row.time_ms
-    return baseline_ms * row.vs_no_bias
+    return paired_ms(row, baseline_ms)
 
 
 def _is_within_limits(candidate: Candidate, rules: Rules) -> bool:
@@ -74,6 +80,8 @@ def why_none(rows: Sequence[Row], rules: Rules) -> str:
         return "no time on a device, which only a GPU has; choose by another --objective"
     if candidates_of(rows, Rules(rules.objective)):
         return "no variant keeps --max-memory and --max-error"
+    if any(is_too_noisy(row, rules) for row in rows):
+        return "what agrees is too noisy to rank; measure again on a quiet machine"
     if all(row.reason == NOT_YET for row in rows):
         return NOT_YET
     return "no variant was measured and agrees"

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from reports.choosing.candidates import Rules, candidates_of, why_none
+from reports.choosing.candidates import Rules, candidates_of, is_too_noisy, why_none
 from reports.choosing.tie_break import Contest, decide_choice
-from reports.tables.cells import Passes, cells_of, fold, times_of
+from reports.tables.cells import Group, Passes, cells_of, fold, times_of
+from reports.tables.conditions import caution
 from reports.tables.newest import newest
 from reports.tables.row import NOT_YET, Row
 from suite.cases.case import Case
@@ -32,7 +33,8 @@ _COMPARABLE_FIELDS = (
 class NewSelection(NamedTuple):
     """A selection, a line for each problem without a new choice, and a line for dropped choices.
 
-    `cautions` has a line for cells that several commits measured.
+    `cautions` has a line for cells that several commits measured, and one for what makes the
+    figures uncertain.
     """
 
     selection: Selection
@@ -52,7 +54,7 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     refuse_mixed(files)
     files, older_cells = newest(files)
     group = fold(files)
-    cautions = _cautions(older_cells)
+    cautions = _cautions(group, older_cells)
     empty = _selection(group.header, files, rules)
     unlike = [
         name
@@ -77,11 +79,10 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     return NewSelection(merged, results.left_out, None, cautions)
 
 
-def _cautions(older_cells: int) -> list[str]:
-    """Return what to hold against choices: older code left out."""
-    if not older_cells:
-        return []
-    return [f"{older_cells} cells were measured by several commits; of each the newest counts"]
+def _cautions(group: Group, older_cells: int) -> list[str]:
+    """Return what to hold against choices: older code left out, and the caution of a table."""
+    commits = f"{older_cells} cells were measured by several commits; of each the newest counts"
+    return [line for line in (commits if older_cells else "", caution(group)) if line]
 
 
 class _Choices(NamedTuple):
@@ -110,10 +111,9 @@ def _choose_all(
             continue
         case_rows, problem = [row for row in rows if row.case == case.id], problem_of(case)
         incumbent = incumbents.get(problem)
-        if incumbent and may_stay and not _was_tried(incumbent, case_rows):
-            results.left_out.append(
-                f"{case.id}: {incumbent}, chosen before, was not measured; it stays"
-            )
+        why = _why_untried(incumbent, case_rows, rules) if incumbent and may_stay else None
+        if why is not None:
+            results.left_out.append(f"{case.id}: {incumbent}, chosen before, {why}; it stays")
             continue
         results.problems.add(problem)
         candidates = candidates_of(case_rows, rules)
@@ -126,9 +126,12 @@ def _choose_all(
     return results
 
 
-def _was_tried(variant: str, rows: Sequence[Row]) -> bool:
-    """Return whether a variant has a result, be it a failure."""
-    return any(row.variant == variant and row.reason != NOT_YET for row in rows)
+def _why_untried(variant: str, rows: Sequence[Row], rules: Rules) -> str | None:
+    """Return why a variant can't be judged; None if it has a result, be it a failure."""
+    for row in rows:
+        if row.variant == variant and row.reason != NOT_YET:
+            return "was too noisy to rank" if is_too_noisy(row, rules) else None
+    return "was not measured"
 
 
 def problem_of(case: Case) -> Problem:

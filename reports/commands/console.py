@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from suite.conditions.device import Device
 from suite.conditions.policy import ROOT
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def warn(warnings: Iterable[str]) -> None:
     """Print warnings to stderr, a line each."""
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
+
+
+def warn_of_troubles(device: Device) -> None:
+    """Print what spoils measurements on a device, as `doctor` does; takes half a second."""
+    from suite.conditions.health import troubles
+    from suite.conditions.nvml import gpu_state
+
+    state = gpu_state(device.uuid)
+    warn(
+        f"{trouble.what}; {trouble.help}"
+        for trouble in troubles(device.hardware, os.environ, state)
+    )
 
 
 def default_path(key: str) -> Path:

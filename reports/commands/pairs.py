@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, read_once, refuse_options, show, warn
+from reports.commands.console import (
+    default_path,
+    read_once,
+    refuse_options,
+    show,
+    warn,
+    warn_of_troubles,
+)
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
 from suite.failures import RunFailed
 
@@ -174,6 +181,7 @@ def _duel(
     path = out or default_path(f"pairs-{header.hardware.key}")
     if path.exists():
         raise click.UsageError(f"--out {path} exists; name a new file")
+    warn_of_troubles(used)
     with progress() as watch:
         measure_pairs(
             base,

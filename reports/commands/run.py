@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, refuse_options, show, warn
+from reports.commands.console import (
+    default_path,
+    refuse_options,
+    show,
+    warn,
+    warn_of_troubles,
+)
 from reports.commands.options import grid_options
 from suite.conditions.device import Device
 from suite.failures import RunFailed
@@ -95,8 +101,9 @@ def measure(
 ) -> None:
     """Measure a header's plan, without the finished cells, into the file `path`.
 
-    Raises Stopped if the user interrupts; the file then has the results so far. Raises
-    NothingMeasured, and removes a new file, if the budget held no cell.
+    Troubles of the machine are told before. Raises Stopped if the user interrupts; the file then
+    has the results so far. Raises NothingMeasured, and removes a new file, if the budget held no
+    cell.
     """
     from reports.commands.progress import progress
     from suite.budget import NothingMeasured
@@ -109,6 +116,7 @@ def measure(
     results = Store(path)
     try:
         results.append([header])
+        warn_of_troubles(device)
         with open_gpu(device.uuid) as gpu, progress() as watch:
             run = Run(header.plan, CATALOG, header.policy, results, watch, gpu, budget_s)
             run.measure(finished)

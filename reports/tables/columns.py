@@ -48,6 +48,8 @@ def _half_width(row: Row) -> str:
 def _place(row: Row) -> str:
     if row.status != "measured":
         return row.status
+    if row.contradictory:
+        return "too noisy to rank"
     if row.variant == AUTO.name:
         return f"chose {row.chose or 'in another pass'}"
     if row.rank is None:

@@ -2,15 +2,20 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from reports.tables.estimates import log_ratio, mean_over_passes
+from reports.tables.estimates import log_median_ms, log_ratio, mean_over_passes
 from reports.tables.row import Row
 from suite.records.record import Limit, Time
 from variants.catalog import AUTO, BASELINE
 
 TIE_REACHES = 1.25
 """A tie whose interval reaches above this ratio to the fastest is called too noisy."""
+
+CONTRADICTION = 1.25
+"""A row is too noisy to rank if its time over the baseline's, each a median over all rounds, and
+the median of their ratios round by round differ by more than this factor. The rounds then had so
+little in common that neither figure stands for the variant."""
 
 Pass = tuple[int, int]
 """(number of a file, number of a pass in that file)"""
@@ -22,21 +27,40 @@ Times = Sequence[tuple[Pass, Time]]
 def relate(rows: Sequence[Row], times: Mapping[str, Times]) -> None:
     """Fill in one case's ratios, ranks, ties and break-even calls; `times` are by variant."""
     measured = [row for row in rows if row.status == "measured"]
-    if any(row.variant == BASELINE.name for row in measured):
+    baseline = next((row for row in measured if row.variant == BASELINE.name), None)
+    if baseline is not None:
         for row in measured:
             _fill_in_baseline_ratio(row, times)
-    contenders = sorted(
-        (row for row in measured if row.answers == "alibi" and row.variant != AUTO.name),
-        key=lambda row: row.time_ms or 0.0,
-    )
+    contenders = [
+        row
+        for row in measured
+        if row.answers == "alibi" and row.variant != AUTO.name and not row.contradictory
+    ]
+    baseline_ms = None if baseline is None else baseline.time_ms
+    contenders.sort(key=lambda row: paired_ms(row, baseline_ms) or 0.0)
     _rank(contenders, times)
     _count_break_even(contenders)
 
 
+def paired_ms(row: Row, baseline_ms: float | None) -> float | None:
+    """Return the time by which a row is ranked: the baseline's times the ratio paired by rounds.
+
+    Without a baseline or a ratio it is the row's own time.
+    """
+    if baseline_ms is None or row.vs_no_bias is None:
+        return row.time_ms
+    return baseline_ms * row.vs_no_bias
+
+
 def _fill_in_baseline_ratio(row: Row, times: Mapping[str, Times]) -> None:
-    logs = _log_ratios_paired(times[row.variant], times[BASELINE.name])
-    if logs:
-        row.vs_no_bias, row.vs_no_bias_ci = mean_over_passes(list(logs.values()))
+    """Fill in the ratio to the baseline, and whether medians of the same races contradict it."""
+    own, base = times[row.variant], times[BASELINE.name]
+    ratios = _log_ratios_paired(own, base)
+    if ratios:
+        row.vs_no_bias, row.vs_no_bias_ci = mean_over_passes(list(ratios.values()))
+        medians = _by_shared_race(own, base, lambda a, b: log_median_ms(a) - log_median_ms(b))
+        apart = statistics.fmean(medians[place] - ratio for place, ratio in ratios.items())
+        row.contradictory = abs(apart) > math.log(CONTRADICTION)
 
 
 def _rank(contenders: Sequence[Row], times: Mapping[str, Times]) -> None:
@@ -63,10 +87,17 @@ def log_ratios(variant: str, other: str, times: Mapping[str, Times]) -> list[flo
 
 
 def _log_ratios_paired(times: Times, base: Times) -> dict[Pass, float]:
-    """Return log(times / base) of each pass in which the two raced each other."""
+    """Return log(times / base) of each pass in which the two raced each other, round by round."""
+    return _by_shared_race(times, base, log_ratio)
+
+
+def _by_shared_race(
+    times: Times, base: Times, figure: Callable[[Time, Time], float | None]
+) -> dict[Pass, float]:
+    """Return the mean figure of each pass over the races that the two share."""
     base_times = {(place, time.race): time for place, time in base}
     return by_pass(
-        (place, log_ratio(time, base_times[place, time.race]))
+        (place, figure(time, base_times[place, time.race]))
         for place, time in times
         if (place, time.race) in base_times
     )

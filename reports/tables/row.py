@@ -11,9 +11,12 @@ class Row(msgspec.Struct, kw_only=True):
     """One cell. A figure that doesn't exist is None; units are in the fields' names.
 
     - `code` is the commit that measured, or the commits of a baseline that several raced against.
-    - `rank` counts a case's agreeing ALiBi variants from the fastest. `tied`: the interval of the
-      paired ratio to the fastest includes 1. `too_noisy`: that interval also reaches above
-      `rank.TIE_REACHES`, so that the tie means little.
+    - `rank` counts a case's agreeing ALiBi variants from the fastest by `vs_no_bias`, or by
+      `time_ms` where there is no baseline. `tied`: the interval of the paired ratio to the fastest
+      includes 1. `too_noisy`: that interval also reaches above `rank.TIE_REACHES`, so that the tie
+      means little.
+    - `contradictory`: `time_ms` over the baseline's and `vs_no_bias` differ by more than a factor
+      of `rank.CONTRADICTION`, so that neither is to be trusted. Such a row has no rank.
     - `time_ms` is the series that `cost` names. `device_ms` to `graph_ms` are all series; the CPU
       has `cost`'s alone.
     - `throttled` and `disturbed` count repeated turns. `sm_clock_mhz` is the lowest and highest
@@ -64,6 +67,7 @@ class Row(msgspec.Struct, kw_only=True):
     rank: int | None = None
     tied: bool = False
     too_noisy: bool = False
+    contradictory: bool = False
     tflops: float | None = None
     gemm_share: float | None = None
     copy_share: float | None = None

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from reports.tables.cells import Group
 from reports.tables.columns import COLUMNS, NOTES, Metric, length_of, mode_of
-from reports.tables.conditions import conditions
+from reports.tables.conditions import caution, conditions
 from reports.tables.row import NOT_YET, Row
 
 _Key = TypeVar("_Key")
@@ -60,7 +60,7 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
     columns = COLUMNS[metric]
     headers = [column.header for column in columns]
     alignment = ["right" if column.figure else "left" for column in columns]
-    parts = [conditions(group)]
+    parts = [conditions(group), caution(group)]
     ended = [row for row in group.rows if row.reason != NOT_YET]
     for shape, rows in by(shape_of, ended).items():
         lines = [
@@ -102,13 +102,13 @@ def _winner(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     winners = [row for row in rows if row.rank == 1]
+    noisy = ", ".join(row.variant for row in rows if row.contradictory)
     if not winners:
-        return "none"
+        return f"too noisy: {noisy}" if noisy else "none"
     ratio = winners[0].vs_no_bias
     winner = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
-    return winner + "".join(
-        f" = {row.variant}{'?' if row.too_noisy else ''}" for row in rows if row.tied
-    )
+    tied = (f" = {row.variant}{'?' if row.too_noisy else ''}" for row in rows if row.tied)
+    return winner + "".join(tied) + (f" (too noisy: {noisy})" if noisy else "")
 
 
 def reasons(rows: Sequence[Row], layout: str) -> str:

@@ -32,8 +32,10 @@ class Trouble(NamedTuple):
     help: str
 
 
-def machine_troubles(hardware: Hardware, environment: Mapping[str, str]) -> list[Trouble]:
-    """Return the troubles of CPU, memory, environment and compiler; takes half a second.
+def troubles(
+    hardware: Hardware, environment: Mapping[str, str], gpu: GpuState | Absent
+) -> list[Trouble]:
+    """Return the troubles of CPU, memory, environment, compiler and GPU; takes half a second.
 
     In that time it measures how busy the cores are.
     """
@@ -43,6 +45,7 @@ def machine_troubles(hardware: Hardware, environment: Mapping[str, str]) -> list
         *governor_trouble(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         *environment_troubles(environment, hardware.cores),
         *compiler_trouble(environment.get("CXX", "g++")),
+        *(() if isinstance(gpu, Absent) else gpu_troubles(gpu)),
     ]
 
 

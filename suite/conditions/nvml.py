@@ -91,6 +91,12 @@ def open_gpu(uuid: str | None) -> Iterator["NvmlGpu | Absent"]:
         pynvml.nvmlShutdown()
 
 
+def gpu_state(uuid: str | None) -> GpuState | Absent:
+    """Return the state of a GPU by the UUID that CUDA gives it, or why there is none."""
+    with open_gpu(uuid) as gpu:
+        return gpu if isinstance(gpu, Absent) else gpu.state()
+
+
 def _gpu_by_uuid(uuid: str) -> "NvmlGpu":
     """Return a GPU, or a MIG slice: its UUID starts with MIG- in NVML and with GPU- in CUDA."""
     try:

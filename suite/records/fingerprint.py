@@ -88,10 +88,10 @@ def with_gpu_driver(header: RunHeader) -> RunHeader:
 
 
 def _gpu_facts(device: Device) -> dict[str, str]:
-    with nvml.open_gpu(device.uuid) as gpu:
-        if isinstance(gpu, nvml.Absent):
-            return {}
-        return {name: nvml.in_words(value) for name, value in vars(gpu.state()).items()}
+    state = nvml.gpu_state(device.uuid)
+    if isinstance(state, nvml.Absent):
+        return {}
+    return {name: nvml.in_words(value) for name, value in vars(state).items()}
 
 
 def _by_name(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:

@@ -127,6 +127,7 @@ def start_lanes_in_process(monkeypatch: pytest.MonkeyPatch, make_lane: MakeLane)
 
     monkeypatch.setattr(pool, "Handle", start)
     monkeypatch.setattr("suite.pairs.duel.SETTLE_S", 0.0)
+    monkeypatch.setattr("suite.conditions.health.WATCH_S", 0.01)
     return started
 
 

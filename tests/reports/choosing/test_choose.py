@@ -8,7 +8,18 @@ from reports.choosing.choose import choose, problem_of
 from suite.cases.case import Case
 from suite.failures import BadRequest
 from suite.records.record import RunHeader
-from tests.records import a_check, a_fault, a_machine, a_pair, a_plan, a_versus, results
+from tests.records import (
+    a_canary,
+    a_check,
+    a_fault,
+    a_machine,
+    a_pair,
+    a_plan,
+    a_time,
+    a_versus,
+    measured,
+    results,
+)
 from tests.reports.tunings import case_of, chosen, tuned, weighed
 from variants.selection.schema import RUNS_AT_MOST, Problem
 
@@ -117,6 +128,31 @@ def test_of_two_commits_the_newer_is_chosen_from_and_that_is_told() -> None:
     assert [one.variant for one in found.selection.choices] == ["eager"]
     assert found.cautions == ["1 cells were measured by several commits; of each the newest counts"]
     assert chosen(files[0]).cautions == []
+
+
+def test_what_makes_figures_uncertain_is_told() -> None:
+    found = chosen(tuned(TIMES, a_canary(1, 6.6), a_canary(2, 240.0)))
+    assert found.cautions == ["Take care: the canary moved by 36.36x, from 6.6 to 240.0 ms"]
+
+
+def test_a_variant_too_noisy_to_rank_is_not_chosen_and_an_incumbent_stays() -> None:
+    case, other = case_of(512), case_of(1024)
+    busy, calm = [1, 2, 3], [4, 5, 6, 7, 8, 9]
+    file = results(
+        a_machine(a_plan(case, other, variants=["no_bias", "flex", "eager"])),
+        *measured(other, "eager"),
+        *(a_check(case, name) for name in ("no_bias", "flex", "eager")),
+        a_time(case, "no_bias", [16.0] * 3 + [1.0] * 6),
+        a_time(case, "flex", [27.0] * 3, rounds=busy),
+        a_time(case, "eager", [3.0] * 6, rounds=calm),
+    )
+    assert [one.variant for one in chosen(file).selection.choices] == ["eager", "eager"]
+    before = chosen(tuned({"flex": {512: 1.0}})).selection
+    found = chosen(file, before=before)
+    assert [one.variant for one in found.selection.choices] == ["flex", "eager"]
+    assert found.left_out == [
+        f"{case_of(512).id}: flex, chosen before, was too noisy to rank; it stays"
+    ]
 
 
 def test_a_file_of_pairs_is_not_chosen_from() -> None:

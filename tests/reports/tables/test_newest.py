@@ -49,6 +49,7 @@ def test_a_variant_that_only_the_older_measured_keeps_its_figures_and_its_baseli
     assert (rows["flex"].passes, rows["flex"].code) == (3, "commit aaaaaaaaaaaa")
     assert rows["flex"].vs_no_bias == pytest.approx(3.0)
     assert rows["no_bias"].passes == 6
+    assert not any(row.contradictory for row in rows.values())
 
 
 def test_a_cell_that_the_newer_began_and_did_not_finish_keeps_the_older_figures() -> None:
