@@ -14,6 +14,7 @@ from suite.records.record import (
     Agreement,
     Canary,
     CellRecord,
+    CheckStage,
     Fault,
     Limit,
     Memory,
@@ -25,6 +26,12 @@ from suite.records.store import Results
 from variants.catalog import CATALOG
 
 _ANSWERS = {variant.name: variant.answers for variant in CATALOG}
+
+_STAGES: dict[CheckStage, str] = {
+    "before": "",
+    "after": " on fresh inputs, after timing",
+    "small": " in the small case that every variant is checked in",
+}
 
 Passes = dict[tuple[int, int], list[CellRecord]]
 """A cell's records by (number of the file, pass). A planned cell without a record has no entry."""
@@ -114,10 +121,10 @@ def _row(files: Sequence[Results], case: Case, variant: str, passes: Passes) -> 
     _fill_in_checks(row, [record for record in records if isinstance(record, Agreement)])
     _fill_in_memory(row, [record for record in records if isinstance(record, Memory)])
     failure = _failure(records, times)
-    if failure is None:
-        _fill_in_times(row, case, times)
-    else:
+    if failure is not None:
         row.status, row.reason = failure
+    if times and row.status in {"measured", "implausible"}:
+        _fill_in_times(row, case, times)
     return row
 
 
@@ -161,8 +168,7 @@ def _failure(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] 
             return record.status, record.reason
     for record in records:
         if isinstance(record, Agreement) and not record.agrees:
-            late = " on fresh inputs, after timing" if record.stage == "after" else ""
-            return "disagrees", f"{record.where}: {record.finding}{late}"
+            return "disagrees", f"{record.where}: {record.finding}{_STAGES[record.stage]}"
     return None if times else ("skipped", NOT_YET)
 
 

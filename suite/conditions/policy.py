@@ -98,9 +98,12 @@ def circumstances(gpu: dict[str, str]) -> Circumstances:
 
 
 def _code() -> tuple[str, bool]:
-    """Return the commit, and whether the code that a lane may run has changes beside it."""
+    """Return the last commit that changed what a lane may run, and whether it has changed since.
+
+    A commit that changes only docs, tests or tables is the same code.
+    """
     try:
-        commit = _git("rev-parse", "HEAD").strip()
+        commit = _git("log", "-1", "--format=%H", "--", *_CODE_FOLDERS).strip()
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE_FOLDERS)
         return commit, bool(changed.strip())
     except (OSError, subprocess.CalledProcessError):

@@ -82,7 +82,12 @@ def test_fewer_than_three_passes_give_a_figure_without_interval(passes: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("stage", "words"), [("before", "times its budget"), ("after", "on fresh inputs, after timing")]
+    ("stage", "words"),
+    [
+        ("before", "times its budget"),
+        ("after", "on fresh inputs, after timing"),
+        ("small", "in the small case that every variant is checked in"),
+    ],
 )
 def test_a_cell_that_disagrees_in_one_pass_has_no_time(stage: Any, words: str) -> None:
     wrong = a_check(CASE, "eager", 2, stage=stage, error=8e-6)
@@ -94,6 +99,17 @@ def test_a_cell_that_disagrees_in_one_pass_has_no_time(stage: Any, words: str) -
     assert words in row.reason
     assert (row.time_ms, row.rank, row.tflops, row.vs_no_bias) == (None, None, None, None)
     assert row.error == 8e-6
+
+
+def test_a_time_that_cannot_be_true_is_shown_and_not_ranked() -> None:
+    fault = a_fault(CASE, "flex", status="implausible", reason="faster than the device")
+    records = [*measured(CASE, "no_bias"), *measured(CASE, "eager"), *measured(CASE, "flex", 1e-4)]
+    rows = rows_of(results(a_machine(a_plan(CASE)), *records, fault))
+    row = rows[CASE.id, "flex"]
+    assert (row.status, row.reason) == ("implausible", "faster than the device")
+    assert row.time_ms == pytest.approx(1e-4)
+    assert row.rank is None
+    assert rows[CASE.id, "eager"].rank == 1
 
 
 def test_a_cell_without_a_finite_error_says_so() -> None:

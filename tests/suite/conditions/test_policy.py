@@ -120,6 +120,17 @@ def test_a_tree_in_git_is_known_by_its_commit(tree: Path) -> None:
 
 
 @needs_git
+def test_a_later_commit_that_changes_no_code_is_the_same_code(tree: Path) -> None:
+    commit = commit_all(tree)
+    (tree / "README.md").write_text("docs alone")
+    assert commit_all(tree) != commit
+    assert code_of(tree) == f"{commit} False"
+    (tree / "suite" / "run.py").write_text("")
+    later = commit_all(tree)
+    assert code_of(tree) == f"{later} False"
+
+
+@needs_git
 def test_two_changes_beside_one_commit_are_told_apart_by_their_digests(tree: Path) -> None:
     commit = commit_all(tree)
     words = []
