@@ -1,6 +1,6 @@
 """How small an error the judge still catches, and how near right answers come to its budget.
 
-    python -m benchmarks.judge_power          # writes docs/judge-power.md; some minutes
+    python -m benchmarks.judge_power          # puts tables in docs/judge-power.md
 
 Each error is planted in the formula computed in the case's dtype, the plainest right answer. For
 each seed the smallest error that is caught is found by bisection; the table has the error that is
@@ -112,8 +112,12 @@ def main() -> None:
             lines.append([dtype, f"{logit_scale:g}", *(f"{least:.1e}" for least in powers)])
             print(*lines[-1], file=sys.stderr, flush=True)
     table = tabulate(lines, ["dtype", "logit scale", *PLANTS], "github", disable_numparse=True)
-    share = round(SHARE * SEEDS)
-    PAGE.write_text(_TEXT.format(table=table, seeds=SEEDS, share=share, excesses=excesses()))
+    page = PAGE.read_text()
+    for name, text in (("caught", table), ("near", excesses())):
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}"
+    PAGE.write_text(page)
 
 
 def power(plant: Plant, dtype: Dtype, logit_scale: float, seeds: int = SEEDS) -> float:
@@ -188,27 +192,6 @@ def case_of(dtype: Dtype, logit_scale: float, mode: Mode) -> Case:
         mode=mode,
         logit_scale=logit_scale,
     )
-
-
-_TEXT = """# How small an error is caught
-
-The table has the smallest relative error that the judge catches in {share} of {seeds} seeds, by
-what it is planted in: all slopes, the scale of the scores, the whole output, one row of one head,
-one head, or the gradient dk. Smaller errors can pass. A logit scale of 16 multiplies q and k by 16,
-and the scores by 256.
-
-The plainest right answer carries the error: `eager` in the case's dtype, causal, 4 heads of 32 over
-128 keys. `python -m benchmarks.judge_power` measures it anew; the machine does not matter.
-
-{table}
-
-## How near right answers come
-
-The largest error of a variant as a share of its budget, over 12 seeds and 4 shapes of 65 to 512
-tokens at a logit scale of 1. Over 1 a variant disagrees: `sdpa_key` does in float32.
-
-{excesses}
-"""
 
 
 if __name__ == "__main__":
