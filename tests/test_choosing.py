@@ -1,15 +1,19 @@
 """`choose`, `best` and `regret` as commands: what they print, write and refuse."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from reports.commands.console import default_path
 from suite.records.store import Results
+from tests.conftest import Folders
 from tests.fakes.console import Done, bench
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
+from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
+from variants.host.hardware import usable_cores
 from variants.selection.files import read
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +128,7 @@ def test_where_one_variant_was_measured_nothing_is_said_of_others(
     commands.ran("choose", written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}})))
     text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
     assert "runner-up none: nothing else was measured, agreed and kept the limits" in text
-    assert "at most 0.0% over the fastest of those measured" in text
+    assert "regret" not in text
 
 
 def test_an_answer_by_memory_says_so(commands: Commands, tmp_path: Path) -> None:
@@ -141,9 +145,59 @@ def test_programs_get_answers_as_json(commands: Commands, file: Path) -> None:
     words = (*SHAPE, "--length", "724", "--hardware", KEY, "--format", "json")
     (answer,) = json.loads(commands.ran("best", *words))
     assert (answer["variant"], answer["ground"]) == ("eager", "interpolated")
-    assert answer["ranking"][0][2] == pytest.approx(2.0, rel=0.01)
-    assert answer["regret_at_most"] == 0.0
+    assert answer["measured_lengths"] == [512, 1024]
+    assert (answer["threads"], answer["measured_threads"]) == (2, 2)
+    assert answer["ranking"][0]["time_ms"] == pytest.approx(2.0, rel=0.01)
+    assert answer["ranking"][0]["score_unit"] == "ms"
+    assert answer["ranking"][1]["score_ratio_to_chosen"] == pytest.approx(1.52, rel=0.01)
+    assert answer["regret_share_at_most"] == 0.0
     assert answer["problem"]["kv_len"] == 724
+
+
+def test_the_page_names_every_field_of_the_json(commands: Commands, file: Path) -> None:
+    commands.ran("choose", file)
+    words = (*SHAPE, "--length", "724", "--hardware", KEY, "--format", "json")
+    (answer,) = json.loads(commands.ran("best", *words))
+    page = (ROOT / "docs" / "choosing.md").read_text()
+    table = page.partition("## `best --format json`")[2].partition("\n## ")[0]
+    fields = [*answer, *(f"ranking[].{name}" for name in answer["ranking"][0])]
+    assert re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) == fields
+
+
+def test_below_the_shortest_length_the_time_is_an_upper_limit(
+    commands: Commands, file: Path
+) -> None:
+    commands.ran("choose", file)
+    text = commands.ran("best", *SHAPE, "--length", "200", "--hardware", KEY, "--explain")
+    assert "expected at most 1.00 ms, as at 512 keys, the shortest length measured" in text
+    assert "runner-up flex, 2.10x, at most 2.10 ms" in text
+    assert "ms, at most" in text
+
+
+def test_a_chosen_variant_is_never_shown_beside_a_faster_runner_up(
+    commands: Commands, tmp_path: Path
+) -> None:
+    level = tuned({"eager": {512: 1.01}, "flex": {512: 1.0}})
+    commands.ran("choose", written(tmp_path / "level.jsonl", level))
+    flex = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert "runner-up eager, 1.01x, 1.01 ms" in flex
+    before = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}})
+    commands.ran("choose", written(tmp_path / "before.jsonl", before))
+    commands.ran("choose", written(tmp_path / "again.jsonl", level))
+    eager = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert eager.startswith("eager\n")
+    assert "runner-up" not in eager
+    assert "not surely over 2% better: flex, 0.99x, 1.00 ms" in eager
+
+
+def test_times_of_other_threads_than_here_say_so(
+    commands: Commands, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = a_problem(512, dtype="bfloat16")
+    chosen = chosen_from(problem, a_candidate("eager", 3.0), a_candidate("flex", 4.0))
+    put(folders.of_user, of_this_machine(chosen, threads=77))
+    text = commands.ran("best", *SHAPE, "--length", "512", "--device", "cpu")
+    assert f"expected 3.00 ms, with 77 threads; here {usable_cores()} would compute" in text
 
 
 def test_without_any_selection_there_is_still_an_answer_that_says_so(commands: Commands) -> None:

@@ -1,6 +1,6 @@
 """Selections and answers as texts, for people and for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from tabulate import tabulate
@@ -8,10 +8,12 @@ from tabulate import tabulate
 from reports.tables.columns import three_digits
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer
-from variants.selection.schema import Choice, Problem, Selection
+from variants.selection.schema import Choice, Objective, Problem, Selection
 from variants.selection.tune_command import tune_command
 
 _UNMEASURED = {"static", "stale", "alike", "architecture"}
+_SCORE_UNITS: dict[Objective, str] = {"eager": "ms", "graph": "ms on the device", "memory": "bytes"}
+_OF: dict[Objective, str] = {"eager": "", "graph": " on the device", "memory": " the memory"}
 
 
 def selection_table(selection: Selection) -> str:
@@ -30,68 +32,107 @@ def selection_table(selection: Selection) -> str:
 
 
 def answers_text(answers: Sequence[Answer], form: str, device: str | None, *, explain: bool) -> str:
-    """Return answers as text, or with `form` "json" as a JSON list of every field.
+    """Return answers as text, or with `form` "json" as a JSON list.
 
-    `device` is this machine's device, for the command that would measure an unmeasured problem. It
-    is None where the answers are for another machine.
+    docs/choosing.md has the list's fields. `device` is this machine's device, for the command that
+    would measure an unmeasured problem. It is None where the answers are for another machine.
     """
     if form == "json":
-        return msgspec.json.format(msgspec.json.encode(answers), indent=2).decode()
+        fields = [_fields(answer) for answer in answers]
+        return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
     return "\n\n".join(_answer(answer, device, explain=explain) for answer in answers)
+
+
+def _fields(answer: Answer) -> dict[str, object]:
+    ranking = [
+        {
+            **expected._asdict(),
+            "score_unit": _SCORE_UNITS[answer.objective],
+            "score_ratio_to_chosen": expected.score / answer.ranking[0].score,
+        }
+        for expected in answer.ranking
+    ]
+    fields = msgspec.structs.asdict(answer)
+    share = fields.pop("regret_at_most")
+    problem = msgspec.structs.asdict(answer.problem)
+    return {**fields, "problem": problem, "ranking": ranking, "regret_share_at_most": share}
 
 
 def _answer(answer: Answer, device: str | None, *, explain: bool) -> str:
     shape, length, dtype, mode = problem_words(answer.problem)
     lines = [f"{answer.variant}", f"  for {shape}, {length} keys, {dtype}, {mode}"]
     if answer.ranking:
-        lines.append(f"  expected {_time(answer.ranking[0])}")
-        lines.append(f"  runner-up {_runner_up(answer)}")
-    lines.append(f"  regret {_regret(answer)}")
+        lines.append(f"  expected {_time(answer, answer.ranking[0])}{_conditions(answer)}")
+        lines.append(f"  {_runner_up(answer)}")
+    lines += [f"  regret {regret}" for regret in _regret(answer)]
     objective = "" if answer.objective == "eager" else f", by {answer.objective}"
     lines.append(f"  {answer.ground}{objective}: {answer.provenance}")
     if device is not None and answer.ground in _UNMEASURED:
         lines.append(f"  to measure: {tune_command(answer.problem, device)}")
     if explain and answer.ranking:
-        lines.append(f"\n{_ranking(answer.ranking)}")
+        lines.append(f"\n{_ranking(answer)}")
     return "\n".join(lines)
+
+
+def _conditions(answer: Answer) -> str:
+    """Return what the expected times hold for, where that is not what was asked about."""
+    words = ""
+    if _is_below(answer):
+        words += f", as at {answer.measured_lengths[0]} keys, the shortest length measured"
+    if answer.measured_threads != answer.threads:
+        words += f", with {answer.measured_threads} threads; here {answer.threads} would compute"
+    return words
 
 
 def _runner_up(answer: Answer) -> str:
     if len(answer.ranking) < 2:
-        return "none: nothing else was measured, agreed and kept the limits"
+        return "runner-up none: nothing else was measured, agreed and kept the limits"
     first, second = answer.ranking[:2]
-    return f"{second.variant}, {second.score / first.score:.2f}x, {_time(second)}"
+    ratio = second.score / first.score
+    figures = f"{second.variant}, {ratio:.2f}x{_OF[answer.objective]}, {_time(answer, second)}"
+    if ratio < 1:
+        return f"not surely over 2% better: {figures}"
+    return f"runner-up {figures}"
 
 
-def _regret(answer: Answer) -> str:
-    if answer.objective != "eager":
-        return f"not bounded: it was chosen by {answer.objective}"
-    if answer.regret_at_most is None:
-        return "not bounded: it was not measured around here with intervals"
-    most = f"{answer.regret_at_most:.1%}"
-    return f"at most {most} over the fastest of those measured, by their intervals"
+def _regret(answer: Answer) -> Iterator[str]:
+    """Yield the bound on regret, or why there is none; nothing where no other was measured."""
+    if answer.regret_at_most is not None:
+        most = f"{answer.regret_at_most:.1%}"
+        yield f"at most {most} over the fastest of those measured, by their intervals"
+    elif answer.objective != "eager":
+        yield f"not bounded: it was chosen by {answer.objective}"
+    elif len(answer.ranking) != 1:
+        yield "not bounded: it was not measured around here with intervals"
 
 
-def _ranking(ranking: Sequence[Expected]) -> str:
-    least = ranking[0].score
+def _ranking(answer: Answer) -> str:
+    least = answer.ranking[0].score
     lines = [
         (
             expected.variant,
             three_digits(expected.time_ms),
-            "" if expected.low_ms is None else three_digits(expected.low_ms),
-            "" if expected.high_ms is None else three_digits(expected.high_ms),
+            "" if expected.time_low_ms is None else three_digits(expected.time_low_ms),
+            "" if expected.time_high_ms is None else three_digits(expected.time_high_ms),
             f"{expected.score / least:.2f}x",
         )
-        for expected in ranking
+        for expected in answer.ranking
     ]
-    return tabulate(lines, ("variant", "ms", "low", "high", "to chosen"), disable_numparse=True)
+    ms = "ms, at most" if _is_below(answer) else "ms"
+    return tabulate(lines, ("variant", ms, "low", "high", "to chosen"), disable_numparse=True)
 
 
-def _time(expected: Expected) -> str:
-    time = f"{three_digits(expected.time_ms)} ms"
-    if expected.low_ms is None or expected.high_ms is None:
+def _time(answer: Answer, expected: Expected) -> str:
+    time = f"{'at most ' if _is_below(answer) else ''}{three_digits(expected.time_ms)} ms"
+    low_ms, high_ms = expected.time_low_ms, expected.time_high_ms
+    if low_ms is None or high_ms is None:
         return time
-    return f"{time} ({three_digits(expected.low_ms)} to {three_digits(expected.high_ms)})"
+    return f"{time} ({three_digits(low_ms)} to {three_digits(high_ms)})"
+
+
+def _is_below(answer: Answer) -> bool:
+    """Whether all measured lengths are longer, so that the times are upper limits."""
+    return answer.problem.kv_len < min(answer.measured_lengths, default=0)
 
 
 def _candidate_ms(choice: Choice) -> float:

@@ -1,14 +1,17 @@
 """What each variant is expected to cost at a length, from measurements around that length.
 
-Between two lengths a variant's score, time and memory are straight lines in log(figure) over
-log(length). The variant with the lowest score at the length is chosen.
+Between two lengths and beyond the longest, a variant's score, time and memory are straight lines in
+log(figure) over log(length). Below the shortest length they are those of the shortest: a shorter
+call has fixed costs that no line shows, and takes at most as long. The variant with the lowest
+score at the length is chosen. By the objective "eager" the score is the time, so that the chosen
+variant is never expected to be slower than another.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from variants.selection.schema import Candidate, Choice
+from variants.selection.schema import Candidate, Choice, Objective
 from variants.selection.similarity import growth
 
 Kind = Literal["exact", "interpolated", "extrapolated"]
@@ -17,13 +20,16 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Expected(NamedTuple):
-    """What a variant should cost; `low_ms` and `high_ms` are None where no interval is known."""
+    """What a variant should cost; the ends of the time's interval are None where none is known.
+
+    `score` is what the objective ranks by, as in a `Candidate`.
+    """
 
     variant: str
     score: float
     time_ms: float
-    low_ms: float | None
-    high_ms: float | None
+    time_low_ms: float | None
+    time_high_ms: float | None
 
 
 class Forecast(NamedTuple):
@@ -32,6 +38,7 @@ class Forecast(NamedTuple):
     `kind` says where the length lies among the measured `lengths`. `regret_at_most` is how much
     slower the best candidate may be than the fastest, as a share, by the intervals at the worse of
     the two ends. Between the ends that holds if the ratio of two variants only rises or only falls.
+    It is None where an interval is missing, and where the best candidate was measured alone.
     """
 
     kind: Kind
@@ -40,10 +47,13 @@ class Forecast(NamedTuple):
     regret_at_most: float | None
 
 
-def forecast(family: Sequence[Choice], length: int, max_bytes: float | None) -> Forecast | None:
+def forecast(
+    family: Sequence[Choice], length: int, max_bytes: float | None, objective: Objective
+) -> Forecast | None:
     """Return the forecast for a length from one family, whose choices come by rising length.
 
-    Returns None where no variant was measured at every end and takes at most `max_bytes`.
+    `objective` says what the scores are. Returns None where no variant was measured at every end
+    and takes at most `max_bytes`.
     """
     ends = ends_of(family, length)
     lengths = tuple(end.problem.kv_len for end in ends)
@@ -61,13 +71,11 @@ def forecast(family: Sequence[Choice], length: int, max_bytes: float | None) -> 
     ]
     if not fitting:
         return None
+    expected = [_line(candidates, lengths, length, power, objective) for candidates in fitting]
     if lengths == (length,):
-        ranking = _rank_exact([candidate for (candidate,) in fitting], ends[0].variant)
+        ranking = sorted(expected, key=lambda each: each.variant != ends[0].variant)
         return Forecast("exact", lengths, ranking, _regret(ends, ranking[0].variant))
-    ranking = sorted(
-        (_line(candidates, lengths, length, power) for candidates in fitting),
-        key=lambda expected: expected.score,
-    )
+    ranking = sorted(expected, key=lambda each: each.score)
     if lengths[0] <= length <= lengths[-1]:
         return Forecast("interpolated", lengths, ranking, _regret(ends, ranking[0].variant))
     return Forecast("extrapolated", lengths, ranking, None)
@@ -75,7 +83,7 @@ def forecast(family: Sequence[Choice], length: int, max_bytes: float | None) -> 
 
 def scale(expected: Expected, factor: float) -> Expected:
     """Return what a variant should cost for `factor` times the work."""
-    low, high = expected.low_ms, expected.high_ms
+    low, high = expected.time_low_ms, expected.time_high_ms
     return Expected(
         expected.variant,
         expected.score * factor,
@@ -95,31 +103,33 @@ def _candidates_of(ends: Sequence[Choice], variant: str) -> list[Candidate]:
     ]
 
 
-def _rank_exact(candidates: Sequence[Candidate], best: str) -> list[Expected]:
-    ranking = sorted(candidates, key=lambda candidate: candidate.variant != best)
-    return [_point(candidate) for candidate in ranking]
-
-
-def _point(candidate: Candidate) -> Expected:
-    low, high = candidate.time_ci_ms or (None, None)
-    return Expected(candidate.variant, candidate.score, candidate.time_ms, low, high)
-
-
 def _line(
-    points: Sequence[Candidate], lengths: Sequence[int], length: int, power: float
+    points: Sequence[Candidate],
+    lengths: Sequence[int],
+    length: int,
+    power: float,
+    objective: Objective,
 ) -> Expected:
     def at(values: Sequence[float]) -> float:
         return _through(values, lengths, length, power)
 
+    score = at([point.score for point in points])
+    time_ms = at([point.time_ms for point in points])
+    low, high = _interval(points, at) if lengths[0] <= length <= lengths[-1] else (None, None)
+    if objective == "eager":
+        # The score is the time by ratios of the same rounds; the times themselves are of any round.
+        low, high = (None if end is None else end * score / time_ms for end in (low, high))
+        time_ms = score
+    return Expected(points[0].variant, score, time_ms, low, high)
+
+
+def _interval(
+    points: Sequence[Candidate], at: Callable[[Sequence[float]], float]
+) -> tuple[float | None, float | None]:
     intervals = [point.time_ci_ms for point in points if point.time_ci_ms is not None]
-    is_bounded = len(intervals) == len(points) and lengths[0] <= length <= lengths[-1]
-    return Expected(
-        points[0].variant,
-        at([point.score for point in points]),
-        at([point.time_ms for point in points]),
-        at([low for low, _ in intervals]) if is_bounded else None,
-        at([high for _, high in intervals]) if is_bounded else None,
-    )
+    if len(intervals) < len(points):
+        return None, None
+    return at([low for low, _ in intervals]), at([high for _, high in intervals])
 
 
 def _bytes(points: Sequence[Candidate], lengths: Sequence[int], length: int, power: float) -> float:
@@ -132,8 +142,10 @@ def _bytes(points: Sequence[Candidate], lengths: Sequence[int], length: int, pow
 def _through(values: Sequence[float], lengths: Sequence[int], length: int, power: float) -> float:
     """Return the value at a length, on the line in log over log through the one or two values.
 
-    Through a single value the line has the slope `power`.
+    Through a single value the line has the slope `power`. Below the shortest length it is flat.
     """
+    if length <= lengths[0]:
+        return values[0]
     logs = [math.log(value) for value in values]
     if len(values) == 2:
         power = (logs[1] - logs[0]) / math.log(lengths[1] / lengths[0])
@@ -143,7 +155,7 @@ def _through(values: Sequence[float], lengths: Sequence[int], length: int, power
 
 def _regret(ends: Sequence[Choice], variant: str) -> float | None:
     """Return the largest share that another variant may gain at any end, by paired intervals."""
-    losses = [0.0]
+    losses = []
     for end in ends:
         intervals = {candidate.variant: candidate.over_first_ci for candidate in end.candidates}
         interval = intervals.pop(variant)
@@ -151,7 +163,7 @@ def _regret(ends: Sequence[Choice], variant: str) -> float | None:
             if interval is None or other is None:
                 return None
             losses.append(interval[1] / other[0] - 1)
-    return max(losses)
+    return max(0.0, *losses) if losses else None
 
 
 _APART = 1.25  # closer lengths than this ratio give a line of noise, not to be extrapolated
@@ -160,8 +172,9 @@ _APART = 1.25  # closer lengths than this ratio give a line of noise, not to be 
 def ends_of(family: Sequence[Choice], length: int) -> Sequence[Choice]:
     """Return the measured choices that a forecast for a length starts from.
 
-    They are the choice at the length itself; or the nearest shorter and the nearest longer; or, if
-    all lie on one side, the nearest and another. `family` is one family, by rising length.
+    They are the choice at the length itself; or the nearest shorter and the nearest longer; or the
+    shortest, if all are longer; or the longest and another, if all are shorter. `family` is one
+    family, by rising length.
     """
     shorter = [choice for choice in family if choice.problem.kv_len <= length]
     longer = [choice for choice in family if choice.problem.kv_len > length]
@@ -169,11 +182,13 @@ def ends_of(family: Sequence[Choice], length: int) -> Sequence[Choice]:
         return shorter[-1:]
     if shorter and longer:
         return shorter[-1], longer[0]
-    nearest, *further = longer or reversed(shorter)
+    if longer:
+        return longer[:1]
+    nearest, *further = reversed(shorter)
     another = [
         choice for choice in further if _ratio(nearest, choice) >= _APART and _meet(nearest, choice)
     ][:1]
-    return [nearest, *another] if longer else [*another, nearest]
+    return [*another, nearest]
 
 
 def _meet(first: Choice, second: Choice) -> bool:
@@ -182,6 +197,5 @@ def _meet(first: Choice, second: Choice) -> bool:
     return any(candidate.variant in names for candidate in first.candidates)
 
 
-def _ratio(first: Choice, second: Choice) -> float:
-    lengths = first.problem.kv_len, second.problem.kv_len
-    return max(lengths) / min(lengths)
+def _ratio(longer: Choice, shorter: Choice) -> float:
+    return longer.problem.kv_len / shorter.problem.kv_len

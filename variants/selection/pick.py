@@ -4,7 +4,8 @@ The grounds are tried in this order, and the answer names the first that gave a 
 
     exact          this device and software measured this very problem
     interpolated   they measured the same shape at a shorter and at a longer length
-    extrapolated   they measured it at shorter lengths only, or at longer lengths only
+    extrapolated   they measured it at shorter lengths only, or at longer lengths only: then a
+                   call takes at most what it took at the shortest
     stale          this device measured it with other software or threads
     alike          this device measured another shape of the same dtype and mode
     architecture   another device of the same architecture measured it
@@ -38,14 +39,19 @@ _FAR = 4.0
 class Answer(msgspec.Struct, frozen=True):
     """The variant to use for a problem, and how far that can be trusted.
 
-    `ranking` has all candidates, the variant to use first and the others by score. `regret_at_most`
-    is how much slower it may be than the fastest, as a share; None where nothing bounds that.
+    `ranking` has all candidates, the variant to use first and the others by score. The times are
+    those of `measured_threads` threads at `measured_lengths`; they are for `threads` threads only
+    if the two numbers are equal. `regret_at_most` is how much slower the variant may be than the
+    fastest, as a share; None where nothing bounds that.
     """
 
     problem: Problem
     variant: str
     ground: Ground
     provenance: str
+    threads: int
+    measured_threads: int | None = None
+    measured_lengths: tuple[int, ...] = ()
     objective: Objective = "eager"
     ranking: tuple[Expected, ...] = ()
     regret_at_most: float | None = None
@@ -96,7 +102,7 @@ def pick(problem: Problem, selections: SortedSelections) -> Answer:
     kind = "cuda" if isinstance(here.hardware, Gpu) else "cpu"
     order = static_order(kind, problem)
     words = f"nothing like it was measured; the first of {', '.join(order)} that takes it"
-    return Answer(problem, order[0], "static", words)
+    return Answer(problem, order[0], "static", words, here.threads)
 
 
 def _is_far(problem: Problem, lengths: Sequence[int]) -> bool:
@@ -108,7 +114,8 @@ def _same_shape(problem: Problem, place: IndexedSelection) -> _Match | None:
     family = place.families.get(family_of(problem))
     if family is None:
         return None
-    estimate = forecast(family, problem.kv_len, place.selection.max_memory_bytes)
+    selection = place.selection
+    estimate = forecast(family, problem.kv_len, selection.max_memory_bytes, selection.objective)
     return estimate and (estimate, f"{_lengths(estimate)} measured")
 
 
@@ -127,7 +134,7 @@ def _other_shape(problem: Problem, place: IndexedSelection) -> _Match | None:
     factor = work(problem) / work(measured)
     limit = place.selection.max_memory_bytes
     scaled_limit = None if limit is None else limit / max(1.0, factor)
-    estimate = forecast(family, problem.kv_len, scaled_limit)
+    estimate = forecast(family, problem.kv_len, scaled_limit, place.selection.objective)
     if estimate is None:
         return None
     ranking = [scale(expected, factor) for expected in estimate.ranking]
@@ -155,6 +162,9 @@ def _answer(
         estimate.ranking[0].variant,
         ground or estimate.kind,
         words,
+        here.threads,
+        selection.threads,
+        estimate.lengths,
         selection.objective,
         tuple(estimate.ranking),
         estimate.regret_at_most if proven else None,

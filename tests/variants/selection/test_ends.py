@@ -14,7 +14,7 @@ def ends_at(length: int, *measured: int) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(
     ("length", "ends"),
-    [(700, (512, 1024)), (64, (128, 512)), (8192, (1024, 4096)), (1024, (1024,))],
+    [(700, (512, 1024)), (64, (128,)), (8192, (1024, 4096)), (1024, (1024,))],
 )
 def test_of_many_lengths_the_nearest_are_looked_at(length: int, ends: tuple[int, ...]) -> None:
     assert ends_at(length, 128, 512, 1024, 4096) == ends
@@ -31,8 +31,10 @@ def test_between_two_lengths_however_close_both_are_looked_at() -> None:
 def test_no_line_is_followed_beyond_two_lengths_that_lie_close_together() -> None:
     assert ends_at(9000, 1000, 1001) == (1001,)
     assert ends_at(9000, 400, 500, 1000, 1001) == (500, 1001)
-    assert ends_at(10, 1000, 1001) == (1000,)
-    assert ends_at(10, 1000, 1001, 1999, 2001) == (1000, 1999)
+
+
+def test_below_the_shortest_length_it_is_looked_at_alone() -> None:
+    assert ends_at(10, 1000, 1001, 1999, 2001) == (1000,)
 
 
 def test_another_length_where_none_of_the_same_ran_is_passed_over() -> None:

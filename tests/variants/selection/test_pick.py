@@ -106,6 +106,20 @@ def test_other_software_or_threads_here_are_told(here: TargetDevice, told: str) 
     assert found.regret_at_most is None
 
 
+def test_the_threads_of_the_times_and_those_here_are_both_told() -> None:
+    one_core = HERE._replace(hardware=a_cpu("cpu-invented-1cores", cores=1), threads=1)
+    found = answer(a_problem(), of("flex"), here=one_core)
+    assert (found.ground, found.threads, found.measured_threads) == ("architecture", 1, 2)
+    nothing = answer(a_problem(dtype="float16"), of("flex"), here=one_core)
+    assert (nothing.ground, nothing.threads, nothing.measured_threads) == ("static", 1, None)
+
+
+def test_the_lengths_that_an_answer_rests_on_are_told() -> None:
+    family = [a_choice({"flex": 1.0}, 256), a_choice({"flex": 2.0}, 1024)]
+    lengths = [answer(a_problem(n), a_selection(*family)).measured_lengths for n in (200, 300, 256)]
+    assert lengths == [(256,), (256, 1024), (256,)]
+
+
 def test_the_users_selection_wins_over_a_committed_one() -> None:
     assert answer(a_problem(), of("flex"), of("eager")).variant == "flex"
     stale = [of("flex", **OLD), of("eager", **OLD)]
