@@ -203,14 +203,15 @@ def alibi_attending(model: Any) -> Iterator[None]:
 
 @contextmanager
 def choices() -> Iterator[Counter[str]]:
-    """Count the variants that `auto` picks in the calls of patched models."""
+    """Count the variants that take the calls of patched models."""
     counts: Counter[str] = Counter()
 
     def attend_and_count(
         module: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Any, **how: Any
     ) -> Any:
+        out = attend(module, q, k, v, *mask, **how)
         counts[variant_for(q, k, v, scale=how.get("scaling"))] += 1
-        return attend(module, q, k, v, *mask, **how)
+        return out
 
     ALL_ATTENTION_FUNCTIONS[NAME] = attend_and_count
     try:

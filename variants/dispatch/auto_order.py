@@ -17,6 +17,7 @@ from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer, pick, static_order
 from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
 from variants.selection.schema import Problem, ProblemDtype
+from variants.selection.similarity import is_step
 from variants.selection.tune_command import tune_command
 
 _BUILDS = {variant.name for variant in CATALOG if variant.builds}
@@ -99,7 +100,7 @@ def _warn_once(device: torch.device, ground: str, name: str, answer: Answer) -> 
             return
         _logged.add((device, ground))
     _LOG.warning(
-        "%s: auto takes %s (%s). To measure here: %s",
+        "%s: auto tries %s first (%s). To measure here: %s",
         _WARNINGS[ground],
         name,
         answer.provenance,
@@ -114,9 +115,6 @@ _DTYPES: dict[torch.dtype, ProblemDtype] = {
 }
 
 
-_STEP = 16  # fewer queries than this over a longer cache are a step of decode, more are a chunk
-
-
 def problem_of(spec: Spec) -> Problem:
     """Return a spec as a problem.
 
@@ -124,7 +122,6 @@ def problem_of(spec: Spec) -> Problem:
     """
     longest = max(spec.seq_lens, default=0)
     q_len, kv_len = longest or spec.q_len, longest or spec.kv_len
-    is_step = spec.causal and q_len < kv_len and q_len < _STEP
     return Problem(
         heads=spec.heads,
         kv_heads=spec.kv_heads,
@@ -135,7 +132,7 @@ def problem_of(spec: Spec) -> Problem:
         mode="backward"
         if spec.needs_grad or spec.slopes_need_grad
         else "decode"
-        if is_step
+        if spec.causal and is_step(q_len, kv_len)
         else "forward",
         batch=len(spec.seq_lens) or spec.batch,
         causal=spec.causal,

@@ -18,7 +18,14 @@ kernel of our own.
 from torch import Tensor
 
 from variants.compiled.cpp_build import cpp_compiler
-from variants.native.torch_operator import BLOCK, MOST_HEAD_DIM, MOST_KEYS, attend, operator
+from variants.native.torch_operator import (
+    BLOCK,
+    MOST_HEAD_DIM,
+    MOST_KEYS,
+    attend,
+    library,
+    operator,
+)
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
@@ -35,6 +42,11 @@ def prepare(spec: Spec) -> Attention:
         return kernel(q, k, v, slopes, spec.scale, spec.causal)
 
     return attention
+
+
+def build() -> None:
+    """Build the kernel, or load it if it was built. Raises Unsupported where neither works."""
+    library()
 
 
 def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:

@@ -25,7 +25,7 @@ from variants.host.hardware import Gpu
 from variants.selection.interpolation import KINDS, Expected, Forecast, forecast, scale
 from variants.selection.relevance import IndexedSelection, SortedSelections, TargetDevice, changes
 from variants.selection.schema import Choice, Objective, Problem, Selection
-from variants.selection.similarity import distance, family_of, regime_of, work
+from variants.selection.similarity import distance, family_of, is_step, regime_of, work
 
 Ground = Literal[
     "exact", "interpolated", "extrapolated", "stale", "alike", "architecture", "static"
@@ -66,16 +66,19 @@ def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
 
     On CUDA torch's usual way to a bias comes first. On a CPU the project's kernel comes first, for
     the calls that it takes. After it `sdpa_key` costs least, but loses digits in float32 and takes
-    no chunk; there `sdpa_window` comes instead.
+    no chunk; there `sdpa_window` comes instead. In a step of decode neither the kernel nor
+    `sdpa_window` pays: a plan for each call costs more than looking at every key.
     """
     if kind != "cpu":
         return _ON_CUDA
+    is_half = problem.dtype != "float32"
+    if problem.causal and is_step(problem.q_len, problem.kv_len):
+        return ("sdpa_key", *_ON_CPU) if is_half and problem.q_len == 1 else _ON_CPU
     ours = ("native_window",) if problem.mode == "forward" else ()
     if not problem.causal:
         return (*ours, *_ON_CPU)
-    is_chunk = 1 < problem.q_len < problem.kv_len
-    first = "sdpa_window" if is_chunk or problem.dtype == "float32" else "sdpa_key"
-    return (*ours, first, *_ON_CPU)
+    is_chunk = problem.q_len < problem.kv_len
+    return (*ours, "sdpa_key" if is_half and not is_chunk else "sdpa_window", *_ON_CPU)
 
 
 def pick(problem: Problem, selections: SortedSelections) -> Answer:

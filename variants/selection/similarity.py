@@ -9,6 +9,14 @@ Family = tuple[object, ...]
 """All of a problem except its length: problems of one family differ only in length."""
 
 
+_STEP_QUERIES = 16  # fewer than this over a longer cache are a step of decode, more are a chunk
+
+
+def is_step(q_len: int, kv_len: int) -> bool:
+    """Whether so many queries at the end of so many keys are a step of decode."""
+    return q_len < kv_len and q_len < _STEP_QUERIES
+
+
 def is_square(problem: Problem) -> bool:
     """Whether there are as many queries as keys, so that one length gives both."""
     return problem.q_len == problem.kv_len

@@ -4,6 +4,7 @@ import gc
 import importlib
 import sys
 import weakref
+from dataclasses import replace
 from threading import Barrier, Thread
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.effort import examples
 from tests.records import a_case
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
 from tests.variants.selections import (
+    SPEC,
     a_candidate,
     a_choice,
     a_problem,
@@ -115,6 +117,47 @@ def test_what_declines_the_tensors_makes_way_for_the_next(
         assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)
     assert names[:2] == ["sdpa_key", "sdpa_mask"]
     assert names[-1] == "sdpa_mask"
+
+
+def test_a_kernel_that_can_t_be_built_is_passed_over_by_name_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> None:
+        raise Unsupported("the cache folder can't be written")
+
+    monkeypatch.setattr("variants.native.native_window.library", refuse)
+    q, k, v = tensors()
+    for _ in range(2):
+        assert variant_for(q, k, v) == "sdpa_window"
+        assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)
+    alibi_attention(*tensors(q_len=40, kv_len=40))
+    declines = [one.getMessage() for one in caplog.records if "declines" in one.getMessage()]
+    assert declines == [
+        "auto passes native_window over, which declines: the cache folder can't be written"
+    ]
+
+
+def test_the_name_is_that_of_the_variant_that_took_the_last_call(
+    folders: Folders, caplog: pytest.LogCaptureFixture
+) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask")
+    contiguous = tensors()
+    strided = [one[..., ::2] for one in tensors(head_dim=64)]
+    names = []
+    for q, k, v in (contiguous, strided, strided, contiguous):
+        alibi_attention(q, k, v)
+        names.append(variant_for(q, k, v))
+    assert names == ["sdpa_key", "sdpa_mask", "sdpa_mask", "sdpa_key"]
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert line.startswith("auto passes sdpa_key over, which declines: only torch's flash kernel")
+
+
+def test_names_are_remembered_of_so_many_shapes_and_no_more(folders: Folders) -> None:
+    for length in range(8, 8 + auto.SUBSTITUTES_AT_MOST + 3):
+        auto._note_substitute(replace(SPEC, kv_len=length), "eager")
+    assert len(auto._substitutes) == auto.SUBSTITUTES_AT_MOST
+    auto._note_substitute(replace(SPEC, kv_len=8 + auto.SUBSTITUTES_AT_MOST), None)
+    assert len(auto._substitutes) == auto.SUBSTITUTES_AT_MOST - 1
 
 
 def test_where_all_decline_every_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

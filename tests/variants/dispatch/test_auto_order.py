@@ -98,7 +98,7 @@ def test_that_nothing_was_measured_is_said_once_with_the_command(
         assert order(replace(SPEC, heads=heads, kv_heads=heads)) == FIXED
     (line,) = said(caplog)
     assert line.startswith(
-        "no selection for this device: auto takes native_window (nothing like it"
+        "no selection for this device: auto tries native_window first (nothing like it"
     )
     assert line.endswith(COMMAND)
 
@@ -128,7 +128,9 @@ def test_a_stale_selection_is_used_and_that_is_said_once(
     for length in (512, 512, 1024):
         assert order(replace(SPEC, q_len=length, kv_len=length))[0] == "compile"
     (line,) = said(caplog)
-    assert line.startswith("the selection of this device is stale: auto takes compile (512 keys")
+    assert line.startswith(
+        "the selection of this device is stale: auto tries compile first (512 keys"
+    )
     assert told in line
     assert line.endswith(COMMAND)
 
@@ -140,7 +142,7 @@ def test_the_selection_of_a_kin_is_used_and_that_is_said(
     put(folders.committed, of_this_machine(CHOICE, hardware=kin))
     assert order(SPEC)[0] == "compile"
     (line,) = said(caplog)
-    assert "one of its kin is used: auto takes compile (512 keys measured on Kin CPU" in line
+    assert "one of its kin is used: auto tries compile first (512 keys measured on Kin CPU" in line
 
 
 def test_other_threads_than_were_measured_are_seen_when_they_are_set(

@@ -219,9 +219,24 @@ def test_in_float32_no_fixed_order_of_a_cpu_has_the_key_row() -> None:
 
 def test_a_fixed_order_begins_with_what_takes_the_problem() -> None:
     assert first("cpu", "bfloat16", q_len=64, mode="backward") == "sdpa_window"
-    assert first("cpu", "bfloat16", q_len=1, mode="decode") == "sdpa_key"
     without = {first("cpu", dtype, causal=False, mode="backward") for dtype in DTYPES}
     assert without == {"sdpa_mask"}
+
+
+@pytest.mark.parametrize("mode", ["decode", "forward", "backward"])
+@pytest.mark.parametrize("queries", [1, 2, 15])
+def test_a_step_of_decode_plans_no_windows(mode: str, queries: int) -> None:
+    half = [static_order("cpu", a_problem(dtype=d, q_len=queries, mode=mode)) for d in DTYPES[1:]]
+    assert {order[0] for order in half} == {"sdpa_key" if queries == 1 else "sdpa_mask"}
+    whole = static_order("cpu", a_problem(q_len=queries, mode=mode))
+    assert whole[0] == "sdpa_mask"
+    assert not {"sdpa_window", "native_window"} & {*whole, *half[0]}
+    assert static_order("cuda", a_problem(q_len=queries, mode=mode))[0] == "flex"
+
+
+def test_sixteen_queries_over_a_cache_are_a_chunk() -> None:
+    assert first("cpu", "float32", q_len=16) == "native_window"
+    assert first("cpu", "bfloat16", q_len=16, mode="backward") == "sdpa_window"
 
 
 def test_the_fixed_order_is_that_of_the_device() -> None:
