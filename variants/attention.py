@@ -69,7 +69,8 @@ def variant_for(
     """Return the name of the variant that `alibi_attention` uses for such tensors under "auto".
 
     It is the variant that took the last call for such a shape. Before the first call it is the one
-    that will be tried first. Takes the arguments of `alibi_attention` but `variant`, and raises the same errors.
+    that will be tried first. Takes the arguments of `alibi_attention` but `variant`, and raises the
+    same errors.
     """
     q, k, v, slopes = _check_and_cast(q, k, v, slopes, causal, scale)
     return auto.choice(_spec(q, k, v, slopes, causal, scale))

@@ -9,6 +9,7 @@ import psutil
 
 from suite.conditions.nvml import Absent, GpuState
 from variants.host.hardware import Hardware
+from variants.host.nvml_bindings import REMEDY, NoNvml, bindings
 
 BUSY_SHARE = 0.1
 WATCH_S = 0.5
@@ -23,6 +24,7 @@ _DEBUG_NAMES = (
     "OMP_WAIT_POLICY",
     "PYTHONMALLOC",
 )
+_NVML_FUNCTIONS = ("nvmlInit", "nvmlDeviceGetCurrentClocksEventReasons")
 
 
 class Trouble(NamedTuple):
@@ -46,6 +48,7 @@ def troubles(
         *environment_troubles(environment, hardware.cores),
         *compiler_trouble(environment.get("CXX", "g++")),
         *(() if isinstance(gpu, Absent) else gpu_troubles(gpu)),
+        *bindings_trouble(),
     ]
 
 
@@ -93,6 +96,21 @@ def compiler_trouble(compiler: str) -> Iterator[Trouble]:
     """Yield a trouble if there is no C++ compiler."""
     if shutil.which(compiler) is None:
         yield Trouble(f"no C++ compiler: {compiler} is not on the PATH", "apt-get install g++")
+
+
+def bindings_trouble() -> Iterator[Trouble]:
+    """Yield a trouble if the module pynvml is missing, or is that of another package."""
+    try:
+        pynvml = bindings()
+    except NoNvml as error:
+        yield Trouble("power, clocks and memory of a GPU can't be read", str(error))
+        return
+    lacking = [name for name in _NVML_FUNCTIONS if not hasattr(pynvml, name)]
+    if lacking:
+        yield Trouble(
+            f"the module pynvml has no {', '.join(lacking)}, so a GPU is not read in full",
+            REMEDY,
+        )
 
 
 def gpu_troubles(gpu: GpuState) -> Iterator[Trouble]:

@@ -1,7 +1,8 @@
 """NVML: a GPU's memory level, power, clocks and their limits, as the driver reports them.
 
 The parent process reads NVML, and has no CUDA context. A figure that NVML does not give (no
-library, no permission, no such counter) is an Absent with its reason, and fails nothing.
+library, no permission, no such counter, another module in the place of its bindings) is an Absent
+with its reason, and fails nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,18 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import pynvml
+from variants.host.nvml_bindings import NoNvml, opened, read, text
 
 _T = TypeVar("_T")
 
+# The bits and the clock are those of nvml.h. Old bindings lack their names.
 _REASONS = {
-    "power cap": pynvml.nvmlClocksEventReasonSwPowerCap,
-    "thermal, hardware": pynvml.nvmlClocksThrottleReasonHwThermalSlowdown,
-    "thermal, driver": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
-    "power brake": pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
-    "hardware slowdown": pynvml.nvmlClocksThrottleReasonHwSlowdown,
-    "application clocks": pynvml.nvmlClocksEventReasonApplicationsClocksSetting,
+    "power cap": 0x4,
+    "thermal, hardware": 0x40,
+    "thermal, driver": 0x20,
+    "power brake": 0x80,
+    "hardware slowdown": 0x8,
+    "application clocks": 0x2,
 }
+_SM_CLOCK = 1
 
 _THROTTLES = {"thermal, hardware", "thermal, driver", "power brake"}
 
@@ -77,18 +80,10 @@ def open_gpu(uuid: str | None) -> Iterator["NvmlGpu | Absent"]:
         yield Absent("the run uses no GPU")
         return
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        yield Absent(_words(error))
-        return
-    try:
-        try:
-            gpu: NvmlGpu | Absent = _gpu_by_uuid(uuid)
-        except pynvml.NVMLError as error:
-            gpu = Absent(_words(error))
-        yield gpu
-    finally:
-        pynvml.nvmlShutdown()
+        with opened() as pynvml:
+            yield _gpu_by_uuid(pynvml, uuid)
+    except NoNvml as error:
+        yield Absent(str(error))
 
 
 def gpu_state(uuid: str | None) -> GpuState | Absent:
@@ -97,51 +92,60 @@ def gpu_state(uuid: str | None) -> GpuState | Absent:
         return gpu if isinstance(gpu, Absent) else gpu.state()
 
 
-def _gpu_by_uuid(uuid: str) -> "NvmlGpu":
+def _gpu_by_uuid(pynvml: Any, uuid: str) -> "NvmlGpu | Absent":
     """Return a GPU, or a MIG slice: its UUID starts with MIG- in NVML and with GPU- in CUDA."""
-    try:
-        return NvmlGpu(pynvml.nvmlDeviceGetHandleByUUID(uuid))
-    except pynvml.NVMLError_NotFound:
-        mig_slice = pynvml.nvmlDeviceGetHandleByUUID(uuid.replace("GPU-", "MIG-", 1))
-        return NvmlGpu(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(mig_slice), mig_slice)
+    whole = _read(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    if not isinstance(whole, Absent):
+        return NvmlGpu(pynvml, whole)
+    slice_uuid = uuid.replace("GPU-", "MIG-", 1)
+    part = _read(lambda: pynvml.nvmlDeviceGetHandleByUUID(slice_uuid))
+    if isinstance(part, Absent):
+        return whole
+    whole = _read(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))
+    return whole if isinstance(whole, Absent) else NvmlGpu(pynvml, whole, part)
 
 
 class NvmlGpu:
     """An opened GPU, or a MIG slice, which has separate memory but its GPU's clock and power."""
 
-    def __init__(self, handle: Any, mig_slice: Any = None) -> None:
+    def __init__(self, pynvml: Any, handle: Any, mig_slice: Any = None) -> None:
+        self._pynvml = pynvml
         self._handle = handle
         self._memory_handle = handle if mig_slice is None else mig_slice
 
     def memory_level(self, process: int | None = None) -> MemoryLevel | Absent:
-        """Return the level of `process`, or of the whole device if NVML lists no processes."""
+        """Return the level of `process`, or of the whole device if NVML does not tell that."""
         if process is not None:
-            processes = _read(
-                lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(self._memory_handle)
-            )
-            if not isinstance(processes, Absent):
-                for entry in processes:
-                    if entry.pid == process and entry.usedGpuMemory is not None:
-                        return MemoryLevel(int(entry.usedGpuMemory), "process")
-        info = _read(lambda: pynvml.nvmlDeviceGetMemoryInfo(self._memory_handle))
-        return info if isinstance(info, Absent) else MemoryLevel(int(info.used), "device")
+            used = _read(lambda: self._bytes_of(process))
+            if not isinstance(used, Absent) and used is not None:
+                return MemoryLevel(used, "process")
+        pynvml, handle = self._pynvml, self._memory_handle
+        return _read(
+            lambda: MemoryLevel(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used), "device")
+        )
+
+    def _bytes_of(self, process: int) -> int | None:
+        for entry in self._pynvml.nvmlDeviceGetComputeRunningProcesses(self._memory_handle):
+            if entry.pid == process and entry.usedGpuMemory is not None:
+                return int(entry.usedGpuMemory)
+        return None
 
     def clock(self) -> Clock | Absent:
         """Return the SM clock now, and the reasons why it is lowered."""
+        pynvml, handle = self._pynvml, self._handle
         return _read(
             lambda: Clock(
-                int(pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM)),
-                reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle))),
+                int(pynvml.nvmlDeviceGetClockInfo(handle, _SM_CLOCK)),
+                reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))),
             )
         )
 
     def state(self) -> GpuState:
         """Return the figures that explain the GPU's speed."""
-        handle = self._handle
-        processes = _read(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        pynvml, handle = self._pynvml, self._handle
         return GpuState(
-            name=_read(lambda: str(pynvml.nvmlDeviceGetName(handle))),
-            driver=_read(lambda: str(pynvml.nvmlSystemGetDriverVersion())),
+            name=_read(lambda: text(pynvml.nvmlDeviceGetName(handle))),
+            driver=_read(lambda: text(pynvml.nvmlSystemGetDriverVersion())),
             mig=_read(lambda: bool(pynvml.nvmlDeviceGetMigMode(handle)[0])),
             ecc=_read(lambda: bool(pynvml.nvmlDeviceGetEccMode(handle)[0])),
             power_w=_read(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
@@ -149,12 +153,14 @@ class NvmlGpu:
             power_limit_default_w=_read(
                 lambda: pynvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000
             ),
-            sm_clock_mhz=_read(lambda: _clock(pynvml.nvmlDeviceGetClockInfo, handle)),
-            sm_clock_max_mhz=_read(lambda: _clock(pynvml.nvmlDeviceGetMaxClockInfo, handle)),
+            sm_clock_mhz=_read(lambda: int(pynvml.nvmlDeviceGetClockInfo(handle, _SM_CLOCK))),
+            sm_clock_max_mhz=_read(
+                lambda: int(pynvml.nvmlDeviceGetMaxClockInfo(handle, _SM_CLOCK))
+            ),
             slowed_by=_read(
                 lambda: reasons(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)))
             ),
-            processes=processes if isinstance(processes, Absent) else len(processes),
+            processes=_read(lambda: len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
         )
 
 
@@ -170,16 +176,8 @@ def reasons(bits: int) -> tuple[str, ...]:
     return tuple(name for name, bit in _REASONS.items() if bits & bit)
 
 
-def _clock(read: Callable[[Any, int], int], handle: Any) -> int:
-    return read(handle, pynvml.NVML_CLOCK_SM)
-
-
-def _read(read: Callable[[], _T]) -> _T | Absent:
+def _read(call: Callable[[], _T]) -> _T | Absent:
     try:
-        return read()
-    except pynvml.NVMLError as error:
-        return Absent(_words(error))
-
-
-def _words(error: Exception) -> str:
-    return f"NVML: {error}"
+        return read(call)
+    except NoNvml as error:
+        return Absent(str(error))

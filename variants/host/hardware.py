@@ -4,12 +4,14 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-import pynvml
 
 from variants.host.cuda_driver import DriverDevice
+from variants.host.nvml_bindings import NoNvml, opened, read
+
+_T = TypeVar("_T")
 
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "sve", "i8mm")
 
@@ -126,25 +128,32 @@ def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 def _limits(uuid: str) -> tuple[bool | None, int | None]:
     """Return whether MIG is on, and the power limit in watts; None for what NVML does not give."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        with opened() as pynvml:
+            return _read_limits(pynvml, uuid)
+    except NoNvml:
         return None, None
-    try:
-        gpu = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid)
-        if gpu is None:
-            # Only a whole GPU has a power limit, so look up the GPU of a slice.
-            part = _lookup(pynvml.nvmlDeviceGetHandleByUUID, uuid.replace("GPU-", "MIG-", 1))
-            gpu = _lookup(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, part)
-        mode = _lookup(pynvml.nvmlDeviceGetMigMode, gpu)
-        limit_mw = _lookup(pynvml.nvmlDeviceGetEnforcedPowerLimit, gpu)
-    finally:
-        pynvml.nvmlShutdown()
-    return mode and bool(mode[0]), None if limit_mw is None else round(limit_mw / 1000)
 
 
-def _lookup(read: Callable[[Any], Any], subject: Any) -> Any:
-    """Return read(subject); None where NVML fails or the subject is None."""
+def _read_limits(pynvml: Any, uuid: str) -> tuple[bool | None, int | None]:
+    gpu = _lookup(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    if gpu is None:
+        # Only a whole GPU has a power limit, so look up the GPU of a slice.
+        slice_uuid = uuid.replace("GPU-", "MIG-", 1)
+        part = _lookup(lambda: pynvml.nvmlDeviceGetHandleByUUID(slice_uuid))
+        if part is None:
+            return None, None
+        gpu = _lookup(lambda: pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part))
+    if gpu is None:
+        return None, None
+    return (
+        _lookup(lambda: bool(pynvml.nvmlDeviceGetMigMode(gpu)[0])),
+        _lookup(lambda: round(pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000)),
+    )
+
+
+def _lookup(call: Callable[[], _T]) -> _T | None:
+    """Return what a call of NVML gives; None where it fails."""
     try:
-        return None if subject is None else read(subject)
-    except pynvml.NVMLError:
+        return read(call)
+    except NoNvml:
         return None

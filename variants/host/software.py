@@ -5,9 +5,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import pynvml
-
 from variants.host.hardware import Gpu, Hardware
+from variants.host.nvml_bindings import NoNvml, opened, read, text
 
 PROVIDERS = ("torch", "triton")
 
@@ -41,15 +40,10 @@ def torch_cuda() -> str | None:
 
 def _driver() -> str | None:
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        with opened() as pynvml:
+            return read(lambda: text(pynvml.nvmlSystemGetDriverVersion()))
+    except NoNvml:
         return None
-    try:
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _version(name: str) -> str:
