@@ -8,9 +8,10 @@ import click
 
 from reports.commands.choosing import best, choose, regret
 from reports.commands.console import version
+from reports.commands.doctor import doctor
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.run import Stopped, run
-from reports.commands.show import doctor, list_, table
+from reports.commands.show import list_, table
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,14 @@ from typing import Literal, NamedTuple
 
 Answers = Literal["alibi", "no_bias", "rope"]
 DefaultOn = Literal["any", "cpu", "cuda", "none"]
+Compiles = Literal["never", "once", "each shape"]
+
+
+class Disagreement(NamedTuple):
+    """How far from the oracle a variant is by design, as a relative error, and why."""
+
+    error_at_most: float
+    reason: str
 
 
 class Variant(NamedTuple):
@@ -17,8 +25,9 @@ class Variant(NamedTuple):
     The module has a function `prepare`; `options` are keyword arguments for it. `device` is the
     device whose default set the variant belongs to: "any" is in both sets, "none" is in neither and
     is measured only where it is named. A variant named on another device is prepared too: it
-    declines or answers. A variant that `builds` compiles a graph for each new shape, which takes
-    seconds.
+    declines or answers. `compiles` says when its calls wait for a compiler: "once" a machine or
+    process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
+    by design.
     """
 
     name: str
@@ -26,11 +35,17 @@ class Variant(NamedTuple):
     answers: Answers = "alibi"
     options: Mapping[str, str] = MappingProxyType({})
     device: DefaultOn = "any"
-    builds: bool = False
+    compiles: Compiles = "never"
+    disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})
+
+    @property
+    def builds(self) -> bool:
+        """Whether it compiles a graph for each new shape, which takes seconds."""
+        return self.compiles == "each shape"
 
 
 BASELINE = Variant("no_bias", "variants.plain.no_bias", answers="no_bias")
-AUTO = Variant("auto", "variants.dispatch.auto")
+AUTO = Variant("auto", "variants.dispatch.auto", compiles="once")
 
 CATALOG = (
     BASELINE,
@@ -49,28 +64,36 @@ CATALOG = (
     Variant(
         "sdpa_mask_math", "variants.sdpa.sdpa_mask", options={"backend": "math"}, device="cuda"
     ),
-    Variant("sdpa_key", "variants.sdpa.sdpa_key", device="cpu"),
+    Variant(
+        "sdpa_key",
+        "variants.sdpa.sdpa_key",
+        device="cpu",
+        disagrees_in={"float32": Disagreement(1e-3, "its row of biases costs scores digits")},
+    ),
     Variant("sdpa_folded", "variants.sdpa.sdpa_folded"),
-    Variant("flex", "variants.flex.flex", builds=True),
-    Variant("compile", "variants.compiled.compile", builds=True),
+    Variant("flex", "variants.flex.flex", compiles="each shape"),
+    Variant("compile", "variants.compiled.compile", compiles="each shape"),
     Variant(
         "compile_dynamic",
         "variants.compiled.compile",
         options={"lengths": "dynamic"},
         device="none",
+        compiles="once",
     ),
     Variant(
         "compile_autotune",
         "variants.compiled.compile",
         options={"search": "autotune"},
         device="none",
-        builds=True,
+        compiles="each shape",
     ),
     Variant("sdpa_halves", "variants.sdpa.sdpa_halves", device="cpu"),
     Variant("sdpa_window", "variants.sdpa_window.sdpa_window", device="cpu"),
-    Variant("compile_blocks", "variants.compiled.compile_blocks", device="cpu", builds=True),
-    Variant("native_window", "variants.native.native_window", device="cpu"),
-    Variant("flex_window", "variants.flex.flex_window", device="cuda", builds=True),
+    Variant(
+        "compile_blocks", "variants.compiled.compile_blocks", device="cpu", compiles="each shape"
+    ),
+    Variant("native_window", "variants.native.native_window", device="cpu", compiles="once"),
+    Variant("flex_window", "variants.flex.flex_window", device="cuda", compiles="each shape"),
     AUTO,
 )
 

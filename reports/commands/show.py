@@ -1,6 +1,5 @@
-"""`list`, `doctor` and `table`: the names to use, the machine, and results as tables."""
+"""`list` and `table`: the names to use, and results as tables."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from reports.commands.console import read_once, show
-from reports.commands.options import DEVICE, format_option
+from reports.commands.options import format_option
 
 FORMATS = ("simple", "github", "csv", "json")
 METRICS = ("time", "memory", "error", "start", "clock")
@@ -27,39 +26,6 @@ def list_(kind: str) -> None:
     from reports.pages import listing
 
     show({"variants": listing.variants, "models": listing.models}.get(kind, listing.sweeps)())
-
-
-@click.command()
-@DEVICE
-def doctor(device: str | None) -> None:
-    """Say what this machine has and what spoils measurements.
-
-    Which variants run here, and why the others don't, comes with it: every one is tried once on
-    a tiny case, which takes half a minute. Exits 0 when at least
-    one ALiBi variant runs.
-
-    \b
-    Example:
-      python run_bench.py doctor
-    """
-    from reports.pages import doctor as page
-    from suite.conditions import health, nvml
-    from suite.conditions.device import device_for
-    from suite.conditions.policy import circumstances, policy
-    from suite.lanes.probe import probe
-    from variants.catalog import CATALOG
-    from variants.host.software import software
-
-    used = device_for(device)
-    hardware = used.hardware
-    state = nvml.gpu_state(used.uuid)
-    show(page.machine_lines(hardware, software(), circumstances({}), state))
-    show(f"\n{page.troubles(health.troubles(hardware, os.environ, state))}\n")
-    results = probe(CATALOG, policy(used.kind, hardware.cores), used.name)
-    show(page.variants(results))
-    alibi = {variant.name for variant in CATALOG if variant.answers == "alibi"}
-    if not any(result.status == "measured" and result.variant in alibi for result in results):
-        raise SystemExit(3)
 
 
 @click.command()

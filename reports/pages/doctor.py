@@ -7,7 +7,7 @@ from tabulate import tabulate
 from suite.conditions.health import Trouble
 from suite.conditions.nvml import Absent, GpuState
 from suite.conditions.policy import Circumstances
-from suite.lanes.probe import ProbeResult
+from suite.probe.probe import ProbeResult
 from variants.host.hardware import Gpu, Hardware
 
 
@@ -36,10 +36,14 @@ def variants(results: Sequence[ProbeResult]) -> str:
         (result.variant, result.mode, "runs" if result.status == "measured" else result.status)
         for result in results
     ]
+    cells_by_reason: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.status != "measured":
+            cells = cells_by_reason.setdefault((result.status, result.reason), [])
+            cells.append(f"{result.variant} {result.mode}")
     reasons = [
-        f"{result.variant} {result.mode} {result.status}: {result.reason}"
-        for result in results
-        if result.status != "measured"
+        f"{', '.join(cells)} {status}: {reason}"
+        for (status, reason), cells in cells_by_reason.items()
     ]
     return "\n\n".join(filter(None, (tabulate(lines, ("variant", "mode", "")), "\n".join(reasons))))
 

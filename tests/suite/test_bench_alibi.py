@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import conftest
-from suite.bench_alibi import ReplayTimer
+from suite.bench_alibi import ReplayTimer, _stop_without_samples
+from suite.cases.case import Dtype
+from tests.records import a_case, a_check
 from variants.catalog import on
 from variants.host.hardware import this_cpu
 
@@ -84,6 +86,23 @@ def test_a_cell_that_is_not_measured_is_skipped_with_its_reason(
 ) -> None:
     assert "1 passed, 1 skipped" in saved[1]
     assert "unsupported: on demand" in saved[1]
+
+
+def outcome_of(variant: str, dtype: Dtype, error: float | None) -> type[BaseException]:
+    """Return how the item of a cell ends that disagrees with such an error."""
+    check = a_check(a_case(dtype=dtype), variant, error=error)
+    with pytest.raises(pytest.fail.Exception) as ended:
+        _stop_without_samples([check])
+    return ended.type
+
+
+def test_a_disagreement_by_design_is_an_expected_failure_and_any_other_fails() -> None:
+    expected, new = pytest.xfail.Exception, pytest.fail.Exception
+    assert outcome_of("sdpa_key", "float32", 1.4e-4) is expected
+    assert outcome_of("sdpa_key", "float32", 0.5) is new
+    assert outcome_of("sdpa_key", "float32", None) is new
+    assert outcome_of("sdpa_key", "bfloat16", 1.4e-4) is new
+    assert outcome_of("sdpa_folded", "float32", 1.4e-4) is new
 
 
 @pytest.mark.heavy

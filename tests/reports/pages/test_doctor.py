@@ -8,7 +8,7 @@ import pytest
 from reports.pages import doctor
 from suite.conditions.health import Trouble
 from suite.conditions.nvml import Absent, GpuState
-from suite.lanes.probe import ProbeResult
+from suite.probe.probe import ProbeResult
 from tests.fakes.nvml import WELL
 from tests.records import a_machine
 from variants.host.hardware import Gpu, this_cpu
