@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.records import a_machine
 from variants import attention
-from variants.dispatch import auto, auto_order
+from variants.dispatch import auto_order, substitutes
 from variants.host.hardware import Cpu, Gpu, this_cpu
 from variants.host.software import software_for
 from variants.problem import Spec
@@ -167,6 +167,6 @@ def forget() -> None:
     """Forget what this process has read, said and prepared."""
     auto_order.device_selections.cache_clear()
     auto_order._logged.clear()
-    auto._logged.clear()
-    auto._substitutes.clear()
+    substitutes._logged.clear()
+    substitutes._took_last.clear()
     attention._CACHE._entries.clear()

@@ -8,34 +8,21 @@ A selection says which variant that is (variants.selection.schema): one that the
 variant does. Where the variant declines, the next one in the selection's order takes its place, and
 the logger `alibi_bench` says so once, with the reason. Where this device was never measured, auto
 tries a fixed order (variants.selection.pick) and logs that once. A variant whose speed depends on
-the data was measured on standard normal numbers, and may be the wrong choice for others. Source:
-none; this is a choice and no kernel.
+the data was measured on standard normal numbers, and may be the wrong choice for others.
+Source: none; this is a choice and no kernel.
 """
 
 import importlib
-import logging
-from threading import Lock
-from typing import NamedTuple
 
 from torch import Tensor
 
 from variants.catalog import BY_NAME
+from variants.dispatch import substitutes
 from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
 
-SUBSTITUTES_AT_MOST = 128
-
-_LOCK = Lock()
-_LOG = logging.getLogger("alibi_bench")
-_substitutes: dict[Spec, str] = {}
-"""The variant that took the last call for a spec, where it was not the first that prepares."""
-_logged: set[tuple[str, str]] = set()
-
-
-class _Prepared(NamedTuple):
-    name: str
-    attention: Attention
-    next_names: tuple[str, ...]
+_Prepared = tuple[str, Attention, tuple[str, ...]]
+"""A variant's name, its attention, and the names to try after it."""
 
 
 def prepare(spec: Spec) -> Attention:
@@ -44,25 +31,25 @@ def prepare(spec: Spec) -> Attention:
     A call that it declines goes to the next variant that takes the spec.
     """
     prepared = [_first(spec, order(spec))]
-    took_last = prepared[0].name
-    _note_substitute(spec, None)
+    took_last = prepared[0][0]
+    substitutes.note(spec, None)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         nonlocal took_last
         for place in range(len(BY_NAME)):
             if place == len(prepared):
-                prepared.append(_first(spec, prepared[-1].next_names))
+                prepared.append(_first(spec, prepared[-1][2]))
             name, attention, next_names = prepared[place]
             try:
                 out = attention(q, k, v, slopes)
             except Unsupported as refusal:
                 if not next_names:
                     raise
-                _log_once(name, str(refusal))
+                substitutes.log_once(name, str(refusal))
                 continue
             if name != took_last:
                 took_last = name
-                _note_substitute(spec, name if place else None)
+                substitutes.note(spec, name)
             return out
         raise AssertionError("an order names each variant once")
 
@@ -75,7 +62,7 @@ def choice(spec: Spec) -> str:
     It is the variant that took the last call. Before the first call it is the first variant that
     prepares, which may still decline the tensors.
     """
-    return _substitutes.get(spec) or _first(spec, order(spec)).name
+    return substitutes.took_last(spec) or _first(spec, order(spec))[0]
 
 
 def _first(spec: Spec, names: tuple[str, ...]) -> _Prepared:
@@ -91,23 +78,6 @@ def _first(spec: Spec, names: tuple[str, ...]) -> _Prepared:
             refusals.append((name, str(refusal)))
         else:
             for name_and_reason in refusals:
-                _log_once(*name_and_reason)
-            return _Prepared(name, attention, names[place:])
+                substitutes.log_once(*name_and_reason)
+            return name, attention, names[place:]
     raise Unsupported("; ".join(f"{name}: {reason}" for name, reason in refusals))
-
-
-def _note_substitute(spec: Spec, name: str | None) -> None:
-    with _LOCK:
-        _substitutes.pop(spec, None)
-        if name is not None:
-            _substitutes[spec] = name
-        while len(_substitutes) > SUBSTITUTES_AT_MOST:
-            del _substitutes[next(iter(_substitutes))]
-
-
-def _log_once(name: str, reason: str) -> None:
-    with _LOCK:
-        if (name, reason) in _logged:
-            return
-        _logged.add((name, reason))
-    _LOG.warning("auto passes %s over, which declines: %s", name, reason)

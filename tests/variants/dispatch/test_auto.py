@@ -32,7 +32,7 @@ from tests.variants.selections import (
 from variants import attention
 from variants.attention import PREPARED_AT_MOST, alibi_attention, variant_for
 from variants.catalog import BY_NAME
-from variants.dispatch import auto
+from variants.dispatch import auto, substitutes
 from variants.dispatch.prepared_cache import tensor_bytes
 from variants.problem import Unsupported
 from variants.sdpa import sdpa_mask
@@ -152,12 +152,14 @@ def test_the_name_is_that_of_the_variant_that_took_the_last_call(
     assert line.startswith("auto passes sdpa_key over, which declines: only torch's flash kernel")
 
 
-def test_names_are_remembered_of_so_many_shapes_and_no_more(folders: Folders) -> None:
-    for length in range(8, 8 + auto.SUBSTITUTES_AT_MOST + 3):
-        auto._note_substitute(replace(SPEC, kv_len=length), "eager")
-    assert len(auto._substitutes) == auto.SUBSTITUTES_AT_MOST
-    auto._note_substitute(replace(SPEC, kv_len=8 + auto.SUBSTITUTES_AT_MOST), None)
-    assert len(auto._substitutes) == auto.SUBSTITUTES_AT_MOST - 1
+def test_names_are_noted_of_so_many_shapes_and_no_more() -> None:
+    specs = [replace(SPEC, kv_len=length) for length in range(8, 8 + substitutes.AT_MOST + 3)]
+    for spec in specs:
+        substitutes.note(spec, "eager")
+    noted = [spec for spec in specs if substitutes.took_last(spec)]
+    assert noted == specs[3:]
+    substitutes.note(specs[-1], None)
+    assert substitutes.took_last(specs[-1]) is None
 
 
 def test_where_all_decline_every_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

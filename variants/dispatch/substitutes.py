@@ -1,0 +1,37 @@
+"""The variants that took a call in the place of the first that `auto` tried, and why."""
+
+import logging
+from threading import Lock
+
+from variants.problem import Spec
+
+AT_MOST = 128
+
+_LOCK = Lock()
+_LOG = logging.getLogger("alibi_bench")
+_took_last: dict[Spec, str] = {}
+_logged: set[tuple[str, str]] = set()
+
+
+def took_last(spec: Spec) -> str | None:
+    """Return the variant that took the last call for a spec; None if that is not noted."""
+    return _took_last.get(spec)
+
+
+def note(spec: Spec, name: str | None) -> None:
+    """Note the variant that took the last call for a spec, for the last 128 specs; None forgets."""
+    with _LOCK:
+        _took_last.pop(spec, None)
+        if name is not None:
+            _took_last[spec] = name
+        while len(_took_last) > AT_MOST:
+            del _took_last[next(iter(_took_last))]
+
+
+def log_once(name: str, reason: str) -> None:
+    """Log that a variant declined and for which reason, each reason once a process."""
+    with _LOCK:
+        if (name, reason) in _logged:
+            return
+        _logged.add((name, reason))
+    _LOG.warning("auto passes %s over, which declines: %s", name, reason)
