@@ -1,17 +1,29 @@
 """alibi-bench's command line: which ALiBi attention backend is fastest here, and is it right?"""
 
 import signal
+import sys
+from pathlib import Path
+from traceback import extract_tb
 from types import FrameType
 from typing import NoReturn
 
-import click
+OURS = {"reports", "suite", "variants"}
+NEEDS = "`make setup` installs what this needs; run it with .venv/bin/python"
 
-from reports.commands.choosing import best, choose, regret
-from reports.commands.console import version
-from reports.commands.doctor import doctor
-from reports.commands.pairs import aa, ab, compare
-from reports.commands.run import Stopped, run
-from reports.commands.show import list_, table
+try:
+    import click
+
+    from reports.commands.choosing import best, choose, regret
+    from reports.commands.console import version
+    from reports.commands.doctor import doctor
+    from reports.commands.pairs import aa, ab, compare
+    from reports.commands.run import Stopped, run
+    from reports.commands.show import list_, table
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    sys.stderr.write(f"Error: {error}: {NEEDS}\n")
+    raise SystemExit(2) from None
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,10 +48,20 @@ for command in (run, list_, doctor, table, compare, ab, aa, choose, best, regret
     cli.add_command(command)
 
 
-def _end(code: int, error: Exception) -> NoReturn:
+def _end(code: int, error: Exception | str) -> NoReturn:
     text = error.format_message() if isinstance(error, click.ClickException) else str(error)
     click.echo(f"Error: {' '.join(text.split())}", err=True)
     raise SystemExit(code)
+
+
+def _end_of_bug(error: Exception) -> NoReturn:
+    """End with 2 where a package is missing; else with 3, and with what a report of a bug needs."""
+    package = getattr(error, "name", None) or ""
+    if isinstance(error, ModuleNotFoundError) and package.partition(".")[0] not in OURS:
+        _end(2, f"{error}: {NEEDS}")
+    place = extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    _end(3, f"a bug of this program: {type(error).__name__}: {error} ({where}); please report it")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -66,6 +88,8 @@ def main() -> None:
         _end(3, error)
     except (click.Abort, KeyboardInterrupt):
         _end(3, Stopped("interrupted"))
+    except Exception as error:  # noqa: BLE001 - a bug may not end with 1, which is a verdict
+        _end_of_bug(error)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,18 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
-import click
-import torch
-from torch import Tensor, nn
+try:
+    import click
+    import torch
+    from torch import Tensor, nn
 
-from variants.attention import alibi_attention, variant_for
+    from variants.attention import alibi_attention, variant_for
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    help_ = "`make setup` installs what this needs; run it with .venv/bin/python"
+    print(f"Error: {error}: {help_}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 ROUNDS = 5
 BUDGETS = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 4e-3}

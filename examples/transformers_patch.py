@@ -33,23 +33,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    BloomConfig,
-    BloomForCausalLM,
-    MptConfig,
-    MptForCausalLM,
-)
-from transformers.masking_utils import causal_mask_function
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.bloom.modeling_bloom import BloomAttention, dropout_add
-from transformers.models.mpt.modeling_mpt import MptAttention
+try:
+    import torch
+    from torch import Tensor
+    from transformers import (
+        AttentionInterface,
+        AttentionMaskInterface,
+        BloomConfig,
+        BloomForCausalLM,
+        MptConfig,
+        MptForCausalLM,
+    )
+    from transformers.masking_utils import causal_mask_function
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.models.bloom.modeling_bloom import BloomAttention, dropout_add
+    from transformers.models.mpt.modeling_mpt import MptAttention
 
-from variants.attention import alibi_attention, variant_for
-from variants.problem import Unsupported
+    from variants.attention import alibi_attention, variant_for
+    from variants.problem import Unsupported
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    print(f"Error: {error}: pip install -e '.[peers]' installs what this needs", file=sys.stderr)
+    raise SystemExit(2) from None
 
 NAME = "alibi_attention"
 """Our name in both registries; it is never removed, because transformers has no way to do so."""
