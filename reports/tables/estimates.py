@@ -39,14 +39,17 @@ def log_median_ms(time: Time) -> float:
 
 
 def series_ms(times: Sequence[Time], name: SeriesName) -> float | None:
-    """Return a series' median in ms, as the geometric mean over races; None if no race has it."""
+    """Return a series' median in ms, as the geometric mean over races.
+
+    None if no race has it, or if its clock was too coarse to read more than 0.
+    """
     medians = [
         _median_ms(turns)
         for time in times
         for series, turns in ((time.cost, time.turns), *((o.name, o.turns) for o in time.others))
         if series == name
     ]
-    return statistics.geometric_mean(medians) if medians else None
+    return statistics.geometric_mean(medians) if medians and all(medians) else None
 
 
 def _median_ms(turns: Turns) -> float:

@@ -1,6 +1,5 @@
 """A case: one attention problem to measure, in plain values, with a readable id."""
 
-import math
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -14,6 +13,9 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DECODE_STEPS = 16
+LARGEST = 1 << 24
+"""The largest count or length; beyond it positions in float32 are no longer exact."""
+MOST_LOGIT_SCALE = 1e6
 MOST_BIAS_MAX = 126.0
 """The smallest slope is 2^-bias_max, and 2^-126 is the smallest normal number of float32."""
 
@@ -65,12 +67,17 @@ class Case(
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"{name} {getattr(self, name)}: give at least 1 and at most {LARGEST}"
+                )
         if not 0 < self.bias_max <= MOST_BIAS_MAX:
             raise ValueError(f"bias_max {self.bias_max}: give over 0, at most {MOST_BIAS_MAX}")
-        if not 0 < self.logit_scale < math.inf:
-            raise ValueError(f"logit_scale {self.logit_scale}: give a number over 0")
+        if not 0 < self.logit_scale <= MOST_LOGIT_SCALE:
+            raise ValueError(
+                f"logit_scale {self.logit_scale}: "
+                f"give a number over 0, at most {MOST_LOGIT_SCALE:g}"
+            )
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads can't share {self.kv_heads} kv heads evenly")
         if self.causal and self.q_len > self.kv_len:
@@ -95,8 +102,8 @@ class Case(
             if self.form != "padded":
                 raise ValueError("packed needs seq_lens: the lengths of the sequences")
             return
-        if min(self.seq_lens) < 1:
-            raise ValueError("seq_lens: a length is at least 1")
+        if min(self.seq_lens) < 1 or max(self.seq_lens) > LARGEST:
+            raise ValueError(f"seq_lens: a length is at least 1 and at most {LARGEST}")
         if self.mode == "decode":
             raise ValueError("decode: a ragged batch is measured forward and backward only")
         longest = max(self.seq_lens)

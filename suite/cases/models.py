@@ -9,8 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from suite.cases.case import MOST_BIAS_MAX, Scale, SlopeScale
-from suite.cases.parse import LARGEST
+from suite.cases.case import LARGEST, MOST_BIAS_MAX, Scale, SlopeScale
 from suite.cases.sweeps import Shape
 from suite.failures import BadRequest
 

@@ -7,9 +7,9 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 
+from suite.cases.case import LARGEST
 from suite.failures import BadRequest
 
-LARGEST = 1 << 24
 LEAST_PAIRS, MOST_PAIRS = 4, 1000
 _DTYPE_ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

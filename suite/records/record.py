@@ -9,6 +9,16 @@ from suite.cases.case import Case, Dtype
 from suite.cases.plan import Plan
 from suite.clocks.series import SeriesName
 from suite.conditions.policy import Circumstances, Policy
+from suite.records.limits import (
+    MOST_BYTES,
+    MOST_COUNT,
+    MOST_NS,
+    MOST_NUMBER,
+    MOST_S,
+    check_range,
+    check_turns,
+    check_words,
+)
 from variants.host.hardware import Hardware
 
 SCHEMA = 2
@@ -48,6 +58,13 @@ class RunHeader(_Line, frozen=True, tag="machine"):
     circumstances: Circumstances
     plan: Plan
 
+    def __post_init__(self) -> None:
+        check_range(self.hardware, 1, MOST_COUNT, "cores")
+        check_words(self.hardware)
+        check_range(self.policy, 1, MOST_COUNT, "threads")
+        check_range(self.plan, 1, MOST_COUNT, "passes")
+        check_range(self.plan, 1e-3, MOST_S, "step_timeout_s")
+
 
 class Canary(_Line, frozen=True, tag="canary"):
     """The time of a matrix product of fixed shape: how fast the machine was as a pass began."""
@@ -55,6 +72,10 @@ class Canary(_Line, frozen=True, tag="canary"):
     pass_number: int
     what: str
     median_ms: float
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, MOST_COUNT, "pass_number")
+        check_range(self, 1e-9, MOST_NS / 1e6, "median_ms")
 
 
 class Limit(_Line, frozen=True, tag="limit"):
@@ -67,6 +88,10 @@ class Limit(_Line, frozen=True, tag="limit"):
     dtype: Dtype
     flops_per_s: float
     bytes_per_s: float
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, MOST_COUNT, "pass_number")
+        check_range(self, 1e-9, MOST_NUMBER, "flops_per_s", "bytes_per_s")
 
 
 class Agreement(_Line, frozen=True, tag="agreement"):
@@ -93,6 +118,10 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     inputs_seed: int = 0
     rows_seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_range(self, 0, MOST_COUNT, "pass_number")
+        check_range(self, 0, MOST_NUMBER, "error", "budget")
+
     @property
     def excess(self) -> float:
         """The error as a multiple of its budget; infinite if the error is None."""
@@ -108,10 +137,16 @@ class Agreement(_Line, frozen=True, tag="agreement"):
 
 
 class Series(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A series of samples that is not a call's cost; `turns` is (round, nanoseconds)."""
+    """A series of samples that is not a call's cost; `turns` is (round, nanoseconds).
+
+    A sample may be 0 ns, where a device's clock is too coarse for a call.
+    """
 
     name: SeriesName
     turns: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def __post_init__(self) -> None:
+        check_turns(self.turns, 0)
 
 
 class Time(_Line, frozen=True, tag="time"):
@@ -159,10 +194,12 @@ class Time(_Line, frozen=True, tag="time"):
     outside_ns: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.turns or any(not samples or min(samples) <= 0 for _, samples in self.turns):
-            raise ValueError("a time needs turns, each with samples over 0 ns")
-        if self.calls_per_sample < 1:
-            raise ValueError("a sample is at least one call")
+        check_turns(self.turns, 1)
+        check_range(self, 1, 1 << 31, "calls_per_sample")
+        check_range(self, 0, MOST_S, "prepare_s", "first_call_s")
+        check_range(self, 0, MOST_NUMBER, "density")
+        check_range(self, 0, MOST_COUNT, "pass_number", "taken", "retaken", "throttled")
+        check_range(self, 0, MOST_COUNT, "disturbed", "steps", "recompilations")
 
 
 class Memory(_Line, frozen=True, tag="memory"):
@@ -186,6 +223,11 @@ class Memory(_Line, frozen=True, tag="memory"):
     nvml: str
     side: PairSide = "head"
 
+    def __post_init__(self) -> None:
+        check_range(self, 0, MOST_COUNT, "pass_number")
+        check_range(self, 0, MOST_BYTES, "peak_bytes", "persistent_bytes", "resident_bytes")
+        check_range(self, 0, MOST_BYTES, "reserved_bytes", "nvml_bytes")
+
 
 class Fault(_Line, frozen=True, tag="fault"):
     """Why a cell has no time: a status, the step that failed, and a reason a person can act on."""
@@ -197,6 +239,11 @@ class Fault(_Line, frozen=True, tag="fault"):
     step: str
     reason: str
     side: PairSide = "head"
+
+    def __post_init__(self) -> None:
+        check_range(self, 0, MOST_COUNT, "pass_number")
+        if self.status == "measured":
+            raise ValueError("a fault's status is not measured")
 
 
 class Versus(_Line, frozen=True, tag="versus"):
@@ -215,6 +262,13 @@ class Versus(_Line, frozen=True, tag="versus"):
     gate: float
     injected: dict[str, float] = {}
 
+    def __post_init__(self) -> None:
+        check_range(self, 0, 1e3, "gate")
+        if not all(0 <= pairs <= MOST_COUNT for pairs in self.pairs):
+            raise ValueError(f"pairs {self.pairs} are not from 0 to {MOST_COUNT}")
+        if not all(-1 < share <= 1e3 for share in self.injected.values()):
+            raise ValueError("an injected slowdown is a share over -1, at most 1000")
+
 
 class Pair(_Line, frozen=True, tag="pair"):
     """One pair of fresh processes, which timed a cell side by side.
@@ -232,8 +286,10 @@ class Pair(_Line, frozen=True, tag="pair"):
     disturbed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.rounds or min(map(min, self.rounds)) <= 0:
-            raise ValueError("a pair needs rounds, each with times over 0 ns")
+        times_ns = [time_ns for both in self.rounds for time_ns in both]
+        if not times_ns or min(times_ns) < 1e-3 or max(times_ns) > MOST_NS:
+            raise ValueError(f"a pair needs rounds, with times from 0.001 to {MOST_NS:g} ns")
+        check_range(self, 0, MOST_COUNT, "pair_number", "disturbed")
 
 
 Record = RunHeader | Canary | Limit | Agreement | Time | Memory | Fault | Versus | Pair

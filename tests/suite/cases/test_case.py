@@ -171,11 +171,12 @@ def test_random_values_make_a_case_or_an_error_that_names_one_of_them(
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("kv_heads", 0, "kv_heads 0: give at least 1"),
-        ("head_dim", -8, "head_dim -8: give at least 1"),
+        ("kv_heads", 0, "kv_heads 0: give at least 1 and at most 16777216"),
+        ("head_dim", -8, "head_dim -8: give at least 1 and at most 16777216"),
+        ("kv_len", 1 << 25, "kv_len 33554432: give at least 1 and at most 16777216"),
         ("bias_max", -1.0, "bias_max -1.0: give over 0, at most 126.0"),
         ("bias_max", 127.0, "bias_max 127.0: give over 0, at most 126.0"),
-        ("logit_scale", float("nan"), "logit_scale nan: give a number over 0"),
+        ("logit_scale", float("nan"), "logit_scale nan: give a number over 0, at most 1e.06"),
     ],
 )
 def test_a_count_or_factor_without_a_meaning_is_refused_by_name(

@@ -19,7 +19,7 @@ class TracedGpu(NvmlGpu):
     """A GPU whose clock follows a trace and stays at its end."""
 
     def __init__(self, trace: Sequence[Clock | Absent]) -> None:
-        super().__init__(handle=None)
+        super().__init__(pynvml=None, handle=None)
         self._trace = list(trace)
 
     def clock(self) -> Clock | Absent:
