@@ -27,6 +27,7 @@ def doctor(device: str | None, deep: bool) -> None:
     from suite.conditions import health, nvml
     from suite.conditions.device import device_for
     from suite.conditions.policy import circumstances, policy
+    from suite.failures import RunFailed
     from suite.probe.probe import probe
     from variants.catalog import ALIBI, CATALOG
     from variants.host.software import software
@@ -46,4 +47,4 @@ def doctor(device: str | None, deep: bool) -> None:
     )
     show(page.variants(results))
     if not any(result.status == "measured" and result.variant in ALIBI for result in results):
-        raise SystemExit(3)
+        raise RunFailed("no ALiBi variant was seen to run here; the report above says why")

@@ -1,13 +1,13 @@
 """The doctor's report: this machine, the variants that run here, and what spoils measurements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
 from suite.conditions.health import Trouble
 from suite.conditions.nvml import Absent, GpuState
 from suite.conditions.policy import Circumstances
-from suite.probe.probe import ProbeResult
+from suite.probe.probe import MODES, ProbeResult
 from variants.host.hardware import Gpu, Hardware
 
 
@@ -31,21 +31,28 @@ def machine_lines(
 
 
 def variants(results: Sequence[ProbeResult]) -> str:
-    """Return a table of the variants by mode, and the reasons of those that don't run here."""
+    """Return a table of the variants that were tried, and the reasons of those that don't run."""
     lines = [
         (result.variant, result.mode, "runs" if result.status == "measured" else result.status)
         for result in results
+        if result.status != "skipped"
     ]
-    cells_by_reason: dict[tuple[str, str], list[str]] = {}
+    by_reason: dict[tuple[str, str], dict[str, list[str]]] = {}
     for result in results:
         if result.status != "measured":
-            cells = cells_by_reason.setdefault((result.status, result.reason), [])
-            cells.append(f"{result.variant} {result.mode}")
-    reasons = [
-        f"{', '.join(cells)} {status}: {reason}"
-        for (status, reason), cells in cells_by_reason.items()
-    ]
-    return "\n\n".join(filter(None, (tabulate(lines, ("variant", "mode", "")), "\n".join(reasons))))
+            modes = by_reason.setdefault((result.status, result.reason), {})
+            modes.setdefault(result.variant, []).append(result.mode)
+    reasons = [f"{_names(modes)} {status}: {why}" for (status, why), modes in by_reason.items()]
+    table = tabulate(lines, ("variant", "mode", "")) if lines else ""
+    return "\n\n".join(filter(None, (table, "\n".join(reasons))))
+
+
+def _names(modes_by_variant: Mapping[str, Sequence[str]]) -> str:
+    """Return variants with their mode, and without it where it is every mode."""
+    return ", ".join(
+        variant if len(modes) == len(MODES) else f"{variant} {modes[0]}"
+        for variant, modes in modes_by_variant.items()
+    )
 
 
 def troubles(causes: Sequence[Trouble]) -> str:

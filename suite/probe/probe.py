@@ -40,7 +40,8 @@ def probe(
     compiler, and none after `QUICK_S`; with it each may take `STEP_S`. Raises RunFailed when a
     worker can't start.
     """
-    names = [variant.name for variant in variants if deep or variant.compiles == "never"]
+    baselines_last = sorted(variants, key=lambda variant: variant.answers != "alibi")
+    names = [variant.name for variant in baselines_last if deep or variant.compiles == "never"]
     report(f"starting torch, to try {len(names)} of {len(variants)} variants")
     cells = [(name, mode) for mode in MODES for name in names]
     tried = {

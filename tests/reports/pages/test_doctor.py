@@ -134,6 +134,29 @@ def test_a_variant_that_does_not_run_keeps_its_reason_and_one_that_runs_needs_no
     assert "out, batch 0 head 3" not in table
 
 
+def test_what_was_not_tried_shares_a_line_with_its_reason_and_is_no_row() -> None:
+    text = doctor.variants(
+        [
+            ProbeResult("eager", "forward", "measured", "out"),
+            ProbeResult("flex", "forward", "skipped", "waits for a compiler"),
+            ProbeResult("auto", "forward", "skipped", "waits for a compiler"),
+            ProbeResult("eager", "backward", "skipped", "not tried within 12 s"),
+            ProbeResult("flex", "backward", "skipped", "waits for a compiler"),
+        ]
+    )
+    table, reasons = text.split("\n\n")
+    assert table.splitlines()[-1].split() == ["eager", "forward", "runs"]
+    assert reasons.splitlines() == [
+        "flex, auto forward skipped: waits for a compiler",
+        "eager backward skipped: not tried within 12 s",
+    ]
+
+
+def test_where_nothing_was_tried_there_is_no_table() -> None:
+    text = doctor.variants([ProbeResult("eager", "forward", "skipped", "not tried")])
+    assert text == "eager forward skipped: not tried"
+
+
 def test_where_everything_runs_the_table_is_all() -> None:
     text = doctor.variants([ProbeResult("eager", "forward", "measured", "out")])
     assert text.splitlines()[-1].split() == ["eager", "forward", "runs"]
