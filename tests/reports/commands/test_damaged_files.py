@@ -80,7 +80,7 @@ def some_pairs() -> Results:
         for stage in ("first", "second")
         for number in range(1, 7)
     ]
-    head = [a_check(case, "eager"), a_memory(case, "eager"), a_check(case, "flex")]
+    head: list[Record] = [a_check(case, "eager"), a_memory(case, "eager"), a_check(case, "flex")]
     return results(header, a_versus(base="itself"), *base, *head, *pairs)
 
 
