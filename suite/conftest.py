@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from suite.cases.sweeps import SWEEPS
-from suite.conditions.device import Device, device_for
+from suite.conditions.device import Device, NoDevice, device_for
 from variants.host.software import software
 
 
@@ -27,9 +27,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Save runs in a folder for each hardware, unless the user names a storage."""
+    """Save runs in a folder for each hardware, unless the user names a storage.
+
+    Raises UsageError for a device or a number of passes that can't be raced.
+    """
+    device = _device(config)
+    if config.getoption("alibi_passes", 1) < 1:
+        passes = config.getoption("alibi_passes")
+        raise pytest.UsageError(f"--alibi-passes {passes}: give at least 1")
     if config.getoption("benchmark_storage", None) == "file://./.benchmarks":
-        config.option.benchmark_storage = f"file://./.benchmarks/{_device(config).hardware.key}"
+        config.option.benchmark_storage = f"file://./.benchmarks/{device.hardware.key}"
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
@@ -60,4 +67,8 @@ def pytest_benchmark_compare_machine_info(
 
 
 def _device(config: pytest.Config) -> Device:
-    return device_for(config.getoption("alibi_device", None))
+    name = config.getoption("alibi_device", None)
+    try:
+        return device_for(name)
+    except NoDevice as error:
+        raise pytest.UsageError(str(error).replace("--device", "--alibi-device")) from None

@@ -22,7 +22,7 @@ def selection_table(selection: Selection) -> str:
         (
             *problem_words(choice.problem),
             choice.variant,
-            three_digits(_candidate_ms(choice)),
+            three_digits(_call_ms(choice, selection.objective)),
             choice.why,
         )
         for choice in selection.choices
@@ -135,8 +135,10 @@ def _is_below(answer: Answer) -> bool:
     return answer.problem.kv_len < min(answer.measured_lengths, default=0)
 
 
-def _candidate_ms(choice: Choice) -> float:
-    return next(each.time_ms for each in choice.candidates if each.variant == choice.variant)
+def _call_ms(choice: Choice, objective: Objective) -> float:
+    """Return the time of a call of the chosen variant; by "eager" it is the score, as in advice."""
+    candidate = next(each for each in choice.candidates if each.variant == choice.variant)
+    return candidate.score if objective == "eager" else candidate.time_ms
 
 
 def problem_words(problem: Problem) -> tuple[str, str, str, str]:

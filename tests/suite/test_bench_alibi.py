@@ -184,6 +184,20 @@ def test_saved_runs_are_kept_apart_by_hardware(
     assert config.option.benchmark_storage == f"file://./.benchmarks/{this_cpu().key}"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("alibi_device", "cuda:x", "--alibi-device cuda:x: give cpu, cuda, or one GPU"),
+        ("alibi_passes", 0, "--alibi-passes 0: give at least 1"),
+    ],
+)
+def test_what_can_t_be_raced_is_a_usage_error(option: str, value: object, words: str) -> None:
+    config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
+    setattr(config.option, option, value)
+    with pytest.raises(pytest.UsageError, match=words):
+        conftest.pytest_configure(config)
+
+
 def test_a_storage_that_the_user_names_is_left_alone() -> None:
     config = pytest.Config.fromdictargs({}, [str(ROOT / "suite"), "--rootdir", str(ROOT)])
     config.option.benchmark_storage = "file:///elsewhere"
