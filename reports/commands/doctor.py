@@ -34,13 +34,9 @@ def doctor(device: str | None, deep: bool) -> None:
 
     used = device_for(device)
     hardware = used.hardware
-    with nvml.open_gpu(used.uuid) as gpu:
-        state = gpu if isinstance(gpu, nvml.Absent) else gpu.state()
-    troubles = health.machine_troubles(hardware, os.environ)
-    if not isinstance(state, nvml.Absent):
-        troubles += health.gpu_troubles(state)
+    state = nvml.gpu_state(used.uuid)
     show(page.machine_lines(hardware, software(), circumstances({}), state))
-    show(f"\n{page.troubles(troubles)}\n")
+    show(f"\n{page.troubles(health.troubles(hardware, os.environ, state))}\n")
     rules = policy(used.kind, hardware.cores)
     results = probe(
         CATALOG, rules, used.name, deep=deep, report=lambda line: click.echo(line, err=True)

@@ -11,7 +11,7 @@ from suite.agreement.budget import BudgetCheck, WorstErrors, budget_of, compare_
 from suite.agreement.errors import least_size
 from suite.agreement.inputs import Inputs, PrepareFunction
 from suite.agreement.judge import judge
-from suite.agreement.rotation import Disagreement, JudgedResult, Rotation, first_difference
+from suite.agreement.rotation import BrokenRule, JudgedResult, Rotation, first_difference
 from suite.agreement.subproblems import judged_calls
 from suite.cases.case import Case
 from variants.catalog import Answers
@@ -34,7 +34,7 @@ class CaseCheck:
     def on_timed_inputs(self, rotation: Rotation, inputs_seed: int, rows_seed: int) -> BudgetCheck:
         """Judge each set of a rotation, and note the results that timed calls are compared with.
 
-        Raises Disagreement when a call has changed an input.
+        Raises BrokenRule when a call has changed an input.
         """
         judged = [self._judge(inputs, rows_seed) for inputs in rotation.sets]
         self.refuse_changed_inputs(rotation, inputs_seed)
@@ -45,14 +45,14 @@ class CaseCheck:
         return compare_parts([worst], self._dtype)
 
     def on_new_inputs(self, rows_seed: int) -> BudgetCheck:
-        """Judge inputs drawn from `rows_seed`. Raises Disagreement when the call changes one."""
+        """Judge inputs drawn from `rows_seed`. Raises BrokenRule when the call changes one."""
         inputs = self.draw(rows_seed, "after")
         errors, _ = self._judge(inputs, rows_seed)
         _refuse(first_difference(inputs, self.draw(rows_seed, "after")))
         return compare_parts(errors, self._dtype)
 
     def refuse_changed_inputs(self, rotation: Rotation, inputs_seed: int) -> None:
-        """Raise Disagreement when the timed inputs are not what was drawn."""
+        """Raise BrokenRule when the timed inputs are not what was drawn."""
         for place in range(len(rotation.sets)):
             _refuse(rotation.changed(place, self.draw(inputs_seed, f"set {place}")))
 
@@ -85,4 +85,4 @@ class CaseCheck:
 
 def _refuse(name: str | None) -> None:
     if name is not None:
-        raise Disagreement(f"a call wrote over its input {name}")
+        raise BrokenRule(f"a call wrote over its input {name}")

@@ -24,7 +24,7 @@ CallResults = tuple[Tensor, ...]
 TimedCall = Callable[[], CallResults]
 
 
-class Disagreement(Exception):  # noqa: N818 - a finding about the variant, not a bug of the suite
+class BrokenRule(Exception):  # noqa: N818 - a finding about the variant, not a bug of the suite
     """What a timed call did that is not allowed, or where its result differs from the judged."""
 
 
@@ -92,14 +92,14 @@ class Rotation:
         """Compare the results of the last call, and fill those before them with NaN.
 
         Where nobody has judged the set, its first results take the place of judged ones. Raises
-        Disagreement where they differ from the judged ones by more than two budgets, or where they
+        BrokenRule where they differ from the judged ones by more than two budgets, or where they
         share memory with an input or with results that the caller still holds.
         """
         addresses = _addresses(results)
         if addresses & (_addresses(self._held) | self._judged_addresses):
-            raise Disagreement("a call answered in memory that the caller still holds an answer in")
+            raise BrokenRule("a call answered in memory that the caller still holds an answer in")
         if addresses & self._input_addresses:
-            raise Disagreement("a call answered in the memory of an input")
+            raise BrokenRule("a call answered in the memory of an input")
         if not self._judged[self._now]:
             self._judged[self._now] = [_as_judged(tensor.detach()) for tensor in results]
         self._compare(results, self._judged[self._now])
@@ -165,15 +165,15 @@ def _equal(tensor: Tensor, other: Tensor) -> bool:
 
 
 def _compare_rows(result: Tensor, like: JudgedResult, place: Place) -> None:
-    """Compare part of a result head by head and row by row. Raises Disagreement."""
+    """Compare part of a result head by head and row by row. Raises BrokenRule."""
     judged = like.tensor[place].double()
     if result.shape != judged.shape:
-        raise Disagreement(f"a timed {like.label} is {list(result.shape)}")
+        raise BrokenRule(f"a timed {like.label} is {list(result.shape)}")
     rows = torch.arange(judged.shape[2], device=judged.device)
     measure = ErrorMeasure(like.label, judged, judged, (0, 0), rows, like.least_size)
     for worst, limit in zip(measure.worst(result), like.limits, strict=True):
         if not worst.error <= limit:
-            raise Disagreement(
+            raise BrokenRule(
                 f"a timed call differs from the judged one: {worst.where} by {worst.error:.1e}, "
                 f"two budgets are {limit:.1e}"
             )

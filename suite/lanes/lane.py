@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from suite.agreement.rotation import Disagreement
+from suite.agreement.rotation import BrokenRule
 from suite.clocks.machine_speed import find_limits, run_canary
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject, TooLarge, foresee
@@ -155,7 +155,7 @@ class Lane:
     def _refusal(self, error: Exception) -> Refusal:
         """Return the status and the text of an exception that a step raised."""
         text = " ".join(str(error).split())[:500]
-        if isinstance(error, Disagreement):
+        if isinstance(error, BrokenRule):
             return Refusal("disagrees", text)
         if isinstance(error, TooLarge):
             return Refusal("skipped", text)

@@ -110,7 +110,7 @@ class PreparedCase:
         """Compare calls with the oracle: on all timed inputs ("before") or new ones ("after").
 
         `rows_seed` draws the rows that are compared in float64, and the new inputs. Raises
-        Disagreement when a call has changed its inputs.
+        BrokenRule when a call has changed its inputs.
         """
         if stage == "before":
             check = self._check.on_timed_inputs(self._rotation, self._inputs_seed, rows_seed)

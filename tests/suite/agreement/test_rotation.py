@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import Inputs, draw
-from suite.agreement.rotation import CallResults, Disagreement, JudgedResult, Rotation
+from suite.agreement.rotation import CallResults, BrokenRule, JudgedResult, Rotation
 from suite.agreement.subproblems import EVERYWHERE, parts_of
 from suite.cases.case import Case
 from tests.suite.answers import CPU, case_of
@@ -92,7 +92,7 @@ def test_a_result_may_differ_by_the_limit_and_no_more(error: float, passes: bool
     if passes:
         take(rotation, 2)
     else:
-        with pytest.raises(Disagreement, match=r"out, batch 0 head \d by 1\.2e-03"):
+        with pytest.raises(BrokenRule, match=r"out, batch 0 head \d by 1\.2e-03"):
             take(rotation, 1)
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_row_is_named() -> None:
         return (out,)
 
     rotation = rotation_of(call, limit=0.4)
-    with pytest.raises(Disagreement, match=r"out, batch 0 head 1 row 7 by 5\.0e-01"):
+    with pytest.raises(BrokenRule, match=r"out, batch 0 head 1 row 7 by 5\.0e-01"):
         take(rotation, 1)
 
 
@@ -132,7 +132,7 @@ def test_an_element_that_is_left_as_it_was_is_seen() -> None:
 
     rotation = rotation_of(call)
     take(rotation, 2)
-    with pytest.raises(Disagreement, match="out, batch 0 head 0 by nan"):
+    with pytest.raises(BrokenRule, match="out, batch 0 head 0 by nan"):
         take(rotation, 1)
 
 
@@ -142,9 +142,9 @@ def test_memory_of_a_result_that_the_caller_holds_or_of_an_input_is_no_place_for
     buffer = torch.empty(CASE.batch, 2, 12, 8)
     rotation = rotation_of(lambda inputs: (buffer.copy_(doubled(inputs)[0]),))
     take(rotation, 1)
-    with pytest.raises(Disagreement, match="still holds"):
+    with pytest.raises(BrokenRule, match="still holds"):
         take(rotation, 1)
-    with pytest.raises(Disagreement, match="memory of an input"):
+    with pytest.raises(BrokenRule, match="memory of an input"):
         take(rotation_of(lambda inputs: (inputs.q.mul_(2),)), 1)
 
 
@@ -153,7 +153,7 @@ def test_without_a_judge_the_first_results_are_compared_with() -> None:
     rotation = Rotation(sets_of(), lambda inputs: (inputs.q * factor,), [EVERYWHERE])
     take(rotation, 4)
     factor = 2.01
-    with pytest.raises(Disagreement, match="result"):
+    with pytest.raises(BrokenRule, match="result"):
         take(rotation, 1)
 
 
