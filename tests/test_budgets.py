@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.console import ROOT, bench
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from variants.host.hardware import this_cpu
 
 TINY = ("--device", "cpu", "--variants", "eager", "--lengths", "16", "--dtypes", "float32")
@@ -61,7 +61,7 @@ def test_pairs_that_fit_in_no_budget_of_10_s_are_refused_with_2(tmp_path: Path) 
 def test_what_the_doctor_warns_of_is_told_before_anything_is_measured(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    start_lanes_in_process(monkeypatch, invented_lanes())
+    start_invented_lanes_in_process(monkeypatch)
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr("reports.commands.choosing.default_path", lambda _: tmp_path / "t.jsonl")
     done = bench(*words, tmp_path / f"{this_cpu().key}.json", *TINY)

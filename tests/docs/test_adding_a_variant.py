@@ -65,7 +65,7 @@ line = BY_NAME["sdpa_finite"]
 subject = Subject(line.module, line.options, line.answers)
 ready = PreparedCase(subject, case, 0, Bench(torch.device("cpu")))
 with torch.no_grad():
-    agrees = ready.check("before").agrees
+    agrees = ready.check("before", 1).agrees
 print("sdpa_finite" in variants(), "[`sdpa_finite`](#sdpa_finite)" in page(), agrees)
 """
 

@@ -15,7 +15,7 @@ from suite.records.record import Fault, Time
 from suite.records.store import Store, read
 from suite.run import Run
 from tests.fakes.drive import VARIANTS, plan
-from tests.fakes.in_process import invented_lanes, start_lanes_in_process
+from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import PlannedFault
 from tests.records import a_case, a_fault, a_plan, measured
 
@@ -112,7 +112,7 @@ def test_a_variant_that_hangs_is_left_out_and_the_others_are_measured_in_every_p
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs: PlannedFault = ("tests.fakes.second", 16, "Slice", "hang")
-    started = start_lanes_in_process(monkeypatch, invented_lanes([hangs]))
+    started = start_invented_lanes_in_process(monkeypatch, [hangs])
     file = tmp_path / "run.jsonl"
     measure(plan(step_timeout_s=600.0, passes=2, lengths=(16,)), file, budget_s=600.0)
     whole = read(file)
@@ -126,7 +126,7 @@ def test_a_variant_that_hangs_is_left_out_and_the_others_are_measured_in_every_p
 def test_a_budget_too_small_for_any_race_starts_no_lane(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = start_lanes_in_process(monkeypatch, invented_lanes())
+    started = start_invented_lanes_in_process(monkeypatch)
     with pytest.raises(NothingMeasured):
         measure(plan(step_timeout_s=60.0, passes=1), tmp_path / "run.jsonl", budget_s=1.0)
     assert started == []

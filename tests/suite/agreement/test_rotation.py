@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import Inputs, draw
-from suite.agreement.rotation import CallResults, BrokenRule, JudgedResult, Rotation
+from suite.agreement.rotation import BrokenRule, CallResults, JudgedResult, Rotation
 from suite.agreement.subproblems import EVERYWHERE, parts_of
 from suite.cases.case import Case
 from tests.suite.answers import CPU, case_of
