@@ -120,6 +120,8 @@ class Rotation:
             return
         first, second = (inputs.by_name() for inputs in self.sets[:2])
         for name, tensor in first.items():
+            if tensor is second[name]:
+                continue  # sets share their slopes
             content = tensor.detach().clone()
             tensor.data.copy_(second[name].data)
             second[name].data.copy_(content)

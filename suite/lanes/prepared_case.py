@@ -3,7 +3,7 @@
 import importlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -79,6 +79,8 @@ class PreparedCase:
         self.spec: Spec = spec_of(case, device)
         draw_inputs = partial(_draw, case, device)
         sets = [draw_inputs(inputs_seed, f"set {place}") for place in range(INPUT_SETS)]
+        # A model has one tensor of slopes, and variants store what they make of it.
+        sets = [replace(inputs, slopes=sets[0].slopes) for inputs in sets]
         self._bytes_before = weigh.allocated_bytes(device)
         module = importlib.import_module(subject.module)
         prepare: PrepareFunction = partial(module.prepare, **subject.options)
@@ -123,6 +125,8 @@ class PreparedCase:
         """Take one turn's samples; in decode each step counts as a call."""
         if self._timer is None:
             self._timer = self._bench.timer(self._rotation)
+        else:
+            self._rotation.exchange()  # not after the turn: its threads would spin into the next
         began_ns, wait_before_ns = time.perf_counter_ns(), core_times_ns().waited
         steps, graphs = self._steps_taken(), graphs_compiled()
         turn = self._timer.take()
@@ -131,7 +135,6 @@ class PreparedCase:
         turn.calls_per_sample *= len(self._case.kv_lens)
         turn.steps = self._steps_taken() - steps
         turn.recompilations = graphs_compiled() - graphs
-        self._rotation.exchange()
         return turn
 
     def call_uninspected(self, calls: int) -> Done:
