@@ -6,5 +6,5 @@ FULL = "ALIBI_TESTS_FULL"
 
 
 def examples(number: int) -> int:
-    """Return `number` with --full, else an eighth of it and at least five."""
-    return number if FULL in os.environ else max(5, number // 8)
+    """Return `number` with --full, else a twelfth of it and at least five."""
+    return number if FULL in os.environ else max(5, number // 12)

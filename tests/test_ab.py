@@ -106,6 +106,7 @@ def test_a_base_from_before_the_variants_had_folders_is_still_compared_with(
 
 
 @in_git
+@pytest.mark.heavy
 def test_the_lanes_of_a_base_from_before_the_folders_import_its_own_variants() -> None:
     with reference_side(FLAT_VARIANTS, {}) as side:
         assert side.variants["sdpa_mask"].module == "variants.sdpa_mask"

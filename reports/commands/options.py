@@ -65,7 +65,7 @@ def grid_options(command: _Command) -> _Command:
                 "--step-timeout", default="120s", show_default=True, help="Limit of one step."
             ),
             click.option(
-                "--seed", type=int, default=0, show_default=True, help="Of inputs and orders."
+                "--seed", type=int, default=0, show_default=True, help="Of orders, not of inputs."
             ),
         ),
     )

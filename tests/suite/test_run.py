@@ -82,9 +82,8 @@ def test_a_run_that_lacks_some_cells_measures_them_and_the_baseline_beside_them(
     assert sorted(started) == ["tests.fakes.baseline", "tests.fakes.second"]
 
 
-@pytest.mark.parametrize(
-    "end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_stopped_leaves_a_file_that_resumes_and_then_no_cache(
     end: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

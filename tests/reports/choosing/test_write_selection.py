@@ -62,6 +62,7 @@ with lock_folder(path.parent):
 """
 
 
+@pytest.mark.heavy
 def test_of_several_at_once_none_loses_the_others_choices(tmp_path: Path) -> None:
     path = tmp_path / "selections" / f"{chosen(tuned(TIMES)).selection.hardware.key}.json"
     lengths = [64, 128, 192, 256, 320, 384]

@@ -212,6 +212,7 @@ def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository:
     assert left_in(repository) == []
 
 
+@pytest.mark.heavy
 def test_another_interpreter_brings_its_own_software() -> None:
     side = interpreter_side(sys.executable)
     assert side.launch.command == (sys.executable, "-m", "suite.lanes.lane")

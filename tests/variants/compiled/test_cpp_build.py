@@ -91,6 +91,7 @@ def building(source: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code])
 
 
+@pytest.mark.heavy
 def test_a_library_that_is_damaged_is_refused_with_its_place(source: Path) -> None:
     assert building(source).wait(60) == 3
     (library,) = kept()

@@ -76,6 +76,7 @@ NARROWER = {"x86_64": ["x86-64", "x86-64-v3", "x86-64-v4"], "aarch64": ["armv8-a
 
 
 @pytest.mark.parametrize("processor", NARROWER.get(platform.machine(), []))
+@pytest.mark.heavy
 def test_it_agrees_on_narrower_vectors_and_without_tiles(
     processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
