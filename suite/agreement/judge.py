@@ -1,7 +1,8 @@
 """The judge: one call's answers beside the float64 oracle, in every row of every head.
 
 Up to 512 queries all rows are compared in float64. Of longer cases all rows are first compared in
-float32 (suite.agreement.survey); then those that look worst, and a random sample, in float64.
+float32 (suite.agreement.survey); then those that look worst, and a random sample, in float64. The
+baselines, which are never ranked, have the random sample alone.
 """
 
 import math
@@ -62,7 +63,7 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
         return Judgement([{label: worst}], results)
     studies = [_study(part, inputs, results, answers, seed) for part in call.parts]
     sampled = results
-    if inputs.dout is not None and any(study.survey for study in studies):
+    if inputs.dout is not None and any(study.is_sampled for study in studies):
         dout = torch.zeros_like(inputs.dout)
         for study in studies:
             place, rows = study.part.place, study.formula.rows
@@ -78,6 +79,11 @@ class _Study:
     part: Part
     formula: Formula
     survey: Survey | None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether only some rows are compared in float64."""
+        return len(self.formula.rows) < self.part.spec.q_len
 
     def errors(self, results: Mapping[str, Tensor]) -> WorstErrors:
         """Return the worst errors of the part's heads and rows in float64, and of the survey."""
@@ -104,7 +110,7 @@ def _study(
     """Survey a long part, and choose the rows to compare in float64."""
     spec, inputs = part.spec, part.inputs(whole)
     rows = rows_to_check(spec.q_len, seed, whole.q.device)
-    if len(rows) == spec.q_len:
+    if len(rows) == spec.q_len or answers != "alibi":
         return _Study(part, Formula(spec, inputs, answers, rows), None)
     every_row = torch.arange(spec.q_len, device=rows.device)
     least = {label: least_size(label, inputs, spec.scale) for label in results}

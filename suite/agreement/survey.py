@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from suite.agreement.errors import ErrorMeasure, WorstError, worst_of
-from suite.agreement.oracle.evaluate import SURVEY, Formula
+from suite.agreement.oracle.evaluate import Formula
 from suite.agreement.oracle.portions import portions
 
 WORST_ROWS = 32
@@ -38,8 +38,9 @@ def survey(formula: Formula, answers: Mapping[str, Tensor], least: Mapping[str, 
     row_errors = torch.zeros(formula.spec.q_len, device=formula.rows.device)
     of_keys: dict[str, list[list[WorstError]]] = {}
     keys = torch.arange(formula.spec.kv_len, device=formula.rows.device)
-    for portion in portions(formula.spec):
-        for block in formula.by_blocks(portion, SURVEY):
+    groups = (group for portion in portions(formula.spec) for group in portion.by_groups())
+    for portion in groups:
+        for block in formula.survey_blocks(portion):
             for name, truth in block.of_queries.items():
                 answer = block.portion.of_queries(answers[name])[:, :, block.rows]
                 size = vector_norm(truth, dim=3).clamp(min=max(least[name], 1e-30))

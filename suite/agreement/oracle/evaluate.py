@@ -1,6 +1,7 @@
 """The oracle: the formula in float64, and a yardstick with the case's rounding for the budget."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ class Precision(NamedTuple):
     wide: torch.dtype
     rounding: torch.dtype
 
+
+NEGLIGIBLE = 18.0
+"""Keys whose weights together are under e^-18 of a row's largest do not show in float32."""
 
 TRUTH = Precision(torch.float64, torch.float64)
 SURVEY = Precision(torch.float32, torch.float32)
@@ -72,37 +76,84 @@ class Formula:
         All query heads of the portion are evaluated together, unless one kv head has more than
         fit. Keys that no row of a causal block sees are left out.
         """
+        pieces = list(portion.by_heads(heads_at_once(self.spec)))
+        yield from self._blocks(portion, pieces, precision, [self.spec.kv_len] * len(pieces))
+
+    def survey_blocks(self, portion: Portion) -> Iterator["Block"]:
+        """Yield the results of one kv head in float32, query head by query head.
+
+        Keys that are too far away to matter are left out, so that long cases take seconds.
+        """
+        pieces = list(portion.by_heads(1))
+        windows = [self._window(piece) for piece in pieces]
+        yield from self._blocks(portion, pieces, SURVEY, windows)
+
+    def _window(self, piece: Portion) -> int:
+        """Return how far a key of one query head may be away before its weight can't matter.
+
+        A score is at most c = scale * |q| |k| less slope * distance, and a row's largest is at
+        least -c, at its own position. So all keys from a distance w on weigh at most
+        exp(2c - slope * w) / (1 - exp(-slope)) of it on each side, here e^-18.
+        """
+        slope = float(self.inputs.slopes[piece.heads.start])
+        if slope <= 0 or self.answers != "alibi":
+            return self.spec.kv_len
+        q, k = piece.of_queries(self.inputs.q), piece.of_keys(self.inputs.k)
+        lengths = [float(tensor.detach().float().norm(dim=3).max()) for tensor in (q, k)]
+        most = abs(self.spec.scale) * lengths[0] * lengths[1]
+        reach = (2 * most + NEGLIGIBLE - math.log(-math.expm1(-slope))) / slope
+        return math.ceil(reach) if reach < self.spec.kv_len else self.spec.kv_len
+
+    def _blocks(
+        self,
+        portion: Portion,
+        pieces: Sequence[Portion],
+        precision: Precision,
+        windows: Sequence[int],
+    ) -> Iterator["Block"]:
+        """Yield the blocks of pieces of a portion, each with its window of keys."""
         wide = precision.wide
         k, v = (portion.of_keys(tensor.detach()) for tensor in (self.inputs.k, self.inputs.v))
         k, v = self._turn_keys(k, precision, 1), v.to(wide)
         sums: dict[str, Tensor] = {}
         if self.inputs.dout is not None:
             sums = {"dk": torch.zeros_like(k), "dv": torch.zeros_like(v)}
-        pieces = list(portion.by_heads(heads_at_once(self.spec)))
         heads_of_scores = pieces[0].of_queries(self.inputs.q)[:, :, 0, 0].numel()
         blocks = torch.split(self.rows, rows_at_once(self.spec, heads_of_scores))
-        for piece in pieces:
+        for piece, window in zip(pieces, windows, strict=True):
             for rows in blocks:
-                by_name = self._on_rows(rows, piece, k, v, precision)
+                keys = self._visible(rows, window)
+                by_name = self._on_rows(rows, piece, k[:, :, keys], v[:, :, keys], keys, precision)
                 for name, total in sums.items():
-                    part = by_name.pop(name)
-                    total[:, :, : part.shape[2]].add_(part)
+                    total[:, :, keys].add_(by_name.pop(name))
                 last = piece is pieces[-1] and rows is blocks[-1]
                 if last and sums:
                     sums["dk"] = self._turn_keys(sums["dk"], precision, -1)
                 yield Block(piece, rows, by_name, sums if last else {})
 
+    def _visible(self, rows: Tensor, window: int) -> slice:
+        """Return the keys that some of these rows see, from the first to the last."""
+        spec = self.spec
+        first, last = (int(row) + spec.kv_len - spec.q_len for row in (rows[0], rows[-1]))
+        past = last + 1 if spec.causal else min(spec.kv_len, last + 1 + window)
+        return slice(max(0, first - window), past)
+
     def _on_rows(
-        self, rows: Tensor, portion: Portion, k: Tensor, v: Tensor, precision: Precision
+        self,
+        rows: Tensor,
+        portion: Portion,
+        k: Tensor,
+        v: Tensor,
+        keys: slice,
+        precision: Precision,
     ) -> dict[str, Tensor]:
+        """Return the results of some rows over some keys, in which k and v begin at `keys`."""
         spec, slopes = self.spec, self.inputs.slopes[portion.heads]
         slopes = slopes if self.answers == "alibi" else torch.zeros_like(slopes)
         positions = rows + spec.kv_len - spec.q_len
-        visible = int(positions[-1]) + 1 if spec.causal else spec.kv_len
-        k, v = k[:, :, :visible], v[:, :, :visible]
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows]
         q = self._turn(q, positions, precision)
-        scoring = Scoring(spec.scale, spec.causal, positions, precision.rounding)
+        scoring = Scoring(spec.scale, spec.causal, positions - keys.start, precision.rounding)
         if self.inputs.dout is None:
             return {"out": attend(q, k, v, slopes, scoring)}
         dout = portion.of_queries(self.inputs.dout)[:, :, rows].to(precision.wide)

@@ -88,12 +88,17 @@ def rounded(tensor: Tensor, rounding: torch.dtype) -> Tensor:
 
 
 def _weights(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
-    keys = torch.arange(k.shape[2], device=q.device)
-    distance = keys[None, :] - scoring.positions[:, None]  # [rows, kv_len], negative in the past
-    scores = (q @ k.mT).mul_(scoring.scale)
-    scores = scores.sub_(slopes.to(q.dtype)[:, None, None] * distance.abs())
-    if scoring.causal:
-        scores = scores.masked_fill_(distance > 0, float("-inf"))
+    """Return the weights [batch, heads, rows, kv_len], in few passes: long cases have billions."""
+    positions = scoring.positions.to(q.dtype)
+    keys = torch.arange(k.shape[2], device=q.device, dtype=q.dtype)
+    distance = keys[None, :] - positions[:, None]  # [rows, kv_len], negative in the past
+    scores = (q * scoring.scale) @ k.mT
+    slopes = slopes.to(q.dtype)[:, None, None]
+    if not scoring.causal:
+        return torch.softmax(scores.addcmul_(distance.abs(), -slopes), dim=-1)
+    scores.addcmul_(distance, slopes)
+    first = int(scoring.positions[0]) + 1  # all rows see the keys before it
+    scores[..., first:].masked_fill_(distance[:, first:] > 0, float("-inf"))
     return torch.softmax(scores, dim=-1)
 
 

@@ -43,6 +43,13 @@ class Portion:
         """Return the portion of a tensor [batch, kv_heads, ...]."""
         return tensor[self.batch, self.kv_heads]
 
+    def by_groups(self) -> Iterator["Portion"]:
+        """Yield each kv head with its query heads."""
+        group = (self.heads.stop - self.heads.start) // (self.kv_heads.stop - self.kv_heads.start)
+        for place, kv_head in enumerate(range(self.kv_heads.start, self.kv_heads.stop)):
+            first = self.heads.start + place * group
+            yield Portion(self.batch, slice(first, first + group), slice(kv_head, kv_head + 1))
+
     def by_heads(self, count: int) -> Iterator["Portion"]:
         """Yield the portion in pieces of `count` query heads."""
         for first in range(self.heads.start, self.heads.stop, count):
