@@ -136,7 +136,7 @@ class Run:
             step = FindLimits(tuple(dtypes | {"float32": None}))
             limits = lane.ask(step, DeviceRates, self.plan.step_timeout_s)
             lane.ask(Drop(), Done, self.plan.step_timeout_s)
-            self.evidence.rates.update({rate.dtype: rate for rate in limits.rates})
+            self.evidence.note_rates(limits.rates)
             self.store.append(
                 Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
                 for rate in limits.rates

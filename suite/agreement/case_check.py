@@ -73,7 +73,8 @@ class CaseCheck:
     ) -> JudgedResult:
         """Return a judged result with two budgets: of a head and of a row."""
         label, tensor = result
-        limits = [2 * budget_of(label, error, self._dtype) for error in worst.get(label, ())]
+        widest = f"all {label}" if f"all {label}" in worst else label
+        limits = [2 * budget_of(widest, error, self._dtype) for error in worst.get(widest, ())]
         least = least_size(label, inputs, self.case.scale_value)
         return JudgedResult(label, tensor, least, tuple(limits))
 

@@ -17,6 +17,7 @@ from suite.agreement.inputs import Inputs
 from suite.agreement.oracle.portions import BLOCK_BYTES
 
 NEIGHBOURS = 8
+LEAST_ROW = 1 / 2
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -83,8 +84,19 @@ class ErrorMeasure:
         if self.name == "out":
             return sizes  # [batch, heads, rows]
         # A gradient row can be exactly zero while its rounding is not: the first query's dq is,
-        # as it has one key. So a row counts as large as the largest of its neighbours.
-        return max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
+        # as it has one key. So a row counts as large as the largest of its neighbours, and as
+        # half of the head's usual row: its relative error would be the budget of all others.
+        sizes = max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
+        return sizes.maximum(least_row(self.truth))
+
+
+def least_row(gradient: Tensor) -> Tensor:
+    """Return the norm that a gradient row counts as at least: [batch, heads, 1], in its dtype.
+
+    It is half of the root mean square of the head's row norms.
+    """
+    usual: Tensor = vector_norm(gradient, dim=(2, 3)) / math.sqrt(gradient.shape[2])
+    return LEAST_ROW * usual[..., None]
 
 
 def least_size(name: str, inputs: Inputs, scale: float) -> float:

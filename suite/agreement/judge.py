@@ -6,7 +6,8 @@ baselines, which are never ranked, have the random sample alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ TILE = 64
 class Judgement(NamedTuple):
     """The worst errors of each part of a call, and the call's results: out, or out and gradients.
 
-    `results` has fewer where the output was no tensor of the right shape.
+    `results` is empty where one of them was no tensor of the right shape and dtype.
     """
 
     errors: list[WorstErrors]
@@ -60,8 +61,9 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
     if fault is not None:
         label, where = fault
         worst = [WorstError(math.inf, 0.0, call.parts[0].name + where)] * 2
-        return Judgement([{label: worst}], results)
-    studies = [_study(part, inputs, results, answers, seed) for part in call.parts]
+        return Judgement([{label: worst}], {})
+    with _exact_products():
+        studies = [_study(part, inputs, results, answers, seed) for part in call.parts]
     sampled = results
     if inputs.dout is not None and any(study.is_sampled for study in studies):
         dout = torch.zeros_like(inputs.dout)
@@ -69,7 +71,8 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
             place, rows = study.part.place, study.formula.rows
             dout[place][:, :, rows] = inputs.dout[place][:, :, rows]
         sampled = _answer(call.attention, inputs, dout)
-    return Judgement([study.errors(sampled) for study in studies], results)
+    with _exact_products():
+        return Judgement([study.errors(sampled) for study in studies], results)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class _Study:
         errors = dict(merge(by_portion))
         for label, worst in self.survey.of_keys.items() if self.survey else ():
             errors[f"all {label}"] = [
-                replace(error, formula_error=sampled.formula_error)
+                replace(error, formula_error=self._error_of_all_rows(sampled.formula_error))
                 for error, sampled in zip(worst, errors[label], strict=True)
             ]
         name = self.part.name
@@ -102,6 +105,15 @@ class _Study:
             label: [replace(error, where=name + error.where) for error in worst]
             for label, worst in errors.items()
         }
+
+    def _error_of_all_rows(self, formula_error: float) -> float:
+        """Return the formula's error in sums over all queries, from that over the sampled rows.
+
+        In float32 rounding adds up like a random walk; in half precision that of the sum prevails.
+        """
+        if self.part.spec.dtype != torch.float32:
+            return formula_error
+        return formula_error * math.sqrt(self.part.spec.q_len / len(self.formula.rows))
 
 
 def _study(
@@ -137,6 +149,17 @@ def rows_to_check(q_len: int, seed: int, device: torch.device) -> Tensor:
     return torch.cat([fixed, rest[: SAMPLED_ROWS - len(fixed)]]).sort().values.to(device)
 
 
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Compute float32 products in float32, whatever a variant's module has set."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _answer(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[str, Tensor]:
     """Return out of one call, and with `dout` its gradients dq, dk and dv."""
     q, k, v = inputs.q, inputs.k, inputs.v
@@ -145,8 +168,8 @@ def _answer(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[s
             return {"out": attention(q, k, v, inputs.slopes)}
     with torch.enable_grad():
         out = attention(q, k, v, inputs.slopes)
-        if out.shape != q.shape:
-            return {"out": out.detach()}
+        if type(out) is not Tensor or out.shape != q.shape:
+            return {"out": out}
         dq, dk, dv = torch.autograd.grad(out, (q, k, v), dout)
     return {"out": out.detach(), "dq": dq, "dk": dk, "dv": dv}
 

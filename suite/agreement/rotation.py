@@ -6,6 +6,7 @@ kernel that leaves an element unwritten shows the NaN and not an old right answe
 the sets exchange their contents, so that a variant that stores results by address answers wrongly.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from suite.agreement.errors import ErrorMeasure
 from suite.agreement.inputs import Inputs
+from suite.agreement.oracle.portions import BLOCK_BYTES
 from suite.agreement.subproblems import Place
 
 CallResults = tuple[Tensor, ...]
@@ -95,6 +97,9 @@ class Rotation:
         BrokenRule where they differ from the judged ones by more than two budgets, or where they
         share memory with an input or with results that the caller still holds.
         """
+        for tensor in results:
+            if type(tensor) is not Tensor:
+                raise BrokenRule(f"a timed call answered with a {type(tensor).__name__}")
         addresses = _addresses(results)
         if addresses & (_addresses(self._held) | self._judged_addresses):
             raise BrokenRule("a call answered in memory that the caller still holds an answer in")
@@ -133,8 +138,15 @@ class Rotation:
         place = 1 - number if self.exchanges % 2 and number < 2 else number
         return first_difference(self.sets[place], redrawn)
 
+    def kept_bytes(self) -> int:
+        """Return the bytes of the results that are held for comparison."""
+        judged = [result.tensor for results in self._judged for result in results]
+        return sum(tensor.nbytes for tensor in (*judged, *self._held))
+
     def _compare(self, results: CallResults, judged: Sequence[JudgedResult]) -> None:
-        for result, like in zip(results, judged, strict=False):
+        if len(results) != len(judged):
+            raise BrokenRule(f"a timed call answered with {len(results)} of {len(judged)} results")
+        for result, like in zip(results, judged, strict=True):
             if result.shape == like.tensor.shape and _equal(result, like.tensor):
                 continue
             for place in self._places:
@@ -168,14 +180,19 @@ def _equal(tensor: Tensor, other: Tensor) -> bool:
 
 def _compare_rows(result: Tensor, like: JudgedResult, place: Place) -> None:
     """Compare part of a result head by head and row by row. Raises BrokenRule."""
-    judged = like.tensor[place].double()
+    judged = like.tensor[place]
     if result.shape != judged.shape:
         raise BrokenRule(f"a timed {like.label} is {list(result.shape)}")
-    rows = torch.arange(judged.shape[2], device=judged.device)
-    measure = ErrorMeasure(like.label, judged, judged, (0, 0), rows, like.least_size)
-    for worst, limit in zip(measure.worst(result), like.limits, strict=True):
-        if not worst.error <= limit:
-            raise BrokenRule(
-                f"a timed call differs from the judged one: {worst.where} by {worst.error:.1e}, "
-                f"two budgets are {limit:.1e}"
-            )
+    batch, heads, length, width = judged.shape
+    rows = torch.arange(length, device=judged.device)
+    few = max(1, BLOCK_BYTES // (8 * length * width))
+    for entry, first in itertools.product(range(batch), range(0, heads, few)):
+        spot = slice(entry, entry + 1), slice(first, first + few)
+        exact = judged[spot].double()
+        measure = ErrorMeasure(like.label, exact, exact, (entry, first), rows, like.least_size)
+        for worst, limit in zip(measure.worst(result[spot]), like.limits, strict=True):
+            if not worst.error <= limit:
+                raise BrokenRule(
+                    f"a timed call differs from the judged one: {worst.where} by "
+                    f"{worst.error:.1e}, two budgets are {limit:.1e}"
+                )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from suite.agreement.errors import ErrorMeasure, WorstError, worst_of
+from suite.agreement.errors import ErrorMeasure, WorstError, least_row, worst_of
 from suite.agreement.oracle.evaluate import Formula
 from suite.agreement.oracle.portions import portions
 
@@ -44,12 +44,15 @@ def survey(formula: Formula, answers: Mapping[str, Tensor], least: Mapping[str, 
             for name, truth in block.of_queries.items():
                 answer = block.portion.of_queries(answers[name])[:, :, block.rows]
                 size = vector_norm(truth, dim=3).clamp(min=max(least[name], 1e-30))
+                if name == "dq":
+                    size = size.maximum(least_row(truth))
                 error = vector_norm(answer.float() - truth, dim=3) / size  # [batch, heads, rows]
                 worst = error.nan_to_num(nan=math.inf).amax(dim=(0, 1))
                 row_errors[block.rows] = row_errors[block.rows].maximum(worst)
             first = portion.batch.start, portion.kv_heads.start
             for name, truth in block.of_keys.items():
-                measure = ErrorMeasure(name, truth, truth, first, keys, least[name])
+                exact = truth.double()
+                measure = ErrorMeasure(name, exact, exact, first, keys, least[name])
                 errors = list(measure.worst(portion.of_keys(answers[name])))
                 of_keys.setdefault(name, []).append(errors)
     merged = {

@@ -1,5 +1,6 @@
 """How long a process's threads ran and waited for a core, as the kernel counts it."""
 
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,19 @@ class CoreTimes(NamedTuple):
 
     ran: int
     waited: int
+
+
+def runnable_threads(tasks: Path) -> int:
+    """Return how many of a process's threads run or wait for a core now, the caller's left out."""
+    count = 0
+    with suppress(OSError):
+        for thread in tasks.iterdir():
+            if thread.name == str(threading.get_native_id()):
+                continue
+            with suppress(OSError, IndexError):
+                state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+                count += state == "R"
+    return count
 
 
 def core_times_ns(tasks: Path = _TASKS) -> CoreTimes:

@@ -68,12 +68,26 @@ class DeviceRate(msgspec.Struct):
     peak_flops_per_s: float = 0.0
     peaks_by_size: tuple[tuple[int, float], ...] = ()
 
+    def faster_of(self, other: "DeviceRate") -> "DeviceRate":
+        """Return this rate with the peaks of the other where those are higher."""
+        return DeviceRate(
+            self.dtype,
+            self.flops_per_s,
+            self.bytes_per_s,
+            max(self.peak_flops_per_s, other.peak_flops_per_s),
+            tuple(
+                (size, max(peak, other.peak_bytes_per_s(size))) for size, peak in self.peaks_by_size
+            ),
+        )
+
     def peak_bytes_per_s(self, size: int) -> float:
-        """Return the fastest rate of moving `size` bytes; 0 where nothing was measured."""
-        fitting = [rate for least, rate in self.peaks_by_size if least <= size]
-        if not fitting:
-            return max((rate for _, rate in self.peaks_by_size), default=0.0)
-        return fitting[-1]
+        """Return the fastest rate of moving `size` bytes; 0 where nothing was measured.
+
+        It is the rate of the largest size up to `size`, or of a larger one if that is faster: a
+        GPU is slow with small copies.
+        """
+        largest = max((each for each, _ in self.peaks_by_size if each <= size), default=0)
+        return max((rate for each, rate in self.peaks_by_size if each >= largest), default=0.0)
 
 
 def cost(series: Mapping[SeriesName, Turns]) -> SeriesName:

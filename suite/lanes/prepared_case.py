@@ -160,7 +160,8 @@ class PreparedCase:
         tensors = [tensor for each in self._rotation.sets for tensor in each.by_name().values()]
         call, device = self._rotation.first_call(), self._bench.device
         if device.type == "cuda":
-            weight = weigh.weigh_on_cuda(call, self._bytes_before, device)
+            before = self._bytes_before + self._rotation.kept_bytes()
+            weight = weigh.weigh_on_cuda(call, before, device)
         else:
             weight = weigh.weigh_on_cpu(call, self._attention, tensors)
         return WeighResult(**vars(weight))
@@ -172,6 +173,7 @@ class PreparedCase:
             kernel_names.attention_kernels(self._rotation.first_call(), self._bench.device),
             self._computed_share(),
             choice,
+            self._density is not None,
         )
 
     def _computed_share(self) -> float | None:

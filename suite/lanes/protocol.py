@@ -158,13 +158,15 @@ class WeighResult(msgspec.Struct, tag=True):
 class KernelNames(msgspec.Struct, tag=True):
     """The names of the kernels that ran, and two facts that only some variants have.
 
-    `density` is the share of unmasked pairs that was computed, for variants that leave some out.
-    `chose` is the variant that `auto` picked.
+    `density` is the share of unmasked pairs that was computed, for variants that leave some out;
+    such a variant has `leaves_out`, and no density in a ragged batch. `chose` is the variant that
+    `auto` picked.
     """
 
     kernels: list[str]
     density: float | None = None
     chose: str | None = None
+    leaves_out: bool = False
 
 
 class Refusal(msgspec.Struct, tag=True):

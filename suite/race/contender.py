@@ -1,18 +1,21 @@
 """A contender: a variant in a race, which enters, takes turns, and leaves with its records."""
 
 import statistics
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from suite.clocks.series import SeriesName, TurnSamples, cost
+from suite.clocks.series import DeviceRate, SeriesName, TurnSamples, cost
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.protocol import (
     Check,
     CheckResult,
+    DeviceRates,
     Done,
     Drop,
     EmptyCaches,
+    FindLimits,
     FirstCall,
     KernelNames,
     NameKernels,
@@ -39,6 +42,7 @@ GRAPH_BELOW_NS = 50_000
 """Calls of less device time than this are also timed as replays of a CUDA graph."""
 
 PATIENCE_S = 3.0
+RATES_AGAIN = 2
 
 
 @dataclass
@@ -201,7 +205,6 @@ def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
         records += _small_agreement(setting, lane)
         if contender.name in setting.cold:
             profiled = _name_kernels(setting, lane)
-            setting.evidence.profiled[setting.case, contender.name] = profiled
         _check_rates(setting, contender)
         if lane.alive:
             _replay(setting, contender)
@@ -225,13 +228,25 @@ def _outside_ns(setting: Setting, contender: Contender) -> float:
 
 def _check_rates(setting: Setting, contender: Contender) -> None:
     """Raise LaneFault if a call's median time is less than the device needs for its work."""
-    cell = setting.case, contender.name
-    profiled = setting.evidence.profiled.get(cell, KernelNames([]))
-    if profiled.chose is not None:
+    profiled = setting.evidence.profiled.get((setting.case, contender.name))
+    if profiled is None or profiled.chose is not None:
         return  # what `auto` picked may leave pairs out; it is judged under its own name
+    if profiled.leaves_out and profiled.density is None:
+        return
     density = 1.0 if profiled.density is None else profiled.density
-    call_ns = _median_call_ns(contender)
-    check_rates(setting.case, call_ns, density, setting.evidence.rates)
+    call_ns, rates = _median_call_ns(contender), setting.evidence.rates
+    for _ in range(RATES_AGAIN):
+        with suppress(LaneFault):
+            check_rates(setting.case, call_ns, density, rates)
+            return
+        setting.evidence.note_rates(_rates_now(setting, contender))
+    check_rates(setting.case, call_ns, density, rates)
+
+
+def _rates_now(setting: Setting, contender: Contender) -> Sequence[DeviceRate]:
+    """Measure the device's rates again: it may have been slow when the pass began."""
+    step = FindLimits(tuple(setting.evidence.rates))
+    return contender.lane.ask(step, DeviceRates, setting.step_timeout_s).rates
 
 
 def _median_call_ns(contender: Contender) -> float:
@@ -260,9 +275,12 @@ def _weigh(setting: Setting, lane: Handle) -> Memory:
 
 def _name_kernels(setting: Setting, lane: Handle) -> KernelNames:
     """Name the kernels of a call. It comes after weighing and the check: a profiler may fail."""
-    with suppress(LaneFault):
-        return lane.ask(NameKernels(), KernelNames, setting.step_timeout_s)
-    return KernelNames([])
+    try:
+        profiled = lane.ask(NameKernels(), KernelNames, setting.step_timeout_s)
+    except LaneFault:
+        return KernelNames([])
+    setting.evidence.profiled[setting.case, lane.variant.name] = profiled
+    return profiled
 
 
 def _replay(setting: Setting, contender: Contender) -> None:
@@ -274,7 +292,11 @@ def _replay(setting: Setting, contender: Contender) -> None:
     device = contender.series.get("device")
     if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS * contender.calls_per_sample:
         return
-    with suppress(LaneFault):
+    try:
         samples = contender.lane.ask(Replay(), TurnSamples, setting.step_timeout_s)
-        for series in samples.series:
-            contender.series[series.name] = [(device[-1][0], series.samples_ns)]
+    except LaneFault as fault:
+        if fault.status == "disagrees":
+            raise
+        return
+    for series in samples.series:
+        contender.series[series.name] = [(device[-1][0], series.samples_ns)]

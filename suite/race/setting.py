@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,6 +33,12 @@ class Evidence:
     small_checks: dict[str, SmallCheck] = field(default_factory=dict)
     profiled: dict[Cell, KernelNames] = field(default_factory=dict)
     rates: dict[Dtype, DeviceRate] = field(default_factory=dict)
+
+    def note_rates(self, rates: Iterable[DeviceRate]) -> None:
+        """Keep the faster of each rate that is noted and of these."""
+        for rate in rates:
+            before = self.rates.get(rate.dtype, rate)
+            self.rates[rate.dtype] = rate.faster_of(before)
 
 
 def fresh_seed() -> int:

@@ -220,6 +220,12 @@ def answers_with_another_type(_: Spec, right: Attention) -> Attention:
     return lambda *inputs: right(*inputs).as_subclass(Lazy)
 
 
+def answers_with_another_type_when_timed(spec: Spec, right: Attention) -> Attention:
+    """Answer with a subclass of a tensor where the suite's clock is among the callers."""
+    lazy = answers_with_another_type(spec, right)
+    return lambda *inputs: lazy(*inputs) if is_timed() else right(*inputs)
+
+
 def is_timed() -> bool:
     """Whether a clock of the suite is among the callers."""
     frame: Any = sys._getframe()
@@ -274,19 +280,22 @@ def fast_clock(_: Spec, right: Attention) -> Attention:
 def works_on(_: Spec, right: Attention) -> Attention:
     """Leave a thread at work after each call, as one that prepares the next answer would be."""
     threads: list[Thread] = []
+    ends_at = 0.0
+
+    def work() -> None:
+        while time.monotonic() < ends_at:
+            pass
 
     def attention(*inputs: Tensor) -> Tensor:
+        nonlocal ends_at
+        out = right(*inputs)
+        ends_at = time.monotonic() + 5.0
         if not any(thread.is_alive() for thread in threads):
-            threads.append(Thread(target=_work, args=(time.monotonic() + 1.0,), daemon=True))
+            threads.append(Thread(target=work, daemon=True))
             threads[-1].start()
-        return right(*inputs)
+        return out
 
     return attention
-
-
-def _work(until_s: float) -> None:
-    while time.monotonic() < until_s:
-        pass
 
 
 TRICKS: dict[str, Trick] = {
@@ -307,6 +316,7 @@ TRICKS: dict[str, Trick] = {
     "buffer": answers_in_one_buffer,
     "input": answers_in_an_input,
     "type": answers_with_another_type,
+    "type when timed": answers_with_another_type_when_timed,
     "faster": faster_when_timed,
     "slower": slower_when_timed,
     "slow clock": slow_clock,

@@ -120,7 +120,7 @@ def tolerated(variant: Variant, case: Case, budget: float) -> float:
     Gradients of fewer queries than keys: where one key has nearly all of a query's weight, dq and
     dk cancel, and over few rows the formula may happen to lose little (7 budgets were met). Most
     keys are far from every query, so that a mask in half precision, true to half an eps of
-    slope * distance, shows in dk and dv.
+    slope * distance, shows in dk and dv, and where scores are large in out too.
     """
     eps: float = torch.finfo(getattr(torch, case.dtype)).eps
     farthest = case.kv_len * slopes_of(case).max().item()
@@ -130,7 +130,7 @@ def tolerated(variant: Variant, case: Case, budget: float) -> float:
         score = 1 + 5 * case.logit_scale**2 * math.sqrt(case.head_dim) * case.scale_value
         score += farthest if (variant.name, case.dtype) in ROUNDED else 0
         return max(allowed, 2 * budget) + 2 * eps * score
-    if few_queries and variant.name == "sdpa_mask":
+    if variant.name == "sdpa_mask":
         return allowed + eps / 2 * farthest
     return allowed
 

@@ -1,6 +1,7 @@
 """Timed results are compared with judged ones, and what a call may not do is seen."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -146,6 +147,24 @@ def test_memory_of_a_result_that_the_caller_holds_or_of_an_input_is_no_place_for
         take(rotation, 1)
     with pytest.raises(BrokenRule, match="memory of an input"):
         take(rotation_of(lambda inputs: (inputs.q.mul_(2),)), 1)
+
+
+class Lazy(Tensor):
+    """A tensor that could put off its work until somebody looks."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda _: (), "0 of 1 results"),
+        (lambda out: (out, out.clone()), "2 of 1 results"),
+        (lambda out: (out.as_subclass(Lazy),), "answered with a Lazy"),
+    ],
+)
+def test_another_number_or_kind_of_results_is_refused(answer: Any, words: str) -> None:
+    rotation = rotation_of(lambda inputs: answer(doubled(inputs)[0]))
+    with pytest.raises(BrokenRule, match=words):
+        take(rotation, 1)
 
 
 def test_without_a_judge_the_first_results_are_compared_with() -> None:

@@ -1,10 +1,17 @@
 """Every row of a long case is looked at, whichever rows are drawn for float64."""
 
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.judge import rows_to_check
+from suite.agreement.budget import budget_of
+from suite.agreement.inputs import draw, spec_of
+from suite.agreement.judge import judge, rows_to_check
+from suite.agreement.oracle.formula import attend
+from suite.agreement.subproblems import EVERYWHERE, JudgedCall, Part
 from suite.agreement.survey import WORST_ROWS, worst_rows
 from suite.cases.case import Case
 from tests.suite.answers import (
@@ -92,6 +99,50 @@ def test_right_answers_of_long_cases_raise_no_alarm(mode: str, dtype: str) -> No
         for seed in range(3):
             found = compared(attention, case, seed)
             assert found.agrees, (changes, seed, found)
+
+
+@each_dtype
+def test_a_chunk_over_many_keys_that_hardly_anyone_sees_raises_no_alarm(dtype: str) -> None:
+    case = case_of(
+        dtype=dtype, mode="backward", heads=2, kv_heads=2, head_dim=16, q_len=576, kv_len=4096
+    )
+    found = compared(variant("eager", case), case)
+    assert found.agrees, found
+
+
+@each_dtype
+@pytest.mark.parametrize("changes", [{}, {"q_len": 128, "kv_len": 1024}], ids=["all", "chunk"])
+def test_no_row_has_a_budget_that_excuses_anything(dtype: str, changes: dict[str, int]) -> None:
+    case = case_of(
+        **({"heads": 2, "kv_heads": 2, "head_dim": 16, "q_len": 700, "kv_len": 700} | changes),
+        dtype=dtype,
+        mode="backward",
+    )
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "set 0", CPU)
+    call = JudgedCall(variant("eager", case), inputs, [Part("", spec, EVERYWHERE)])
+    (errors,) = judge(call, answers="alibi", seed=SEED).errors
+    for label, worst in errors.items():
+        for error in worst:
+            budget = budget_of(label, error, spec.dtype)
+            assert budget < (100 if "all" in label else 40) * torch.finfo(spec.dtype).eps, label
+
+
+def test_float32_products_of_the_oracle_are_exact_whatever_a_variant_has_set() -> None:
+    case, seen = long_case(), []
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        torch.set_float32_matmul_precision("high")
+        return variant("eager", case)(q, k, v, slopes)
+
+    def spied(*arguments: Any) -> Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return attend(*arguments)
+
+    with patch("suite.agreement.oracle.evaluate.attend", spied):
+        assert compared(attention, case).agrees
+    assert set(seen) == {"highest"}
+    assert torch.get_float32_matmul_precision() == "high"
+    torch.set_float32_matmul_precision("highest")
 
 
 def test_the_rows_that_look_worst_are_added_to_those_drawn_and_sorted() -> None:

@@ -140,7 +140,7 @@ def has_a_meaning(values: dict[str, Any]) -> bool:
     sizes = [values[name] for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch")]
     if min(sizes) < 1 or values["heads"] not in range(0, 41, values["kv_heads"]):
         return False
-    if not (0 < values["bias_max"] <= 126 and 0 < values["logit_scale"] < float("inf")):
+    if not (0 < values["bias_max"] <= 126 and 0 < values["logit_scale"] <= 1e6):
         return False
     first_step = values["kv_len"] - (15 if values["mode"] == "decode" else 0)
     if values["causal"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.clocks.core_times import core_times_ns
+from suite.clocks.core_times import core_times_ns, runnable_threads
 
 
 def test_the_second_figure_of_every_thread_is_summed(tmp_path: Path) -> None:
@@ -40,3 +40,11 @@ def test_a_thread_that_shares_its_core_is_seen_to_wait() -> None:
         for rival in rivals:
             rival.kill()
             rival.wait()
+
+
+def test_threads_that_run_or_wait_for_a_core_are_counted(tmp_path: Path) -> None:
+    for thread, state in {"7": "R", "8": "S", "9": "R"}.items():
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "stat").write_text(f"{thread} (a name (odd)) {state} 1 2")
+    assert runnable_threads(tmp_path) == 2
+    assert runnable_threads(tmp_path / "none") == 0

@@ -68,7 +68,7 @@ def test_bytes_move_at_most_at_the_rate_of_the_largest_copy_that_is_no_larger() 
 def test_limits_time_a_copy_and_a_product_in_each_dtype() -> None:
     bench = InventedBench(turns=2)
     find_limits(bench, ("float32",))
-    *_, copy, add, product = bench.calls
+    *_, copy, add, _, product = bench.calls
     copied, added, multiplied = copy(), add(), product()
     assert isinstance(added, torch.Tensor)
     assert added.item() == 16 << 20
