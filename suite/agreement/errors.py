@@ -65,8 +65,7 @@ class ErrorMeasure:
             error = vector_norm(difference, dim=dims) / sizes
             formula_error = vector_norm(formula_difference, dim=dims) / sizes
             worst = int(error.nan_to_num(nan=math.inf).argmax())
-            place = torch.unravel_index(torch.tensor(worst), error.shape)
-            entry, head, *row = (int(index) for index in place)
+            entry, head, *row = _place(worst, error.shape)
             where = f"{self.name}, batch {self.first[0] + entry} head {self.first[1] + head}"
             yield WorstError(
                 error=error.flatten()[worst].item(),
@@ -88,6 +87,15 @@ class ErrorMeasure:
         # half of the head's usual row: its relative error would be the budget of all others.
         sizes = max_pool1d(sizes, 2 * NEIGHBOURS + 1, stride=1, padding=NEIGHBOURS)
         return sizes.maximum(least_row(self.truth))
+
+
+def _place(index: int, shape: Sequence[int]) -> list[int]:
+    """Return the indices of a flat index; torch's own function imports sympy, for seconds."""
+    place = []
+    for size in reversed(shape):
+        index, within = divmod(index, size)
+        place.append(within)
+    return place[::-1]
 
 
 def least_row(gradient: Tensor) -> Tensor:
