@@ -2,11 +2,13 @@
 
     python benchmarks/clock_check.py
 
-Each of a few calls is timed by both clocks, in turns, three times. Takes half a minute.
+Each of a few calls is timed by both clocks, in turns, three times. A second table says what it
+costs to go through two sets of inputs in turn, which a race does. Takes a minute.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 
 import torch
 from tabulate import tabulate
@@ -15,7 +17,7 @@ from torch.utils.benchmark import Timer
 
 from suite.clocks.series import cost
 from suite.clocks.timer import Bench
-from suite.clocks.workload import Repeated
+from suite.clocks.workload import Repeated, Workload
 from suite.conditions.device import device_for
 
 REPEATS = 3
@@ -31,12 +33,49 @@ def main() -> None:
     with torch.no_grad():
         for name, call in calls(device).items():
             call()
-            pairs = [(ours_ms(bench, call), theirs(call)) for _ in range(REPEATS)]
+            pairs = [(ours_ms(bench, Repeated(call)), theirs(call)) for _ in range(REPEATS)]
             mine, other = (statistics.median(figures) for figures in zip(*pairs, strict=True))
             lines.append((name, f"{mine:.4f}", f"{other:.4f}", f"{mine / other - 1:+.1%}"))
     other_name = "do_bench ms" if device.type == "cuda" else "torch Timer ms"
     headers = ("call", "ours ms", other_name, "apart")
     print(tabulate(lines, headers, disable_numparse=True))
+    print()
+    print(cost_of_sets(bench))
+
+
+def cost_of_sets(bench: Bench) -> str:
+    """Return a table of bias-free attention on one set of inputs, and on two in turn."""
+    lines = []
+    for name, q_len, kv_len in (("decode", 1, 1024), ("decode", 1, 8192), ("prefill", 512, 512)):
+        sets = [attention(bench.device, q_len, kv_len) for _ in range(2)]
+        ratios, singles = [], []
+        for _ in range(REPEATS):
+            singles.append(ours_ms(bench, Repeated(sets[0])))
+            ratios.append(ours_ms(bench, InTurn(sets)) / singles[-1])
+        ms, ratio = statistics.median(singles), statistics.median(ratios)
+        lines.append((f"{name}, {kv_len}", f"{ms:.4f}", f"{ratio:.2f}x"))
+    return tabulate(lines, ("call", "one set, ms", "two sets"), disable_numparse=True)
+
+
+class InTurn:
+    """Calls in turn; nobody looks at their results."""
+
+    def __init__(self, calls: Sequence[Callable[[], object]]) -> None:
+        self._calls = cycle(calls)
+
+    def __next__(self) -> Callable[[], object]:
+        """Return the next call."""
+        return next(self._calls)
+
+    def inspect(self, results: object) -> None:
+        """Look at nothing."""
+
+
+def attention(device: torch.device, q_len: int, kv_len: int) -> Callable[[], object]:
+    """Return a call of bias-free attention: 8 heads of 64, float32, on inputs of its own."""
+    q, k, v = (torch.randn(1, 8, length, 64, device=device) for length in (q_len, kv_len, kv_len))
+    is_causal = q_len == kv_len
+    return lambda: scaled_dot_product_attention(q, k, v, is_causal=is_causal)
 
 
 def calls(device: torch.device) -> dict[str, Callable[[], object]]:
@@ -55,9 +94,9 @@ def calls(device: torch.device) -> dict[str, Callable[[], object]]:
     return by_name
 
 
-def ours_ms(bench: Bench, call: Callable[[], object]) -> float:
+def ours_ms(bench: Bench, workload: Workload) -> float:
     """Return our median milliseconds of a call, over a second of turns."""
-    timer = bench.timer(Repeated(call))
+    timer = bench.timer(workload)
     samples: list[float] = []
     while sum(samples) < SECONDS:
         sampled = timer.take()

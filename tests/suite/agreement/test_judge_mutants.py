@@ -140,3 +140,25 @@ def test_half_a_window_passes_a_budget_over_the_whole_tensor_and_is_caught_by_ro
     found = compared(windowed, case)
     assert found.excess >= 4
     assert "head 7 row" in found.where
+
+
+def test_slopes_that_are_a_tenth_too_steep_are_caught_where_scores_are_large() -> None:
+    case = case_of(head_dim=64, q_len=256, kv_len=256, dtype="bfloat16", logit_scale=16.0)
+    right = variant("eager", case)
+
+    def too_steep(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        return right(q, k, v, 1.1 * slopes)
+
+    assert compared(right, case).agrees
+    found = compared(too_steep, case)
+    assert found.excess >= 4, found
+
+
+@pytest.mark.parametrize(("factor", "logit_scale"), [(1.03, 4.0), (1.05, 8.0)])
+def test_a_whole_output_that_is_a_few_percent_too_large_is_caught_at_large_logits(
+    factor: float, logit_scale: float
+) -> None:
+    case = case_of(head_dim=64, q_len=256, kv_len=256, dtype="bfloat16", logit_scale=logit_scale)
+    right = variant("eager", case)
+    assert compared(right, case).agrees
+    assert not compared(lambda *inputs: factor * right(*inputs), case).agrees

@@ -30,8 +30,14 @@ SEVERAL = [
     Case(heads=4, kv_heads=2, head_dim=64, q_len=200, kv_len=200, dtype="float32", mode="backward"),
     Case(heads=4, kv_heads=2, head_dim=64, q_len=90, kv_len=200, dtype="float32", mode="backward"),
     Case(heads=4, kv_heads=4, head_dim=64, q_len=200, kv_len=200, dtype="float16", mode="backward"),
+    *(
+        Case(
+            heads=2, kv_heads=2, head_dim=128, q_len=140, kv_len=140, dtype=dtype, logit_scale=60.0
+        )
+        for dtype in ("float16", "bfloat16")
+    ),
 ]
-"""More than one block, most with one that is not full."""
+"""More than one block, most with one that is not full; the last have products over 65504."""
 
 # Importing inductor uses what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
