@@ -1,4 +1,4 @@
-"""A temporary folder that is named by its owner, a process, and removed with it."""
+"""What exists for a while: folders removed with their owner, and what ends with a block."""
 
 import os
 import re
@@ -7,6 +7,27 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class EndsWithBlock:
+    """Something with an `end`; as a context manager it is ended on leaving."""
+
+    def end(self) -> None:
+        """End it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
 
 
 def remove_tree(folder: Path) -> None:

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from suite.conditions.policy import ROOT, Policy
+from suite.conditions.temporary import EndsWithBlock
 from suite.lanes.protocol import LaneAnswer, Ready, Refusal, Step, receive, send
 from suite.records.record import Status
 from variants.catalog import Variant
@@ -57,7 +57,7 @@ class LaneFault(Exception):  # noqa: N818 - a cell's fate, not a bug
         self.reason = reason
 
 
-class Handle:
+class Handle(EndsWithBlock):
     """A lane as its parent has it. As a context manager it ends the process on leaving."""
 
     def __init__(
@@ -79,17 +79,6 @@ class Handle:
         self._ready = False
         self._kills_before = out_of_memory_kills()
         self.alive = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end()
 
     @property
     def process_id(self) -> int:
@@ -192,20 +181,25 @@ class Handle:
         except subprocess.TimeoutExpired:
             reason = "hung up without ending"
         else:
-            reason = (
-                f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-            )
+            reason = ending(code)
             if code == -signal.SIGKILL and out_of_memory_kills() > self._kills_before:
                 status, reason = "out_of_memory", "killed by the kernel because memory ran out"
-        last_words = self._last_words()
+        words = last_words(self._output)
         self.end()
-        return LaneFault(status, step, f"{reason} during {step}{last_words}")
+        return LaneFault(status, step, f"{reason} during {step}{words}")
 
-    def _last_words(self) -> str:
-        self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, self._output.tell() - 2000))
-        lines = self._output.read().decode(errors="replace").strip().splitlines()
-        return f"; it last said: {lines[-1][:300]}" if lines else ""
+
+def ending(code: int) -> str:
+    """Return how a process ended, in words, from its exit code."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+
+def last_words(output: IO[bytes]) -> str:
+    """Return the last line of a process's output as a clause, or an empty text."""
+    output.seek(0, os.SEEK_END)
+    output.seek(max(0, output.tell() - 2000))
+    lines = output.read().decode(errors="replace").strip().splitlines()
+    return f"; it last said: {lines[-1][:300]}" if lines else ""
 
 
 def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:

@@ -110,8 +110,8 @@ class Lane:
     def _answer_alone(self, step: Step) -> LaneAnswer | None:
         """Do a step that needs no prepared case; return None for the others."""
         match step:
-            case Foresee(case):
-                return foresee(self._subject, case, self._bench.device)
+            case Foresee(case, needed_bytes):
+                return foresee(self._subject, case, self._bench.device, needed_bytes)
             case Prepare(case, seed, slowed_by):
                 self._prepared = PreparedCase(self._subject, case, seed, self._bench, slowed_by)
                 return Done(self._prepared.prepare_s)

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from suite.conditions.policy import Policy
+from suite.conditions.temporary import EndsWithBlock
 from suite.lanes.handle import LAUNCH, Handle, Launch
 from variants.catalog import Variant
 
 
-class LanePool:
-    """Lanes by variant name; leaving the context ends all of them."""
+class LanePool(EndsWithBlock):
+    """Lanes by variant name."""
 
     def __init__(
         self,
@@ -29,15 +28,8 @@ class LanePool:
         self._cache = cache
         self._lanes: dict[str, Handle] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """End all lanes."""
         for lane in self._lanes.values():
             lane.end()
 

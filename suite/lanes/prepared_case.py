@@ -49,12 +49,17 @@ class TooLarge(Exception):  # noqa: N818 - a prediction, nothing has gone wrong 
     """A case whose predicted memory is over what is free."""
 
 
-def foresee(subject: Subject, case: Case, device: torch.device) -> MemoryForecast:
+def foresee(
+    subject: Subject, case: Case, device: torch.device, needed_bytes: int | None = None
+) -> MemoryForecast:
     """Return the bytes that a case needs, and the bytes that are free.
 
-    Raises TooLarge when the case needs more than are free.
+    `needed_bytes` takes the place of a prediction where there is one already. Raises TooLarge when
+    the case needs more than are free.
     """
-    needed = predict.predicted_bytes(case, subject.module, subject.options, device)
+    needed = needed_bytes
+    if needed is None:
+        needed = predict.predicted_bytes(case, subject.module, subject.options, device)
     free = predict.available_bytes(device)
     if needed is not None and needed > free:
         raise TooLarge(

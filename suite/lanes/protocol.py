@@ -17,9 +17,13 @@ from suite.clocks.series import CanaryTimes, DeviceRate, TurnSamples
 
 
 class Foresee(msgspec.Struct, tag=True):
-    """Predict how much memory a case needs, without allocating any."""
+    """Predict how much memory a case needs, without allocating any.
+
+    `needed_bytes` is the prediction of an earlier pass, if there is one.
+    """
 
     case: Case
+    needed_bytes: int | None = None
 
 
 class Prepare(msgspec.Struct, tag=True):

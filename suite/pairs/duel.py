@@ -25,7 +25,7 @@ from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import Done, Drop, FirstCall, Prepare, Step
 from suite.pairs.sides import Side
-from suite.race.plausibility import timed_turn
+from suite.race.checks.outside_clock import timed_turn
 from suite.race.setting import Setting, fault_record, fresh_seed
 from suite.race.steady_turn import Patience, Turn, steady_turn
 from suite.race.watch import Watch

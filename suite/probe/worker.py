@@ -10,13 +10,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 
 from suite.conditions.policy import ROOT, Policy
-from suite.lanes.handle import environment
+from suite.conditions.temporary import EndsWithBlock
+from suite.lanes.handle import ending, environment, last_words
 from suite.records.record import Status
 
 COMMAND = (sys.executable, "-m", "suite.probe.trial")
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
         return self.status in ENDING
 
 
-class Worker:
+class Worker(EndsWithBlock):
     """A process whose output is a line for its start, then a line for each cell."""
 
     def __init__(self, cells: Sequence[tuple[str, str]], policy: Policy, device: str) -> None:
@@ -58,15 +58,8 @@ class Worker:
             start_new_session=True,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
+        """Kill the process and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -88,14 +81,7 @@ class Worker:
                 raise TimeoutError
             chunk = os.read(self._process.stdout.fileno(), 1 << 16)
             if not chunk:
-                return Outcome("crashed", self._death())
+                return Outcome("crashed", ending(self._process.wait()) + last_words(self._words))
             *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
             self._lines += lines
         return msgspec.json.decode(self._lines.pop(0), type=Outcome)
-
-    def _death(self) -> str:
-        code = self._process.wait()
-        ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        self._words.seek(0)
-        words = self._words.read().decode(errors="replace").strip().splitlines()
-        return f"{ending}; it last said: {words[-1][:300]}" if words else ending

@@ -1,48 +1,19 @@
-"""A contender: a variant in a race, which enters, takes turns, and leaves with its records."""
+"""A contender: a variant in a race, which enters and takes turns (suite.race.leave has its end)."""
 
 import statistics
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from suite.clocks.series import DeviceRate, SeriesName, TurnSamples, cost
+from suite.clocks.series import SeriesName, cost
 from suite.lanes.handle import Handle, LaneFault
-from suite.lanes.protocol import (
-    Check,
-    CheckResult,
-    DeviceRates,
-    Done,
-    Drop,
-    EmptyCaches,
-    FindLimits,
-    FirstCall,
-    KernelNames,
-    NameKernels,
-    Prepare,
-    Replay,
-    Weigh,
-    WeighResult,
-)
-from suite.memory.driver_level import level_rise
-from suite.race.plausibility import check_claim, check_rates, timed_turn
-from suite.race.setting import (
-    Setting,
-    agreement_record,
-    fault_record,
-    fresh_seed,
-    memory_record,
-)
-from suite.race.small_check import small_check
+from suite.lanes.protocol import Check, CheckResult, Done, Drop, FirstCall, KernelNames, Prepare
+from suite.race.checks.outside_clock import check_claim, timed_turn
+from suite.race.setting import Setting, agreement_record, fault_record, fresh_seed
 from suite.race.steady_turn import Patience, Turn, steady_turn
 from suite.race.stopping import reason_to_stop, thin
-from suite.records.record import Agreement, CellRecord, Fault, Memory, Series, Time
-
-GRAPH_BELOW_NS = 50_000
-"""Calls of less device time than this are also timed as replays of a CUDA graph."""
+from suite.records.record import Agreement, Fault, Series, Time
 
 PATIENCE_S = 3.0
-RATES_AGAIN = 2
 
 
 @dataclass
@@ -73,6 +44,12 @@ class Contender:
     def turns(self) -> list[tuple[int, list[int]]]:
         """The turns of the series that says what a call costs: (round, nanoseconds)."""
         return self.series[cost(self.series)]
+
+    @property
+    def call_ns(self) -> float:
+        """The median nanoseconds of a call by the lane's clock."""
+        samples = [sample for _, samples in self.turns for sample in samples]
+        return statistics.median(samples) / self.calls_per_sample
 
     def time_record(self, setting: Setting, profiled: KernelNames) -> Time:
         """Return the record of the turns so far, with at most 200 samples a series."""
@@ -123,7 +100,7 @@ def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
         preparing = lane.ask(Prepare(case, setting.inputs_seed), Done, limit_s)
         setting.watch.step(case, name, "first call")
         calling = lane.ask(FirstCall(), Done, limit_s)
-        check = _check(setting, lane, "before")
+        check = oracle_check(setting, lane, "before")
         if not check.agrees:
             lane.ask(Drop(), Done, limit_s)
             return check
@@ -132,7 +109,7 @@ def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
         return fault_record(setting, name, fault)
 
 
-def _check(setting: Setting, lane: Handle, stage: Literal["before", "after"]) -> Agreement:
+def oracle_check(setting: Setting, lane: Handle, stage: Literal["before", "after"]) -> Agreement:
     """Check a variant on inputs or rows that the lane can't know before."""
     seed = fresh_seed()
     result = lane.ask(Check(stage, seed), CheckResult, setting.step_timeout_s)
@@ -155,13 +132,13 @@ def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | No
         is_first = not contender.series
         _add(contender, number, turn)
         if is_first:
-            contender.outside_ns = _outside_ns(setting, contender)
+            contender.outside_ns = time_from_outside(setting, contender)
     except LaneFault as fault:
-        return _end(setting, contender.lane, fault)
+        return end_cell(setting, contender.lane, fault)
     return None
 
 
-def _end(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
+def end_cell(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:
     """Return the record of a fault; a lane whose times can't be true is ended."""
     if fault.status == "implausible":
         lane.end()
@@ -187,116 +164,11 @@ def _add(contender: Contender, number: int, turn: Turn) -> None:
         )
 
 
-def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
-    """Hold a contender's times against the parent's clock, weigh it, and check it again.
-
-    Returns the cell's records. Memory and kernel names are recorded once a run, in the cell's cold
-    race.
-    """
-    lane, limit_s = contender.lane, setting.step_timeout_s
-    setting.watch.step(setting.case, contender.name, "check again")
-    records: list[CellRecord] = [contender.first_check]
-    profiled = KernelNames([])
-    try:
-        contender.outside_ns = _outside_ns(setting, contender)
-        if contender.name in setting.cold:
-            records.append(_weigh(setting, lane))
-        records.append(_check(setting, lane, "after"))
-        records += _small_agreement(setting, lane)
-        if contender.name in setting.cold:
-            profiled = _name_kernels(setting, lane)
-        _check_rates(setting, contender)
-        if lane.alive:
-            _replay(setting, contender)
-        if lane.alive:
-            lane.ask(Drop(), Done, limit_s)
-    except LaneFault as fault:
-        records.append(_end(setting, lane, fault))
-    records.append(contender.time_record(setting, profiled))
-    return records
-
-
-def _outside_ns(setting: Setting, contender: Contender) -> float:
+def time_from_outside(setting: Setting, contender: Contender) -> float:
     """Return a call's time by the parent's clock. Raises LaneFault if the lane's is far from it."""
-    claimed_ns = _median_call_ns(contender)
+    claimed_ns = contender.call_ns
     steps_a_call = len(setting.case.kv_lens)
     lane, limit_s = contender.lane, setting.step_timeout_s
     is_upper = "call" not in contender.series or contender.disturbed > 0
     seen_ns = check_claim(lane, claimed_ns * steps_a_call, limit_s, is_upper=is_upper)
     return seen_ns / steps_a_call
-
-
-def _check_rates(setting: Setting, contender: Contender) -> None:
-    """Raise LaneFault if a call's median time is less than the device needs for its work."""
-    profiled = setting.evidence.profiled.get((setting.case, contender.name))
-    if profiled is None or profiled.chose is not None:
-        return  # what `auto` picked may leave pairs out; it is judged under its own name
-    if profiled.leaves_out and profiled.density is None:
-        return
-    density = 1.0 if profiled.density is None else profiled.density
-    call_ns, rates = _median_call_ns(contender), setting.evidence.rates
-    for _ in range(RATES_AGAIN):
-        with suppress(LaneFault):
-            check_rates(setting.case, call_ns, density, rates)
-            return
-        setting.evidence.note_rates(_rates_now(setting, contender))
-    check_rates(setting.case, call_ns, density, rates)
-
-
-def _rates_now(setting: Setting, contender: Contender) -> Sequence[DeviceRate]:
-    """Measure the device's rates again: it may have been slow when the pass began."""
-    step = FindLimits(tuple(setting.evidence.rates))
-    return contender.lane.ask(step, DeviceRates, setting.step_timeout_s).rates
-
-
-def _median_call_ns(contender: Contender) -> float:
-    samples = [sample for _, samples in contender.turns for sample in samples]
-    return statistics.median(samples) / contender.calls_per_sample
-
-
-def _small_agreement(setting: Setting, lane: Handle) -> list[Agreement]:
-    """Check the small case, unless the run has done so already."""
-    name = lane.variant.name
-    if name in setting.evidence.small_checks:
-        return []
-    setting.watch.step(setting.case, name, "check a small case")
-    small = setting.evidence.small_checks[name] = small_check(setting, lane)
-    if small.result is None:
-        return []
-    return [agreement_record(setting, name, "small", small.result, small.seed)]
-
-
-def _weigh(setting: Setting, lane: Handle) -> Memory:
-    lane.ask(EmptyCaches(), Done, setting.step_timeout_s)
-    with level_rise(setting.gpu, lane.process_id) as rise:
-        weight = lane.ask(Weigh(), WeighResult, setting.step_timeout_s)
-    return memory_record(setting, lane.variant.name, weight, rise())
-
-
-def _name_kernels(setting: Setting, lane: Handle) -> KernelNames:
-    """Name the kernels of a call. It comes after weighing and the check: a profiler may fail."""
-    try:
-        profiled = lane.ask(NameKernels(), KernelNames, setting.step_timeout_s)
-    except LaneFault:
-        return KernelNames([])
-    setting.evidence.profiled[setting.case, lane.variant.name] = profiled
-    return profiled
-
-
-def _replay(setting: Setting, contender: Contender) -> None:
-    """Time replays of a CUDA graph of a short call, as the series `graph`.
-
-    A call that can't be captured gets no such series. Replays come last, because a failed capture
-    leaves a process that must not be used any further.
-    """
-    device = contender.series.get("device")
-    if not device or statistics.median(device[-1][1]) > GRAPH_BELOW_NS * contender.calls_per_sample:
-        return
-    try:
-        samples = contender.lane.ask(Replay(), TurnSamples, setting.step_timeout_s)
-    except LaneFault as fault:
-        if fault.status == "disagrees":
-            raise
-        return
-    for series in samples.series:
-        contender.series[series.name] = [(device[-1][0], series.samples_ns)]

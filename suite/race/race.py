@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 
 from suite.clocks.cpu_clock import SLICE_NS
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import Foresee, MemoryForecast
-from suite.race.contender import Contender, enter, leave, take_turn
+from suite.race.contender import Contender, enter, take_turn
+from suite.race.leave import leave
 from suite.race.setting import Setting, fault_record
 from suite.records.record import CellRecord, Fault
 from variants.catalog import BASELINE
@@ -38,16 +40,10 @@ def race(
     memory runs out there too, its cell ends as out_of_memory. Raises LaneFault when a lane can't
     start.
     """
-    forecasts: dict[str, MemoryForecast] = {}
-    for lane in pool.ready(names):
-        name = lane.variant.name
-        try:
-            forecasts[name] = lane.ask(
-                Foresee(setting.case), MemoryForecast, setting.step_timeout_s
-            )
-        except LaneFault as fault:
-            yield [fault_record(setting, name, fault)]
-    groups = side_by_side(forecasts)
+    forecasts = _foresee(setting, pool.ready(names))
+    for name, fault in forecasts.faults.items():
+        yield [fault_record(setting, name, fault)]
+    groups = side_by_side(forecasts.by_name)
     warm: frozenset[str] = frozenset()
     while groups:
         group = groups.pop(0)
@@ -59,8 +55,41 @@ def race(
                 yield records
             else:
                 crowded_out.add(loser)
-                groups.append(_with_baseline(loser, forecasts))
+                groups.append(_with_baseline(loser, forecasts.by_name))
         warm |= frozenset(group) - crowded_out
+
+
+class _Forecasts(NamedTuple):
+    """What lanes foresee, and the faults of those that could not, by variant name."""
+
+    by_name: dict[str, MemoryForecast]
+    faults: dict[str, LaneFault]
+
+
+def _foresee(setting: Setting, lanes: Sequence[Handle]) -> _Forecasts:
+    """Let all lanes foresee at once: the first time torch imports its compiler, for seconds.
+
+    What a run has foreseen is not computed again in a later pass.
+    """
+    forecasts, case, needed = _Forecasts({}, {}), setting.case, setting.evidence.needed_bytes
+    for lane in lanes:
+        name = lane.variant.name
+        try:
+            lane.tell(Foresee(case, needed.get((case, name))))
+        except LaneFault as fault:
+            forecasts.faults[name] = fault
+    for lane in lanes:
+        name = lane.variant.name
+        if name in forecasts.faults:
+            continue
+        try:
+            forecast = lane.hear(Foresee(case), MemoryForecast, setting.step_timeout_s)
+        except LaneFault as fault:
+            forecasts.faults[name] = fault
+        else:
+            forecasts.by_name[name] = forecast
+            needed[case, name] = forecast.needed_bytes
+    return forecasts
 
 
 def side_by_side(forecasts: Mapping[str, MemoryForecast]) -> list[list[str]]:

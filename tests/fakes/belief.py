@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from suite.race import contender, plausibility
+from suite.race import contender, leave
+from suite.race.checks import outside_clock
 
 
 def _believe_turn(*_: Any) -> None:
@@ -16,8 +17,8 @@ def _believe_claim(_lane: Any, claimed_ns: float, _limit_s: float, *, is_upper: 
 
 
 BELIEFS = (
-    (plausibility, "check_turn", _believe_turn),
-    (contender, "check_rates", _believe_turn),
+    (outside_clock, "check_turn", _believe_turn),
+    (leave, "check_rates", _believe_turn),
     (contender, "check_claim", _believe_claim),
 )
 """(module, name, what takes its place)"""

@@ -78,7 +78,7 @@ def test_a_lane_that_is_a_process_and_is_killed_costs_its_cell_and_is_replaced(
 ) -> None:
     faults = [("head.second", 24, "Slice", "SIGKILL")]
     with ExitStack() as stack, mock.patch.dict(os.environ, environment(faults)):
-        stack.enter_context(mock.patch("suite.race.plausibility.check_turn"))
+        stack.enter_context(mock.patch("suite.race.checks.outside_clock.check_turn"))
         arena = Arena(stack, tmp_path / "pairs.jsonl")
         alive = arena.duel.take(CELLS, [1], "first")
         assert psutil.Process().children(recursive=True) == []

@@ -1,0 +1,1 @@
+"""What a contender is held against beside the oracle: clock, device, and a small case."""
