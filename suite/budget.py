@@ -1,6 +1,5 @@
 """A run's time budget: which race still fits into it, and how long a step of that race may take."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -37,32 +36,24 @@ class Budget(Schedule):
     ) -> None:
         """Start the budget's clock."""
         super().__init__(plan, budget_s, clock)
-        self._measured_plan = plan
-        self._total_s = math.inf if budget_s is None else budget_s
-        self._now_s = clock
-        self._ends_s = clock() + self._total_s
         self._longest_race_s = 0.0
-        self._starts_s = 0.0
         self._hang_s = 0.0
         self._cut_short: set[Cell] = set()
         self._has_cells = False
 
     def has_time_for(self, case: Case, number: int) -> bool:
         """Whether this race, and the later ones it obliges the run to, should end in time."""
-        least_s = min(LEAST_STEP_S, self._measured_plan.step_timeout_s)
+        least_s = min(LEAST_STEP_S, self._plan.step_timeout_s)
         has_room = self._longest_race_s > 0 or self.step_limit_s() >= least_s
         return has_room and super().has_time_for(case, number)
 
     def step_limit_s(self) -> float:
         """Return how long a step of the next race may take; never longer than what is left."""
-        left_s = max(0.0, self._ends_s - self._now_s())
+        if self._budget_s is None:
+            return self._plan.step_timeout_s
+        left_s = max(0.0, self._budget_s - (self._clock() - self._began))
         share_s = max(left_s / HANGS, self._longest_race_s)
-        return min(self._measured_plan.step_timeout_s, left_s, share_s)
-
-    def note_start(self, seconds: float) -> None:
-        """Note how long a pass took before its first race."""
-        super().note_start(seconds)
-        self._starts_s = max(self._starts_s, seconds)
+        return min(self._plan.step_timeout_s, left_s, share_s)
 
     def note_race(self, case: Case, seconds: float, starting_s: float) -> None:
         """Note how long a race took, and how much of that was preparing and first calls.
@@ -78,7 +69,7 @@ class Budget(Schedule):
 
         Such a cell is not measured, and its variant does not race the case again in this run.
         """
-        is_short = limit_s < self._measured_plan.step_timeout_s
+        is_short = limit_s < self._plan.step_timeout_s
         for record in records:
             if is_short and isinstance(record, Fault) and record.status == "timed_out":
                 self._cut_short.add((record.case, record.variant))
@@ -99,12 +90,13 @@ class Budget(Schedule):
         """Raise NothingMeasured if no cell ended."""
         if self._has_cells:
             return
-        variants, passes = len(self._measured_plan.variants), self._measured_plan.passes
-        enough_s = passes * (self._starts_s + VARIANT_S * variants)
+        budget_s = self._budget_s or 0.0
+        variants, passes = len(self._plan.variants), self._plan.passes
+        enough_s = passes * (self._start_s + VARIANT_S * variants)
         if self._longest_race_s:
-            enough_s = max(enough_s, 2 * self._total_s)
+            enough_s = max(enough_s, 2 * budget_s)
         raise NothingMeasured(
-            f"--budget {self._total_s:g}s ended before anything was measured: {variants} variants "
+            f"--budget {budget_s:g}s ended before anything was measured: {variants} variants "
             f"in {passes} passes take about {enough_s:.0f} s for a case of up to 1024 keys; "
             f"give --budget {enough_s:.0f}s, or fewer variants or passes"
         )

@@ -1,4 +1,4 @@
-"""Timed calls on several sets of inputs in turn, each result compared with the judged one.
+"""Timed calls on two sets of inputs in turn, each result compared with the judged one.
 
 What is timed is what is checked. A call's result is compared, outside of timing, with the result
 that the judge saw for the same inputs. The result before it is then filled with NaN, so that a
@@ -8,7 +8,7 @@ the sets exchange their contents, so that a variant that stores results by addre
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
@@ -25,12 +25,11 @@ CallResults = tuple[Tensor, ...]
 
 TimedCall = Callable[[], CallResults]
 
+UNJUDGED_EPS = 16
+
 
 class BrokenRule(Exception):  # noqa: N818 - a finding about the variant, not a bug of the suite
     """What a timed call did that is not allowed, or where its result differs from the judged."""
-
-
-UNJUDGED_EPS = 16
 
 
 class JudgedResult(NamedTuple):
@@ -47,7 +46,7 @@ class JudgedResult(NamedTuple):
 
 
 class Rotation:
-    """The sets of inputs of a case, the call on each, and the judged results of each."""
+    """The two sets of inputs of a case, the call on each, and the judged results of each."""
 
     def __init__(
         self,
@@ -56,12 +55,12 @@ class Rotation:
         places: Sequence[Place],
         wrap: Callable[[TimedCall], TimedCall] = lambda call: call,
     ) -> None:
-        """Take the inputs; `places` are the parts of a result that count, without padding.
+        """Take two sets of inputs; `places` are the parts of a result that count, without padding.
 
         `wrap` changes each call before it is timed.
         """
         self.sets = sets
-        self.exchanges = 0
+        self._is_exchanged = False
         self._places = places
         self._judged: list[Sequence[JudgedResult]] = [()] * len(sets)
         self._calls = [wrap(lambda inputs=inputs: call(inputs)) for inputs in sets]  # type: ignore[misc]
@@ -72,9 +71,6 @@ class Rotation:
         self._input_addresses = {
             address for inputs in sets for address in _addresses(inputs.by_name().values())
         }
-
-    def __iter__(self) -> Iterator[TimedCall]:
-        return self
 
     def __next__(self) -> TimedCall:
         """Return the call on the next set of inputs."""
@@ -119,26 +115,24 @@ class Rotation:
             tensor.detach().fill_(math.nan)
 
     def exchange(self) -> None:
-        """Exchange the contents of the first two sets, behind the back of version counters."""
+        """Exchange the contents of the two sets, behind the back of version counters."""
         self._held = ()
-        if len(self.sets) < 2:
-            return
-        first, second = (inputs.by_name() for inputs in self.sets[:2])
+        first, second = (inputs.by_name() for inputs in self.sets)
         for name, tensor in first.items():
             if tensor is second[name]:
                 continue  # sets share their slopes
             content = tensor.detach().clone()
             tensor.data.copy_(second[name].data)
             second[name].data.copy_(content)
-        self._judged[:2] = self._judged[1::-1]
-        self.exchanges += 1
+        self._judged.reverse()
+        self._is_exchanged = not self._is_exchanged
 
     def changed(self, number: int, redrawn: Inputs) -> str | None:
         """Return the name of an input of a set that differs from `redrawn`, the set drawn anew."""
-        place = 1 - number if self.exchanges % 2 and number < 2 else number
+        place = 1 - number if self._is_exchanged else number
         return first_difference(self.sets[place], redrawn)
 
-    def kept_bytes(self) -> int:
+    def result_bytes(self) -> int:
         """Return the bytes of the results that are held for comparison."""
         judged = [result.tensor for results in self._judged for result in results]
         return sum(tensor.nbytes for tensor in (*judged, *self._held))

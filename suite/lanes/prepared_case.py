@@ -165,7 +165,7 @@ class PreparedCase:
         tensors = [tensor for each in self._rotation.sets for tensor in each.by_name().values()]
         call, device = self._rotation.first_call(), self._bench.device
         if device.type == "cuda":
-            before = self._bytes_before + self._rotation.kept_bytes()
+            before = self._bytes_before + self._rotation.result_bytes()
             weight = weigh.weigh_on_cuda(call, before, device)
         else:
             weight = weigh.weigh_on_cpu(call, self._attention, tensors)

@@ -109,30 +109,24 @@ def copies_after_some_calls(_: Spec, right: Attention) -> Attention:
     return attention
 
 
-def remembers_by_address(_: Spec, right: Attention) -> Attention:
-    """Store each result under the address and the version of q, and answer with a copy of it."""
-    answers: dict[tuple[int, int], Tensor] = {}
+def remembers_by(key: Callable[[Tensor], tuple[float, ...]]) -> Trick:
+    """Return the trick of storing each result under a key of q, and of answering with a copy."""
 
-    def attention(q: Tensor, *rest: Tensor) -> Tensor:
-        key = q.data_ptr(), q._version
-        if key not in answers:
-            answers[key] = right(q, *rest)
-        return answers[key].clone()
+    def trick(_: Spec, right: Attention) -> Attention:
+        answers: dict[tuple[float, ...], Tensor] = {}
 
-    return attention
+        def attention(q: Tensor, *rest: Tensor) -> Tensor:
+            if key(q) not in answers:
+                answers[key(q)] = right(q, *rest)
+            return answers[key(q)].clone()
+
+        return attention
+
+    return trick
 
 
-def remembers_by_content(_: Spec, right: Attention) -> Attention:
-    """Store each result under a few of q's numbers, and answer with a copy of it."""
-    answers: dict[tuple[float, ...], Tensor] = {}
-
-    def attention(q: Tensor, *rest: Tensor) -> Tensor:
-        key = tuple(q[0, 0, :2, 0].tolist())
-        if key not in answers:
-            answers[key] = right(q, *rest)
-        return answers[key].clone()
-
-    return attention
+remembers_by_address = remembers_by(lambda q: (q.data_ptr(), q._version))
+remembers_by_content = remembers_by(lambda q: tuple(q[0, 0, :2, 0].tolist()))
 
 
 def wrong_once_in_twenty_calls(_: Spec, right: Attention) -> Attention:

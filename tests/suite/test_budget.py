@@ -26,7 +26,7 @@ PLAN = a_plan(CASE)
 
 def at(*readings_s: float) -> Callable[[], float]:
     """Return a clock that starts at 0 and then shows these seconds, the last one for good."""
-    left = [0.0, 0.0, *readings_s]
+    left = [0.0, *readings_s]
     return lambda: left.pop(0) if len(left) > 1 else left[0]
 
 

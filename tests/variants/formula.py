@@ -13,6 +13,28 @@ NAMES = [variant.name for variant in on("cpu") if variant.answers == "alibi"]
 UNCOMPILED = [name for name in NAMES if name not in {"compile", "compile_blocks", "flex"}]
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
+SHAPES = {
+    "square": (4, 4, 7, 7),
+    "fewer queries than keys": (4, 4, 3, 9),
+    "one query": (2, 2, 1, 8),
+    "grouped heads": (6, 2, 5, 8),
+    "one kv head": (3, 1, 6, 6),
+}
+"""(heads, kv heads, queries, keys) of small problems, by what is special about them."""
+
+
+def small_problem(
+    heads: int, kv_heads: int, q_len: int, kv_len: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Draw q, k, v, the slopes and dout of a problem with head_dim 4, in float64."""
+    generator = torch.Generator().manual_seed(heads * 1000 + q_len)
+
+    def normal(some_heads: int, length: int) -> Tensor:
+        return torch.randn(2, some_heads, length, 4, generator=generator, dtype=torch.float64)
+
+    q, k, v = normal(heads, q_len), normal(kv_heads, kv_len), normal(kv_heads, kv_len)
+    return q, k, v, alibi_slopes(heads), normal(heads, q_len)
+
 
 def tensors(
     heads: int = 4,

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from variants.problem import alibi_slopes
+from tests.variants.formula import SHAPES, small_problem
 from variants.reference import attend
 
-SHAPES = {
-    "square": (4, 4, 7, 7),
-    "fewer queries than keys": (4, 4, 3, 9),
-    "one query": (2, 2, 1, 8),
-    "grouped heads": (6, 2, 5, 8),
-    "one kv head": (3, 1, 6, 6),
-}
 SCALE = 0.3
 
 
@@ -42,44 +35,31 @@ def by_hand(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *, causal: bool) ->
     return out
 
 
-def drawn(
-    heads: int, kv_heads: int, q_len: int, kv_len: int, dtype: torch.dtype = torch.float64
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Draw q, k, v, the slopes and dout."""
-    generator = torch.Generator().manual_seed(heads * 1000 + q_len)
-
-    def normal(some_heads: int, length: int) -> Tensor:
-        return torch.randn(2, some_heads, length, 4, generator=generator, dtype=dtype)
-
-    q, k, v = normal(heads, q_len), normal(kv_heads, kv_len), normal(kv_heads, kv_len)
-    return q, k, v, alibi_slopes(heads), normal(heads, q_len)
-
-
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_attend_is_the_definition_element_by_element(
     shape: tuple[int, int, int, int], causal: bool
 ) -> None:
-    q, k, v, slopes, _ = drawn(*shape)
+    q, k, v, slopes, _ = small_problem(*shape)
     out = attend(q, k, v, slopes, scale=SCALE, causal=causal)
     torch.testing.assert_close(out, by_hand(q, k, v, slopes, causal=causal), rtol=1e-12, atol=1e-12)
 
 
 def test_fewer_queries_than_keys_are_the_last_rows_of_the_whole() -> None:
-    _, k, v, slopes, whole_q = drawn(4, 4, 9, 9)
+    _, k, v, slopes, whole_q = small_problem(4, 4, 9, 9)
     whole = attend(whole_q, k, v, slopes, scale=SCALE, causal=True)
     last = attend(whole_q[:, :, -3:], k, v, slopes, scale=SCALE, causal=True)
     torch.testing.assert_close(last, whole[:, :, -3:], rtol=1e-12, atol=1e-12)
 
 
 def test_the_first_causal_query_answers_with_the_first_value() -> None:
-    q, k, v, slopes, _ = drawn(4, 4, 7, 7)
+    q, k, v, slopes, _ = small_problem(4, 4, 7, 7)
     out = attend(q, k, v, slopes, scale=SCALE, causal=True)
     torch.testing.assert_close(out[:, :, 0], v[:, :, 0], rtol=1e-12, atol=1e-12)
 
 
 def test_a_causal_bias_by_key_alone_gives_the_same_answer() -> None:
-    q, k, v, slopes, _ = drawn(4, 4, 7, 7)
+    q, k, v, slopes, _ = small_problem(4, 4, 7, 7)
     bias = slopes.double()[:, None, None] * torch.arange(7)
     future = torch.ones(7, 7, dtype=torch.bool).triu(1)
     scores = (q @ k.mT * SCALE + bias).masked_fill(future, -math.inf)
@@ -90,7 +70,7 @@ def test_a_causal_bias_by_key_alone_gives_the_same_answer() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_scores_that_half_precision_could_not_have_are_right(dtype: torch.dtype) -> None:
-    q, k, v, slopes, _ = drawn(4, 2, 64, 64)
+    q, k, v, slopes, _ = small_problem(4, 2, 64, 64)
     q, k, v = ((600 * tensor).to(dtype) for tensor in (q, k, v))
     out = attend(q, k, v, slopes, scale=SCALE, causal=True)
     truth = attend(q.double(), k.double(), v.double(), slopes, scale=SCALE, causal=True)

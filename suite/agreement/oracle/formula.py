@@ -50,7 +50,7 @@ def gradients(
 
     Arguments are those of `attend`, and dout [batch, heads, rows, head_dim]. The gradient of the
     softmax is weights * (dweights - rowsum(dout * out)) with the rounded out, as in every flash
-    kernel (FlashAttention, arXiv 2205.14135, appendix B.4).
+    kernel (FlashAttention, arXiv 2205.14135, appendix B.4). Like scores, dweights are not rounded.
     """
     kv_heads = k.shape[1]
     k, v = _for_each_head(q, k), _for_each_head(q, v)
@@ -58,7 +58,7 @@ def gradients(
     rounding = scoring.rounding
     narrow = rounded(weights, rounding)
     out = rounded(narrow @ v, rounding)
-    dweights = rounded(dout @ v.mT, rounding)
+    dweights = dout @ v.mT
     drow = (out * dout).sum(dim=-1, keepdim=True)
     dscores = rounded(weights * (dweights - drow) * scoring.scale, rounding)
     dq = rounded(dscores @ k, rounding)
