@@ -1,10 +1,10 @@
 """The budget of an answer: how far it may be from the float64 oracle, in a head and in a row.
 
-The yardstick is the formula with its steps rounded to the answer's dtype, and with scores, bias and
-softmax in float32. An output agrees if its worst head's error is at most twice the yardstick's
-worst, or twice eps if that is more, and likewise its worst row. Gradients may have twice that. A
-figure over the whole tensor would hide faults: in bfloat16 a window cut to half of the keys passes
-it.
+The yardstick is the formula with its steps rounded to the answer's dtype, with scores, bias and
+softmax in float32, and with the noise of sums in any order (suite.agreement.oracle.formula). An
+output agrees if its worst head's error is at most twice the yardstick's worst, or twice eps if that
+is more, and likewise its worst row. Gradients may have twice that. A figure over the whole tensor
+would hide faults: in bfloat16 a window cut to half of the keys passes it.
 """
 
 import math

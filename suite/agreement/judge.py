@@ -6,7 +6,7 @@ Baselines of over 16384 queries, which are never ranked, have the random sample 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from suite.agreement.budget import BudgetCheck, WorstErrors, compare_parts, merge
-from suite.agreement.errors import ErrorMeasure, WorstError, least_size
+from suite.agreement.errors import ErrorMeasure, WorstError, least_size, worst_of
 from suite.agreement.inputs import Inputs
-from suite.agreement.oracle.evaluate import TRUTH, Formula, yardstick
+from suite.agreement.oracle.evaluate import TRUTH, Formula, Precision, yardstick
 from suite.agreement.oracle.portions import ALL_ROWS, Portion, portions
 from suite.agreement.subproblems import EVERYWHERE, JudgedCall, Part
 from suite.agreement.survey import Survey, survey, worst_rows
@@ -29,6 +29,8 @@ MOST_BASELINE_ROWS = 1 << 14
 """Without a bias no key is far away, so a survey's time grows with the square of the length."""
 
 TILE = 64
+ENOUGH_ROWS, MOST_DRAWS = 2048, 16
+"""The yardstick's noise is drawn again for cases of fewer rows than this, but not more often."""
 
 
 class Judgement(NamedTuple):
@@ -74,8 +76,17 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
             place, rows = study.part.place, study.formula.rows
             dout[place][:, :, rows] = inputs.dout[place][:, :, rows]
         sampled = _answer(call.attention, inputs, dout)
+    draws = _draws(studies)
     with _exact_products():
-        return Judgement([study.errors(sampled) for study in studies], results)
+        return Judgement([study.errors(sampled, draws, seed) for study in studies], results)
+
+
+def _draws(studies: Sequence["_Study"]) -> int:
+    """Return how often the yardstick is drawn: a noise of few rows may be small by luck."""
+    rows = sum(
+        study.part.spec.batch * study.part.spec.heads * len(study.formula.rows) for study in studies
+    )
+    return min(MOST_DRAWS, math.ceil(ENOUGH_ROWS / rows))
 
 
 @dataclass(frozen=True)
@@ -91,12 +102,20 @@ class _Study:
         """Whether only some rows are compared in float64."""
         return len(self.formula.rows) < self.part.spec.q_len
 
-    def errors(self, results: Mapping[str, Tensor]) -> WorstErrors:
-        """Return the worst errors of the part's heads and rows in float64, and of the survey."""
+    def errors(self, results: Mapping[str, Tensor], draws: int, seed: int) -> WorstErrors:
+        """Return the worst errors of the part's heads and rows in float64, and of the survey.
+
+        The yardstick's noise is drawn so often, from `seed`.
+        """
         spec, inputs = self.part.spec, self.formula.inputs
         least = {label: least_size(label, inputs, spec.scale) for label in results}
         at_place = {label: result[self.part.place] for label, result in results.items()}
-        by_portion = [_errors_in(at_place, self.formula, part, least) for part in portions(spec)]
+        generator = torch.Generator(self.formula.rows.device).manual_seed(seed)
+        yardsticks = [yardstick(spec.dtype, generator)] * draws
+        by_portion = [
+            _errors_in(at_place, self.formula, portion, yardsticks, least)
+            for portion in portions(spec)
+        ]
         errors = dict(merge(by_portion))
         for label, worst in self.survey.of_keys.items() if self.survey else ():
             errors[f"all {label}"] = [
@@ -191,21 +210,29 @@ def _fault(results: Mapping[str, Tensor], inputs: Inputs) -> tuple[str, str] | N
 
 
 def _errors_in(
-    answer_of: Mapping[str, Tensor], formula: Formula, portion: Portion, least: Mapping[str, float]
+    answer_of: Mapping[str, Tensor],
+    formula: Formula,
+    portion: Portion,
+    yardsticks: Sequence[Precision],
+    least: Mapping[str, float],
 ) -> dict[str, list[WorstError]]:
     """Return the worst errors of one portion: for each answer by heads, then by rows."""
-    spec, rows = formula.spec, formula.rows
+    rows = formula.rows
     truths = formula.evaluate(portion, TRUTH)
-    yardsticks = formula.evaluate(portion, yardstick(spec.dtype))
-    keys = torch.arange(spec.kv_len, device=rows.device)
-    errors: dict[str, list[WorstError]] = {}
-    for label, answer in answer_of.items():
-        if label in {"out", "dq"}:
-            part, places = portion.of_queries(answer)[:, :, rows], rows
-            first = portion.batch.start, portion.heads.start
-        else:
-            part, places = portion.of_keys(answer), keys
-            first = portion.batch.start, portion.kv_heads.start
-        measure = ErrorMeasure(label, truths[label], yardsticks[label], first, places, least[label])
-        errors[label] = list(measure.worst(part))
-    return errors
+    keys = torch.arange(formula.spec.kv_len, device=rows.device)
+    errors: dict[str, list[list[WorstError]]] = {label: [] for label in answer_of}
+    for precision in yardsticks:
+        like = formula.evaluate(portion, precision)
+        for label, answer in answer_of.items():
+            if label in {"out", "dq"}:
+                part, places = portion.of_queries(answer)[:, :, rows], rows
+                first = portion.batch.start, portion.heads.start
+            else:
+                part, places = portion.of_keys(answer), keys
+                first = portion.batch.start, portion.kv_heads.start
+            measure = ErrorMeasure(label, truths[label], like[label], first, places, least[label])
+            errors[label].append(list(measure.worst(part)))
+    return {
+        label: [worst_of(errors) for errors in zip(*by_draw, strict=True)]
+        for label, by_draw in errors.items()
+    }

@@ -1,6 +1,7 @@
 """Variants that look right or fast by a trick are not ranked, and the reason says what they did."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.store import Store, read
 from suite.run import Run
-from tests.fakes.cheating import CASE, TRICKS
+from tests.fakes.cheating import CASE, STOP, TRICKS
 from tests.fakes.in_process import real_lanes, start_lanes_in_process, take_short_turns
 from variants.catalog import Variant
 
@@ -49,12 +50,15 @@ REASONS = {
 
 
 @pytest.fixture
-def _lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let lanes be threads that measure the machine, and put the process's timer back."""
     monkeypatch.setattr(time, "perf_counter_ns", time.perf_counter_ns)
     start_lanes_in_process(monkeypatch, real_lanes(Foresee | Weigh | RunCanary))
     take_short_turns(monkeypatch)
     monkeypatch.setattr("suite.race.steady_turn.MOST_CORE_WAIT", 1e9)  # or a busy machine excuses
+    STOP.clear()
+    yield
+    STOP.set()
 
 
 def raced(file: Path, variant: Variant) -> Row:

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import Inputs
-from suite.agreement.oracle.formula import Scoring, attend, gradients, rotate
+from suite.agreement.oracle.formula import Noise, Scoring, attend, gradients, rotate
 from suite.agreement.oracle.portions import Portion, heads_at_once, rows_at_once
 from variants.catalog import Answers
 from variants.problem import Spec
 
 
 class Precision(NamedTuple):
-    """The dtype that the formula computes in, and the dtype that it rounds its steps to."""
+    """The dtype that the formula computes in, the one that its steps are rounded to, its noise."""
 
     wide: torch.dtype
     rounding: torch.dtype
+    noise: Noise | None = None
 
 
 NEGLIGIBLE = 18.0
@@ -29,9 +30,9 @@ TRUTH = Precision(torch.float64, torch.float64)
 SURVEY = Precision(torch.float32, torch.float32)
 
 
-def yardstick(dtype: torch.dtype) -> Precision:
+def yardstick(dtype: torch.dtype, generator: torch.Generator) -> Precision:
     """Return the precision of a formula that rounds to `dtype` and has scores in float32."""
-    return Precision(torch.float32, dtype)
+    return Precision(torch.float32, dtype, Noise(generator))
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,9 @@ class Formula:
         positions = rows + spec.kv_len - spec.q_len
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows]
         q = self._turn(q, positions, precision)
-        scoring = Scoring(spec.scale, spec.causal, positions - keys.start, precision.rounding)
+        scoring = Scoring(
+            spec.scale, spec.causal, positions - keys.start, precision.rounding, precision.noise
+        )
         if self.inputs.dout is None:
             return {"out": attend(q, k, v, slopes, scoring)}
         dout = portion.of_queries(self.inputs.dout)[:, :, rows].to(precision.wide)

@@ -6,25 +6,44 @@ rounded to half precision, because that would excuse any error where scores are 
 has its own formula, so that it never depends on the variants that it judges.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 ROTARY_BASE = 10000.0
+FLOAT32_EPS = torch.finfo(torch.float32).eps
+
+
+class Noise(NamedTuple):
+    """Random rounding: a sum is off by up to two float32 eps of what it is made of.
+
+    Right kernels add the terms of a score in any order, so how far one order is off is luck. In a
+    case of few rows it can be nothing. With noise the yardstick is as far off as any order may be.
+    """
+
+    generator: torch.Generator
+
+    def add(self, sums: Tensor, size: Tensor, most: float = 2 * FLOAT32_EPS) -> None:
+        """Move each of `sums` by up to `most` of `size`, which broadcasts to their shape."""
+        moves = torch.empty_like(sums).uniform_(-most, most, generator=self.generator)
+        sums.addcmul_(moves, size)
 
 
 class Scoring(NamedTuple):
     """How scores are made: the scale of q·k, the mask, where the rows stand, and the rounding.
 
     `positions` [rows] is the position of each query row among the keys. Weights and results are
-    rounded to `rounding`; the dtype that the formula computes in rounds nothing.
+    rounded to `rounding`; the dtype that the formula computes in rounds nothing. `noise` moves
+    scores, and what gradients subtract.
     """
 
     scale: float
     causal: bool
     positions: Tensor
     rounding: torch.dtype
+    noise: Noise | None = None
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
@@ -34,7 +53,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) ->
     float32 or float64. slopes are [heads].
     """
     k, v = _for_each_head(q, k), _for_each_head(q, v)
-    weights, rounding = _weights(q, k, slopes, scoring), scoring.rounding
+    weights = torch.softmax(_scores(q, k, slopes, scoring), dim=-1)
+    rounding = scoring.rounding
     return rounded(rounded(weights, rounding) @ v, rounding)
 
 
@@ -54,12 +74,22 @@ def gradients(
     """
     kv_heads = k.shape[1]
     k, v = _for_each_head(q, k), _for_each_head(q, v)
-    weights = _weights(q, k, slopes, scoring)  # [batch, heads, rows, kv_len]
+    scores = _scores(q, k, slopes, scoring)
+    weights = torch.softmax(scores, dim=-1)  # [batch, heads, rows, kv_len]
     rounding = scoring.rounding
-    narrow = rounded(weights, rounding)
-    out = rounded(narrow @ v, rounding)
+    out = rounded(rounded(weights, rounding) @ v, rounding)
     dweights = dout @ v.mT
     drow = (out * dout).sum(dim=-1, keepdim=True)
+    if scoring.noise is not None:
+        # Flash kernels compute the weights again from the logsumexp, which was rounded to float32.
+        rescaling = torch.ones_like(drow)
+        scoring.noise.add(rescaling, scores.amax(dim=-1, keepdim=True).abs())
+        weights *= rescaling
+        scoring.noise.add(dweights, _product_size(dout, v))
+        # out was rounded to the case's dtype before it is multiplied here.
+        out_error = max(2 * FLOAT32_EPS, torch.finfo(rounding).eps)
+        scoring.noise.add(drow, (out * dout).norm(dim=-1, keepdim=True), out_error)
+    narrow = rounded(weights, rounding)
     dscores = rounded(weights * (dweights - drow) * scoring.scale, rounding)
     dq = rounded(dscores @ k, rounding)
     dk = rounded(dscores.mT @ q, rounding)
@@ -87,19 +117,28 @@ def rounded(tensor: Tensor, rounding: torch.dtype) -> Tensor:
     return tensor if rounding == tensor.dtype else tensor.to(rounding).to(tensor.dtype)
 
 
-def _weights(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
-    """Return the weights [batch, heads, rows, kv_len], in few passes: long cases have billions."""
+def _scores(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
+    """Return the scores [batch, heads, rows, kv_len], in few passes: long cases have billions."""
     positions = scoring.positions.to(q.dtype)
     keys = torch.arange(k.shape[2], device=q.device, dtype=q.dtype)
     distance = keys[None, :] - positions[:, None]  # [rows, kv_len], negative in the past
     scores = (q * scoring.scale) @ k.mT
     slopes = slopes.to(q.dtype)[:, None, None]
+    if scoring.noise is not None:
+        size = _product_size(q * scoring.scale, k).add_(1).add_(scores.abs())
+        scoring.noise.add(scores, size.addcmul_(distance.abs(), slopes.abs()))
     if not scoring.causal:
-        return torch.softmax(scores.addcmul_(distance.abs(), -slopes), dim=-1)
+        return scores.addcmul_(distance.abs(), -slopes)
     scores.addcmul_(distance, slopes)
     first = int(scoring.positions[0]) + 1  # all rows see the keys before it
     scores[..., first:].masked_fill_(distance[:, first:] > 0, float("-inf"))
-    return torch.softmax(scores, dim=-1)
+    return scores
+
+
+def _product_size(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the usual size of rows @ columns.mT, if rows and columns had random directions."""
+    lengths = rows.norm(dim=-1) / math.sqrt(rows.shape[-1])
+    return lengths[..., :, None] * columns.norm(dim=-1)[..., None, :]
 
 
 def _for_each_head(q: Tensor, k: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from suite.agreement.budget import compare, compare_parts
 from suite.agreement.errors import WorstError
 from suite.agreement.inputs import draw, spec_of
 from suite.agreement.judge import check
-from suite.agreement.oracle.formula import Scoring, attend
+from suite.agreement.oracle.formula import Noise, Scoring, attend
 from tests.effort import examples
 from tests.suite.answers import (
     CPU,
@@ -57,7 +57,7 @@ def test_one_wrong_row_of_one_head_is_caught_and_named(row: int, dtype: str) -> 
 
 def test_a_slight_mistake_in_every_row_is_caught_by_the_head_though_every_row_passes() -> None:
     case = case_of(head_dim=64)
-    found = compared(spoiled(lambda out: out * (1 + 1e-6), case), case)
+    found = compared(spoiled(lambda out: out * (1 + 2e-6), case), case)
     assert not found.agrees
     assert "row" not in found.where
 
@@ -108,9 +108,30 @@ def test_right_answers_raise_no_alarm_in_any_draw(name: str, mode: str, dtype: s
             assert found.agrees, (changes, seed, found)
 
 
-def test_the_formula_itself_uses_half_of_its_budget_for_the_output() -> None:
+@each_dtype
+@pytest.mark.parametrize("mode", ["forward", "backward"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask"])
+def test_right_answers_of_few_rows_stay_well_within_the_budget(
+    name: str, mode: str, dtype: str
+) -> None:
+    for changes in (
+        {"q_len": 5, "kv_len": 5, "heads": 1, "kv_heads": 1},
+        {"q_len": 20, "kv_len": 20, "heads": 2, "kv_heads": 2},
+        {"q_len": 1, "kv_len": 60, "heads": 2, "kv_heads": 2},
+    ):
+        case = case_of(dtype=dtype, mode=mode, head_dim=8, logit_scale=2.0, **changes)
+        attention = variant(name, case)
+        for seed in range(examples(64)):
+            found = compared(attention, case, seed)
+            assert found.excess < 0.8, (changes, seed, found)
+
+
+def test_the_order_of_sums_is_allowed_for_and_four_times_its_rounding_is_not() -> None:
     case = case_of()
-    assert compared(variant("eager", case), case).excess == pytest.approx(0.5, abs=0.1)
+    right = compared(variant("eager", case), case)
+    assert 0.1 < right.excess < 0.4
+    wrong = compared(spoiled(lambda out: out * (1 + 2 * right.budget), case), case)
+    assert wrong.excess > 1.5
 
 
 def test_bias_free_attention_is_held_to_its_own_oracle() -> None:
@@ -164,18 +185,19 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
     attention = variant("sdpa_mask", case)
     found = check(attention, spec, inputs, answers="alibi", seed=0)
-    truth, yardstick = (
+    noise = Noise(torch.Generator().manual_seed(0))
+    positions = torch.arange(spec.q_len)
+    truth, *draws = (
         attend(
-            inputs.q.to(dtype),
-            inputs.k.to(dtype),
-            inputs.v.to(dtype),
+            *(tensor.to(dtype) for tensor in (inputs.q, inputs.k, inputs.v)),
             inputs.slopes,
-            Scoring(spec.scale, spec.causal, torch.arange(spec.q_len), dtype),
+            Scoring(spec.scale, spec.causal, positions, dtype, noise_of_dtype),
         )
-        for dtype in (torch.float64, torch.float32)
+        for dtype, noise_of_dtype in [(torch.float64, None), *[(torch.float32, noise)] * 2]
     )
     answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
-    assert compare(answer, truth, yardstick) == found
+    by_draw = [compare(answer, truth, yardstick) for yardstick in draws]
+    assert max(by_draw, key=lambda check: check.budget) == found
 
 
 @pytest.mark.parametrize(("name", "times"), [("out", 2), ("dq", 4), ("dk", 4), ("dv", 4)])
