@@ -138,7 +138,8 @@ def _scores(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
 def _product_size(rows: Tensor, columns: Tensor) -> Tensor:
     """Return the usual size of rows @ columns.mT, if rows and columns had random directions."""
     lengths = rows.norm(dim=-1) / math.sqrt(rows.shape[-1])
-    return lengths[..., :, None] * columns.norm(dim=-1)[..., None, :]
+    size: Tensor = lengths[..., :, None] * columns.norm(dim=-1)[..., None, :]
+    return size
 
 
 def _for_each_head(q: Tensor, k: Tensor) -> Tensor:

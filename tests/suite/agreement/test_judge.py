@@ -189,7 +189,9 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     positions = torch.arange(spec.q_len)
     truth, *draws = (
         attend(
-            *(tensor.to(dtype) for tensor in (inputs.q, inputs.k, inputs.v)),
+            inputs.q.to(dtype),
+            inputs.k.to(dtype),
+            inputs.v.to(dtype),
             inputs.slopes,
             Scoring(spec.scale, spec.causal, positions, dtype, noise_of_dtype),
         )
