@@ -1,6 +1,7 @@
 """alibi_attention: one function that runs any variant of the catalog, for a model's own code."""
 
 import importlib
+from contextlib import ExitStack
 from functools import lru_cache
 
 import torch
@@ -11,6 +12,7 @@ from variants.dispatch import auto
 from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
 from variants.dispatch.prepared_cache import PreparedCache
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
+from variants.tracing import is_traced
 
 PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
 _CACHE = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
@@ -44,16 +46,19 @@ def alibi_attention(
     Under autocast q, k and v are cast to autocast's dtype, as in torch's own attention. Under
     torch.compile the call is a graph break; variants that need a compiler call it themselves. A
     CUDA graph can capture the call if a call for the same shape, dtype and settings was made
-    before the capture.
+    before the capture. Nothing that is made under a trace or a transform of torch is cached.
 
     Raises ValueError for tensors that don't fit together. Raises variants.problem.Unsupported where
     the variant can't do this; the text says what would help.
     """
     q, k, v, slopes = _check_and_cast(q, k, v, slopes, causal, scale)
-    attention = _attention_for(_check_name(variant), _spec(q, k, v, slopes, causal, scale))
-    if not torch.is_autocast_enabled(q.device.type):
-        return attention(q, k, v, slopes)
-    with torch.autocast(q.device.type, enabled=False):
+    _check_name(variant)
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(q.device.type):
+            stack.enter_context(torch.autocast(q.device.type, enabled=False))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(q.device)  # a default device must not move what is prepared
+        attention = _attention_for(variant, _spec(q, k, v, slopes, causal, scale))
         return attention(q, k, v, slopes)
 
 
@@ -88,7 +93,8 @@ def _check_and_cast(
     check_fit(q, k, v, causal=causal)
     check_scale(scale)
     if slopes is None:
-        return q, k, v, _standard_slopes(q.shape[1], q.device)
+        make_slopes = _standard_slopes.__wrapped__ if is_traced() else _standard_slopes
+        return q, k, v, make_slopes(int(q.shape[1]), q.device)
     check_slopes(slopes, q.shape[1], q.device)
     return q, k, v, slopes
 
@@ -97,16 +103,18 @@ def _spec(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, causal: bool, scale: float | None
 ) -> Spec:
     grad_enabled = torch.is_grad_enabled()
+    batch, heads, q_len, head_dim = map(int, q.shape)  # torch.jit.trace has tensors for sizes
+    kv_heads, kv_len = map(int, k.shape[1:3])
     return Spec(
-        batch=q.shape[0],
-        heads=q.shape[1],
-        kv_heads=k.shape[1],
-        q_len=q.shape[2],
-        kv_len=k.shape[2],
-        head_dim=q.shape[3],
+        batch=batch,
+        heads=heads,
+        kv_heads=kv_heads,
+        q_len=q_len,
+        kv_len=kv_len,
+        head_dim=head_dim,
         dtype=q.dtype,
         device=q.device,
-        scale=q.shape[3] ** -0.5 if scale is None else float(scale),
+        scale=head_dim**-0.5 if scale is None else float(scale),
         causal=causal,
         needs_grad=grad_enabled and any(tensor.requires_grad for tensor in (q, k, v)),
         slopes_need_grad=grad_enabled and slopes.requires_grad,
@@ -115,6 +123,8 @@ def _spec(
 
 
 def _attention_for(variant: str, spec: Spec) -> Attention:
+    if is_traced():
+        return _prepare(_BY_NAME[variant], spec)
     return _CACHE.get(variant, spec, lambda: _prepare(_BY_NAME[variant], spec))
 
 
@@ -131,11 +141,10 @@ def _prepare(entry: Variant, spec: Spec) -> Attention:
 @lru_cache(maxsize=PREPARED_AT_MOST)
 def _standard_slopes(heads: int, device: torch.device) -> Tensor:
     # The cached tensor outlives the call, so the caller's grad and inference modes must not apply.
-    with torch.inference_mode(mode=False), torch.no_grad():
+    with torch.inference_mode(mode=False), torch.no_grad(), torch.device("cpu"):
         return alibi_slopes(heads).to(device)
 
 
-def _check_name(variant: str) -> str:
+def _check_name(variant: str) -> None:
     if variant not in _BY_NAME:
         raise ValueError(f"variant {variant!r}: there are {', '.join(_BY_NAME)}")
-    return variant

@@ -7,6 +7,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from variants.tracing import is_traced
+
 Built = TypeVar("Built")
 
 
@@ -28,13 +30,13 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
 
     Nothing is cached for slopes that require a gradient, because the result belongs to one autograd
     graph; for slopes made in inference mode, because torch does not count writes to them; and
-    inside torch.func's transforms, because their tensors end with the transform.
+    while torch traces or transforms, because its tensors end with that.
     """
     entry: _CachedValue[Built] | None = None
 
     def build_or_reuse(slopes: Tensor) -> Built:
         nonlocal entry
-        if slopes.requires_grad or slopes.is_inference() or _is_transformed():
+        if slopes.requires_grad or slopes.is_inference() or is_traced():
             return build(slopes)
         last = entry  # read once, because another thread may replace the entry at any time
         if last is None or last.slopes() is not slopes or _has_changed(slopes, last):
@@ -45,10 +47,6 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
         return last.result
 
     return build_or_reuse
-
-
-def _is_transformed() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _has_changed(slopes: Tensor, last: _CachedValue[Built]) -> bool:

@@ -54,7 +54,7 @@ def tensors(
 
 def truth(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None = None, **how: Any) -> Tensor:
     """Return the formula in float64."""
-    slopes = alibi_slopes(q.shape[1]) if slopes is None else slopes
+    slopes = alibi_slopes(int(q.shape[1])) if slopes is None else slopes
     how = {"scale": q.shape[3] ** -0.5, "causal": True} | how
     return attend(q.double(), k.double(), v.double(), slopes.double(), **how)
 

@@ -34,6 +34,11 @@ class PreparedCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def clear(self) -> None:
+        """Forget all that is prepared."""
+        with self._lock:
+            self._entries.clear()
+
     def get(self, variant: str, spec: Spec, prepare: Callable[[], Attention]) -> Attention:
         """Return the cached attention of a variant and spec, or cache that of `prepare`.
 

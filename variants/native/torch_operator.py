@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from variants.compiled.cpp_build import FLAGS, build_library
 from variants.problem import Unsupported
@@ -129,10 +130,32 @@ def _register() -> torch.library.Library:
     fragment.impl(  # type: ignore[no-untyped-call]
         "native_window", lambda *call: attend(*call)[0], "CPU"
     )
+    fragment.impl("native_window", _refuse_derivatives, "Autograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(
         "alibi_bench::native_window", lambda q, *_: _out_like(q), lib=fragment
     )
     return fragment
+
+
+def _refuse_derivatives(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
+) -> Tensor:
+    """Call the operator, or raise Unsupported where it would have to give derivatives.
+
+    Without this rule torch would take the output for a constant.
+    """
+    tensors = (q, k, v, slopes)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        raise Unsupported("the kernel has no backward; eager, compile and sdpa_mask do")
+    if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
+        raise Unsupported("the kernel has no forward-mode derivative; eager has")
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator()(q, k, v, slopes, scale, causal)
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    dual = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return dual.tangent is not None
 
 
 def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:

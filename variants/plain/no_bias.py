@@ -34,7 +34,7 @@ def prepare(spec: Spec) -> Attention:
             attn_mask=mask,
             is_causal=is_square,
             scale=spec.scale,
-            enable_gqa=q.shape[1] != k.shape[1],
+            enable_gqa=spec.heads != spec.kv_heads,
         )
 
     return attention

@@ -57,7 +57,7 @@ def prepare(spec: Spec) -> Attention:
             torch.cat([v, v_columns], dim=3),
             is_causal=spec.q_len == spec.kv_len,
             scale=spec.scale,
-            enable_gqa=q.shape[1] != k.shape[1],
+            enable_gqa=spec.heads != spec.kv_heads,
         )
         return out[..., : spec.head_dim]
 

@@ -61,7 +61,7 @@ def prepare(spec: Spec) -> Attention:
                 attn_mask=key_row(slopes),
                 is_causal=spec.q_len == spec.kv_len,
                 scale=spec.scale,
-                enable_gqa=q.shape[1] != k.shape[1],
+                enable_gqa=spec.heads != spec.kv_heads,
             )
         except RuntimeError as refusal:
             if FLASH_REFUSED not in str(refusal):

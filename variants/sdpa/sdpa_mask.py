@@ -59,7 +59,12 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return scaled_dot_product_attention(
-            q, k, v, attn_mask=mask(slopes), scale=spec.scale, enable_gqa=q.shape[1] != k.shape[1]
+            q,
+            k,
+            v,
+            attn_mask=mask(slopes),
+            scale=spec.scale,
+            enable_gqa=spec.heads != spec.kv_heads,
         )
 
     return attention if backend == "any" else _force_backend(attention, backend)
