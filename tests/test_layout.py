@@ -102,3 +102,13 @@ def test_an_import_the_wrong_way_breaks_its_contract(contract: str, tmp_path: Pa
     )
     assert linted.returncode == 1, linted.stdout + linted.stderr
     assert f"{contract} BROKEN" in linted.stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_git_holds_no_link_and_nothing_that_it_ignores() -> None:
+    """A link named .venv once stood in the tree, and a clean clone could not be set up."""
+    git = ("git", "-C", str(ROOT), "ls-files")
+    entries = subprocess.check_output([*git, "--stage"], text=True).splitlines()
+    assert entries
+    assert [entry for entry in entries if entry.startswith("120000")] == []
+    assert subprocess.check_output([*git, "-ci", "--exclude-standard"], text=True) == ""

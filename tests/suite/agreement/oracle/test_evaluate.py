@@ -81,7 +81,7 @@ def test_a_right_answer_agrees_in_portions_of_any_size(case: Case, heads: int) -
 @given(
     case=grouped_cases(), heads=SOME_HEADS, data=st.data(), factor=st.sampled_from([3, math.nan])
 )
-def test_a_mistake_in_one_row_of_one_head_is_named_alike_in_whatever_portion_it_is(
+def test_a_mistake_in_one_row_is_found_in_the_same_head_in_whatever_portion_it_is(
     case: Case, heads: int, data: st.DataObject, factor: float
 ) -> None:
     ends = (case.batch, case.kv_heads, case.q_len)
@@ -92,7 +92,15 @@ def test_a_mistake_in_one_row_of_one_head_is_named_alike_in_whatever_portion_it_
         wrong = with_gradients({data.draw(st.sampled_from(["dq", "dk", "dv"])): change}, case)
     whole, parts = compared(wrong, case), compared_in_portions(wrong, case, heads)
     assert parts.agrees == whole.agrees
-    assert parts.where == whole.where or whole.agrees
+    if not whole.agrees:
+        assert head_and_row(parts)[0] == head_and_row(whole)[0]
+        assert len({head_and_row(found)[1] for found in (parts, whole)} - {""}) <= 1
+
+
+def head_and_row(found: BudgetCheck) -> tuple[str, str]:
+    """Split what is named worst; whether its row or its whole head is, the noise may decide."""
+    head, _, row = found.where.partition(" row ")
+    return head, row
 
 
 @settings(deadline=None, max_examples=examples(100))
