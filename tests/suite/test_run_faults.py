@@ -72,19 +72,12 @@ def small_cgroup() -> Iterator[Path | None]:
         folder.rmdir()
 
 
-@pytest.fixture(
-    scope="module", params=["threads", pytest.param("processes", marks=pytest.mark.heavy)]
-)
-def cells_of_run(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cells]:
-    """Yield what became of each cell of one run with all faults that this machine can have.
+def run_with_faults(folder: Path, *, in_threads: bool) -> Cells:
+    """Return what became of each cell of one run with all faults that this machine can have.
 
     The lanes are threads or processes, and of the latter none is left afterwards.
     """
-    folder = tmp_path_factory.mktemp("faults")
     faults = {length: (fault.moment, fault.kind) for length, fault in AT.items()} | OTHERS
-    in_threads = request.param == "threads"
     with ExitStack() as stack:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         monkeypatch.setenv(OWNER, str(folder))
@@ -99,8 +92,14 @@ def cells_of_run(
         assert all(moment in MOMENTS and kind in KINDS for moment, kind in faults.values())
         monkeypatch.setenv("PLANTED", json.dumps({"second": faults}))
         drive(folder / "run.jsonl", plan(STEP_TIMEOUT_S, passes=1, lengths=[*faults, NOTHING]))
-        yield cells(folder / "run.jsonl")
     assert processes_of(str(folder)) == []
+    return cells(folder / "run.jsonl")
+
+
+@pytest.fixture(scope="module")
+def cells_of_run(tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    """Return the cells of a run whose lanes are threads."""
+    return run_with_faults(tmp_path_factory.mktemp("faults"), in_threads=True)
 
 
 def _raise(fate: Fate) -> NoReturn:
@@ -151,10 +150,24 @@ def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(cells_of_
     assert kinds == {Agreement, Fault, Time}
 
 
-def test_a_lane_killed_by_the_kernel_for_memory_is_told_from_a_crash(cells_of_run: Cells) -> None:
-    if ("second", KILLED_BY_THE_KERNEL) not in cells_of_run:
-        pytest.skip("no memory cgroup can be made here")
-    (fault,) = guilty(cells_of_run, KILLED_BY_THE_KERNEL, heats=2)
+@pytest.mark.heavy
+def test_what_holds_of_threads_holds_of_processes(tmp_path: Path) -> None:
+    by_cell = run_with_faults(tmp_path, in_threads=False)
+    for length in AT:
+        test_a_fault_costs_the_guilty_cell_alone(length, by_cell)
+    for holds in (
+        test_after_all_faults_a_case_without_one_is_measured_whole,
+        test_a_wrong_answer_is_recorded_and_not_timed,
+        test_an_answer_that_goes_wrong_after_timing_is_caught,
+        test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame,
+    ):
+        holds(by_cell)
+    if ("second", KILLED_BY_THE_KERNEL) in by_cell:  # where a memory cgroup could be made
+        assert_the_kernel_is_told_from_a_crash(by_cell)
+
+
+def assert_the_kernel_is_told_from_a_crash(by_cell: Cells) -> None:
+    (fault,) = guilty(by_cell, KILLED_BY_THE_KERNEL, heats=2)
     assert isinstance(fault, Fault)
     assert fault.status == "out_of_memory"
     assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")
