@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case, Dtype
-from variants.native.torch_operator import attend
+from variants.native.kernel_call import CAUSAL, attend
 
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 LENGTHS = (512, 1024, 2048, 8192, 32768)
@@ -42,9 +42,9 @@ def costs_ms(dtype: Dtype, length: int) -> tuple[float, float]:
     began = perf_counter()
     while len(times[0]) < ROUNDS and perf_counter() - began < MOST_S:
         for q, samples in zip((inputs.q[:, :, :0], inputs.q), times, strict=True):
-            attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
+            attend(q, inputs.k, inputs.v, inputs.slopes, scale, CAUSAL)
             start = perf_counter()
-            attend(q, inputs.k, inputs.v, inputs.slopes, scale, causal=True)
+            attend(q, inputs.k, inputs.v, inputs.slopes, scale, CAUSAL)
             samples.append(1e3 * (perf_counter() - start))
     return statistics.median(times[0]), statistics.median(times[1])
 

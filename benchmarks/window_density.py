@@ -52,7 +52,7 @@ def over_heads(heads: int, dtype: Dtype, length: int, logit_scale: float) -> flo
     spec, shares = spec_of(alone, CPU), []
     for head, slope in enumerate(alibi_slopes(heads)[:, None]):
         inputs = draw(alone, head, "before", CPU)
-        shares.append(density(spec, inputs.q, inputs.k, slope))
+        shares.append(density(spec, inputs.q, inputs.k, inputs.v, slope))
     return statistics.fmean(shares)
 
 

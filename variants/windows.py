@@ -2,9 +2,11 @@
 
 |q_i . k_j| <= |q_i| |k_j| bounds every score from both sides, so norms bound the weight of far keys
 from above. The mean of a block of keys bounds the sum of its exponentials from below (Jensen).
-Together they show which far keys hold less than a stated share of every row's weight; those keys
-can be left out. The bound assumes nothing about the data: large norms widen the windows until
-nothing is left out.
+Weights are multiplied by how much larger the block's values are than the smallest value near the
+queries. Together this shows which far keys hold less than a stated share of every row, weighed by
+their values; those keys can be left out. Large norms and far values that are larger widen the
+windows, until nothing is left out. What the bound can't foresee are rows whose near values cancel:
+there the share is one of the values, and not of their sum.
 
 The idea of leaving out keys that decay has made negligible comes from the Forgetting Transformer
 (Adaptive Computation Pruning, arXiv 2504.06949).
@@ -24,7 +26,7 @@ from variants.slopes_cache import cache_by_slopes
 
 BLOCK = 64
 _AT_ONCE = 1 << 22  # pairs of blocks in one tensor: 16 MiB
-_NEAR = 64  # blocks before a query's own whose weight the lower bound counts
+_NEAR = 64  # blocks before a query's own whose weight and values the lower bound counts
 # Powers of 2, because torch wakes its threads for exp(), even for a few numbers.
 _LOG2_E = math.log2(math.e)
 _LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # exp2() of these is neither infinite nor subnormal
@@ -44,16 +46,17 @@ class Windows(NamedTuple):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Return the share of a row's weight that may be left out, the size of a rounding error."""
+    """Return the share of a row that may be left out, the size of a rounding error."""
     return torch.finfo(dtype).eps / 2
 
 
-def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
-    """Return a function of q, k and slopes that gives the windows of causal attention.
+def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Windows]:
+    """Return a function of q, k, v and slopes that gives the windows of causal attention.
 
-    q is [batch, heads, q_len, head_dim], k [batch, kv_heads, kv_len, head_dim], slopes [heads].
-    Keys outside of `back` hold at most the tolerance of a row's weight, and so do keys whose bias
-    is below -depth.
+    q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], slopes
+    [heads]. Keys outside of `back` hold at most the tolerance of a row's weight, also if each
+    weight is multiplied by how much larger its value is than the smallest value near the row. The
+    same is true of keys whose bias is below -depth.
     """
     rows, columns = max(1, spec.q_len // BLOCK), -(-spec.kv_len // BLOCK)
     front = spec.q_len % BLOCK if spec.q_len > BLOCK else 0
@@ -63,29 +66,33 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Windows]:
     product = spec.scale * _rounded_up(spec.dtype) ** 2
     before = torch.arange(columns - rows, columns, device=spec.device)
     bounds_for = cache_by_slopes(
-        partial(_bias_bounds, before=before, kv_len=spec.kv_len, share=share)
+        partial(_bias_bounds, before=before, kv_len=spec.kv_len, share=share, product=product)
     )
 
     @torch.no_grad()
-    def windows(q: Tensor, k: Tensor, slopes: Tensor) -> Windows:
+    def windows(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Windows:
         query = _largest_norms(q[:, :, front:])  # [batch, heads, rows]
-        key, mean = _largest_norms(k), _norms_of_sums(k)  # [batch, kv_heads, columns]
+        sizes = _log2_norms(v)
+        far, near = _largest(sizes), _smallest_near(sizes, rows)
+        of_keys = [_largest_norms(k), _norms_of_sums(k), far, near]  # [batch, kv_heads, blocks]
         if groups > 1:
-            key, mean = (norms.repeat_interleave(groups, dim=1) for norms in (key, mean))
+            of_keys = [numbers.repeat_interleave(groups, dim=1) for numbers in of_keys]
         bounds = bounds_for(slopes)
         droppable = [
-            _count_droppable(queries, keys, means, bounds.for_heads(heads), product, share)
+            _count_droppable(
+                bounds.for_heads(heads), *(numbers[:, heads] for numbers in (query, *of_keys))
+            )
             for heads in _portions(portion, spec.heads)
-            for queries, keys, means in [[norms[:, heads] for norms in (query, key, mean)]]
         ]
-        depth = torch.addcmul(bounds.depth, query.amax(-1), key.amax(-1), value=2 * product)
+        depth = torch.addcmul(bounds.depth, query.amax(-1), of_keys[0].amax(-1), value=2 * product)
+        depth += _unevenness(sizes).repeat_interleave(groups, dim=1)
         return Windows(before - torch.cat(droppable, dim=1), depth.amax(dim=0))
 
     return windows
 
 
-def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return a function of q, k and slopes that gives the `depth` of `windows_of`: [heads] float32.
+def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Return a function of q, k, v and slopes that gives the `depth` of `windows_of`: [heads].
 
     For variants that leave out keys only by their bias.
     """
@@ -93,21 +100,25 @@ def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     unscored = cache_by_slopes(partial(_depth_of_zeros, share=share))
 
     @torch.no_grad()
-    def depth(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
+    def depth(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         query, key = (torch.linalg.vector_norm(rows, dim=-1).amax(-1).float() for rows in (q, k))
-        key = key.repeat_interleave(spec.heads // spec.kv_heads, dim=1)
-        return torch.addcmul(unscored(slopes), query, key, value=2 * product).amax(dim=0)
+        key, uneven = (
+            numbers.repeat_interleave(spec.heads // spec.kv_heads, dim=1)
+            for numbers in (key, _unevenness(_log2_norms(v)))
+        )
+        scored = torch.addcmul(unscored(slopes), query, key, value=2 * product)
+        return (scored + uneven).amax(dim=0)
 
     return depth
 
 
-def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
+def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> float:
     """Return the share of all causal pairs of blocks that lie inside the windows.
 
     A pair on the diagonal counts as a whole pair, because it is computed whole. Queries that belong
     to no block are not counted. A band of several windows computes somewhat more than this share.
     """
-    back = windows_of(spec)(q, k, slopes).back
+    back = windows_of(spec)(q, k, v, slopes).back
     rows, columns = back.shape[2], -(-spec.kv_len // BLOCK)
     causal = spec.batch * spec.heads * rows * (2 * columns - rows + 1) // 2
     return (back + 1).sum().item() / causal
@@ -122,18 +133,24 @@ class _BiasBounds(NamedTuple):
 
     `most` [heads, rows, columns] bounds the sum of each block of keys from above. `least` [heads,
     rows, near] bounds the sums of the blocks just before the query's own from below. `depth`
-    [heads] is the depth where all scores are 0.
+    [heads] is the depth where all scores are 0. `product` turns a product of norms into a score,
+    and `share` is the tolerance.
     """
 
     most: Tensor
     least: Tensor
     depth: Tensor
+    product: float
+    share: float
 
     def for_heads(self, heads: slice) -> "_BiasBounds":
-        return _BiasBounds(self.most[heads], self.least[heads], self.depth[heads])
+        most, least, depth = self.most[heads], self.least[heads], self.depth[heads]
+        return self._replace(most=most, least=least, depth=depth)
 
 
-def _bias_bounds(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _BiasBounds:
+def _bias_bounds(
+    slopes: Tensor, before: Tensor, kv_len: int, share: float, product: float
+) -> _BiasBounds:
     """Return the bounds; `before` [rows] is the number of blocks before each row's own.
 
     The first query stands for its block: for a later query, all weights outside of the block are
@@ -148,7 +165,8 @@ def _bias_bounds(slopes: Tensor, before: Tensor, kv_len: int, share: float) -> _
     nearest = torch.arange(_NEAR, 0, -1, device=slopes.device)
     least = (math.log(BLOCK) + (BLOCK - 1) / 2 * slope) - BLOCK * slope * nearest
     least = least.masked_fill(nearest > before[:, None] - front, -math.inf)
-    return _BiasBounds(_LOG2_E * most, _LOG2_E * least, _depth_of_zeros(slopes, share))
+    depth = _depth_of_zeros(slopes, share)
+    return _BiasBounds(_LOG2_E * most, _LOG2_E * least, depth, product, share)
 
 
 def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
@@ -157,28 +175,62 @@ def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
 
 
 def _count_droppable(
-    query: Tensor, key: Tensor, mean: Tensor, bounds: _BiasBounds, product: float, share: float
+    bounds: _BiasBounds, query: Tensor, key: Tensor, mean: Tensor, far: Tensor, near: Tensor
 ) -> Tensor:
-    """Return how many of the first blocks of keys each block of queries can leave out."""
-    query = query[..., None]  # [batch, heads, rows, 1]
+    """Return how many of the first blocks of keys each block of queries can leave out.
+
+    `query` and `near` are [batch, heads, rows], the others [batch, heads, columns]: largest norms,
+    norms of sums, and log2 of the largest and of the smallest near values.
+    """
+    query, product = query[..., None], _LOG2_E * bounds.product
     padded = pad(mean, (_NEAR + key.shape[2] - mean.shape[2], 0))
-    near = padded.unfold(-1, _NEAR, 1)[:, :, -1 - query.shape[2] : -1]
-    least = torch.addcmul(bounds.least, query, near, value=-_LOG2_E * product / BLOCK)
+    sums = padded.unfold(-1, _NEAR, 1)[:, :, -1 - query.shape[2] : -1]
+    least = torch.addcmul(bounds.least, query, sums, value=-product / BLOCK)
     own_score = query * key[..., -query.shape[2] :, None]  # the query's own key is at distance 0
     least = least.clamp_(max=_LOG2_MOST).exp2_().sum(dim=-1, keepdim=True)
-    least = least.add_(own_score.mul_(-_LOG2_E * product).exp2_()).log2_()
-    most = torch.addcmul(bounds.most, query, key[..., None, :], value=_LOG2_E * product)
+    least = least.add_(own_score.mul_(-product).exp2_()).log2_()
+    most = torch.addcmul(bounds.most, query, key[..., None, :], value=product)
+    most += (far[..., None, :] - near[..., None]).clamp_(min=0)
     most = most.sub_(least).clamp_(min=_LOG2_LEAST).exp2_()
-    return (most.cumsum_(dim=-1) <= share).sum(dim=-1)
+    return (most.cumsum_(dim=-1) <= bounds.share).sum(dim=-1)
+
+
+def _log2_norms(v: Tensor) -> Tensor:
+    """Return log2 of the norm of every value: [batch, kv_heads, kv_len] float32."""
+    norms: Tensor = torch.linalg.vector_norm(v, dim=-1, dtype=torch.float32)
+    return norms.log2_()
+
+
+def _largest(sizes: Tensor) -> Tensor:
+    """Return the largest of each block: [batch, kv_heads, blocks]."""
+    return _blocks(sizes, -math.inf).amax(dim=-1)
+
+
+def _smallest_near(sizes: Tensor, rows: int) -> Tensor:
+    """Return the smallest of the last `rows` blocks and of the _NEAR blocks before each."""
+    smallest = _blocks(sizes, math.inf).amin(dim=-1)
+    padded = pad(smallest, (_NEAR, 0), value=math.inf)
+    return padded.unfold(-1, _NEAR + 1, 1)[:, :, -rows:].amin(dim=-1)
+
+
+def _unevenness(sizes: Tensor) -> Tensor:
+    """Return the log of the largest value over the smallest: [batch, kv_heads]."""
+    least, most = sizes.aminmax(dim=-1)
+    return (most - least) * math.log(2)
 
 
 def _largest_norms(vectors: Tensor) -> Tensor:
     """Return the largest norm in each block: [batch, heads, blocks] float32."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
-    front = -norms.shape[2] % BLOCK
+    return _blocks(norms, 0.0).amax(dim=-1).float()
+
+
+def _blocks(numbers: Tensor, filler: float) -> Tensor:
+    """Return [batch, heads, length] as [batch, heads, blocks, BLOCK], filled up in front."""
+    front = -numbers.shape[2] % BLOCK
     if front:
-        norms = pad(norms, (front, 0))
-    return torch.unflatten(norms, -1, (-1, BLOCK)).amax(dim=-1).float()
+        numbers = pad(numbers, (front, 0), value=filler)
+    return torch.unflatten(numbers, -1, (-1, BLOCK))
 
 
 def _norms_of_sums(k: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A case prepared for one variant: call, check, time, weigh and profile it."""
 
 import importlib
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,6 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from suite.agreement.case_check import CaseCheck
 from suite.agreement.inputs import Inputs, PrepareFunction, draw, spec_of
@@ -29,8 +29,8 @@ from suite.memory import predict, weigh
 from variants.catalog import Answers
 from variants.problem import Attention, Spec
 
-DensityFunction = Callable[[Spec, Tensor, Tensor, Tensor], float]
-"""(spec, q, k, slopes) -> the share of unmasked pairs that a call computes."""
+DensityFunction = Callable[..., float]
+"""(spec, q, k, v, slopes) -> the share of unmasked pairs that a call computes."""
 
 ChoiceFunction = Callable[[Spec], str]
 """spec -> the name of the variant that `auto` picks."""
@@ -184,8 +184,11 @@ class PreparedCase:
     def _computed_share(self) -> float | None:
         if self._density is None or self._case.seq_lens:
             return None
-        inputs = self._rotation.sets[0]
-        return self._density(self.spec, inputs.q, inputs.k, inputs.slopes)
+        inputs = self._rotation.sets[0].by_name()
+        takes = inspect.signature(self._density).parameters  # older bases take no v
+        return self._density(
+            self.spec, *(inputs[name] for name in ("q", "k", "v", "slopes") if name in takes)
+        )
 
     def _call_on(self, inputs: Inputs) -> CallResults:
         """Do what is timed: call the attention, and with a dout compute gradients."""

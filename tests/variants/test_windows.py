@@ -23,10 +23,15 @@ the_same_everywhere = settings(
 )
 
 
+def even(k: Tensor) -> Tensor:
+    """Return values of one size, for which the bound is one of weights alone."""
+    return torch.ones_like(k)
+
+
 def first_keys(q: Tensor, k: Tensor, slopes: Tensor) -> Tensor:
     """Return the first key that each query's window holds: [batch, heads, q_len]."""
     q_len, kv_len = q.shape[2], k.shape[2]
-    back = windows_of(spec_for(q, k))(q, k, slopes).back
+    back = windows_of(spec_for(q, k))(q, k, even(k), slopes).back
     blocks = back.shape[2]
     own = kv_len - BLOCK * torch.arange(blocks, 0, -1)  # where each block of keys begins
     first = (own - BLOCK * back).clamp(min=0).repeat_interleave(BLOCK, dim=2)[..., -q_len:]
@@ -45,7 +50,7 @@ def most_buried(q: Tensor, k: Tensor, slopes: Tensor) -> float:
     """Return the largest share of any row's weight whose bias is below the depth."""
     q_len, kv_len = q.shape[2], k.shape[2]
     distance = torch.arange(kv_len - q_len, kv_len)[:, None] - torch.arange(kv_len)
-    depth = windows_of(spec_for(q, k))(q, k, slopes).depth
+    depth = windows_of(spec_for(q, k))(q, k, even(k), slopes).depth
     buried = slopes[:, None, None] * distance > depth[:, None, None]
     return (logs_of_weights(q, k, slopes).exp() * buried).sum(dim=-1).max().item()
 
@@ -114,8 +119,8 @@ def test_depth_is_twice_the_largest_score_and_what_a_row_of_zeros_needs() -> Non
     largest = q.norm(dim=-1).amax(-1) * k.norm(dim=-1).amax(-1) / math.sqrt(32)
     wanted = 2 * largest[0] - math.log(tolerance(q.dtype)) - (1 - (-slopes).exp()).log()
     for depth in (
-        windows_of(spec_for(q, k))(q, k, slopes).depth,
-        depth_of(spec_for(q, k))(q, k, slopes),
+        windows_of(spec_for(q, k))(q, k, even(k), slopes).depth,
+        depth_of(spec_for(q, k))(q, k, even(k), slopes),
     ):
         torch.testing.assert_close(depth, wanted, rtol=1e-4, atol=0)
         assert (depth >= wanted).all()
@@ -124,7 +129,7 @@ def test_depth_is_twice_the_largest_score_and_what_a_row_of_zeros_needs() -> Non
 @pytest.mark.parametrize(("kv_len", "whole"), [(128, 1), (138, 1), (192, 2), (202, 2)])
 def test_only_whole_blocks_bound_a_weight_from_below(kv_len: int, whole: int) -> None:
     columns = -(-kv_len // BLOCK)
-    bounds = _bias_bounds(alibi_slopes(HEADS), torch.tensor([columns - 1]), kv_len, 1e-3)
+    bounds = _bias_bounds(alibi_slopes(HEADS), torch.tensor([columns - 1]), kv_len, 1e-3, 1.0)
     assert (bounds.least[:, 0] > -math.inf).sum(dim=-1).tolist() == [whole] * HEADS
 
 
@@ -163,9 +168,9 @@ def test_many_heads_are_bounded_in_portions_with_the_same_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     q, k = drawn(700)
-    at_once = windows_of(spec_for(q, k))(q, k, alibi_slopes(HEADS))
+    at_once = windows_of(spec_for(q, k))(q, k, even(k), alibi_slopes(HEADS))
     monkeypatch.setattr("variants.windows._AT_ONCE", 1)
-    by_head = windows_of(spec_for(q, k))(q, k, alibi_slopes(HEADS))
+    by_head = windows_of(spec_for(q, k))(q, k, even(k), alibi_slopes(HEADS))
     assert all(torch.equal(one, other) for one, other in zip(at_once, by_head, strict=True))
 
 
@@ -175,7 +180,7 @@ def test_density_is_the_share_of_pairs_of_blocks_inside_the_windows(
 ) -> None:
     q, k = drawn(kv_len, q_len)
     slopes = alibi_slopes(HEADS)
-    back = windows_of(spec_for(q, k))(q, k, slopes).back[0].tolist()
+    back = windows_of(spec_for(q, k))(q, k, even(k), slopes).back[0].tolist()
     last = -(-kv_len // BLOCK) - 1
     inside = causal = 0
     for head in back:
@@ -183,16 +188,17 @@ def test_density_is_the_share_of_pairs_of_blocks_inside_the_windows(
             for block in range(own + 1):
                 causal += 1
                 inside += own - block <= head[place]
-    assert density(spec_for(q, k), q, k, slopes) == pytest.approx(inside / causal)
+    assert density(spec_for(q, k), q, k, even(k), slopes) == pytest.approx(inside / causal)
 
 
 def test_density_falls_with_length_and_is_1_for_huge_norms() -> None:
     found = [
-        density(spec_for(q, k), q, k, alibi_slopes(HEADS)) for q, k in map(drawn, (512, 1024, 2048))
+        density(spec_for(q, k), q, k, even(k), alibi_slopes(HEADS))
+        for q, k in map(drawn, (512, 1024, 2048))
     ]
     assert 1 > found[0] > found[1] > found[2] > 0
     q, k = drawn(512)
-    assert density(spec_for(q, k), q * 1000, k * 1000, alibi_slopes(HEADS)) == 1.0
+    assert density(spec_for(q, k), q * 1000, k * 1000, even(k), alibi_slopes(HEADS)) == 1.0
 
 
 @the_same_everywhere

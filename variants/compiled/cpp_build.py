@@ -13,7 +13,10 @@ from pathlib import Path
 from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
+FLAGS = (
+    *("-O3", "-march=native", "-std=c++17", "-fno-math-errno"),
+    *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
+)
 
 
 def cpp_compiler(wanted_by: str) -> str:

@@ -43,7 +43,7 @@ def prepare(spec: Spec) -> Attention:
     windows, first_blocks, kernel = windows_of(spec), first_blocks_of(spec), _kernel(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return kernel(q, k, v, slopes, first_blocks(windows(q, k, slopes).back))
+        return kernel(q, k, v, slopes, first_blocks(windows(q, k, v, slopes).back))
 
     return attention
 

@@ -12,28 +12,25 @@ class FloatProducts {
 
   Floats scores[2 * KEYS * VECTORS];  // [keys, QUERIES], then the weights
 
-  explicit FloatProducts(const Call& call) : call(call), head_dim(call.head_dim) {}
+  explicit FloatProducts(const Call& call) : call(call), head_dim(call.head_dim), value_dim(call.value_dim) {}
 
-  static void pack(const Call&, int64_t, int64_t, int64_t) {}
+  static void pack(const Call&, const Sequence&, int64_t, int64_t, int64_t) {}
 
-  static float squared_norm(const float* row, int64_t head_dim) {
+  // The squares of a row, in sums as many as lanes.
+  static Floats squares(const float* row, int64_t head_dim) {
     Floats squares = {};
     for (int64_t word = 0; word < head_dim; word += LANES) {
       const Floats part = (Floats)load((const char*)row, word, head_dim * 4);
       squares += part * part;
     }
-    return sum(squares);
+    return squares;
   }
 
-  // Load a block of queries, `rows` of them, and write the squares of their norms.
-  void take(const float* q, int64_t rows, int64_t batch, int64_t kv_head, Floats* squares) {
-    k = Call::at((const float*)call.k, call.k_strides, batch, kv_head, 0);
-    v = Call::at((const float*)call.v, call.v_strides, batch, kv_head, 0);
+  // Load a block of queries, `rows` of them; their keys and values begin where `sequence` does.
+  void take(const float* q, int64_t rows, const Sequence& sequence, int64_t kv_head, int64_t) {
+    k = Call::at((const float*)call.k, call.k_strides, sequence.batch, kv_head, sequence.first_key);
+    v = Call::at((const float*)call.v, call.v_strides, sequence.batch, kv_head, sequence.first_key);
     to_columns((const char*)q, call.q_strides.row * 4, rows, head_dim * 4, (Words*)queries);
-    for (int column = 0; column < VECTORS; ++column) squares[column] = Floats{};
-    for (int64_t d = 0; d < head_dim; ++d)
-      for (int column = 0; column < VECTORS; ++column)
-        squares[column] += queries[d * VECTORS + column] * queries[d * VECTORS + column];
   }
 
   void score(int64_t first, int64_t end) {
@@ -48,15 +45,15 @@ class FloatProducts {
     scores[(key + 1) * VECTORS + column] = next;
   }
 
-  // Add weights times values to out [head_dim, QUERIES].
+  // Add weights times values to out [value_dim, QUERIES].
   void add_values(int64_t first, int64_t end, Floats* out) const {
     int64_t d = 0;
-    for (; d + ROWS <= head_dim; d += ROWS) add_dims<ROWS>(first, end, d, out + d * VECTORS);
-    for (; d < head_dim; ++d) add_dims<1>(first, end, d, out + d * VECTORS);
+    for (; d + ROWS <= value_dim; d += ROWS) add_dims<ROWS>(first, end, d, out + d * VECTORS);
+    for (; d < value_dim; ++d) add_dims<1>(first, end, d, out + d * VECTORS);
   }
 
-  void write(const Floats* out, float* to, int64_t rows) const {
-    to_rows((const Words*)out, (char*)to, call.out_strides.row * 4, rows, head_dim * 4);
+  void write(const Floats* out, float* to, int64_t rows) {
+    to_rows((const Words*)out, (char*)to, call.out_strides.row * 4, rows, value_dim * 4);
   }
 
  private:
@@ -90,7 +87,7 @@ class FloatProducts {
   }
 
   const Call& call;
-  const int64_t head_dim;
+  const int64_t head_dim, value_dim;
   const float *k = nullptr, *v = nullptr;
   Floats queries[MOST_HEAD_DIM * VECTORS];  // [head_dim, QUERIES]
 };

@@ -18,14 +18,16 @@ kernel of our own.
 from torch import Tensor
 
 from variants.compiled.cpp_build import cpp_compiler
-from variants.native.torch_operator import (
+from variants.native.kernel_call import (
+    BIDIRECTIONAL,
     BLOCK,
+    CAUSAL,
     MOST_HEAD_DIM,
     MOST_KEYS,
     attend,
     library,
-    operator,
 )
+from variants.native.torch_operator import operator
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
@@ -36,10 +38,10 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     _decline(spec)
     cpp_compiler("native_window")
-    kernel = operator()
+    kernel, reach = operator(), CAUSAL if spec.causal else BIDIRECTIONAL
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return kernel(q, k, v, slopes, spec.scale, spec.causal)
+        return kernel(q, k, v, slopes, spec.scale, *reach, None, False)[0]
 
     return attention
 
@@ -49,7 +51,7 @@ def build() -> None:
     library()
 
 
-def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
+def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> float:
     """Return the share of all pairs of a query and a key that the kernel computes.
 
     A causal block's own keys count whole in both numbers.
@@ -57,7 +59,8 @@ def density(spec: Spec, q: Tensor, k: Tensor, slopes: Tensor) -> float:
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
-    looked_at = attend(q, k, k, slopes, spec.scale, spec.causal)[1]
+    reach = CAUSAL if spec.causal else BIDIRECTIONAL
+    looked_at = attend(q, k, v, slopes, spec.scale, reach).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
 
 

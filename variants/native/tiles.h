@@ -21,7 +21,11 @@ class TileProducts {
   Floats scores[2 * KEYS * VECTORS];  // [keys, QUERIES], then the weights [pairs of keys, QUERIES]
 
   explicit TileProducts(const Call& call)
-      : call(call), head_dim(call.head_dim), chunks(blocks_of(call.head_dim, CHUNK)) {
+      : call(call),
+        head_dim(call.head_dim),
+        value_dim(call.value_dim),
+        chunks(blocks_of(call.head_dim, CHUNK)),
+        value_chunks(blocks_of(call.value_dim, CHUNK)) {
     // Static, because GCC 12 assumes that only 8 bytes of it are read, and may store no others.
     static constexpr struct {
       uint8_t palette = 1, start_row = 0, unused[14] = {};
@@ -38,54 +42,55 @@ class TileProducts {
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
   }
 
-  // Pack a block of keys as tiles [16 keys, 32 of head_dim] and its values as [16 of head_dim, 32 keys].
-  static void pack(const Call& call, int64_t batch, int64_t kv_head, int64_t block) {
-    const int64_t chunks = blocks_of(call.head_dim, CHUNK), row_bytes = call.head_dim * 2;
-    const auto* k = (const uint16_t*)call.k;
-    const auto* v = (const uint16_t*)call.v;
-    const auto row = [&](const uint16_t* tensor, const Strides& strides, int64_t key, int64_t chunk) {
-      if (key >= call.kv_len) return Words{};
-      return load((const char*)Call::at(tensor, strides, batch, kv_head, key), chunk * LANES, row_bytes);
+  // Pack a block of keys as tiles [16 keys, 32 of head_dim] and its values as [16 of value_dim, 32 keys].
+  // `place` counts the blocks of all sequences and kv heads.
+  static void pack(const Call& call, const Sequence& sequence, int64_t kv_head, int64_t block, int64_t place) {
+    const int64_t chunks = blocks_of(call.head_dim, CHUNK), value_chunks = blocks_of(call.value_dim, CHUNK);
+    const auto row = [&](const void* tensor, const Strides& strides, int64_t key, int64_t chunk, int64_t dim) {
+      if (key >= sequence.keys) return Words{};
+      const auto* at =
+          Call::at((const uint16_t*)tensor, strides, sequence.batch, kv_head, sequence.first_key + key);
+      return load((const char*)at, chunk * LANES, dim * 2);
     };
-    Words* keys = packed(call, batch, kv_head, 0);
-    Words* values = packed(call, batch, kv_head, 1);
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      for (int64_t key = block * KEYS; key < (block + 1) * KEYS; ++key)
-        keys[(key / TILE * chunks + chunk) * TILE + key % TILE] = row(k, call.k_strides, key, chunk);
-      for (int64_t key = block * KEYS; key < (block + 1) * KEYS; key += CHUNK) {
-        Words even[TILE], odd[TILE];  // of head_dim
+    Words* keys = packed_keys(call, place);
+    Words* values = packed_values(call, place);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+      for (int64_t key = 0; key < KEYS; ++key)
+        keys[(key / TILE * chunks + chunk) * TILE + key % TILE] =
+            row(call.k, call.k_strides, block * KEYS + key, chunk, call.head_dim);
+    for (int64_t chunk = 0; chunk < value_chunks; ++chunk)
+      for (int64_t key = 0; key < KEYS; key += CHUNK) {
+        Words even[TILE], odd[TILE];  // of value_dim
         for (int64_t pair = 0; pair < TILE; ++pair) {
-          const Words first = row(v, call.v_strides, key + 2 * pair, chunk);
-          const Words second = row(v, call.v_strides, key + 2 * pair + 1, chunk);
+          const int64_t at = block * KEYS + key + 2 * pair;
+          const Words first = row(call.v, call.v_strides, at, chunk, call.value_dim);
+          const Words second = row(call.v, call.v_strides, at + 1, chunk, call.value_dim);
           even[pair] = (first & 0xffffu) | (second << 16);
           odd[pair] = (first >> 16) | (second & 0xffff0000u);
         }
         transpose(even);
         transpose(odd);
-        Words* to = values + (key / CHUNK * chunks + chunk) * 2 * TILE;
+        Words* to = values + (key / CHUNK * value_chunks + chunk) * 2 * TILE;
         for (int64_t d = 0; d < TILE; ++d) {
           to[2 * d] = even[d];
           to[2 * d + 1] = odd[d];
         }
       }
-    }
   }
 
-  static float squared_norm(const uint16_t* row, int64_t head_dim) {
+  // The squares of a row, in sums as many as lanes.
+  static Floats squares(const uint16_t* row, int64_t head_dim) {
     Floats squares = {};
     for (int64_t word = 0; word * 2 < head_dim; word += LANES)
       squares += squared(load((const char*)row, word, head_dim * 2));
-    return sum(squares);
+    return squares;
   }
 
-  void take(const uint16_t* q, int64_t rows, int64_t batch, int64_t kv_head, Floats* squares) {
-    keys = packed(call, batch, kv_head, 0);
-    values = packed(call, batch, kv_head, 1);
+  // Load a block of queries, `rows` of them; their packed keys and values begin at `place`.
+  void take(const uint16_t* q, int64_t rows, const Sequence&, int64_t, int64_t place) {
+    keys = packed_keys(call, place);
+    values = packed_values(call, place);
     to_columns((const char*)q, call.q_strides.row * 2, rows, head_dim * 2, queries);
-    for (int column = 0; column < VECTORS; ++column) squares[column] = Floats{};
-    for (int64_t pair = 0; pair < chunks * TILE; ++pair)
-      for (int column = 0; column < VECTORS; ++column)
-        squares[column] += squared(queries[pair * VECTORS + column]);
   }
 
   void score(int64_t first, int64_t end) {
@@ -109,7 +114,7 @@ class TileProducts {
 
   void add_values(int64_t first, int64_t end, Floats* out) const {
     finish_stores();
-    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+    for (int64_t chunk = 0; chunk < value_chunks; ++chunk)
       for (int column = 0; column < VECTORS; column += 2) {
         Floats* to = out + chunk * CHUNK * VECTORS + column;
         _tile_loadd(0, to, ROW);
@@ -117,20 +122,20 @@ class TileProducts {
         _tile_loadd(2, to + TILE * VECTORS, ROW);
         _tile_loadd(3, to + TILE * VECTORS + 1, ROW);
         for (int64_t key = first; key < end; key += CHUNK) {
-          const Words* from = values + (key / CHUNK * chunks + chunk) * 2 * TILE;
+          const Words* from = values + (key / CHUNK * value_chunks + chunk) * 2 * TILE;
           multiply(from, from + TILE, (const Words*)scores + (key - first) / 2 * VECTORS + column);
         }
         store(to);
       }
   }
 
-  void write(const Floats* out, uint16_t* to, int64_t rows) const {
-    Words pairs[MOST_HEAD_DIM / 2 * VECTORS];
-    for (int64_t pair = 0; pair < chunks * TILE; ++pair)
+  void write(const Floats* out, uint16_t* to, int64_t rows) {
+    Words* pairs = queries;  // which no product needs any more
+    for (int64_t pair = 0; pair < value_chunks * TILE; ++pair)
       for (int column = 0; column < VECTORS; ++column)
         pairs[pair * VECTORS + column] =
             paired(out[2 * pair * VECTORS + column], out[(2 * pair + 1) * VECTORS + column]);
-    to_rows(pairs, (char*)to, call.out_strides.row * 2, rows, head_dim * 2);
+    to_rows(pairs, (char*)to, call.out_strides.row * 2, rows, value_dim * 2);
   }
 
  private:
@@ -145,9 +150,13 @@ class TileProducts {
     return first_halves(pairs) * first_halves(pairs) + second_halves(pairs) * second_halves(pairs);
   }
 
-  static Words* packed(const Call& call, int64_t batch, int64_t kv_head, int64_t which) {
-    const int64_t size = blocks_of(call.kv_len, KEYS) * KEYS * blocks_of(call.head_dim, CHUNK);
-    return (Words*)call.packed + ((batch * call.kv_heads + kv_head) * 2 + which) * size;
+  // A block's keys, then its values. All blocks of a sequence and kv head follow each other.
+  static Words* packed_keys(const Call& call, int64_t place) {
+    return (Words*)call.packed + place * KEYS / TILE * blocks_of(call.head_dim, CHUNK) * TILE;
+  }
+  static Words* packed_values(const Call& call, int64_t place) {
+    return packed_keys(call, call.packed_blocks) +
+           place * KEYS / CHUNK * blocks_of(call.value_dim, CHUNK) * 2 * TILE;
   }
 
   // Multiply two tiles by two neighbours in [pairs, QUERIES]; add to the sums in tiles 0 to 3.
@@ -170,7 +179,7 @@ class TileProducts {
   }
 
   const Call& call;
-  const int64_t head_dim, chunks;
+  const int64_t head_dim, value_dim, chunks, value_chunks;
   const Words *keys = nullptr, *values = nullptr;
   Words queries[MOST_HEAD_DIM / 2 * VECTORS];  // [pairs of head_dim, QUERIES]
 };

@@ -1,13 +1,11 @@
 """The C++ kernel as one torch operator, which the profiler names and torch.compile leaves whole.
 
-`native_window.cpp` is the mathematics. This module checks its arguments and allocates its memory.
+`kernel_call` calls the kernel. This module checks all that the kernel would read out of bounds or
+answer wrongly, and tells torch what the operator returns.
 """
 
-import ctypes
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import cast
 
@@ -15,108 +13,34 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from variants.compiled.cpp_build import FLAGS, build_library
-from variants.problem import Unsupported
-from variants.windows import tolerance
-
-BLOCK = 64  # queries or keys in a block
-MOST_HEAD_DIM = 256
-MOST_KEYS = 1 << 24  # positions are float32, exact up to here
-_CHUNK = 32  # keys and head_dim are padded to multiples of this
-_SOURCE = Path(__file__).with_name("native_window.cpp")
-_SCHEMA = (
-    "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, bool causal) -> Tensor"
+from variants.native.kernel_call import (
+    MOST_HEAD_DIM,
+    MOST_KEYS,
+    SEQUENCE_FIELDS,
+    Reach,
+    attend,
+    out_like,
 )
-_ROUNDED = 0.03  # log2: the error of exponents up to 2^15 and of sums over MOST_KEYS
+from variants.problem import Unsupported
+
+_SCHEMA = (
+    "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
+    " Tensor? sequences, bool wants_log_sum_exp) -> (Tensor, Tensor)"
+)
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _lock = Lock()
 
-Operator = Callable[[Tensor, Tensor, Tensor, Tensor, float, bool], Tensor]
-
-
-class _Strides(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "head", "row")]
-
-
-class _Call(ctypes.Structure):
-    """The struct `Call` of call.h."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "slopes", "out", "norms", "packed")),
-        *((f"{name}_strides", _Strides) for name in ("q", "k", "v", "out")),
-        *((name, ctypes.c_int64) for name in ("batch", "heads", "kv_heads", "q_len", "kv_len")),
-        *((name, ctypes.c_int64) for name in ("head_dim", "threads", "causal", "looked_at")),
-        *((name, ctypes.c_float) for name in ("scale", "least")),
-    ]
-
-
-def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
-    """Return the kernels, built with `flags`.
-
-    Raises Unsupported where they can't be built, RuntimeError where the layouts of C++ and Python
-    differ.
-    """
-    kernels = build_library(_SOURCE, flags)
-    kernels.has_bfloat16.restype = ctypes.c_bool
-    kernels.layout.restype = ctypes.c_int64
-    layout = [kernels.layout(which) for which in range(5)]
-    if layout != [ctypes.sizeof(_Call), BLOCK, BLOCK, _CHUNK, MOST_HEAD_DIM]:
-        raise RuntimeError(
-            f"{_SOURCE.name} and {Path(__file__).name} differ in their layout: {layout}"
-        )
-    return kernels
-
-
-def library() -> ctypes.CDLL:
-    """Return the kernels, built at the first call. Raises Unsupported where they can't be built."""
-    outcome = _outcome()
-    if isinstance(outcome, str):
-        raise Unsupported(outcome)  # a stored exception would hold every call's tensors
-    return outcome
-
-
-@cache
-def _outcome() -> ctypes.CDLL | str:
-    """Return the kernels, or the reason why they can't be built: no later call builds again."""
-    try:
-        return load()
-    except Unsupported as reason:
-        return str(reason)
-
-
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
-) -> tuple[Tensor, int]:
-    """Return the output [batch, heads, q_len, head_dim], and the number of pairs computed.
-
-    q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], slopes
-    are [heads] float32. bfloat16 is computed in AMX tiles where the machine has them, all else in
-    float32. Raises Unsupported where the kernels can't be built, and ValueError for a head_dim,
-    length, dtype of slopes or causal q_len that they can't take.
-    """
-    _refuse(q, k, slopes, causal)
-    kernels, dtype = library(), q.dtype
-    share = tolerance(dtype) / (1 if causal else 2)  # of the weight, for each side to leave out
-    in_tiles = dtype == torch.bfloat16 and kernels.has_bfloat16()
-    q, k, v = (_rows(part if in_tiles else part.float()) for part in (q, k, v))
-    slopes, out = slopes.contiguous(), _out_like(q)
-    batch, heads, q_len, head_dim = q.shape
-    kv_heads, kv_len = k.shape[1:3]
-    blocks = -(-kv_len // BLOCK)
-    norms = q.new_empty(batch * kv_heads * blocks, dtype=torch.float32)
-    tiles = 2 * norms.numel() * BLOCK * -(-head_dim // _CHUNK) * _CHUNK if in_tiles else 0
-    packed = q.new_empty(tiles)
-    call = _Call(
-        *(part.data_ptr() for part in (q, k, v, slopes, out, norms, packed)),
-        *(_Strides(*part.stride()[:3]) for part in (q, k, v, out)),
-        *(batch, heads, kv_heads, q_len, kv_len, head_dim, torch.get_num_threads(), causal, 0),
-        *(scale * math.log2(math.e), math.log2(share) - _ROUNDED),
-    )
-    (kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32)(ctypes.byref(call))
-    return out.to(dtype), call.looked_at
+Operator = Callable[
+    [Tensor, Tensor, Tensor, Tensor, float, int, int, Tensor | None, bool], tuple[Tensor, Tensor]
+]
 
 
 def operator() -> Operator:
-    """Return `attend` as a torch operator, which returns the output alone."""
+    """Return `kernel_call.attend` as a torch operator that returns out and the log-sum-exp.
+
+    A call raises ValueError for tensors that don't fit together, or that the kernel can't take, and
+    Unsupported where a derivative is wanted or the kernel can't be built.
+    """
     with _lock:
         _register()
     return cast(Operator, torch.ops.alibi_bench.native_window.default)
@@ -127,19 +51,54 @@ def _register() -> torch.library.Library:
     """Register the operator, which lives as long as the returned library."""
     fragment = torch.library.Library("alibi_bench", "FRAGMENT")  # type: ignore[no-untyped-call]
     fragment.define(_SCHEMA)  # type: ignore[no-untyped-call]
-    fragment.impl(  # type: ignore[no-untyped-call]
-        "native_window", lambda *call: attend(*call)[0], "CPU"
-    )
+    fragment.impl("native_window", _on_cpu, "CPU")  # type: ignore[no-untyped-call]
     fragment.impl("native_window", _refuse_derivatives, "Autograd")  # type: ignore[no-untyped-call]
-    torch.library.register_fake(
-        "alibi_bench::native_window", lambda q, *_: _out_like(q), lib=fragment
-    )
+    torch.library.register_fake("alibi_bench::native_window", _fake, lib=fragment)
     return fragment
 
 
+def _on_cpu(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    scale: float,
+    before: int,
+    after: int,
+    sequences: Tensor | None,
+    wants_log_sum_exp: bool,
+) -> tuple[Tensor, Tensor]:
+    refuse_shapes(q, k, v, slopes, before, after)
+    if sequences is not None:
+        refuse_sequences(sequences, q, k)
+    elif after == 0 and q.shape[2] > k.shape[2]:
+        raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
+    done = attend(
+        *(q, k, v, slopes, scale, Reach(before, after)),
+        sequences=sequences,
+        wants_log_sum_exp=wants_log_sum_exp,
+    )
+    return done.out, done.log_sum_exp
+
+
+def _fake(
+    q: Tensor,
+    k: Tensor,  # noqa: ARG001
+    v: Tensor,
+    slopes: Tensor,  # noqa: ARG001
+    scale: float,  # noqa: ARG001
+    before: int,  # noqa: ARG001
+    after: int,  # noqa: ARG001
+    sequences: Tensor | None,  # noqa: ARG001
+    wants_log_sum_exp: bool,
+) -> tuple[Tensor, Tensor]:
+    wanted = q.shape[:3] if wants_log_sum_exp else (0,)
+    return out_like(q, v.shape[3]), q.new_empty(wanted, dtype=torch.float32)
+
+
 def _refuse_derivatives(
-    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scale: float, causal: bool
-) -> Tensor:
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *options: object
+) -> tuple[Tensor, Tensor]:
     """Call the operator, or raise Unsupported where it would have to give derivatives.
 
     Without this rule torch would take the output for a constant.
@@ -150,7 +109,7 @@ def _refuse_derivatives(
     if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
         raise Unsupported("the kernel has no forward-mode derivative; eager has")
     with torch._C._AutoDispatchBelowAutograd():
-        return operator()(q, k, v, slopes, scale, causal)
+        return operator()(q, k, v, slopes, *options)  # type: ignore[arg-type]
 
 
 def _has_tangent(tensor: Tensor) -> bool:
@@ -158,26 +117,43 @@ def _has_tangent(tensor: Tensor) -> bool:
     return dual.tangent is not None
 
 
-def _refuse(q: Tensor, k: Tensor, slopes: Tensor, causal: bool) -> None:
-    """Raise ValueError for arguments that the kernel would read out of bounds or answer wrongly."""
-    if q.shape[3] > MOST_HEAD_DIM:
-        raise ValueError(f"head_dim {q.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
-    if max(q.shape[2], k.shape[2]) > MOST_KEYS:
-        raise ValueError(f"length {max(q.shape[2], k.shape[2])}: the kernel counts to {MOST_KEYS}")
-    if causal and q.shape[2] > k.shape[2]:
-        raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
+def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, after: int) -> None:
+    """Raise ValueError for tensors that the kernel would read out of bounds or answer wrongly."""
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.dim() != 4 or 0 in tensor.shape[:2] or not tensor.shape[3]:
+            raise ValueError(f"{name} is {list(tensor.shape)}: give [batch, heads, length, dim]")
+        if tensor.dtype not in _DTYPES or tensor.dtype != q.dtype:
+            raise ValueError(f"{name} is {tensor.dtype} and q {q.dtype}: give one floating dtype")
+        if tensor.shape[3] > MOST_HEAD_DIM:
+            raise ValueError(f"head_dim {tensor.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
+        if tensor.shape[2] > MOST_KEYS:
+            raise ValueError(f"length {tensor.shape[2]}: the kernel counts to {MOST_KEYS}")
+    batch, heads = q.shape[:2]
+    if k.shape[0] != batch or k.shape[3] != q.shape[3]:
+        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
+    if v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: only their last may differ")
+    if heads % k.shape[1]:
+        raise ValueError(f"{heads} heads can't share {k.shape[1]} kv heads evenly")
     if slopes.dtype != torch.float32:
         raise ValueError(f"slopes {slopes.dtype}: the kernel reads float32")
+    if tuple(slopes.shape) not in {(heads,), (batch, heads)}:
+        raise ValueError(f"slopes are {list(slopes.shape)}: give [{heads}] or [{batch}, {heads}]")
+    if min(before, after) < 0:
+        raise ValueError(f"reach {before}, {after}: give positions, at least 0 on both sides")
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    """Return the tensor with contiguous rows, copied only where needed."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
-
-
-def _out_like(q: Tensor) -> Tensor:
-    """Return an uninitialised output; in memory [batch, length, heads, head_dim] if q is."""
-    batch, heads, length, head_dim = q.shape
-    if q.transpose(1, 2).is_contiguous():
-        return q.new_empty(batch, length, heads, head_dim).transpose(1, 2)
-    return q.new_empty(q.shape)
+def refuse_sequences(sequences: Tensor, q: Tensor, k: Tensor) -> None:
+    """Raise ValueError for sequences that are not inside of q and k."""
+    if sequences.dtype != torch.int64 or sequences.shape[1:] != (len(SEQUENCE_FIELDS),):
+        shape = f"[sequences, {len(SEQUENCE_FIELDS)}]"
+        raise ValueError(f"sequences {sequences.dtype} {list(sequences.shape)}: give int64 {shape}")
+    batch, first_query, queries, first_key, keys, position = sequences.unbind(1)
+    parts = ((batch, 1, q.shape[0]), (first_query, queries, q.shape[2]))
+    for first, count, size in (*parts, (first_key, keys, k.shape[2])):
+        inside = (first >= 0) & (torch.as_tensor(count) >= 0) & (first + count <= size)
+        if not inside.all():
+            line = int((~inside).nonzero()[0])
+            raise ValueError(f"sequence {line}, {sequences[line].tolist()}: it ends past {size}")
+    if (position.abs() > MOST_KEYS).any():
+        raise ValueError(f"positions {position.tolist()}: the kernel counts to {MOST_KEYS}")

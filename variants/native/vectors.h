@@ -29,28 +29,31 @@ constexpr int CHUNK = 32;  // keys and dims are padded to multiples of this, whi
 
 #define UNROLLED _Pragma("GCC unroll 16")
 
-// 2^x for x up to 100, but 2^-100 for x below -100: subnormal numbers are slow. NaN stays NaN.
-// Of all polynomials with 2^0 = 1, these have the least relative error on [-1/2, 1/2]: 2e-9 if FINE,
-// else 3e-6.
-template <bool FINE> static inline Floats power_of_2(Floats x) {
+// e^x for x up to 69, and 0 for x below -87: subnormal numbers are slow. NaN stays NaN.
+// Of all polynomials with e^0 = 1, these have the least relative error: 2e-9 if FINE, else 3e-6.
+template <bool FINE> static inline Floats exponential(Floats x) {
   constexpr float WHOLE = 12582912.0f + 127.0f;  // 1.5 * 2^23: a number added to it loses its fraction
-  const Floats least = Floats{} - 100.0f;
-  x = least > x ? least : x;
-  const Floats shifted = x + WHOLE;  // its low bits are the exponent of a float
-  const Floats rest = x - (shifted - WHOLE);
+  constexpr float LOG2_E = 1.44269504f;
+  constexpr float LN_2 = 0.693359375f, LN_2_REST = -2.12194440e-4f;  // times 2^7 the first is exact
+  const Floats least = Floats{} - 87.0f;
+  const Signs zero = x < least;
+  const Floats shifted = (zero ? least : x) * LOG2_E + WHOLE;  // its low bits are the exponent of a float
+  const Floats whole = shifted - WHOLE;
+  const Floats rest = x - whole * LN_2 - whole * LN_2_REST;
   Floats power;
   if constexpr (FINE) {
-    power = rest * 1.535336194e-04f + 1.339887440e-03f;
-    power = power * rest + 9.618437357e-03f;
-    power = power * rest + 5.550332471e-02f;
-    power = power * rest + 2.402264791e-01f;
-    power = power * rest + 6.931472029e-01f;
+    power = rest * 1.384365354e-03f + 8.374155304e-03f;
+    power = power * rest + 4.166800203e-02f;
+    power = power * rest + 1.666643126e-01f;
+    power = power * rest + 4.999999420e-01f;
+    power = power * rest + 1.000000032f;
   } else {
-    power = rest * 9.582853095e-03f + 5.590642460e-02f;
-    power = power * rest + 2.402409861e-01f;
-    power = power * rest + 6.931241934e-01f;
+    power = rest * 4.151384756e-02f + 1.678747332e-01f;
+    power = power * rest + 5.000301364e-01f;
+    power = power * rest + 9.999668365e-01f;
   }
-  return (power * rest + 1.0f) * (Floats)((Words)shifted << 23);
+  const Floats result = (power * rest + 1.0f) * (Floats)((Words)shifted << 23);
+  return (Floats)((Words)result & ~(Words)zero);
 }
 
 static inline bool any(Signs lanes) {
@@ -70,9 +73,16 @@ static inline float larger(float a, float b) { return a >= b || a != a ? a : b; 
 
 static inline Floats absolute(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
-// log2 rounded down; -127 for 0, and an arbitrary number for NaN.
-static inline Floats whole_log2(Floats x) {
-  return __builtin_convertvector((Signs)((Words)x >> 23) - 127, Floats);
+// The natural logarithm, up to 0.06 too low; -88 for 0, and an arbitrary number for NaN.
+// A float's bits, read as a whole number, are its exponent and its fraction: log2 between powers of 2.
+constexpr float LOG_OF_A_BIT = 0.693147181f / (1 << 23);
+static inline Floats log_below(Floats x) {
+  return __builtin_convertvector((Signs)(Words)x, Floats) * LOG_OF_A_BIT - 127 * 0.693147181f;
+}
+static inline float log_below(float x) {
+  int32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits * LOG_OF_A_BIT - 127 * 0.693147181f;
 }
 
 static inline Floats square_roots(Floats x) {

@@ -61,9 +61,11 @@ def merge(near: Tensor, far: Tensor, log_odds: Tensor, out: Tensor) -> None:
     """Write attention over two sets of keys, `near` and `far`, to `out`, which may be `near`.
 
     All three are [..., size, heads, head_dim]. `log_odds` [..., size, heads] is the log-sum-exp of
-    `near` minus that of `far`.
+    `near` minus that of `far`. Each side has a float32 weight of its own: far values may be so much
+    larger that 1 minus the other weight would lose their digits.
     """
-    torch.lerp(far, near, torch.sigmoid(log_odds)[..., None].to(near.dtype), out=out)
+    of_near, of_far = (torch.sigmoid(odds)[..., None] for odds in (log_odds, -log_odds))
+    out.copy_(torch.addcmul(near * of_near, far, of_far))
 
 
 BURIED = 64.0  # keys with a bias under -64 are left out where the depth allows it

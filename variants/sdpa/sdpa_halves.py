@@ -42,7 +42,7 @@ def prepare(spec: Spec) -> Attention:
     cut = cache_by_slopes(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        biases = (cut if depth(q, k, slopes).amax() <= BURIED else whole)(slopes)
+        biases = (cut if depth(q, k, v, slopes).amax() <= BURIED else whole)(slopes)
         q, k, v = contiguous_rows(q, k, v)
         if not length:
             return _last(q, k, v, biases.last, spec)

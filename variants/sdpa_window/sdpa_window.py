@@ -44,7 +44,7 @@ def prepare(spec: Spec) -> Attention:
 
     def in_bands(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         q, k, v = contiguous_rows(q, k, v)
-        back, depth = windows(q, k, slopes)
+        back, depth = windows(q, k, v, slopes)
         widths = back.amax(dim=0).tolist()  # [heads][blocks]
         masks, out = masks_for(slopes, depth), torch.empty_like(q)
         for heads, kv_heads in _sharing(spec):

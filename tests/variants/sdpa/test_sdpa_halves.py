@@ -117,9 +117,9 @@ def test_far_keys_are_left_out_only_where_norms_certify_it(
 ) -> None:
     spec, inputs = spec_of(LONG[0], CPU), draw(LONG[0], 0, "before", CPU)
     depth = depth_of(spec)
-    assert depth(inputs.q, inputs.k, inputs.slopes).amax() < BURIED
+    assert depth(inputs.q, inputs.k, inputs.v, inputs.slopes).amax() < BURIED
     attack(inputs)
-    assert depth(inputs.q, inputs.k, inputs.slopes).amax() > BURIED
+    assert depth(inputs.q, inputs.k, inputs.v, inputs.slopes).amax() > BURIED
     assert agrees(LONG[0], attack)
     monkeypatch.setattr(sdpa_halves, "BURIED", torch.inf)
     assert not agrees(LONG[0], attack)

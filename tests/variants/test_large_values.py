@@ -1,0 +1,110 @@
+"""Far values that are far larger: what is left out, merged or rounded may not show in the output.
+
+Trained models have such values: attention sinks and massive activations.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from suite.agreement.inputs import Inputs, draw, spec_of
+from suite.agreement.judge import check
+from suite.cases.case import Case, Dtype
+from tests.suite.answers import CPU, case_of
+from variants.catalog import BY_NAME
+from variants.problem import Unsupported
+
+VARIANTS = ("native_window", "sdpa_window", "sdpa_halves", "sdpa_folded", "sdpa_mask", "eager")
+
+
+def some_larger_values(inputs: Inputs, factor: float = 30) -> None:
+    inputs.v[:, :, :64] *= factor
+
+
+def much_larger_values(inputs: Inputs) -> None:
+    some_larger_values(inputs, 1000)
+
+
+def one_huge_value(inputs: Inputs) -> None:
+    inputs.v[:, :, 5] = 3e4
+
+
+def values_that_agree_only_far_away(inputs: Inputs) -> None:
+    inputs.v[:, :, : inputs.v.shape[2] // 2] = 50
+
+
+def near_values_that_cancel(inputs: Inputs) -> None:
+    inputs.v[:] = 1
+    inputs.v[:, :, ::2] = -0.9
+    inputs.v[:, :, :64] = 20
+
+
+def near_values_of_zero(inputs: Inputs) -> None:
+    inputs.v[:, :, 400:] = 0
+
+
+def a_sink(inputs: Inputs) -> None:
+    inputs.k[:, :, 0] *= 30
+    inputs.v[:, :, 0] /= 100
+
+
+def massive_queries(inputs: Inputs) -> None:
+    inputs.q[:, :, 200:210] *= 30
+    inputs.v[:, :, :30] *= 1000
+
+
+ATTACKS = (
+    some_larger_values,
+    much_larger_values,
+    one_huge_value,
+    values_that_agree_only_far_away,
+    near_values_that_cancel,
+    near_values_of_zero,
+    a_sink,
+    massive_queries,
+)
+SQUARE = {"heads": 4, "kv_heads": 4, "head_dim": 64, "q_len": 512, "kv_len": 512}
+OTHERS: dict[str, dict[str, int]] = {
+    "bidirectional": {"causal": False},
+    "grouped": {"heads": 8, "kv_heads": 2, "head_dim": 32},
+    "a chunk": {"q_len": 100},
+    "decode": {"q_len": 1},
+}
+
+
+def assert_agrees(name: str, case: Case, attack: Callable[[Inputs], None], score: float) -> None:
+    """Hold a variant against the judge; both directions of a bidirectional case are attacked."""
+    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
+    try:
+        attention = importlib.import_module(BY_NAME[name].module).prepare(spec)
+    except Unsupported:
+        return
+    inputs.q.mul_(score)
+    inputs.k.mul_(score)
+    attack(inputs)
+    flipped = replace(inputs, **{part: getattr(inputs, part).flip(2) for part in ("q", "k", "v")})
+    for each in (inputs,) if case.causal else (inputs, flipped):
+        found = check(attention, spec, each, answers="alibi", seed=0)
+        assert found.agrees, found
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_far_values_of_any_size_are_answered_rightly(
+    name: str, dtype: Dtype, attack: Callable[[Inputs], None], score: float
+) -> None:
+    assert_agrees(name, case_of(**SQUARE, dtype=dtype), attack, score)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_so_they_are_in_other_problems(
+    name: str, attack: Callable[[Inputs], None], other: str
+) -> None:
+    case = case_of(**SQUARE | OTHERS[other], dtype="bfloat16")
+    assert_agrees(name, case, attack, 0.1)
