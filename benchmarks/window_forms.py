@@ -16,10 +16,10 @@ from torch.utils.benchmark import Timer
 
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case, Dtype
+from variants.norms import BLOCK
 from variants.sdpa_window.band_attention import _windows
 from variants.sdpa_window.bias_masks import masks_of
 from variants.sdpa_window.wide_windows import attend_blocks
-from variants.windows import BLOCK
 
 WIDTHS: dict[Dtype, tuple[int, ...]] = {
     "bfloat16": (192, 640, 1408, 2688, 5376),

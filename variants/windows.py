@@ -21,14 +21,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from variants.norms import (
+    BLOCK,
+    effective,
+    largest,
+    log2_norms,
+    norms_of,
+    norms_of_sums,
+    rounded_up,
+    smallest_near,
+    unevenness,
+)
 from variants.problem import Spec
 from variants.slopes_cache import cache_by_slopes
 
-BLOCK = 64
 _AT_ONCE = 1 << 22  # pairs of blocks in one tensor: 16 MiB
 _NEAR = 64  # blocks before a query's own whose weight and values the lower bound counts
 # Powers of 2, because torch wakes its threads for exp(), even for a few numbers.
 _LOG2_E = math.log2(math.e)
+_GENTLE = 1 / 32  # slopes up to this cost a block's keys less than their norms differ
 _LOG2_MOST, _LOG2_LEAST = 100.0, -120.0  # exp2() of these is neither infinite nor subnormal
 
 
@@ -63,7 +74,7 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Windows
     groups = spec.heads // spec.kv_heads
     portion = max(1, _AT_ONCE // (spec.batch * rows * columns))
     share = tolerance(spec.dtype)
-    product = spec.scale * _rounded_up(spec.dtype) ** 2
+    product = spec.scale * rounded_up(spec.dtype) ** 2
     before = torch.arange(columns - rows, columns, device=spec.device)
     bounds_for = cache_by_slopes(
         partial(_bias_bounds, before=before, kv_len=spec.kv_len, share=share, product=product)
@@ -71,10 +82,13 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Windows
 
     @torch.no_grad()
     def windows(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Windows:
-        query = _largest_norms(q[:, :, front:])  # [batch, heads, rows]
-        sizes = _log2_norms(v)
-        far, near = _largest(sizes), _smallest_near(sizes, rows)
-        of_keys = [_largest_norms(k), _norms_of_sums(k), far, near]  # [batch, kv_heads, blocks]
+        query = largest(norms_of(q[:, :, front:]))  # [batch, heads, rows]
+        key_norms, sizes = norms_of(k), log2_norms(v)
+        longest = torch.unflatten(query.amax(-1), 1, (-1, groups)).amax(-1) * product
+        of_keys = [  # [batch, kv_heads, blocks] each
+            *(largest(key_norms), effective(key_norms, longest), norms_of_sums(k)),
+            *(largest(sizes), smallest_near(sizes, rows, _NEAR)),
+        ]
         if groups > 1:
             of_keys = [numbers.repeat_interleave(groups, dim=1) for numbers in of_keys]
         bounds = bounds_for(slopes)
@@ -85,7 +99,7 @@ def windows_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Windows
             for heads in _portions(portion, spec.heads)
         ]
         depth = torch.addcmul(bounds.depth, query.amax(-1), of_keys[0].amax(-1), value=2 * product)
-        depth += _unevenness(sizes).repeat_interleave(groups, dim=1)
+        depth += unevenness(sizes).repeat_interleave(groups, dim=1)
         return Windows(before - torch.cat(droppable, dim=1), depth.amax(dim=0))
 
     return windows
@@ -96,15 +110,15 @@ def depth_of(spec: Spec) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
 
     For variants that leave out keys only by their bias.
     """
-    product, share = spec.scale * _rounded_up(spec.dtype) ** 2, tolerance(spec.dtype)
+    product, share = spec.scale * rounded_up(spec.dtype) ** 2, tolerance(spec.dtype)
     unscored = cache_by_slopes(partial(_depth_of_zeros, share=share))
 
     @torch.no_grad()
     def depth(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        query, key = (torch.linalg.vector_norm(rows, dim=-1).amax(-1).float() for rows in (q, k))
+        query, key = (norms_of(rows).amax(-1).float() for rows in (q, k))
         key, uneven = (
             numbers.repeat_interleave(spec.heads // spec.kv_heads, dim=1)
-            for numbers in (key, _unevenness(_log2_norms(v)))
+            for numbers in (key, unevenness(log2_norms(v)))
         )
         scored = torch.addcmul(unscored(slopes), query, key, value=2 * product)
         return (scored + uneven).amax(dim=0)
@@ -133,19 +147,21 @@ class _BiasBounds(NamedTuple):
 
     `most` [heads, rows, columns] bounds the sum of each block of keys from above. `least` [heads,
     rows, near] bounds the sums of the blocks just before the query's own from below. `depth`
-    [heads] is the depth where all scores are 0. `product` turns a product of norms into a score,
-    and `share` is the tolerance.
+    [heads] is the depth where all scores are 0. `is_gentle` [heads, 1, 1] says that `most` takes
+    each key of a block for the nearest, and so goes with the block's effective norm. `product`
+    turns a product of norms into a score, and `share` is the tolerance.
     """
 
     most: Tensor
     least: Tensor
     depth: Tensor
+    is_gentle: Tensor
     product: float
     share: float
 
     def for_heads(self, heads: slice) -> "_BiasBounds":
-        most, least, depth = self.most[heads], self.least[heads], self.depth[heads]
-        return self._replace(most=most, least=least, depth=depth)
+        names = ("most", "least", "depth", "is_gentle")
+        return self._replace(**{name: getattr(self, name)[heads] for name in names})
 
 
 def _bias_bounds(
@@ -160,13 +176,16 @@ def _bias_bounds(
     whole, rest = divmod(kv_len, BLOCK)
     front = int(rest > 0)
     back = before[:, None] - torch.arange(whole + front, device=slopes.device)
-    summed = ((-BLOCK * slope).expm1() / (-slope).expm1()).log() + (BLOCK - 1) * slope
+    summed = ((-BLOCK * slope).expm1() / (-slope).expm1()).log()
+    is_gentle = slope <= _GENTLE
+    summed = torch.where(is_gentle, math.log(BLOCK) + BLOCK * (-slope).clamp(min=0), summed)
+    summed += (BLOCK - 1) * slope
     most = (summed - BLOCK * slope * back).masked_fill(back <= 0, math.inf)
     nearest = torch.arange(_NEAR, 0, -1, device=slopes.device)
     least = (math.log(BLOCK) + (BLOCK - 1) / 2 * slope) - BLOCK * slope * nearest
     least = least.masked_fill(nearest > before[:, None] - front, -math.inf)
     depth = _depth_of_zeros(slopes, share)
-    return _BiasBounds(_LOG2_E * most, _LOG2_E * least, depth, product, share)
+    return _BiasBounds(_LOG2_E * most, _LOG2_E * least, depth, is_gentle, product, share)
 
 
 def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
@@ -175,12 +194,18 @@ def _depth_of_zeros(slopes: Tensor, share: float) -> Tensor:
 
 
 def _count_droppable(
-    bounds: _BiasBounds, query: Tensor, key: Tensor, mean: Tensor, far: Tensor, near: Tensor
+    bounds: _BiasBounds,
+    query: Tensor,
+    key: Tensor,
+    gentle: Tensor,
+    mean: Tensor,
+    far: Tensor,
+    near: Tensor,
 ) -> Tensor:
     """Return how many of the first blocks of keys each block of queries can leave out.
 
     `query` and `near` are [batch, heads, rows], the others [batch, heads, columns]: largest norms,
-    norms of sums, and log2 of the largest and of the smallest near values.
+    effective norms, norms of sums, and log2 of the largest and of the smallest near values.
     """
     query, product = query[..., None], _LOG2_E * bounds.product
     padded = pad(mean, (_NEAR + key.shape[2] - mean.shape[2], 0))
@@ -189,58 +214,8 @@ def _count_droppable(
     own_score = query * key[..., -query.shape[2] :, None]  # the query's own key is at distance 0
     least = least.clamp_(max=_LOG2_MOST).exp2_().sum(dim=-1, keepdim=True)
     least = least.add_(own_score.mul_(-product).exp2_()).log2_()
+    key = torch.where(bounds.is_gentle[..., 0], gentle, key)
     most = torch.addcmul(bounds.most, query, key[..., None, :], value=product)
     most += (far[..., None, :] - near[..., None]).clamp_(min=0)
     most = most.sub_(least).clamp_(min=_LOG2_LEAST).exp2_()
     return (most.cumsum_(dim=-1) <= bounds.share).sum(dim=-1)
-
-
-def _log2_norms(v: Tensor) -> Tensor:
-    """Return log2 of the norm of every value: [batch, kv_heads, kv_len] float32."""
-    norms: Tensor = torch.linalg.vector_norm(v, dim=-1, dtype=torch.float32)
-    return norms.log2_()
-
-
-def _largest(sizes: Tensor) -> Tensor:
-    """Return the largest of each block: [batch, kv_heads, blocks]."""
-    return _blocks(sizes, -math.inf).amax(dim=-1)
-
-
-def _smallest_near(sizes: Tensor, rows: int) -> Tensor:
-    """Return the smallest of the last `rows` blocks and of the _NEAR blocks before each."""
-    smallest = _blocks(sizes, math.inf).amin(dim=-1)
-    padded = pad(smallest, (_NEAR, 0), value=math.inf)
-    return padded.unfold(-1, _NEAR + 1, 1)[:, :, -rows:].amin(dim=-1)
-
-
-def _unevenness(sizes: Tensor) -> Tensor:
-    """Return the log of the largest value over the smallest: [batch, kv_heads]."""
-    least, most = sizes.aminmax(dim=-1)
-    return (most - least) * math.log(2)
-
-
-def _largest_norms(vectors: Tensor) -> Tensor:
-    """Return the largest norm in each block: [batch, heads, blocks] float32."""
-    norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
-    return _blocks(norms, 0.0).amax(dim=-1).float()
-
-
-def _blocks(numbers: Tensor, filler: float) -> Tensor:
-    """Return [batch, heads, length] as [batch, heads, blocks, BLOCK], filled up in front."""
-    front = -numbers.shape[2] % BLOCK
-    if front:
-        numbers = pad(numbers, (front, 0), value=filler)
-    return torch.unflatten(numbers, -1, (-1, BLOCK))
-
-
-def _norms_of_sums(k: Tensor) -> Tensor:
-    """Return the norm of the sum of each whole block: [batch, kv_heads, blocks] float32."""
-    blocks = torch.unflatten(k[:, :, k.shape[2] % BLOCK :], 2, (-1, BLOCK))
-    sums: Tensor = torch.linalg.vector_norm(blocks.sum(dim=3), dim=-1)
-    return sums.float()
-
-
-def _rounded_up(dtype: torch.dtype) -> float:
-    return 1 + max(
-        torch.finfo(dtype).eps, 1e-5
-    )  # 1e-5: rounding of sums of BLOCK or head_dim float32 terms

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tests.effort import examples
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
+from variants.norms import BLOCK
 from variants.problem import alibi_slopes
-from variants.windows import BLOCK, _bias_bounds, density, depth_of, tolerance, windows_of
+from variants.windows import _bias_bounds, density, depth_of, tolerance, windows_of
 
 the_same_everywhere = settings(
     max_examples=examples(60),

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from variants.flex.block_masks import BLOCK
+from variants.norms import BLOCK as WINDOW_BLOCK
 from variants.problem import Spec
-from variants.windows import BLOCK as WINDOW_BLOCK
 
 
 def first_blocks_of(spec: Spec) -> Callable[[Tensor], Tensor]:

@@ -3,12 +3,12 @@
 For: long causal prefill on CUDA (not seen on a GPU yet).
 Not for: bidirectional attention, learned slopes, gradients on a CPU.
 
-On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
+On a steep head the bias makes far keys negligible. From the norms of q, k and v, variants.windows
 bounds how far back each block of queries must look. The BlockMask is made from that on the device,
-so the host never waits for the data. The keys that are left out weigh less in any row than rounding
-its output does. Stores only block indices, [batch, heads, q_len/128, kv_len/128]. Large norms widen
-the windows, at most to all blocks that flex visits. Declines bidirectional attention, gradients of
-the slopes, and all gradients on the CPU.
+so the host never waits for the data. The keys that are left out weigh at most eps / 2 of any row,
+times how much larger their values are than the smallest near the row. Stores only block indices,
+[batch, heads, q_len/128, kv_len/128]. Large norms widen the windows, at most to all blocks that
+flex visits. Declines bidirectional attention, gradients of the slopes, and all gradients on the CPU.
 Source: the pruning of arXiv 2504.06949 with a bound of our own, and torch's flex_attention.
 """
 

@@ -6,7 +6,7 @@ Not for: chunks, bidirectional attention, learned slopes, CUDA.
 All squares are one call of torch's flash kernel, and so are the rectangles of each level; the
 levels are merged by their log-sum-exp (variants.sdpa.halving). This wins on short sequences: there
 the kernel takes all keys at once and computes the pairs above the diagonal too. Far keys are left
-out where the norms of q and k certify that they can't matter (variants.windows), because tiny
+out where the norms of q, k and v certify that they can't matter (variants.windows), because tiny
 weights are subnormal in float32, and slow. The last queries, too few for whole tiles, are one more
 call. Stores squares [heads, 256, 256] and rows of biases, float32. Each level rounds a
 half-precision output once more. Declines CUDA, bidirectional attention, fewer queries than keys,

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.norms import BLOCK
 from variants.problem import Spec
 from variants.sdpa_window.bands import Band
 from variants.sdpa_window.bias_masks import STRIP, Masks
 from variants.sdpa_window.triangles import EXACT, attend_strip, attend_strips, attend_whole_past
 from variants.sdpa_window.wide_windows import attend_blocks
-from variants.windows import BLOCK
 
 # From these widths on `attend_blocks` is faster (benchmarks/window_forms.py).
 _WIDE_HALF, _WIDE_FULL = 1024, 24  # blocks back (half precision: times head_dim)

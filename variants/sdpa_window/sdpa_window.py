@@ -3,28 +3,30 @@
 For: long causal prefill and chunks on a CPU, with gradients.
 Not for: short sequences, bidirectional attention, learned slopes, CUDA.
 
-On a steep head the bias makes far keys negligible. From the norms of q and k, variants.windows
+On a steep head the bias makes far keys negligible. From the norms of q, k and v, variants.windows
 bounds how far back each block of queries must look. Heads and blocks with similar windows share one
 call of stock SDPA on overlapping views of k and v. Except in training, a wide window takes two
 calls for many queries at once, one for their own keys and one for the keys before them, merged by
 log-sum-exp (variants.sdpa_window.wide_windows). Triangles in float32 whose bias spans too much for
-one call are merged in the same way (variants.sdpa_window.triangles). The keys that are left out
-weigh less in any row than rounding its output does. Stores masks of 64 MiB at most. The time grows
-with the length, not with its square, once the gentlest head's window is shorter than the sequence;
-large norms delay this. Declines CUDA, bidirectional attention and gradients
-of the slopes. Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
+one call are merged in the same way. The keys that are left out weigh at most eps / 2 of any row,
+times how much larger their values are than the smallest near the row. Stores masks of 64 MiB at
+most. The time grows with the length, not with its square, once the gentlest head's window is
+shorter than the sequence; large norms delay this. Declines CUDA, bidirectional attention and
+gradients of the slopes.
+Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 
 import torch
 from torch import Tensor
 
+from variants.norms import BLOCK
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa.cpu_flash import FLASH_REFUSED, contiguous_rows
 from variants.sdpa_window.band_attention import attend_band
 from variants.sdpa_window.bands import bands
 from variants.sdpa_window.bias_masks import STRIP, masks_of
-from variants.windows import BLOCK, density, windows_of
+from variants.windows import density, windows_of
 
 __all__ = ["density", "prepare"]
 

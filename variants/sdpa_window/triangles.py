@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.norms import BLOCK
 from variants.problem import Spec
 from variants.sdpa_window.bias_masks import STRIP, Masks
 from variants.sdpa_window.wide_windows import attend_halves
-from variants.windows import BLOCK
 
 EXACT = 20.0  # float32 scores lose digits where a row of biases spans more
 _EXACT_TRAINED = 32.0  # looser in training: halves have no gradient, strips are slow

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from variants.flex.block_masks import BLOCK
 from variants.flex.block_windows import first_blocks_of, windowed_mask_of
+from variants.norms import BLOCK as WINDOW_BLOCK
 from variants.problem import Spec
-from variants.windows import BLOCK as WINDOW_BLOCK
 
 
 def spec_for(q_len: int, kv_len: int) -> Spec:
