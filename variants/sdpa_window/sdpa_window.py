@@ -7,11 +7,10 @@ On a steep head the bias makes far keys negligible. From the norms of q, k and v
 bounds how far back each block of queries must look. Heads and blocks with similar windows share one
 call of stock SDPA on overlapping views of k and v. Except in training, a wide window takes two
 calls for many queries at once, one for their own keys and one for the keys before them, merged by
-log-sum-exp; so are triangles in float32 whose bias spans too much. The keys that are left out weigh
-at most eps / 2 of any row, times how much larger their values are than the smallest near the row.
-Stores masks of 64 MiB at most. The time grows with the length, not with its square, once the
-gentlest head's window is shorter than the sequence; large norms delay this. Declines CUDA,
-bidirectional attention and gradients of the slopes.
+log-sum-exp. The keys that are left out weigh at most eps / 2 of any row, times how much larger
+their values are than the smallest near the row. Stores masks of 64 MiB at most. The time grows with
+the length, not with its square, once the gentlest head's window is shorter than the sequence; large
+norms delay this. Declines CUDA, bidirectional attention and gradients of the slopes.
 Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 
