@@ -44,11 +44,14 @@ class CaseCheck:
             rotation.set_judged(place, noted)
         return compare_parts([worst], self._dtype)
 
-    def on_new_inputs(self, rows_seed: int) -> BudgetCheck:
-        """Judge inputs drawn from `rows_seed`. Raises BrokenRule when the call changes one."""
-        inputs = self.draw(rows_seed, "after")
+    def on_new_inputs(self, rows_seed: int, stage: str) -> BudgetCheck:
+        """Judge a stage's inputs, drawn from `rows_seed`.
+
+        Raises BrokenRule when the call changes one.
+        """
+        inputs = self.draw(rows_seed, stage)
         errors, _ = self._judge(inputs, rows_seed)
-        _refuse(first_difference(inputs, self.draw(rows_seed, "after")))
+        _refuse(first_difference(inputs, self.draw(rows_seed, stage)))
         return compare_parts(errors, self._dtype)
 
     def refuse_changed_inputs(self, rotation: Rotation, inputs_seed: int) -> None:

@@ -16,6 +16,8 @@ from variants.problem import Attention, Spec, alibi_slopes
 
 PrepareFunction = Callable[[Spec], Attention]
 
+SMALL_SCORES = 0.3
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -73,7 +75,8 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     comes after timing). They also differ between CPU and GPU: each draws its own, because a CPU
     takes seconds for 32 heads of 32768 keys. After timing the slopes are reversed, so that a
     variant that stored something of the first slopes disagrees with the oracle. dout is zero in
-    padding.
+    padding. Inputs of the stage "uneven" have small scores, and tokens that are far larger than
+    others, as trained models have.
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
     generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
@@ -92,7 +95,20 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     if dout is not None and case.form == "padded":
         for entry, length in enumerate(case.seq_lens):
             dout[entry, :, length:] = 0
+    if stage == "uneven":
+        _make_uneven(q, k, v)
     for tensor in (q, k, v):
         tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
     return Inputs(q, k, v, (slopes.flip(0) if stage == "after" else slopes).to(device), dout)
+
+
+def _make_uneven(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Make some tokens 30 or 1000 times as large; scores are small, so that far values count."""
+    q *= SMALL_SCORES
+    k *= SMALL_SCORES
+    first, second = v.shape[2] // 5, v.shape[2] // 3
+    v[:, :, :first] *= 1000
+    v[:, :, second : second + 8] *= 30
+    k[:, :, second + 8] *= 30
+    q[:, :, -first : -first + 3] *= 30

@@ -118,7 +118,7 @@ class Lane:
             case CheckAlone(case, seed):
                 alone = PreparedCase(self._subject, case, seed, self._bench)
                 with torch.set_grad_enabled(alone.spec.needs_grad):
-                    return alone.check("before", seed)
+                    return alone.check_uneven_too(seed)
             case Drop() | EmptyCaches():
                 return self._free_memory(drop=isinstance(step, Drop))
         return None

@@ -113,8 +113,8 @@ class PreparedCase:
         self._bench.wait()
         return Done(time.perf_counter() - start)
 
-    def check(self, stage: Literal["before", "after"], rows_seed: int) -> CheckResult:
-        """Compare calls with the oracle: on all timed inputs ("before") or new ones ("after").
+    def check(self, stage: Literal["before", "after", "uneven"], rows_seed: int) -> CheckResult:
+        """Compare calls with the oracle: on all timed inputs ("before") or on new ones.
 
         `rows_seed` draws the rows that are compared in float64, and the new inputs. Raises
         BrokenRule when a call has changed its inputs.
@@ -123,8 +123,19 @@ class PreparedCase:
             check = self._check.on_timed_inputs(self._rotation, self._inputs_seed, rows_seed)
         else:
             self._check.refuse_changed_inputs(self._rotation, self._inputs_seed)
-            check = self._check.on_new_inputs(rows_seed)
+            check = self._check.on_new_inputs(rows_seed, stage)
         return CheckResult(check.agrees, check.error, check.budget, check.where)
+
+    def check_uneven_too(self, rows_seed: int) -> CheckResult:
+        """Check the timed inputs, then some whose tokens differ in size; return the worse."""
+        even = self.check("before", rows_seed)
+        if not even.agrees:
+            return even
+        uneven = self.check("uneven", rows_seed)
+        if uneven.agrees and uneven.error * even.budget < even.error * uneven.budget:
+            return even
+        uneven.where = f"some tokens far larger, {uneven.where}"
+        return uneven
 
     def take_turn(self) -> TurnSamples:
         """Take one turn's samples; in decode each step counts as a call."""

@@ -54,7 +54,10 @@ class Check(msgspec.Struct, tag=True):
 
 
 class CheckAlone(msgspec.Struct, tag=True):
-    """Prepare another case, compare a call with the oracle, and drop that case again."""
+    """Prepare another case, compare calls with the oracle, and drop that case again.
+
+    One call is on standard normal numbers, the other on tokens of very different sizes.
+    """
 
     case: Case
     seed: int

@@ -92,7 +92,7 @@ def enter(setting: Setting, lane: Handle) -> Contender | Agreement | Fault:
     Returns the contender, or the record that ends its cell.
     """
     case, limit_s, name = setting.case, setting.step_timeout_s, lane.variant.name
-    small = setting.evidence.small_checks.get(name)
+    small = setting.evidence.small_checks.get((name, case.dtype))
     if small is not None and small.result is not None and not small.result.agrees:
         return agreement_record(setting, name, "small", small.result, small.seed)
     setting.watch.step(case, name, "prepare")

@@ -55,12 +55,13 @@ def leave(setting: Setting, contender: Contender) -> list[CellRecord]:
 
 
 def _small_agreement(setting: Setting, lane: Handle) -> list[Agreement]:
-    """Check the small case, unless the run has done so already."""
+    """Check the small case, unless the run has done so already in this dtype."""
     name = lane.variant.name
-    if name in setting.evidence.small_checks:
+    if (name, setting.case.dtype) in setting.evidence.small_checks:
         return []
     setting.watch.step(setting.case, name, "check a small case")
-    small = setting.evidence.small_checks[name] = small_check(setting, lane)
+    small = small_check(setting, lane)
+    setting.evidence.small_checks[name, setting.case.dtype] = small
     if small.result is None:
         return []
     return [agreement_record(setting, name, "small", small.result, small.seed)]

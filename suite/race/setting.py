@@ -27,11 +27,11 @@ class SmallCheck(NamedTuple):
 class Evidence:
     """What a run has learnt so far: each variant's small check, what calls do, the device's rates.
 
-    `profiled` and `needed_bytes` (of a call, None where only a call can tell) are by case and
-    variant, `rates` by dtype.
+    `small_checks` are by variant and dtype, `profiled` and `needed_bytes` (of a call, None where
+    only a call can tell) by case and variant, `rates` by dtype.
     """
 
-    small_checks: dict[str, SmallCheck] = field(default_factory=dict)
+    small_checks: dict[tuple[str, Dtype], SmallCheck] = field(default_factory=dict)
     profiled: dict[Cell, KernelNames] = field(default_factory=dict)
     needed_bytes: dict[Cell, int | None] = field(default_factory=dict)
     rates: dict[Dtype, DeviceRate] = field(default_factory=dict)

@@ -98,8 +98,9 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     """How far a variant was from the float64 oracle: before or after timing, or in a small case.
 
     The small case has two batch entries, grouped heads and an odd length; a variant is checked in
-    it once a run. The inputs were drawn from `inputs_seed`, the rows that were compared in float64
-    from `rows_seed`; both are fresh in each run, and 0 in files that an older version wrote.
+    it once a run and dtype, also with tokens that are far larger than others. The inputs were drawn
+    from `inputs_seed`, the rows that were compared in float64 from `rows_seed`; both are fresh in
+    each run, and 0 in files that an older version wrote.
 
     `error` and `budget` are relative L2 norms. They belong to the head or row that came closest to
     its budget, or went furthest over it, and `where` names it. An error of None means a NaN, an

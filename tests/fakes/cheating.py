@@ -155,6 +155,21 @@ def wrong_for_grouped_heads(spec: Spec, right: Attention) -> Attention:
     return attention
 
 
+def leaves_out_small_weights(spec: Spec, _: Attention) -> Attention:
+    """Leave out what weighs next to nothing, as a window does that knows nothing of values."""
+    distance = (
+        torch.arange(spec.kv_len) - torch.arange(spec.kv_len - spec.q_len, spec.kv_len)[:, None]
+    )
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        k, v = (part.repeat_interleave(spec.heads // spec.kv_heads, dim=1) for part in (k, v))
+        scores = q @ k.mT * spec.scale + slopes[:, None, None] * distance
+        weights = scores.masked_fill(distance > 0, -torch.inf).softmax(dim=-1)
+        return weights.masked_fill(weights < 1e-8, 0) @ v
+
+    return attention
+
+
 def writes_over(place: int) -> Trick:
     """Return the trick of scaling an input in place, as a kernel does that folds in a factor."""
 
@@ -307,6 +322,7 @@ TRICKS: dict[str, Trick] = {
     "twentieth": wrong_once_in_twenty_calls,
     "entries": spoiled(wrong_in_later_entries),
     "groups": wrong_for_grouped_heads,
+    "weights": leaves_out_small_weights,
     "q": writes_over(0),
     "k": writes_over(1),
     "unwritten": leaves_a_tile_unwritten,
