@@ -1,7 +1,10 @@
 """native_window: right at any length, on any processor, and no weight beyond the stated is lost."""
 
 import math
+import os
 import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -345,3 +348,47 @@ def test_room_for_a_head_is_limited() -> None:
     q = torch.zeros(1, 1, 4, 257)
     with pytest.raises(Unsupported, match="head_dim 257: the kernel has room for 256"):
         prepare(spec_for(q, q))
+
+
+def test_large_scores_of_equal_keys_keep_their_digits() -> None:
+    """With slopes and scale multiplied by log2(e) scores of 985 once were off by 2e-5."""
+    q, v = torch.ones(1, HEADS, 128, 64), torch.randn(1, HEADS, 128, 64)
+    spec = replace(spec_for(q, q), scale=985 / 64)
+    wanted = truth(q, q, v, scale=985 / 64)
+    off = (prepare(spec)(q, q, v, alibi_slopes(HEADS)) - wanted).norm(dim=-1) / wanted.norm(dim=-1)
+    assert off.max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_weight_of_nothing_is_0_whatever_its_value(dtype: torch.dtype) -> None:
+    """Weights once ended at 2^-100, which times a value of 1e30 is 0.8."""
+    q, k, v = (torch.ones(1, 1, 200, 8, dtype=dtype) for _ in range(3))
+    k[:, :, :100] = -1
+    v[:, :, :100] = 1e30
+    spec = replace(spec_for(q, k), scale=3000 / 8)
+    out = prepare(spec)(q, k, v, torch.tensor([1e-4]))[:, :, 100:]
+    torch.testing.assert_close(out, torch.ones_like(out))
+
+
+IN_A_SMALL_STACK = """
+import threading, torch
+from variants.attention import alibi_attention
+
+q = torch.randn(1, 8, 300, 256)
+threading.stack_size(128 << 10)
+thread = threading.Thread(target=lambda: alibi_attention(q, q, q, variant="native_window"))
+thread.start()
+thread.join()
+print("done")
+"""
+
+
+def test_a_small_stack_is_room_enough() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_SMALL_STACK],
+        env=os.environ | {"OMP_STACKSIZE": "64k", "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "done\n", done.stderr
