@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from variants.host.private_files import is_whole, private_folder, store
 from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 
@@ -25,7 +26,11 @@ def cpp_compiler(wanted_by: str) -> str:
     Raises Unsupported where it is not on the PATH; the text names `wanted_by`.
     """
     compiler = os.environ.get("CXX", "").strip() or "g++"
-    if shutil.which(shlex.split(compiler)[0]) is None:
+    try:
+        program = shlex.split(compiler)[0]
+    except ValueError as error:
+        raise Unsupported(f"CXX is {compiler}: {error}; name a C++ compiler") from error
+    if shutil.which(program) is None:
         raise Unsupported(
             f"{wanted_by} needs a C++ compiler and {compiler} is not on the PATH: "
             "apt-get install g++"
@@ -37,17 +42,18 @@ def build_library(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     """Return `source`, compiled together with the headers beside it, and loaded.
 
     A library that the same compiler built from the same text for the same processor is taken from
-    the cache. Raises Unsupported where `source` can't be compiled, stored or loaded.
+    the cache, if this user wrote it and its content is whole (variants.host.private_files). Raises
+    Unsupported where `source` can't be compiled, stored or loaded.
     """
     command = [*shlex.split(cpp_compiler(source.name)), *flags]
     try:
-        library = user_cache() / "kernels" / f"{_digest(command, source)}.so"
-        if not library.exists():
-            library.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-                unfinished = Path(folder, library.name)
-                _run([*command, str(source), "-o", str(unfinished)])
-                unfinished.replace(library)
+        folder = private_folder(user_cache(), "kernels")
+        library = folder / f"{_digest(command, source)}.so"
+        if not is_whole(library):
+            with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+                built = Path(unfinished, library.name)
+                _run([*command, str(source), "-o", str(built)])
+                store(built, library)
         return ctypes.CDLL(str(library))
     except (OSError, RuntimeError) as error:
         raise Unsupported(

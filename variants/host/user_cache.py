@@ -7,6 +7,9 @@ from pathlib import Path
 def user_cache() -> Path:
     """Return the folder, which may not exist yet.
 
-    Raises RuntimeError where the user has no home directory.
+    An XDG_CACHE_HOME that is no absolute path is ignored, as its specification says: code would be
+    loaded from whatever folder a process works in. Raises RuntimeError where the user has no home
+    directory.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alibi-bench"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "alibi-bench"

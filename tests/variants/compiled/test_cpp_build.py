@@ -1,13 +1,16 @@
 """C++ is built once for each text, compiler and processor, or the compiler's reason is given."""
 
 import os
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from variants.compiled.cpp_build import FLAGS, build_library, cpp_compiler
+from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 
 
@@ -29,7 +32,7 @@ def kept() -> list[Path]:
 
 def test_what_was_built_is_loaded_and_alone_is_kept(source: Path) -> None:
     assert build_library(source).answer() == 3
-    assert [library.suffix for library in kept()] == [".so"]
+    assert [library.suffix for library in kept()] == [".sha256", ".so"]
 
 
 def test_the_same_text_is_not_built_again(source: Path) -> None:
@@ -43,13 +46,13 @@ def test_another_header_is_another_library(source: Path) -> None:
     build_library(source)
     source.with_name("number.h").write_text("constexpr int NUMBER = 4;\n")
     assert build_library(source).answer() == 4
-    assert len(kept()) == 2
+    assert len(kept()) == 4
 
 
 def test_other_flags_are_another_library(source: Path) -> None:
     build_library(source)
     build_library(source, [*FLAGS, "-march=x86-64" if os.uname().machine == "x86_64" else "-O2"])
-    assert len(kept()) == 2
+    assert len(kept()) == 4
 
 
 def test_what_the_compiler_refuses_is_said_in_its_words_and_not_kept(source: Path) -> None:
@@ -91,13 +94,77 @@ def building(source: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code])
 
 
-@pytest.mark.heavy
-def test_a_library_that_is_damaged_is_refused_with_its_place(source: Path) -> None:
+def cut_short(library: Path) -> None:
+    library.write_bytes(library.read_bytes()[:-100])
+
+
+def a_pipe(library: Path) -> None:
+    library.unlink()
+    os.mkfifo(library)
+
+
+def a_link(library: Path) -> None:
+    library.rename(library.with_name("elsewhere"))
+    library.symlink_to(library.with_name("elsewhere"))
+
+
+def writable_by_others(library: Path) -> None:
+    library.chmod(0o777)
+
+
+def without_its_digest(library: Path) -> None:
+    library.with_suffix(".sha256").unlink()
+
+
+DAMAGES = (cut_short, a_pipe, a_link, writable_by_others, without_its_digest)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_library_that_is_damaged_or_not_ours_alone_is_built_anew(
+    source: Path, damage: Callable[[Path], None]
+) -> None:
     assert building(source).wait(60) == 3
-    (library,) = kept()
-    library.write_bytes(b"no library")
-    with pytest.raises(Unsupported, match=str(library)):
+    (library,) = (file for file in kept() if file.suffix == ".so")
+    damage(library)
+    assert build_library(source).answer() == 3
+    assert stat.S_ISREG(library.lstat().st_mode)
+    assert not library.stat().st_mode & 0o022
+
+
+def test_a_folder_of_another_user_is_not_loaded_from(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(Unsupported, match=r"belongs to another user.*name another XDG_CACHE_HOME"):
         build_library(source)
+    assert kept() == []
+
+
+def test_folders_of_a_careless_umask_are_closed_to_others(source: Path) -> None:
+    before = os.umask(0)
+    try:
+        build_library(source)
+    finally:
+        os.umask(before)
+    cache = Path(os.environ["XDG_CACHE_HOME"], "alibi-bench")
+    cache.chmod(0o777)
+    build_library(source)
+    for path in (cache, cache / "kernels", *kept()):
+        assert not path.stat().st_mode & 0o022, path
+
+
+def test_a_cache_named_by_a_relative_path_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_cache() == tmp_path / ".cache" / "alibi-bench"
+
+
+def test_a_compiler_named_with_half_a_quote_is_declined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", 'g++ "')
+    with pytest.raises(Unsupported, match="No closing quotation; name a C"):
+        cpp_compiler("it")
 
 
 @pytest.mark.heavy
@@ -105,4 +172,4 @@ def test_two_that_build_at_once_both_load_a_whole_library(source: Path) -> None:
     both = [building(source), building(source)]
     assert [one.wait(60) for one in both] == [3, 3]
     assert build_library(source).answer() == 3
-    assert len(kept()) == 1
+    assert len(kept()) == 2
