@@ -1,8 +1,9 @@
 """alibi_attention: one function that runs any variant of the catalog, for a model's own code."""
 
 import importlib
+import logging
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 from variants.tracing import is_traced
 
 PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
+_LOG = logging.getLogger("alibi_bench")
 _CACHE = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
 _BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
 
@@ -135,7 +137,18 @@ def _prepare(entry: Variant, spec: Spec) -> Attention:
             "call it once with such tensors before"
         )
     attention: Attention = importlib.import_module(entry.module).prepare(spec, **entry.options)
+    _say_once(entry.name, str(spec.dtype).removeprefix("torch."))
     return attention
+
+
+@cache
+def _say_once(name: str, dtype: str) -> None:
+    """Log what a user of this variant may not expect: that it compiles, or loses digits."""
+    if _BY_NAME[name].builds:
+        _LOG.info("%s compiles a graph for each new shape, which takes seconds", name)
+    if dtype in _BY_NAME[name].disagrees_in:
+        most, reason = _BY_NAME[name].disagrees_in[dtype]
+        _LOG.warning("%s in %s is off by up to %g: %s", name, dtype, most, reason)
 
 
 @lru_cache(maxsize=PREPARED_AT_MOST)

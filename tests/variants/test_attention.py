@@ -161,3 +161,22 @@ def test_what_inference_mode_built_serves_training_afterwards() -> None:
     q.requires_grad_()
     alibi_attention(q, k, v, variant="sdpa_mask").sum().backward()
     assert q.grad is not None
+
+
+def test_a_variant_that_is_off_by_design_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    attention._say_once.cache_clear()
+    for length in (8, 9):
+        alibi_attention(*tensors(q_len=length, kv_len=length), variant="sdpa_key")
+    alibi_attention(*tensors(dtype=torch.bfloat16), variant="sdpa_key")
+    (line,) = [record.message for record in caplog.records if "sdpa_key" in record.message]
+    assert line == (
+        "sdpa_key in float32 is off by up to 0.001: its row of biases costs scores digits"
+    )
+
+
+def test_a_slope_too_steep_for_a_variant_is_declined() -> None:
+    steep = torch.full((4,), 1e4)
+    q, k, v = tensors(dtype=torch.float16)
+    with pytest.raises(Unsupported, match=r"torch.float16 has no number for so steep a slope"):
+        alibi_attention(q, k, v, slopes=steep, variant="sdpa_folded")
+    assert alibi_attention(q, k, v, slopes=steep).isfinite().all()

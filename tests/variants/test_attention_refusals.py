@@ -1,5 +1,6 @@
 """alibi_attention says in words what it can't answer, and which argument is why."""
 
+import math
 from typing import Any
 
 import pytest
@@ -27,6 +28,12 @@ from variants.problem import Unsupported
         ({"q": torch.zeros(2, 4, 0, 32)}, "no dimension may be 0"),
         ({"slopes": torch.ones(3)}, r"give float32 \[4\] on cpu"),
         ({"slopes": torch.ones(4).double()}, r"slopes are torch.float64 \[4\]"),
+        ({"slopes": [0.5] * 4}, r"slopes are a list: give a tensor, torch.tensor\(slopes"),
+        ({"slopes": torch.ones(4).numpy()}, "slopes are a ndarray: give a tensor"),
+        ({"slopes": torch.ones(4, device="meta")}, r"on meta: give float32 \[4\] on cpu"),
+        ({"slopes": torch.tensor([1, 1, -0.5, 1])}, "slope -0.5 of head 2: give a number, 0 or"),
+        ({"slopes": torch.tensor([1, math.nan, 1, 1])}, "slope nan of head 1: give a number"),
+        ({"slopes": torch.tensor([1, 1, 1, math.inf])}, "slope inf of head 3: give a number"),
         ({"scale": 0.0}, "scale 0.0: give a number over 0"),
         ({"scale": -1.0}, "scale -1.0: give a number over 0"),
         ({"scale": float("nan")}, "scale nan: give a number over 0"),

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import logging
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from variants.host.private_files import is_whole, private_folder, store
 from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 
+_LOG = logging.getLogger("alibi_bench")
 FLAGS = (
     *("-O3", "-march=native", "-std=c++17", "-fno-math-errno"),
     *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
@@ -50,6 +52,7 @@ def build_library(source: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
         folder = private_folder(user_cache(), "kernels")
         library = folder / f"{_digest(command, source)}.so"
         if not is_whole(library):
+            _LOG.info("compiling %s once for this processor, which takes seconds", source.name)
             with tempfile.TemporaryDirectory(dir=folder) as unfinished:
                 built = Path(unfinished, library.name)
                 _run([*command, str(source), "-o", str(built)])

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from variants.tracing import is_traced
+
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -53,10 +55,28 @@ def check_scale(scale: float | None) -> None:
         raise ValueError(f"scale {scale}: give a number over 0")
 
 
-def check_slopes(slopes: Tensor, heads: int, device: torch.device) -> None:
-    """Raise ValueError for slopes that are not float32 [heads] on this device."""
+def check_slopes(slopes: object, heads: int, device: torch.device) -> None:
+    """Raise ValueError for slopes that are not float32 [heads] on this device.
+
+    On a CPU they are also refused if they are negative, infinite or NaN; elsewhere that would wait
+    for the device.
+    """
+    if not isinstance(slopes, Tensor):
+        raise ValueError(
+            f"slopes are a {type(slopes).__name__}: "
+            "give a tensor, torch.tensor(slopes, dtype=torch.float32)"
+        )
     if tuple(slopes.shape) != (heads,) or slopes.dtype != torch.float32 or slopes.device != device:
         raise ValueError(
             f"slopes are {slopes.dtype} {list(slopes.shape)} on {slopes.device}: "
             f"give float32 [{heads}] on {device}"
+        )
+    if device.type != "cpu" or is_traced():
+        return
+    values = slopes.detach().tolist()
+    wrong = [value for value in values if not 0 <= value < math.inf]
+    if wrong:
+        raise ValueError(
+            f"slope {wrong[0]} of head {values.index(wrong[0])}: give a number, 0 or more; "
+            "the bias is minus slope times distance"
         )

@@ -11,9 +11,8 @@ an anchor.
 
 Two digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. Each call
 copies q, k and v to widen them; in half precision on the CPU it also pads them to whole tiles
-(variants.sdpa.whole_tiles). In float16, slopes over 32752 * scale overflow to NaN. Declines
-bidirectional attention, chunks and gradients of the slopes. Source: FlashBias (arXiv 2505.12044)
-for the fold.
+(variants.sdpa.whole_tiles). Declines bidirectional attention, chunks, gradients of the slopes, and
+in float16 slopes over 32752 * scale. Source: FlashBias (arXiv 2505.12044) for the fold.
 """
 
 import torch
@@ -22,11 +21,11 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
+from variants.sdpa.bias_columns import key_columns, query_columns
 from variants.sdpa.whole_tiles import TILE, is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes
 
 REACH = 1 << 16
-_COARSE, _FINE = 2.0**15, 2.0**7  # the keys' factors of a row's shift; float16 ends at 65504
 
 
 def prepare(spec: Spec) -> Attention:
@@ -36,21 +35,25 @@ def prepare(spec: Spec) -> Attention:
     _decline(spec)
     if is_uneven(spec, TILE):
         return on_whole_tiles(prepare, spec)
-    # In a block's last rows kernels add columns in another order. Counting positions from the
-    # last key keeps the bias of those rows small.
+    # In a block's last rows kernels add columns in another order: counted from the last key, the
+    # bias of those rows is small.
     position = torch.arange(spec.kv_len, device=spec.device) - min(spec.kv_len - 1, REACH)
-    k_columns = _key_columns(position, spec.dtype).expand(spec.batch, spec.kv_heads, -1, -1)
+    k_columns = key_columns(position, spec.dtype).expand(spec.batch, spec.kv_heads, -1, -1)
     v_columns = torch.zeros_like(k_columns[:1, :1, :1]).expand_as(k_columns)
 
     @cache_by_slopes
     def q_columns(slopes: Tensor) -> Tensor:
         steepness = slopes.double()[:, None] / spec.scale  # [heads, 1]; SDPA multiplies by scale
-        columns = _query_columns(steepness, position[-spec.q_len :], spec.dtype)
+        columns = query_columns(steepness, position[-spec.q_len :], spec.dtype)
+        if not columns.isfinite().all():
+            raise Unsupported(
+                f"{spec.dtype} has no number for so steep a slope; sdpa_mask takes it"
+            )
         return columns.expand(spec.batch, -1, -1, -1)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        # The bias columns come first because kernels add columns from first to last. When q·k is
-        # added, the bias has shrunk to slope * (j - i), and rounds no more than in the formula.
+        # Kernels add columns from first to last. When q·k is added, the bias has shrunk to
+        # slope * (j - i), and rounds no more than in the formula.
         out = scaled_dot_product_attention(
             torch.cat([q_columns(slopes), q], dim=3),
             torch.cat([k_columns, k], dim=3),
@@ -74,26 +77,3 @@ def _decline(spec: Spec) -> None:
         raise Unsupported(f"{chunk}; flex and sdpa_mask take a chunk")
     if spec.kv_len > 2 * REACH:
         raise Unsupported(f"two digits of a position reach {2 * REACH} keys; flex takes more")
-
-
-def _key_columns(position: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the keys' columns [kv_len, 8], in the order of the queries' columns."""
-    low = (position + 128) % 256 - 128
-    high = (position - low) // 2  # 128 times the digit: float16 holds it exactly
-    ones = torch.ones_like(position)
-    columns = (high, low, ones * _COARSE, ones * _FINE, high, low, high, low)
-    return torch.stack([column.to(dtype) for column in columns], dim=1)
-
-
-def _query_columns(steepness: Tensor, position: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the queries' columns [heads, q_len, 8]: the slope's parts and minus the row's bias."""
-    top, middle, rest = _parts(steepness, 3)
-    coarse, fine = _parts(-steepness * position, 2)
-    columns = (2 * top, top, coarse / _COARSE, fine / _FINE, 2 * middle, middle, 2 * rest, rest)
-    return torch.stack([each.to(dtype).expand_as(coarse) for each in columns], dim=2)
-
-
-def _parts(number: Tensor, count: int) -> tuple[Tensor, ...]:
-    """Split float64 numbers into `count` parts of 8 bits, the largest first, without the rest."""
-    part = number.to(torch.bfloat16).double()
-    return (part, *_parts(number - part, count - 1)) if count > 1 else (part,)

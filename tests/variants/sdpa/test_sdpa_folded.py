@@ -18,7 +18,7 @@ from suite.cases.case import DTYPES, Case, Dtype, Mode
 from suite.lanes import kernel_names
 from suite.memory.held_tensors import storages
 from variants.problem import Unsupported, alibi_slopes
-from variants.sdpa import sdpa_folded
+from variants.sdpa import bias_columns, sdpa_folded
 
 CPU = torch.device("cpu")
 BETWEEN = alibi_slopes(8) * (1 + 2.0**-8 + 2.0**-17)
@@ -55,8 +55,8 @@ def excess_of_columns(slopes: Tensor, length: int, scale: float, dtype: Dtype) -
     rows, position = torch.tensor([0, length // 2, length - 1]), torch.arange(length)
     own = position - min(length - 1, sdpa_folded.REACH)
     narrow = getattr(torch, dtype)
-    q = sdpa_folded._query_columns(slopes.double()[:, None] / scale, own[rows], narrow)
-    found = scale * (q.double() @ sdpa_folded._key_columns(own, narrow).double().T)
+    q = bias_columns.query_columns(slopes.double()[:, None] / scale, own[rows], narrow)
+    found = scale * (q.double() @ bias_columns.key_columns(own, narrow).double().T)
     exact = slopes.double()[:, None, None] * (position - rows[:, None])  # [heads, 3, length]
     at_itself = rows.expand(len(slopes), 3)[:, :, None]
     shift = (found - exact).gather(2, at_itself)
@@ -68,14 +68,14 @@ def excess_of_columns(slopes: Tensor, length: int, scale: float, dtype: Dtype) -
 
 def without_parts(kept: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have numbers that are split into `of` parts lack all but the first `kept` of them."""
-    whole = sdpa_folded._parts
+    whole = bias_columns._parts
 
     def lacking(number: Tensor, count: int) -> tuple[Tensor, ...]:
         parts = whole(number, count)
         left = kept if count == of else count
         return (*parts[:left], *(torch.zeros_like(part) for part in parts[left:]))
 
-    monkeypatch.setattr(sdpa_folded, "_parts", lacking)
+    monkeypatch.setattr(bias_columns, "_parts", lacking)
 
 
 @pytest.mark.parametrize("scale", [64**-0.5, 80**-0.5, 1 / 128])
@@ -100,8 +100,8 @@ def test_columns_that_lack_a_part_of_the_slope_are_found(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_columns_are_whole_numbers_times_a_power_of_two_that_the_dtype_holds(dtype: Dtype) -> None:
     position = torch.arange(1 << 17) - sdpa_folded.REACH
-    narrow = sdpa_folded._key_columns(position, getattr(torch, dtype)).double()
-    assert (narrow == sdpa_folded._key_columns(position, torch.float64)).all()
+    narrow = bias_columns.key_columns(position, getattr(torch, dtype)).double()
+    assert (narrow == bias_columns.key_columns(position, torch.float64)).all()
     assert (2 * narrow[:, 0] + narrow[:, 1] == position).all()
 
 
@@ -152,13 +152,12 @@ def test_rows_that_are_not_shifted_lose_digits_in_float32(monkeypatch: pytest.Mo
     assert found.excess > 4, found
 
 
-def test_a_slope_beyond_float16_is_no_number_and_so_never_a_wrong_answer() -> None:
+def test_a_slope_beyond_float16_is_declined() -> None:
     case = a_case(64, "float16", heads=1)
     inputs, attention = draw(case, 0, "before", CPU), sdpa_folded.prepare(spec_of(case, CPU))
-    for slope, is_number in ((4000.0, True), (4200.0, False)):
-        out = attention(inputs.q, inputs.k, inputs.v, torch.tensor([slope]))
-        assert bool(out.isfinite().all()) is is_number
-        assert bool(out.isnan().all()) is not is_number
+    assert attention(inputs.q, inputs.k, inputs.v, torch.tensor([4000.0])).isfinite().all()
+    with pytest.raises(Unsupported, match="has no number for so steep a slope; sdpa_mask does"):
+        attention(inputs.q, inputs.k, inputs.v, torch.tensor([4200.0]))
 
 
 def test_more_keys_than_two_digits_reach_are_declined() -> None:
