@@ -24,6 +24,7 @@ from variants.ragged import ragged
 from variants.sdpa.bias_columns import key_columns, query_columns
 from variants.sdpa.whole_tiles import TILE, is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes
+from variants.tracing import is_traced
 
 REACH = 1 << 16
 
@@ -45,7 +46,7 @@ def prepare(spec: Spec) -> Attention:
     def q_columns(slopes: Tensor) -> Tensor:
         steepness = slopes.double()[:, None] / spec.scale  # [heads, 1]; SDPA multiplies by scale
         columns = query_columns(steepness, position[-spec.q_len :], spec.dtype)
-        if not columns.isfinite().all():
+        if not is_traced() and not columns.isfinite().all():
             raise Unsupported(
                 f"{spec.dtype} has no number for so steep a slope; sdpa_mask takes it"
             )
