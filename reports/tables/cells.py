@@ -8,7 +8,7 @@ import msgspec
 
 from reports.tables.estimates import log_median_ms, mean_over_passes, series_ms
 from reports.tables.rank import Times, by_pass, fill_in_limit_shares, relate
-from reports.tables.row import NOT_YET, Row
+from reports.tables.row import NOT_YET, UNCHECKED, Row
 from suite.cases.case import Case
 from suite.records.record import (
     Agreement,
@@ -169,6 +169,8 @@ def _failure(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] 
     for record in records:
         if isinstance(record, Agreement) and not record.agrees:
             return "disagrees", f"{record.where}: {record.finding}{_STAGES[record.stage]}"
+    if times and not any(isinstance(record, Agreement) for record in records):
+        return "skipped", UNCHECKED
     return None if times else ("skipped", NOT_YET)
 
 

@@ -17,6 +17,9 @@ _Key = TypeVar("_Key")
 _Item = TypeVar("_Item")
 
 TableFormat = Literal["simple", "github", "csv", "json"]
+FORMULA_SIGNS = ("=", "+", "-", "@")
+"""A spreadsheet takes a text that begins with one of these for a formula, unless a ' precedes."""
+
 INTERVALS = ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz")
 
 
@@ -53,6 +56,8 @@ def _flat(row: Row) -> dict[str, object]:
             flat |= zip(_headers(name), value or (None, None), strict=True)
         else:
             flat[name] = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        if isinstance(flat.get(name), str) and str(flat[name]).startswith(FORMULA_SIGNS):
+            flat[name] = f"'{flat[name]}"
     return flat
 
 
@@ -119,7 +124,8 @@ def reasons(rows: Sequence[Row], layout: str) -> str:
     by_reason = by(lambda row: (row.variant, row.status, row.reason), unmeasured)
     for (variant, status, reason), alike in by_reason.items():
         cells = alike[0].case if len(alike) == 1 else f"{len(alike)} cells, {alike[0].case} first"
-        lines.append(f"{mark}{variant} {status} ({cells}): {reason}")
+        text = f"{mark}{variant} {status} ({cells}): {reason}"
+        lines.append(text.replace("<", "&lt;") if layout == "github" else text)
     return "\n".join(lines)
 
 

@@ -11,6 +11,9 @@ Cell = tuple[Case, str]
 """A case and the name of a variant."""
 
 
+MOST_CELLS = 200_000
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run sets out to measure: every case in every variant, so many times over."""
 
@@ -20,6 +23,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     step_timeout_s: float
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        cells = len(self.cases) * len(self.variants)
+        if cells > MOST_CELLS:
+            raise ValueError(
+                f"{len(self.cases)} cases of {len(self.variants)} variants are {cells} cells: "
+                f"plan at most {MOST_CELLS}, and the rest in another run"
+            )
 
 
 def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:

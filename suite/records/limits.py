@@ -3,6 +3,8 @@
 Readers take logarithms, ratios and powers of these numbers. Within the limits none of that fails.
 """
 
+import re
+
 import msgspec
 
 from suite.clocks.series import Turns
@@ -37,3 +39,36 @@ def check_words(record: msgspec.Struct) -> None:
         value = getattr(record, name)
         if isinstance(value, str) and not (value.isprintable() and len(value) <= MOST_CHARACTERS):
             raise ValueError(f"{name} is not up to {MOST_CHARACTERS} printable characters")
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a variant's name that no catalog and no file of one's own can have."""
+    if not re.fullmatch(r"[\w.:/@+-]{1,200}", name) or name[0] in "+-@":
+        raise ValueError(f"variant {name[:40]!r} is not a name")
+
+
+def printable(line: bytes) -> bytes:
+    """Return a line of JSON without texts that a terminal would take for commands.
+
+    Files come from strangers. Newlines in a text would forge a line of a table, and other control
+    characters, also those that turn the direction of writing, change what is shown.
+    """
+    if b"\\" not in line and b"\x7f" not in line and line.isascii():
+        return line
+    try:
+        return msgspec.json.encode(_printable(msgspec.json.decode(line)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return line  # damage, which its reader reports
+
+
+def printable_text(text: str) -> str:
+    """Return a text with a space for each character that is not printed as itself."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable_text(value)
+    if isinstance(value, dict):
+        return {printable_text(str(name)): _printable(each) for name, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value

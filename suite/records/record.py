@@ -122,6 +122,8 @@ class Agreement(_Line, frozen=True, tag="agreement"):
     def __post_init__(self) -> None:
         check_range(self, 0, MOST_COUNT, "pass_number")
         check_range(self, 0, MOST_NUMBER, "error", "budget")
+        if self.agrees != (self.error is not None and self.error <= self.budget):
+            raise ValueError(f"agrees is {self.agrees}, its error {self.error} of {self.budget}")
 
     @property
     def excess(self) -> float:

@@ -10,6 +10,7 @@ import msgspec
 
 from suite.cases.case import Case
 from suite.failures import BadRequest, RunFailed
+from suite.records.limits import check_name, printable, printable_text
 from suite.records.record import (
     SCHEMA,
     Agreement,
@@ -80,7 +81,7 @@ def read(path: Path) -> Results:
         content = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from None
-    lines = content.split(b"\n")
+    lines = [printable(line) for line in content.split(b"\n")]
     unfinished = lines.pop()
     header = _header(path, lines[0] if lines else unfinished)
     records, warnings = _decode(path, lines)
@@ -104,7 +105,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
     try:
         return msgspec.convert(fields, RunHeader)
     except msgspec.ValidationError as error:
-        raise StoreError(f"{path}: line 1: {error}") from None
+        raise StoreError(f"{path}: line 1: {printable_text(str(error))}") from None
 
 
 def _decode(path: Path, lines: list[bytes]) -> tuple[list[Record], list[str]]:
@@ -112,9 +113,11 @@ def _decode(path: Path, lines: list[bytes]) -> tuple[list[Record], list[str]]:
     warnings: list[str] = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(_decoder.decode(line))
-        except _UNREADABLE as error:
-            reason = str(error)[:160]
+            record = _decoder.decode(line)
+            check_name(getattr(record, "variant", "none"))
+            records.append(record)
+        except (*_UNREADABLE, ValueError) as error:
+            reason = printable_text(str(error))[:160]
             warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
     return records, warnings
 

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from suite.agreement.inputs import Inputs, draw, spec_of
 from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype
 from tests.suite.answers import CPU, case_of
+from tests.variants.formula import truth
+from variants.attention import alibi_attention
 from variants.catalog import BY_NAME
 from variants.problem import Unsupported
 
@@ -108,3 +111,20 @@ def test_so_they_are_in_other_problems(
 ) -> None:
     case = case_of(**SQUARE | OTHERS[other], dtype="bfloat16")
     assert_agrees(name, case, attack, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("kv_len", "slope", "row", "wanted"), [(256, 0.0505, 192, 2.422), (2048, 0.02, 512, 1.091)]
+)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_smallest_cases_in_which_weight_alone_misled_are_right(
+    name: str, kv_len: int, slope: float, row: int, wanted: float
+) -> None:
+    """native_window said 1 in the first, and sdpa_window in the second."""
+    q = torch.zeros(1, 1, kv_len, 8, dtype=torch.bfloat16)
+    v = torch.ones_like(q)
+    v[:, :, :64] = 1000
+    out = alibi_attention(q, q, v, slopes=torch.tensor([slope]), variant=name)[0, 0, :, 0].double()
+    right = truth(q, q, v, torch.tensor([slope]))[0, 0, :, 0]
+    assert right[row].item() == pytest.approx(wanted, abs=1e-3)
+    assert ((out - right).abs() / right).max() < 1e-2

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from reports.tables.cells import groups
-from reports.tables.row import Row
+from reports.tables.row import UNCHECKED, Row
 from suite.cases.case import Case
-from suite.records.record import CellRecord, Record, RunHeader, Status
+from suite.records.record import Agreement, CellRecord, Record, RunHeader, Status
 from suite.records.store import Results
 from tests.records import (
     VARIANTS,
@@ -99,6 +99,14 @@ def test_a_cell_that_disagrees_in_one_pass_has_no_time(stage: Any, words: str) -
     assert words in row.reason
     assert (row.time_ms, row.rank, row.tflops, row.vs_no_bias) == (None, None, None, None)
     assert row.error == 8e-6
+
+
+def test_times_without_a_check_of_the_answers_have_no_rank() -> None:
+    times = [record for record in measured(CASE, "eager") if not isinstance(record, Agreement)]
+    row = rows_of(results(a_machine(a_plan(CASE)), *measured(CASE, "no_bias"), *times))[
+        CASE.id, "eager"
+    ]
+    assert (row.status, row.reason, row.rank) == ("skipped", UNCHECKED, None)
 
 
 def test_a_time_that_cannot_be_true_is_shown_and_not_ranked() -> None:
@@ -303,9 +311,10 @@ def test_rows_come_in_the_order_of_the_plan() -> None:
 def test_the_first_call_shown_is_the_one_with_an_empty_cache() -> None:
     warm = a_time(CASE, "eager", 1.0, 2)
     header = a_machine(a_plan(CASE, passes=2))
-    assert rows_of(results(header, warm))[CASE.id, "eager"].first_call_s is None
+    check = a_check(CASE, "eager")
+    assert rows_of(results(header, check, warm))[CASE.id, "eager"].first_call_s is None
     cold = a_time(CASE, "eager", 1.0, 1, cold=True)
-    assert rows_of(results(header, warm, cold))[CASE.id, "eager"].first_call_s == 0.5
+    assert rows_of(results(header, check, warm, cold))[CASE.id, "eager"].first_call_s == 0.5
 
 
 def test_the_error_shown_is_the_one_nearest_to_its_budget() -> None:

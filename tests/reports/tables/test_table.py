@@ -12,6 +12,7 @@ from reports.tables.table import TableFormat
 from tests.records import (
     VARIANTS,
     a_case,
+    a_check,
     a_fault,
     a_machine,
     a_plan,
@@ -108,7 +109,7 @@ def test_graphs_compiled_in_timed_steps_are_told_under_the_table() -> None:
         msgspec.structs.replace(a_time(step, "flex", 9.0), **counted),
         msgspec.structs.replace(a_time(step, "flex", 9.0, pass_number=2), **counted),
     )
-    file = results(a_machine(a_plan(step)), *times)
+    file = results(a_machine(a_plan(step)), a_check(step, "flex"), *times)
     assert f"\nflex {step.id}: 96 graphs compiled in 96 steps\n" in table("simple", file)
     assert f"\n- flex {step.id}: 96 graphs compiled in 96 steps\n" in table("github", file)
     assert f"no_bias {step.id}" not in table("simple", file)
@@ -119,7 +120,8 @@ def test_what_a_variant_left_out_is_told_with_the_share_that_it_looked_at() -> N
     times = [a_time(case, "no_bias") for case in cases]
     for case, density in zip(cases, (0.81, 0.532), strict=True):
         times.append(msgspec.structs.replace(a_time(case, "sdpa_window"), density=density))
-    file = results(a_machine(a_plan(*cases)), *times)
+    checks = [a_check(case, "sdpa_window") for case in cases]
+    file = results(a_machine(a_plan(*cases)), *checks, *times)
     told = f"sdpa_window looked at 81% of {cases[0].id}, 53% of {cases[1].id}"
     assert f"\n{told}\n" in table("simple", file)
     assert f"\n- {told}\n" in table("github", file)
@@ -130,7 +132,10 @@ def test_auto_says_whom_it_chose_in_place_of_a_rank() -> None:
     case = a_case()
     chose = msgspec.structs.replace(a_time(case, "auto", 2.0), chose="flex")
     plan = a_plan(case, variants=("flex", "auto"))
-    text = table("simple", results(a_machine(plan), *measured(case, "flex", 2.0), chose))
+    text = table(
+        "simple",
+        results(a_machine(plan), *measured(case, "flex", 2.0), a_check(case, "auto"), chose),
+    )
     assert re.search(r"auto .* chose flex$", text, re.MULTILINE)
     assert "forward  flex" in text.partition("fastest that agrees")[2]
 
@@ -167,3 +172,16 @@ def test_cases_that_differ_in_a_detail_do_not_look_alike(detail: str) -> None:
         file = results(a_machine(a_plan(case, variants=["eager"])), *measured(case, "eager"))
         shown.append(re.sub(r"\d+\.\d+", "", table("simple", file)))
     assert shown[0] != shown[1]
+
+
+@pytest.mark.parametrize(
+    ("layout", "shown"), [("github", "): &lt;b>no"), ("simple", "): <b>no"), ("csv", ",<b>no")]
+)
+def test_a_reason_is_no_markup(layout: TableFormat, shown: str) -> None:
+    fault = msgspec.structs.replace(a_fault(a_case(), "eager"), reason="<b>no")
+    assert shown in table(layout, results(a_machine(a_plan(a_case())), fault))
+
+
+def test_a_text_is_no_formula_in_a_spreadsheet() -> None:
+    fault = msgspec.structs.replace(a_fault(a_case(), "eager"), reason="=1+1")
+    assert ",'=1+1" in table("csv", results(a_machine(a_plan(a_case())), fault))

@@ -1,5 +1,6 @@
 """Damage to a results file costs the damaged line alone; what is none is refused in one line."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from suite.records.record import Agreement, RunHeader, Time
 from suite.records.store import StoreError, read
-from tests.records import a_few_records, a_machine, write
+from tests.records import a_case, a_check, a_few_records, a_machine, a_time, write
 
 RECORDS = a_few_records()
 calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -164,3 +166,58 @@ def test_a_file_whose_only_line_lost_its_end_still_says_who_measured(tmp_path: P
     assert found.header == a_machine()
     assert found.records == []
     assert len(found.warnings) == 1
+
+
+COMMANDS = "\x1b[31m\x07\r\x00\x7f\x9b\u202e\u2066\nfastest that agrees: 1"
+
+
+def test_texts_of_a_file_send_no_commands_to_a_terminal(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "run.jsonl",
+        a_machine(),
+        msgspec.structs.replace(a_check(a_case(), "eager"), where=f"out{COMMANDS}"),
+    )
+    (_, check) = read(file).records
+    assert isinstance(check, Agreement)
+    assert check.where.isprintable()
+    assert check.where.startswith("out [31m")
+
+
+def test_a_warning_sends_none_either(tmp_path: Path) -> None:
+    file = write(tmp_path / "run.jsonl", a_machine())
+    with file.open("a") as stream:
+        stream.write(json.dumps({"record": "canary", COMMANDS: 1}) + "\n")
+    (warning,) = read(file).warnings
+    assert warning.isprintable()
+
+
+@pytest.mark.parametrize("name", ["=cmd", "a|b", "<b>", "two words", "x" * 201, "", "-v", "@x"])
+def test_a_variant_by_no_name_is_damage(name: str, tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "run.jsonl", a_machine(), a_time(a_case(), name), a_time(a_case(), "eager")
+    )
+    found = read(file)
+    assert [type(record) for record in found.records] == [RunHeader, Time]
+    assert "is not a name" in found.warnings[0]
+
+
+def test_agreement_is_what_error_and_budget_say(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "run.jsonl", a_machine(), a_check(a_case(), "eager", error=1e-3, budget=1e-2)
+    )
+    lie = file.read_bytes().replace(b'"error":0.001', b'"error":1e9')
+    file.write_bytes(lie)
+    found = read(file)
+    assert found.records == [a_machine()]
+    assert "agrees is True, its error 1000000000.0 of 0.01" in found.warnings[0]
+
+
+def test_a_plan_of_more_cells_than_a_reader_can_list_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "run.jsonl", a_machine())
+    header = json.loads(file.read_bytes())
+    (case,) = header["plan"]["cases"][:1]
+    header["plan"]["cases"] = [case | {"q_len": 9, "kv_len": 9 + n} for n in range(20_000)]
+    header["plan"]["variants"] = [f"v{number}" for number in range(50)]
+    file.write_text(json.dumps(header) + "\n")
+    with pytest.raises(StoreError, match="20000 cases of 50 variants are 1000000 cells: plan at"):
+        read(file)
