@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from suite.failures import BadRequest
 from suite.records.store import NotWritten
-from variants.selection.files import BadSelection, is_there, read
+from variants.selection.files import LARGEST_BYTES, BadSelection, is_there, read
 from variants.selection.schema import Selection
 
 
@@ -51,9 +52,11 @@ def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
 def write(path: Path, selection: Selection) -> None:
     """Replace the file by a selection, atomically: no reader ever sees a part of it.
 
-    Raises NotWritten if the file can't be written.
+    Raises BadRequest for one that no reader would take, and NotWritten if the file can't be
+    written; both leave the file as it is.
     """
     text = msgspec.json.format(msgspec.json.encode(selection), indent=1) + b"\n"
+    _refuse_unreadable(text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
@@ -70,3 +73,18 @@ def write(path: Path, selection: Selection) -> None:
         raise NotWritten(
             f"{path}: {error.strerror or error}; name another --out or XDG_CACHE_HOME"
         ) from None
+
+
+def _refuse_unreadable(text: bytes) -> None:
+    try:
+        msgspec.json.decode(text, type=Selection)
+    except msgspec.ValidationError as error:
+        raise BadRequest(
+            f"these results give a selection that can't be read again ({error}): "
+            "leave out the file with that figure, or measure again"
+        ) from None
+    if len(text) > LARGEST_BYTES:
+        raise BadRequest(
+            f"these results give a selection of {len(text) >> 20} MiB, over the limit of "
+            f"{LARGEST_BYTES >> 20}: choose from fewer files"
+        )

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reports.choosing.write_selection import incumbent, lock_folder, write
+from suite.failures import BadRequest
 from suite.records.store import NotWritten
 from tests.reports.tunings import chosen, tuned
 from variants.selection.files import LARGEST_BYTES, read
@@ -33,6 +35,18 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(NotWritten, match=r"taken\.json"):
         write(tmp_path / "taken.json", selection)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "taken.json"]
+
+
+def test_a_selection_that_no_reader_would_take_leaves_what_was_there(tmp_path: Path) -> None:
+    good = chosen(tuned(TIMES)).selection
+    path = tmp_path / f"{good.hardware.key}.json"
+    write(path, good)
+    (choice, *others) = good.choices
+    candidate = msgspec.structs.replace(choice.candidates[0], error=1e7)
+    wrong = msgspec.structs.replace(choice, candidates=(candidate, *choice.candidates[1:]))
+    with pytest.raises(BadRequest, match="can't be read again .*error.*: leave out the file"):
+        write(path, msgspec.structs.replace(good, choices=(wrong, *others)))
+    assert read(path) == good
 
 
 def test_the_first_selection_that_can_be_read_is_the_incumbent(tmp_path: Path) -> None:
