@@ -44,7 +44,7 @@ def test_a_selection_that_no_reader_would_take_leaves_what_was_there(tmp_path: P
     (choice, *others) = good.choices
     candidate = msgspec.structs.replace(choice.candidates[0], error=1e7)
     wrong = msgspec.structs.replace(choice, candidates=(candidate, *choice.candidates[1:]))
-    with pytest.raises(BadRequest, match="can't be read again .*error.*: leave out the file"):
+    with pytest.raises(BadRequest, match=r"can't be read again .*error.*: leave out the file"):
         write(path, msgspec.structs.replace(good, choices=(wrong, *others)))
     assert read(path) == good
 
