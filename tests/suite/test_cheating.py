@@ -84,7 +84,9 @@ def test_a_trick_is_caught_and_said(
     trick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if trick == "twentieth":
-        monkeypatch.setattr("suite.race.stopping.CAP_S", 1.0)  # so that 20 calls are timed
+        # So that 20 calls are timed on a busy machine too, where a call takes over 50 ms.
+        monkeypatch.setattr("suite.race.stopping.CAP_S", 1.0)
+        monkeypatch.setattr("suite.race.stopping.FEW_SAMPLES", 20)
     variant = Variant("cheat", "tests.fakes.cheating", options={"trick": trick})
     row = raced(tmp_path / "run.jsonl", variant)
     status, words = REASONS[trick]
