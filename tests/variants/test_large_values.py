@@ -128,3 +128,14 @@ def test_the_smallest_cases_in_which_weight_alone_misled_are_right(
     right = truth(q, q, v, torch.tensor([slope]))[0, 0, :, 0]
     assert right[row].item() == pytest.approx(wanted, abs=1e-3)
     assert ((out - right).abs() / right).max() < 1e-2
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_value_may_be_as_large_as_its_weight_is_small(name: str) -> None:
+    """Keys whose bias is under -64 may be hidden, but not where their values make up for it."""
+    q, v = torch.zeros(1, 1, 256, 8), torch.ones(1, 1, 256, 8)
+    v[:, :, 0] = 1e30
+    out = alibi_attention(q, q, v, slopes=torch.tensor([0.5]), variant=name)[0, 0, 130, 0]
+    wanted = truth(q, q, v, torch.tensor([0.5]))[0, 0, 130, 0]
+    assert wanted > 3
+    assert out.item() == pytest.approx(wanted.item(), rel=1e-4)

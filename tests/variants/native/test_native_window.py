@@ -247,6 +247,12 @@ def test_slopes_may_be_anything(slope: float, *, causal: bool) -> None:
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
+def test_a_bias_that_rises_with_distance_is_bounded_by_a_block_s_farthest_key() -> None:
+    q, k = torch.ones(1, 1, 128, 32), torch.zeros(1, 1, 128, 32)
+    k[:, :, 64:] = 80 / 32**0.5
+    assert most_left_out(q, k, torch.tensor([-1.0])) <= tolerance(torch.float32)
+
+
 def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
     q, k = drawn(200)
     before = answer(q, k, k, alibi_slopes(HEADS))
