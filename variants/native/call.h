@@ -22,7 +22,7 @@ struct Call {
   void* packed;               // room for packed keys and values, aligned to 64 bytes
   const Sequence* sequences;  // [sequence_count]
   Strides q_strides, k_strides, v_strides, out_strides;
-  int64_t batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim, sequence_count, threads;
+  int64_t heads, kv_heads, q_len, head_dim, value_dim, sequence_count, threads;
   int64_t packed_blocks;  // of keys, over all sequences and kv heads
   int64_t slopes_batch_stride;
   int64_t before, after;  // a key may be this far from a query; after is 0 for causal attention
