@@ -38,9 +38,9 @@ _DENSITY = """## How much certified windows look at
 
 What can be left out for certain depends on the data. Here are the shares of causal pairs, in blocks
 of 64 queries and 64 keys, inside the windows that `variants/windows.py` certifies from the norms of
-q, k and v; `sdpa_window` computes more, because windows that share a call are as wide as the widest.
-Standard normal q and k with heads of {head_dim}, times the logit scale: scores grow with its
-square. `python benchmarks/window_density.py` repeats it; nothing in it is timed."""
+q, k and v. `sdpa_window` computes more, because windows that share a call are as wide as the
+widest. Standard normal q, k and v with heads of {head_dim}, times the logit scale: scores grow with
+its square. `python benchmarks/window_density.py` repeats it; nothing in it is timed."""
 
 
 def page() -> str:

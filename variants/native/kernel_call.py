@@ -132,14 +132,9 @@ def attend(
     else:
         sequences = sequences.contiguous()
         out.zero_()
-    log_sum_exp = _no_log_sum_exp()
-    if wants_log_sum_exp:
-        log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
-    blocks, packed = 0, None
-    if in_tiles:
-        blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in sequences[:, 4].tolist())
-        width = sum(-(-dim // _CHUNK) * _CHUNK for dim in (q.shape[3], v.shape[3]))
-        packed = q.new_empty(blocks * BLOCK * width)
+    wanted = q.shape[:3] if wants_log_sum_exp else (0,)
+    log_sum_exp = q.new_full(wanted, -math.inf, dtype=torch.float32)
+    packed, blocks = _room_for_tiles(k, v, sequences) if in_tiles else (None, 0)
     call = _Call(
         *(part.data_ptr() for part in (q, k, v, slopes, out)),
         log_sum_exp.data_ptr() if wants_log_sum_exp else None,
@@ -162,8 +157,11 @@ def out_like(q: Tensor, value_dim: int) -> Tensor:
     return q.new_empty(batch, heads, length, value_dim)
 
 
-def _no_log_sum_exp() -> Tensor:
-    return torch.empty(0, dtype=torch.float32, device="cpu")
+def _room_for_tiles(k: Tensor, v: Tensor, sequences: Tensor) -> tuple[Tensor, int]:
+    """Return room for all keys and values as tiles, and how many blocks of keys that is."""
+    blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in sequences[:, 4].tolist())
+    width = sum(-(-part.shape[3] // _CHUNK) * _CHUNK for part in (k, v))
+    return k.new_empty(blocks * BLOCK * width), blocks
 
 
 @lru_cache(maxsize=128)
