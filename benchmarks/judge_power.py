@@ -75,7 +75,7 @@ def in_gradient(spec: Spec, error: float) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         view = k.view_as(k)
-        view.register_hook(lambda gradient: _scaled(gradient, error, (slice(None),)))  # type: ignore[no-untyped-call]
+        view.register_hook(lambda gradient: _scaled(gradient, error, (slice(None),)))
         return right(q, view, v, slopes)
 
     return attention

@@ -56,7 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
         words = set(callspec.id.replace("[", "-").split("-")) if callspec else set()
-        if words & _COMPILING_NAMES or item.path.parent.name in {"compiled", "flex"}:
+        compiles = words & _COMPILING_NAMES or item.path.parent.name in {"compiled", "flex"}
+        if compiles and not item.get_closest_marker("uncompiled"):
             item.add_marker("compiles")
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("drawn")

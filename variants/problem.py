@@ -9,6 +9,7 @@ Queries are aligned bottom-right: query row r stands at position r + kv_len - q_
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,45 @@ Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 q and out [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim],
 slopes [heads] float32.
 """
+
+
+SequenceKind = Literal["whole", "key_padding", "cu_seqlens", "kv_lens"]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a call wants beyond dense attention. The defaults want nothing more.
+
+    `sequences` is how the call tells its sequences apart (variants.batches.sequences). `q_offset`
+    is the position of the first query; None puts the queries at the last keys. `window` is how many
+    positions before and after its own a query sees; -1 is no limit. `value_dim` is v's head_dim
+    where it differs from k's. `slopes_by_batch` is so for slopes [batch, heads].
+    """
+
+    sequences: SequenceKind = "whole"
+    q_offset: int | None = None
+    window: tuple[int, int] = (-1, -1)
+    value_dim: int | None = None
+    slopes_by_batch: bool = False
+    return_lse: bool = False
+    dropout_p: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return what is wanted, in the words of alibi_attention's arguments."""
+        wanted = {
+            self.sequences: self.sequences != "whole",
+            "q_offset": self.q_offset is not None,
+            "window": self.window != (-1, -1),
+            "v of another head_dim": self.value_dim is not None,
+            "slopes [batch, heads]": self.slopes_by_batch,
+            "return_lse": self.return_lse,
+            "dropout_p": self.dropout_p > 0,
+        }
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
+DENSE = Extras()
 
 
 @dataclass(frozen=True)
@@ -47,24 +87,39 @@ class Spec:
     slopes_need_grad: bool = False
     seq_lens: tuple[int, ...] = ()
     packed: bool = False
+    extras: Extras = DENSE
 
 
 class Unsupported(Exception):  # noqa: N818 - it is an answer, not an error
     """A variant declines a spec; the text says why, and what would help."""
 
 
-def alibi_slopes(heads: int, bias_max: float = 8.0) -> Tensor:
+def alibi_slopes(
+    heads: int, bias_max: float = 8.0, *, head_offset: int = 0, total_heads: int | None = None
+) -> Tensor:
     """Return the slopes of `heads` heads: [heads] float32, positive.
+
+    A tensor-parallel shard says how many heads the model has in all, and how many of them come
+    before its own: alibi_slopes(8, head_offset=16, total_heads=32) is alibi_slopes(32)[16:24].
 
     If `heads` is a power of two, head h has slope 2^(-bias_max (h+1) / heads). Otherwise let c be
     the largest power of two below `heads`: the slopes for c heads come first, then every other
     slope for 2c heads, starting with the first. This is the rule of the paper's published code and
     of every released model; the paper's text differs.
 
-    Raises ValueError for `heads` under 1 and for `bias_max` not over 0 or over 126.
+    Raises ValueError for `heads` under 1, for `bias_max` not over 0 or over 126, and for a shard
+    that is not inside of `total_heads`.
     """
     if heads < 1:
         raise ValueError(f"heads {heads}: a head count is at least 1")
+    if total_heads is not None or head_offset:
+        total = heads if total_heads is None else total_heads
+        if not 0 <= head_offset <= total - heads:
+            raise ValueError(
+                f"heads {heads} from head_offset {head_offset} on: "
+                f"there are {total} in all (total_heads)"
+            )
+        return alibi_slopes(total, bias_max)[head_offset : head_offset + heads].clone()
     if not 0 < bias_max <= _MOST_BIAS_MAX:
         raise ValueError(f"bias_max {bias_max}: give over 0, at most {_MOST_BIAS_MAX}")
     power_of_two = 1 << (heads.bit_length() - 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from reports.generated.reach import BITS, HEADS, reach, slopes
+from reports.generated.takes_table import takes_table
 from reports.generated.variant_sections import row, section, wrap
 from reports.tables.table import by
 from suite.conditions.policy import ROOT
@@ -23,6 +24,13 @@ How fast each is on which device and at which length is under
 ([choosing.md](choosing.md)). Below, each section says what a variant stores, moves and computes,
 and quotes what it says when it declines, with … for each part that depends on the case.
 `make docs` writes this page from the catalog and the variants' docstrings."""
+
+_TAKES = """## Who takes what
+
+Arguments of `alibi_attention` beyond dense batches ([calling.md](calling.md)), asked of each
+variant on a CPU, without gradients. An empty place declines and names who takes it.
+
+{table}"""
 
 _REACH = """## How far each head looks
 
@@ -52,7 +60,8 @@ def page() -> str:
         "github",
         disable_numparse=True,
     )
-    parts = [_OPENING.format(table=table), *(section(lines) for lines in modules.values())]
+    takes = _TAKES.format(table=takes_table())
+    parts = [_OPENING.format(table=table), takes, *(section(lines) for lines in modules.values())]
     return "\n\n".join([*parts, _reach(), _density(DENSITIES)]) + "\n"
 
 

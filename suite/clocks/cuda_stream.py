@@ -45,17 +45,17 @@ class CudaStream:
         """Queue torch's spin kernel, which counts SM cycles."""
         if self._cycles_per_ns is None:
             self._cycles_per_ns = self._measure_cycles_per_ns()
-        torch.cuda._sleep(int(duration_ns * self._cycles_per_ns))  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(int(duration_ns * self._cycles_per_ns))
 
     def mark(self) -> torch.cuda.Event:
         """Queue a timing event."""
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
     def passed(self, mark: torch.cuda.Event) -> bool:
         """Whether the device has reached an event; does not wait."""
-        return bool(mark.query())  # type: ignore[no-untyped-call]
+        return bool(mark.query())
 
     def between_ns(self, start: torch.cuda.Event, end: torch.cuda.Event) -> int:
         """Return the time from one event to the other, exact to about half a microsecond."""
@@ -69,7 +69,7 @@ class CudaStream:
         """Return SM cycles per nanosecond, at the SM clock that the spin kernel runs at."""
         for _ in range(2):
             start = self.mark()
-            torch.cuda._sleep(CALIBRATION_CYCLES)  # type: ignore[no-untyped-call]
+            torch.cuda._sleep(CALIBRATION_CYCLES)
             end = self.mark()
             self.wait()
         return CALIBRATION_CYCLES / max(1, self.between_ns(start, end))
@@ -101,4 +101,4 @@ def capture(call: Callable[[], _Results], device: torch.device) -> Callable[[], 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     """Return one stream for all captures: cuBLAS keeps a workspace for every stream it has used."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(device)

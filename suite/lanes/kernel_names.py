@@ -94,7 +94,7 @@ def _device_kernels(call: Callable[[], object], device: torch.device) -> list[st
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
     ) as profiler:
-        torch.cuda._sleep(LEAD_CYCLES)  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(LEAD_CYCLES)
         torch.cuda.synchronize(device)
         call()
         torch.cuda.synchronize(device)

@@ -23,7 +23,7 @@ INPUT_COPIES = 4
 """The prediction for a call counts the inputs so many times, as a margin."""
 
 
-class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Ledger(TorchDispatchMode):
     """Counts the bytes of the living storages that operators made, and their peak."""
 
     def __init__(self) -> None:

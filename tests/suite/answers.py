@@ -118,7 +118,7 @@ def with_gradients(changes: dict[str, Change], case: Case) -> Attention:
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         views = {"dq": q.view_as(q), "dk": k.view_as(k), "dv": v.view_as(v)}
         for name, change in changes.items():
-            views[name].register_hook(change)  # type: ignore[no-untyped-call]
+            views[name].register_hook(change)
         return right(views["dq"], views["dk"], views["dv"], slopes)
 
     return attention

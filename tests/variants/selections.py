@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from tests.records import a_machine
-from variants import attention
+from variants.dispatch import answer as answers
 from variants.dispatch import auto_order, substitutes
 from variants.host.hardware import Cpu, Gpu, this_cpu
 from variants.host.software import software_for
@@ -169,4 +169,4 @@ def forget() -> None:
     auto_order._logged.clear()
     substitutes._logged.clear()
     substitutes._took_last.clear()
-    attention._CACHE._entries.clear()
+    answers._CACHE._entries.clear()

@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from tests.effort import examples
 from tests.variants.formula import NAMES, TOLERANCE, UNCOMPILED, assert_close, tensors, truth
-from variants import attention
 from variants.attention import alibi_attention
+from variants.batches.sequences import Sequences
+from variants.dispatch.answer import attention_for, say_once
+from variants.dispatch.batch_arguments import Settings
+from variants.dispatch.call import check_call, standard_slopes
 from variants.problem import Unsupported, alibi_slopes
 
 # Importing inductor uses what torch itself has deprecated.
@@ -75,40 +77,26 @@ def test_slopes_of_ones_own_take_the_place_of_the_rules() -> None:
     assert_close(again, truth(q, k, v, slopes), torch.float32)
 
 
-def test_under_torch_compile_it_is_a_graph_break_and_right() -> None:
-    q, k, v = tensors()
-
-    def block(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out: Tensor = alibi_attention(2 * q, k, v, variant="sdpa_key")
-        return out + 1
-
-    assert_close(
-        torch.compile(block, backend="eager")(q, k, v), truth(2 * q, k, v) + 1, torch.float32
-    )
-    torch._dynamo.reset()
-    with pytest.raises(Exception, match=r"(?i)disable"):
-        torch.compile(block, backend="eager", fullgraph=True)(q, k, v)
-
-
 def test_a_shape_that_is_new_inside_a_cuda_graph_s_capture_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     q, k, v = tensors(q_len=21, kv_len=21)
-    spec = replace(attention._spec(q, k, v, alibi_slopes(4), True, None), device=CUDA)
+    call = check_call(q, k, v, alibi_slopes(4), Sequences(), Settings())
+    spec = replace(call.spec, device=CUDA)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(Unsupported, match=r"eager would build .* call it once .* before"):
-        attention._attention_for("eager", spec)
+        attention_for("eager", spec)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    attention._attention_for("eager", spec)
+    attention_for("eager", spec)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert attention._attention_for("eager", spec) is not None
+    assert attention_for("eager", spec) is not None
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["eager", "compile", "flex", "sdpa_mask_efficient"])
 def test_a_cuda_graph_captures_a_call_and_replays_it_on_other_numbers(name: str) -> None:
     q, k, v = (tensor.to(CUDA, torch.bfloat16) for tensor in tensors(q_len=256, kv_len=256))
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.no_grad(), torch.cuda.stream(side):
         for _ in range(3):
@@ -157,14 +145,14 @@ def test_what_inference_mode_built_serves_training_afterwards() -> None:
     q, k, v = tensors(heads=6)
     with torch.inference_mode():
         alibi_attention(q, k, v, variant="sdpa_mask")
-    assert not attention._standard_slopes(6, q.device).is_inference()
+    assert not standard_slopes(6, q.device).is_inference()
     q.requires_grad_()
     alibi_attention(q, k, v, variant="sdpa_mask").sum().backward()
     assert q.grad is not None
 
 
 def test_a_variant_that_is_off_by_design_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    attention._say_once.cache_clear()
+    say_once.cache_clear()
     for length in (8, 9):
         alibi_attention(*tensors(q_len=length, kv_len=length), variant="sdpa_key")
     alibi_attention(*tensors(dtype=torch.bfloat16), variant="sdpa_key")

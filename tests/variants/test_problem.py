@@ -66,3 +66,15 @@ def test_no_heads_have_no_slopes(heads: int) -> None:
 def test_a_bias_max_that_leaves_no_bias_is_refused(bias_max: float) -> None:
     with pytest.raises(ValueError, match=f"^bias_max {bias_max}: give over 0, at most 126.0$"):
         alibi_slopes(8, bias_max)
+
+
+@pytest.mark.parametrize(("heads", "offset", "total"), [(8, 16, 32), (3, 9, 12), (12, 0, 12)])
+def test_a_shard_has_its_part_of_all_slopes(heads: int, offset: int, total: int) -> None:
+    shard = alibi_slopes(heads, 16.0, head_offset=offset, total_heads=total)
+    assert torch.equal(shard, alibi_slopes(total, 16.0)[offset : offset + heads])
+
+
+@pytest.mark.parametrize(("heads", "offset", "total"), [(8, 25, 32), (8, -1, 32), (8, 1, None)])
+def test_a_shard_outside_of_the_model_is_refused(heads: int, offset: int, total: int) -> None:
+    with pytest.raises(ValueError, match=f"heads 8 from head_offset {offset} on: there are"):
+        alibi_slopes(heads, head_offset=offset, total_heads=total)

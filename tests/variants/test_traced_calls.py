@@ -11,8 +11,9 @@ from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from tests.variants.formula import UNCOMPILED, assert_close, tensors, truth
-from variants import attention
 from variants.attention import alibi_attention
+from variants.dispatch import answer
+from variants.dispatch.call import standard_slopes
 from variants.problem import Unsupported
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -64,7 +65,7 @@ def traced_by_fx(call: Call) -> None:
 
 
 def traced_by_jit(call: Call) -> None:
-    torch.jit.trace(Layer(call), tensors())  # type: ignore[no-untyped-call]
+    torch.jit.trace(Layer(call), tensors())
 
 
 def differentiated(call: Call) -> None:
@@ -102,11 +103,11 @@ WAYS = [
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no earlier call have prepared anything."""
-    attention._CACHE.clear()
-    attention._standard_slopes.cache_clear()
+    answer._CACHE.clear()
+    standard_slopes.cache_clear()
     yield
-    attention._CACHE.clear()
-    attention._standard_slopes.cache_clear()
+    answer._CACHE.clear()
+    standard_slopes.cache_clear()
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
@@ -132,8 +133,8 @@ def of_jvp(call: Call, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def of_dual_tensors(call: Call, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(q, torch.ones_like(q))  # type: ignore[no-untyped-call]
-        tangent = forward_ad.unpack_dual(call(dual, k, v)).tangent  # type: ignore[no-untyped-call]
+        dual = forward_ad.make_dual(q, torch.ones_like(q))
+        tangent = forward_ad.unpack_dual(call(dual, k, v)).tangent
     return torch.zeros_like(q) if tangent is None else tangent
 
 
@@ -154,7 +155,7 @@ def of_vmap(call: Call, *inputs: Tensor) -> Tensor:
 
 
 def of_jit(call: Call, *inputs: Tensor) -> Tensor:
-    traced: Tensor = torch.jit.trace(Layer(call), inputs, check_trace=False)(*inputs)  # type: ignore[no-untyped-call]
+    traced: Tensor = torch.jit.trace(Layer(call), inputs, check_trace=False)(*inputs)
     return traced
 
 

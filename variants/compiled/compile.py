@@ -13,10 +13,13 @@ lengths, for a single query, a chunk and a view of a cache. Source: the same for
 
 from dataclasses import replace
 from functools import cache, partial
+from typing import cast
 
+from variants.batches import formula
+from variants.batches.sequences import GeneralAttention
 from variants.compiled.torch_compile import compile_alone
 from variants.plain import eager
-from variants.problem import Attention, Spec
+from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
 
@@ -42,3 +45,17 @@ def _graph(spec: Spec, search: str, *, dynamic: bool) -> Attention:
 
     mode = "max-autotune-no-cudagraphs" if search == "autotune" else None
     return compile_alone(formula, spec.device, dynamic=dynamic, mode=mode)
+
+
+def prepare_general(spec: Spec, search: str = "none", lengths: str = "static") -> GeneralAttention:
+    """Return eager's general attention compiled, a graph for each shape."""
+    if lengths == "dynamic":
+        raise Unsupported(
+            f"{', '.join(spec.extras.names)}: compile takes it, a graph for each shape"
+        )
+
+    def general_formula(q, k, v, slopes, sequences):  # type: ignore[no-untyped-def]
+        return formula.attend(spec, q, k, v, slopes, sequences)
+
+    mode = "max-autotune-no-cudagraphs" if search == "autotune" else None
+    return cast(GeneralAttention, compile_alone(general_formula, spec.device, mode=mode))

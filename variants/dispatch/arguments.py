@@ -24,7 +24,7 @@ def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} is on {tensor.device}: give the CPU or a CUDA GPU")
 
 
-def check_fit(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
+def check_fit(q: Tensor, k: Tensor, v: Tensor) -> None:
     """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together."""
     for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype or tensor.device != q.device:
@@ -32,19 +32,17 @@ def check_fit(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> None:
                 f"{name} is {tensor.dtype} on {tensor.device}, q {q.dtype} on {q.device}: "
                 "give one dtype and device"
             )
-    if k.shape != v.shape:
-        raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: give them the same shape")
-    (batch, heads, q_len, head_dim), (kv_batch, kv_heads, kv_len, kv_dim) = q.shape, k.shape
+    if k.shape[:3] != v.shape[:3]:
+        raise ValueError(
+            f"k is {list(k.shape)} and v {list(v.shape)}: only their head_dim may differ"
+        )
+    (batch, heads, _, head_dim), (kv_batch, kv_heads, _, kv_dim) = q.shape, k.shape
     if (batch, head_dim) != (kv_batch, kv_dim):
         raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
-    if 0 in (*q.shape, *k.shape):
+    if 0 in (*q.shape, *k.shape, *v.shape):
         raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: no dimension may be 0")
     if heads % kv_heads:
         raise ValueError(f"{heads} heads can't share {kv_heads} kv heads evenly")
-    if causal and q_len > kv_len:
-        raise ValueError(
-            f"q_len {q_len} is over kv_len {kv_len}: the first causal queries would have no key"
-        )
 
 
 def check_scale(scale: float | None) -> None:
@@ -55,8 +53,8 @@ def check_scale(scale: float | None) -> None:
         raise ValueError(f"scale {scale}: give a number over 0")
 
 
-def check_slopes(slopes: object, heads: int, device: torch.device) -> None:
-    """Raise ValueError for slopes that are not float32 [heads] on this device.
+def check_slopes(slopes: object, batch: int, heads: int, device: torch.device) -> None:
+    """Raise ValueError for slopes that are not float32 [heads] or [batch, heads] on this device.
 
     On a CPU they are also refused if they are negative, infinite or NaN; elsewhere that would wait
     for the device.
@@ -66,17 +64,18 @@ def check_slopes(slopes: object, heads: int, device: torch.device) -> None:
             f"slopes are a {type(slopes).__name__}: "
             "give a tensor, torch.tensor(slopes, dtype=torch.float32)"
         )
-    if tuple(slopes.shape) != (heads,) or slopes.dtype != torch.float32 or slopes.device != device:
+    fits = list(slopes.shape) in ([heads], [batch, heads])
+    if not fits or slopes.dtype != torch.float32 or slopes.device != device:
         raise ValueError(
             f"slopes are {slopes.dtype} {list(slopes.shape)} on {slopes.device}: "
-            f"give float32 [{heads}] on {device}"
+            f"give float32 [{heads}] or [{batch}, {heads}] on {device}"
         )
     if device.type != "cpu" or is_traced():
         return
-    values = slopes.detach().tolist()
+    values = slopes.detach().flatten().tolist()
     wrong = [value for value in values if not 0 <= value < math.inf]
     if wrong:
         raise ValueError(
-            f"slope {wrong[0]} of head {values.index(wrong[0])}: give a number, 0 or more; "
+            f"slope {wrong[0]} of head {values.index(wrong[0]) % heads}: give a number, 0 or more; "
             "the bias is minus slope times distance"
         )

@@ -13,15 +13,17 @@ Source: none; this is a choice and no kernel.
 """
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor
-
+from variants.batches.sequences import GeneralAttention
 from variants.catalog import BY_NAME
 from variants.dispatch import substitutes
+from variants.dispatch.answer import prepare_for
 from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
 
-_Prepared = tuple[str, Attention, tuple[str, ...]]
+_Prepared = tuple[str, Callable[..., Any], tuple[str, ...]]
 """A variant's name, its attention, and the names to try after it."""
 
 
@@ -30,18 +32,27 @@ def prepare(spec: Spec) -> Attention:
 
     A call that it declines goes to the next variant that takes the spec.
     """
+    return _in_turn(spec)
+
+
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return the same for batches of any form."""
+    return _in_turn(spec)
+
+
+def _in_turn(spec: Spec) -> Callable[..., Any]:
     prepared = [_first(spec, order(spec))]
     took_last = prepared[0][0]
     substitutes.note(spec, None)
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def attend(*arguments: Any) -> Any:
         nonlocal took_last
         for place in range(len(BY_NAME)):
             if place == len(prepared):
                 prepared.append(_first(spec, prepared[-1][2]))
             name, attention, next_names = prepared[place]
             try:
-                out = attention(q, k, v, slopes)
+                out = attention(*arguments)
             except Unsupported as refusal:
                 if not next_names:
                     raise
@@ -71,7 +82,7 @@ def _first(spec: Spec, names: tuple[str, ...]) -> _Prepared:
         entry = BY_NAME[name]
         module = importlib.import_module(entry.module)
         try:
-            attention = module.prepare(spec, **entry.options)
+            attention = prepare_for(entry, spec)
             if hasattr(module, "build"):
                 module.build()
         except Unsupported as refusal:

@@ -11,7 +11,7 @@ from variants.catalog import CATALOG
 from variants.host import cuda_driver
 from variants.host.hardware import this_cpu, this_gpu
 from variants.host.software import software_for
-from variants.problem import Spec
+from variants.problem import DENSE, Spec
 from variants.selection.files import selections_for
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer, pick, static_order
@@ -40,6 +40,8 @@ def order(spec: Spec) -> tuple[str, ...]:
     if it is stale, a warning of the logger `alibi_bench` says so once, with the command that would
     measure here.
     """
+    if spec.extras != DENSE:
+        return _general_order(spec)
     problem = problem_of(spec)
     fixed = static_order(spec.device.type, problem)
     with _LOCK:
@@ -55,6 +57,15 @@ def order(spec: Spec) -> tuple[str, ...]:
         is_unlike = answer.ground == "static" and bool(selections.current or selections.stale)
         _warn_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
     return names
+
+
+def _general_order(spec: Spec) -> tuple[str, ...]:
+    """Return the names to try for what no selection has measured."""
+    if spec.extras.dropout_p or spec.slopes_need_grad:
+        return ("sdpa_mask", "eager")
+    if spec.device.type != "cpu":
+        return ("flex", "sdpa_mask", "eager")
+    return ("sdpa_mask", "eager") if spec.needs_grad else ("native_window", "sdpa_mask", "eager")
 
 
 def _without_a_wait(ranking: list[Expected]) -> list[Expected]:

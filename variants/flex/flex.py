@@ -13,8 +13,10 @@ on the CPU, where torch has no backward for it. Source: torch's flex_attention.
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
+from variants.batches.sequences import GeneralAttention
 from variants.compiled.torch_compile import compile_alone
 from variants.flex.block_masks import block_mask_of
+from variants.flex.flex_general import attention_of
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 
@@ -23,12 +25,7 @@ def prepare(spec: Spec) -> Attention:
     """Return flex_attention compiled for the spec; the first call builds the kernel."""
     if spec.seq_lens and not spec.packed:
         return ragged(prepare, spec)
-    if spec.slopes_need_grad:
-        raise Unsupported(
-            "flex gives captured slopes no gradient here; eager, compile and sdpa_mask do"
-        )
-    if spec.needs_grad and spec.device.type == "cpu":
-        let_torch_refuse(spec)
+    _decline(spec)
     offset = spec.kv_len - spec.q_len
     block_mask = block_mask_of(spec)
     grouped = spec.heads != spec.kv_heads
@@ -48,6 +45,23 @@ def prepare(spec: Spec) -> Attention:
         )
 
     return compile_alone(attention, spec.device)
+
+
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return flex_attention for batches of any form; each call makes its BlockMask."""
+    _decline(spec)
+    if spec.extras.dropout_p:
+        raise Unsupported("flex has no dropout; eager and sdpa_mask have")
+    return attention_of(spec)
+
+
+def _decline(spec: Spec) -> None:
+    if spec.slopes_need_grad:
+        raise Unsupported(
+            "flex gives captured slopes no gradient here; eager, compile and sdpa_mask do"
+        )
+    if spec.needs_grad and spec.device.type == "cpu":
+        let_torch_refuse(spec)
 
 
 def let_torch_refuse(spec: Spec) -> None:

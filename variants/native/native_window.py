@@ -19,16 +19,11 @@ kernel of our own.
 
 from torch import Tensor
 
+from variants.batches.runs import runs_of
+from variants.batches.sequences import GeneralAttention, Sequences
 from variants.compiled.cpp_build import cpp_compiler
-from variants.native.kernel_call import (
-    BIDIRECTIONAL,
-    BLOCK,
-    CAUSAL,
-    MOST_HEAD_DIM,
-    MOST_KEYS,
-    attend,
-    library,
-)
+from variants.native import kernel_call
+from variants.native.kernel_call import BLOCK, EVERY_KEY, MOST_HEAD_DIM, MOST_KEYS
 from variants.native.torch_operator import operator
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
@@ -40,7 +35,7 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     _decline(spec)
     cpp_compiler("native_window")
-    kernel, reach = operator(), CAUSAL if spec.causal else BIDIRECTIONAL
+    kernel, reach = operator(), _reach(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return kernel(q, k, v, slopes, spec.scale, *reach, None, False)[0]
@@ -48,9 +43,25 @@ def prepare(spec: Spec) -> Attention:
     return attention
 
 
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return the kernel for batches of any form; it reads no padding."""
+    _decline_what_no_kernel_has(spec)
+    if spec.extras.dropout_p:
+        raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
+    cpp_compiler("native_window")
+    kernel, reach, wants_lse = operator(), _reach(spec), spec.extras.return_lse
+
+    def attention(
+        q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
+    ) -> tuple[Tensor, Tensor]:
+        return kernel(*(q, k, v, slopes, spec.scale, *reach), runs_of(spec, sequences), wants_lse)
+
+    return attention
+
+
 def build() -> None:
     """Build the kernel, or load it if it was built. Raises Unsupported where neither works."""
-    library()
+    kernel_call.library()
 
 
 def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> float:
@@ -61,22 +72,29 @@ def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> floa
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
-    reach = CAUSAL if spec.causal else BIDIRECTIONAL
-    looked_at = attend(q, k, v, slopes, spec.scale, reach).looked_at
+    looked_at = kernel_call.attend(q, k, v, slopes, spec.scale, _reach(spec)).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
 
 
+def _reach(spec: Spec) -> kernel_call.Reach:
+    before, after = (EVERY_KEY if steps < 0 else steps for steps in spec.extras.window)
+    return kernel_call.Reach(before, 0 if spec.causal else after)
+
+
 def _decline(spec: Spec) -> None:
+    _decline_what_no_kernel_has(spec)
+    if spec.causal and spec.q_len == 1 < spec.kv_len:
+        raise Unsupported("a query alone fills no block; sdpa_key and sdpa_window take it")
+
+
+def _decline_what_no_kernel_has(spec: Spec) -> None:
     if spec.slopes_need_grad:
         raise Unsupported("the kernel has no backward; eager, compile and sdpa_mask do")
     if spec.needs_grad:
         raise Unsupported("the kernel has no backward; compile_blocks and sdpa_key have")
     if spec.device.type != "cpu":
         raise Unsupported("the kernel is for CPUs; flex_window leaves out the same on CUDA")
-    if spec.causal and spec.q_len == 1 < spec.kv_len:
-        raise Unsupported("a query alone fills no block; sdpa_key and sdpa_window take it")
     if spec.head_dim > MOST_HEAD_DIM:
         raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
-    if max(spec.q_len, spec.kv_len) > MOST_KEYS:
-        longest = max(spec.q_len, spec.kv_len)
+    if (longest := max(spec.q_len, spec.kv_len)) > MOST_KEYS:
         raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")

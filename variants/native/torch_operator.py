@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from variants.native.kernel_call import (
     MOST_HEAD_DIM,
@@ -49,11 +50,12 @@ def operator() -> Operator:
 @cache
 def _register() -> torch.library.Library:
     """Register the operator, which lives as long as the returned library."""
-    fragment = torch.library.Library("alibi_bench", "FRAGMENT")  # type: ignore[no-untyped-call]
-    fragment.define(_SCHEMA)  # type: ignore[no-untyped-call]
-    fragment.impl("native_window", _on_cpu, "CPU")  # type: ignore[no-untyped-call]
-    fragment.impl("native_window", _refuse_derivatives, "Autograd")  # type: ignore[no-untyped-call]
+    fragment = torch.library.Library("alibi_bench", "FRAGMENT")
+    fragment.define(_SCHEMA)
+    fragment.impl("native_window", _on_cpu, "CPU")
+    fragment.impl("native_window", _refuse_derivatives, "Autograd")
     torch.library.register_fake("alibi_bench::native_window", _fake, lib=fragment)
+    register_flop_formula(torch.ops.alibi_bench.native_window)(_operations)
     return fragment
 
 
@@ -96,6 +98,11 @@ def _fake(
     return out_like(q, v.shape[3]), q.new_empty(wanted, dtype=torch.float32)
 
 
+def _operations(q: list[int], k: list[int], v: list[int], *_: object, **__: object) -> int:
+    """Return the operations of all pairs, as torch counts attention, from the tensors' shapes."""
+    return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
+
+
 def _refuse_derivatives(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *options: object
 ) -> tuple[Tensor, Tensor]:
@@ -113,7 +120,7 @@ def _refuse_derivatives(
 
 
 def _has_tangent(tensor: Tensor) -> bool:
-    dual = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    dual = forward_ad.unpack_dual(tensor)
     return dual.tangent is not None
 
 
@@ -137,7 +144,7 @@ def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, 
         raise ValueError(f"{heads} heads can't share {k.shape[1]} kv heads evenly")
     if slopes.dtype != torch.float32:
         raise ValueError(f"slopes {slopes.dtype}: the kernel reads float32")
-    if tuple(slopes.shape) not in {(heads,), (batch, heads)}:
+    if list(slopes.shape) not in ([heads], [batch, heads]):
         raise ValueError(f"slopes are {list(slopes.shape)}: give [{heads}] or [{batch}, {heads}]")
     if min(before, after) < 0:
         raise ValueError(f"reach {before}, {after}: give positions, at least 0 on both sides")

@@ -11,6 +11,8 @@ query head. Source: the definition in arXiv 2108.12409, written as one writes it
 
 from functools import partial
 
+from variants.batches import formula
+from variants.batches.sequences import GeneralAttention
 from variants.problem import Attention, Spec
 from variants.ragged import ragged
 from variants.reference import attend
@@ -21,3 +23,8 @@ def prepare(spec: Spec) -> Attention:
     if spec.seq_lens:
         return ragged(prepare, spec)
     return partial(attend, scale=spec.scale, causal=spec.causal)
+
+
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return the reference formula for batches of any form."""
+    return partial(formula.attend, spec)

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.batches.masked_sdpa import prepare_masked
+from variants.batches.sequences import GeneralAttention
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
 from variants.sdpa.forced_backend import ONLY_CUDA, force_backend
@@ -65,3 +67,13 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
         )
 
     return attention if backend == "any" else force_backend(attention, backend)
+
+
+def prepare_general(spec: Spec, backend: str = "any") -> GeneralAttention:
+    """Return SDPA with a mask of each call's sequences, on the backend that torch picks.
+
+    Raises Unsupported for a named backend.
+    """
+    if backend != "any":
+        raise Unsupported(f"{', '.join(spec.extras.names)}: sdpa_mask, without a backend, takes it")
+    return prepare_masked(spec)

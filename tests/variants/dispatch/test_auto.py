@@ -29,10 +29,13 @@ from tests.variants.selections import (
     of_this_machine,
     put,
 )
-from variants import attention
-from variants.attention import PREPARED_AT_MOST, alibi_attention, variant_for
+from variants.attention import alibi_attention, variant_for
+from variants.batches.sequences import Sequences
 from variants.catalog import BY_NAME
-from variants.dispatch import auto, substitutes
+from variants.dispatch import answer, auto, substitutes
+from variants.dispatch.answer import PREPARED_AT_MOST
+from variants.dispatch.batch_arguments import Settings
+from variants.dispatch.call import check_call
 from variants.dispatch.prepared_cache import tensor_bytes
 from variants.problem import Unsupported
 from variants.sdpa import sdpa_mask
@@ -125,7 +128,7 @@ def test_a_kernel_that_can_t_be_built_is_passed_over_by_name_and_logged_once(
     def refuse() -> None:
         raise Unsupported("the cache folder can't be written")
 
-    monkeypatch.setattr("variants.native.native_window.library", refuse)
+    monkeypatch.setattr("variants.native.kernel_call.library", refuse)
     q, k, v = tensors()
     for _ in range(2):
         assert variant_for(q, k, v) == "sdpa_window"
@@ -240,7 +243,7 @@ def test_what_is_prepared_is_kept_for_so_many_shapes_and_no_more(
     for length in range(1, PREPARED_AT_MOST + 10):
         q = torch.zeros(1, 1, length, 8)
         alibi_attention(q, q, q)
-    assert len(attention._CACHE) == PREPARED_AT_MOST
+    assert len(answer._CACHE) == PREPARED_AT_MOST
     assert len(names) == PREPARED_AT_MOST + 9
     alibi_attention(q, q, q)
     assert len(names) == PREPARED_AT_MOST + 9
@@ -250,7 +253,7 @@ def test_what_the_chosen_variant_holds_is_weighed(folders: Folders) -> None:
     choose(folders, "sdpa_key", "sdpa_mask")
     q, k, v = (one[..., ::2] for one in tensors(head_dim=64))
     slopes = torch.full((4,), 0.1)
-    spec = attention._spec(q, k, v, slopes, True, None)
+    spec = check_call(q, k, v, slopes, Sequences(), Settings()).spec
     own, named = auto.prepare(spec), sdpa_mask.prepare(spec)
     for attend in (own, named):
         attend(q, k, v, slopes)

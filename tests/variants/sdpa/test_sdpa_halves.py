@@ -143,4 +143,4 @@ def test_a_gradient_of_a_gradient_is_refused() -> None:
     out = sdpa_halves.prepare(spec)(inputs.q, inputs.k, inputs.v, inputs.slopes)
     (first,) = torch.autograd.grad(out.square().sum(), inputs.q, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()  # type: ignore[no-untyped-call]
+        first.sum().backward()

@@ -1,0 +1,373 @@
+"""Batches of any form: padded, packed, cached, windowed; answered rightly or declined by name."""
+
+import math
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.effort import examples
+from tests.variants.batches.oracle import answer
+from tests.variants.formula import NAMES, TOLERANCE, UNCOMPILED
+from variants.attention import alibi_attention, variant_for
+from variants.problem import Unsupported, alibi_slopes
+
+TAKE_ALL = ("eager", "sdpa_mask", "flex", "native_window", "auto")
+GARBAGE = (math.nan, math.inf, 3e38, -3e38)
+
+
+def numbers(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def padding(kv_len: int, *real: tuple[int, int]) -> Tensor:
+    """Return [batch, kv_len]: each entry's real tokens are those from a slot on, up to another."""
+    slots = torch.arange(kv_len)
+    return torch.stack([(slots < first) | (slots >= end) for first, end in real])
+
+
+BATCHES: dict[str, dict[str, Any]] = {
+    "padded left": {"key_padding": padding(70, (40, 70), (0, 70))},
+    "padded right": {"key_padding": padding(70, (0, 31), (0, 70))},
+    "padded left, a step": {"key_padding": padding(70, (40, 70), (3, 70)), "q_len": 1},
+    "padded both, bidirectional": {"key_padding": padding(70, (9, 60), (0, 5)), "causal": False},
+    "padding alone": {"key_padding": padding(70, (0, 0), (1, 70))},
+    "cross-attention": {
+        "key_padding": padding(70, (9, 60), (0, 5)),
+        "causal": False,
+        "q_offset": 3,
+        "q_len": 90,
+    },
+    "packed": {"cu_seqlens": torch.tensor([0, 5, 5, 64, 66]), "batch": 1},
+    "packed, bidirectional": {
+        "cu_seqlens": torch.tensor([0, 33, 70], dtype=torch.int32),
+        "batch": 1,
+        "causal": False,
+    },
+    "static cache, a step": {"kv_lens": torch.tensor([17, 70], dtype=torch.int32), "q_len": 1},
+    "static cache, a chunk": {"kv_lens": torch.tensor([17, 3]), "q_len": 9},
+    "empty cache": {"kv_lens": torch.tensor([0, 70]), "q_len": 2},
+    "window": {"window": (12, 0)},
+    "window of a query alone": {"window": (0, 0)},
+    "window, both sides": {"window": (12, 5), "causal": False},
+    "window, after alone": {"window": (-1, 5), "causal": False},
+    "windowed padding": {"window": (12, 3), "key_padding": padding(70, (9, 60), (0, 5))},
+    "an earlier chunk of keys": {"q_offset": 100, "q_len": 40},
+    "a later chunk of keys": {"q_offset": -30, "q_len": 40},
+    "slopes by batch entry": {"slopes": torch.tensor([[0.5, 0.1, 0.01, 0.2], [0.3, 0.0, 1, 0.02]])},
+    "values of more dimensions": {"value_dim": 24},
+    "values of fewer dimensions": {"value_dim": 8},
+    "one kv head": {"kv_heads": 1, "key_padding": padding(70, (40, 70), (0, 70))},
+}
+"""Arguments of calls, and shapes where they are not those of `problem`, by what is special."""
+
+
+def problem(
+    *,
+    q_len: int = 70,
+    kv_len: int = 70,
+    kv_heads: int = 4,
+    batch: int = 2,
+    value_dim: int = 16,
+    dtype: torch.dtype = torch.float32,
+    **arguments: Any,
+) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]:
+    """Return q, k and v, and the arguments of a call with the slopes written out."""
+    if "cu_seqlens" not in arguments and "q_offset" not in arguments:
+        q_len = min(q_len, kv_len)
+    q = numbers(1, batch, 4, q_len, 16).to(dtype)
+    k = numbers(2, batch, kv_heads, kv_len, 16).to(dtype)
+    v = numbers(3, batch, kv_heads, kv_len, value_dim).to(dtype)
+    return (q, k, v), {"slopes": alibi_slopes(4)} | arguments
+
+
+def assert_right(out: Tensor, wanted: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    error = TOLERANCE[dtype]
+    torch.testing.assert_close(out.double(), wanted, rtol=error, atol=error)
+
+
+def poisoned(tokens: Tensor, is_padding: Tensor, value: float) -> Tensor:
+    """Return [batch, heads, length, dim] with a value in all of the padding [batch, length]."""
+    return tokens.masked_fill(is_padding[:, None, :, None], value)
+
+
+def padding_of(kv_len: int, arguments: dict[str, Any]) -> Tensor:
+    """Return which keys are padding: bool [batch or 1, kv_len]."""
+    slots = torch.arange(kv_len)[None]
+    if "key_padding" in arguments:
+        is_padding: Tensor = arguments["key_padding"]
+        return is_padding
+    if "kv_lens" in arguments:
+        return slots >= cast(Tensor, arguments["kv_lens"])[:, None]
+    end = arguments["cu_seqlens"][-1] if "cu_seqlens" in arguments else kv_len
+    return slots >= end
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_form_of_batch_is_answered_rightly_or_declined_by_name(name: str, batch: str) -> None:
+    inputs, arguments = problem(**BATCHES[batch])
+    wanted = answer(*inputs, **arguments)
+    try:
+        out = alibi_attention(*inputs, **arguments, variant=name)
+    except Unsupported:
+        assert name not in TAKE_ALL
+        return
+    assert (out.shape, out.dtype) == (wanted.out.shape, torch.float32)
+    assert_right(out, wanted.out)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*TAKE_ALL, "compile")])
+def test_a_variant_for_dense_batches_alone_names_those_that_take_all(name: str) -> None:
+    inputs, arguments = problem(window=(9, 0), kv_lens=torch.tensor([9, 70]))
+    refusal = f"{name} takes no kv_lens, window; eager, sdpa_mask, flex and native_window take all"
+    with pytest.raises(Unsupported, match=refusal):
+        alibi_attention(*inputs, **arguments, variant=name)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", TAKE_ALL)
+def test_the_log_sum_exp_comes_with_the_output(name: str, batch: str) -> None:
+    inputs, arguments = problem(**BATCHES[batch])
+    wanted = answer(*inputs, **arguments)
+    out, log_sum_exp = alibi_attention(*inputs, **arguments, variant=name, return_lse=True)
+    assert log_sum_exp.dtype == torch.float32
+    assert_right(out, wanted.out)
+    assert_right(log_sum_exp, wanted.log_sum_exp)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("batch", ["padded left", "packed", "static cache, a chunk", "window"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask", "native_window"])
+def test_half_precision_is_right_too(name: str, batch: str, dtype: torch.dtype) -> None:
+    inputs, arguments = problem(dtype=dtype, **BATCHES[batch])
+    wanted = answer(*inputs, **arguments)
+    out, log_sum_exp = alibi_attention(*inputs, **arguments, variant=name, return_lse=True)
+    assert out.dtype == dtype
+    assert_right(out, wanted.out, dtype)
+    assert_right(log_sum_exp, wanted.log_sum_exp, dtype)
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("value", GARBAGE)
+@pytest.mark.parametrize("batch", [name for name in BATCHES if "pad" in name or "cache" in name])
+@pytest.mark.parametrize("name", TAKE_ALL)
+def test_garbage_in_padding_reaches_nothing(name: str, batch: str, value: float) -> None:
+    (q, k, v), arguments = problem(**BATCHES[batch])
+    wanted = answer(q, k, v, **arguments).out
+    is_padding = padding_of(k.shape[2], arguments)
+    k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
+    if "key_padding" in arguments and "q_offset" not in arguments:
+        q = poisoned(q, is_padding[:, k.shape[2] - q.shape[2] :], value)
+    assert_right(alibi_attention(q, k, v, **arguments, variant=name), wanted)
+
+
+@pytest.mark.inductor
+@pytest.mark.heavy
+@pytest.mark.parametrize("batch", ["padded left", "packed", "windowed padding", "one kv head"])
+@pytest.mark.parametrize("name", ["flex", "compile"])
+def test_a_compiled_graph_gives_the_same(name: str, batch: str) -> None:
+    inputs, arguments = problem(**BATCHES[batch])
+    wanted = answer(*inputs, **arguments)
+    out, log_sum_exp = alibi_attention(*inputs, **arguments, variant=name, return_lse=True)
+    assert_right(out, wanted.out)
+    assert_right(log_sum_exp, wanted.log_sum_exp)
+
+
+@pytest.mark.parametrize("value", GARBAGE)
+@pytest.mark.parametrize("batch", ["padded left", "padded both, bidirectional", "empty cache"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
+def test_garbage_in_padding_reaches_no_gradient(name: str, batch: str, value: float) -> None:
+    (q, k, v), arguments = problem(**BATCHES[batch])
+    is_padding = padding_of(k.shape[2], arguments)
+    wide = [tensor.double().requires_grad_() for tensor in (q, k, v)]
+    d_out = numbers(4, *q.shape[:3], v.shape[3])
+    (answer(*wide, **arguments).out * d_out).sum().backward()
+    k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    out = alibi_attention(*leaves, **arguments, variant=name)
+    (out * d_out).sum().backward()
+    for leaf, exact in zip(leaves, wide, strict=True):
+        assert leaf.grad is not None
+        assert exact.grad is not None
+        assert_right(leaf.grad, exact.grad)
+
+
+def test_the_log_sum_exp_has_a_gradient_or_is_declined() -> None:
+    (q, k, v), arguments = problem()
+    wide = [tensor.double().requires_grad_() for tensor in (q, k, v)]
+    answer(*wide, **arguments).log_sum_exp.sum().backward()
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    with pytest.raises(Unsupported, match=r"log-sum-exp has no gradient; eager's has"):
+        alibi_attention(*leaves, **arguments, variant="sdpa_mask", return_lse=True)
+    for name in ("eager", "auto"):
+        _, log_sum_exp = alibi_attention(*leaves, **arguments, variant=name, return_lse=True)
+        (gradient,) = torch.autograd.grad(log_sum_exp.sum(), leaves[0])
+        assert wide[0].grad is not None
+        assert_right(gradient, wide[0].grad)
+
+
+def test_two_chunks_of_keys_merge_by_their_log_sum_exp_into_the_whole() -> None:
+    (q, k, v), arguments = problem()
+    whole = alibi_attention(q, k, v, **arguments)
+    parts = [
+        alibi_attention(
+            q, k[:, :, first:end], v[:, :, first:end], **arguments, q_offset=-first, return_lse=True
+        )
+        for first, end in ((0, 32), (32, 70))
+    ]
+    weights = torch.softmax(torch.stack([log_sum_exp for _, log_sum_exp in parts]), dim=0)
+    merged = sum(weight[..., None] * out for weight, (out, _) in zip(weights, parts, strict=True))
+    torch.testing.assert_close(merged, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_between_tokens_is_taken_by_all_that_take_padding_but_the_kernel() -> None:
+    key_padding = torch.zeros(2, 70, dtype=torch.bool)
+    key_padding[0, 20:30] = True
+    inputs, arguments = problem(key_padding=key_padding)
+    wanted = answer(*inputs, **arguments).out
+    for name in ("eager", "sdpa_mask", "flex", "auto"):
+        assert_right(alibi_attention(*inputs, **arguments, variant=name), wanted)
+    with pytest.raises(Unsupported, match="some between its tokens; eager, sdpa_mask and flex"):
+        alibi_attention(*inputs, **arguments, variant="native_window")
+    assert variant_for(*inputs, **arguments) == "sdpa_mask"
+
+
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
+def test_dropout_drops_a_share_of_the_weights_and_keeps_their_mean(name: str) -> None:
+    (q, k, _), arguments = problem(key_padding=padding(70, (40, 70), (0, 70)))
+    torch.manual_seed(5)
+    ones = torch.ones_like(k)
+    out = alibi_attention(q, k, ones, **arguments, dropout_p=0.3, variant=name)
+    assert not torch.equal(out, alibi_attention(q, k, ones, **arguments, variant=name))
+    assert out[1].mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["flex", "native_window"])
+def test_a_variant_without_dropout_names_those_that_have_it(name: str) -> None:
+    inputs, arguments = problem()
+    with pytest.raises(Unsupported, match="has no dropout; eager and sdpa_mask have"):
+        alibi_attention(*inputs, **arguments, dropout_p=0.1, variant=name)
+
+
+def test_slopes_of_a_batch_learn() -> None:
+    inputs, arguments = problem(**BATCHES["slopes by batch entry"])
+    wide = arguments["slopes"].double().requires_grad_()
+    answer(*inputs, slopes=wide).out.square().sum().backward()
+    for name in ("eager", "sdpa_mask", "auto"):
+        slopes = arguments["slopes"].clone().requires_grad_()
+        alibi_attention(*inputs, slopes=slopes, variant=name).square().sum().backward()
+        assert_right(slopes.grad, wide.grad)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the arguments and the shapes of a call."""
+    kv_len, batch = draw(st.integers(1, 150)), draw(st.integers(1, 3))
+    drawn: dict[str, Any] = {"kv_len": kv_len, "batch": batch, "causal": draw(st.booleans())}
+    form = draw(st.sampled_from(["key_padding", "cu_seqlens", "kv_lens", "whole"]))
+    places = st.integers(0, kv_len)
+    if form == "key_padding":
+        real = draw(st.lists(st.tuples(places, places), min_size=batch, max_size=batch))
+        drawn["key_padding"] = padding(kv_len, *map(sorted, real))  # type: ignore[arg-type]
+    elif form == "kv_lens":
+        lengths = draw(st.lists(places, min_size=batch, max_size=batch))
+        drawn["kv_lens"] = torch.tensor(lengths)
+    elif form == "cu_seqlens":
+        ends = sorted(draw(st.lists(places, max_size=6)))
+        return drawn | {"cu_seqlens": torch.tensor([0, *ends]), "batch": 1, "q_len": kv_len}
+    if draw(st.booleans()):
+        drawn["q_offset"] = draw(st.integers(-40, kv_len + 40))
+    q_lens = st.integers(1, 90 if "q_offset" in drawn else kv_len)
+    drawn["q_len"] = draw(q_lens)
+    if draw(st.booleans()):
+        drawn["window"] = draw(st.tuples(st.integers(-1, 80), st.integers(-1, 80)))
+    return drawn | {"value_dim": draw(st.sampled_from([8, 16, 40]))}
+
+
+@given(batch=batches(), name=st.sampled_from(UNCOMPILED))
+@settings(max_examples=examples(200), deadline=None)
+def test_random_batches_are_answered_rightly_or_declined(batch: dict[str, Any], name: str) -> None:
+    inputs, arguments = problem(**batch)
+    wanted = answer(*inputs, **arguments)
+    try:
+        out, log_sum_exp = alibi_attention(*inputs, **arguments, variant=name, return_lse=True)
+    except Unsupported:
+        assert name not in TAKE_ALL
+        return
+    assert_right(out, wanted.out)
+    assert_right(log_sum_exp, wanted.log_sum_exp)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "two forms": (
+        {"key_padding": padding(70, (0, 70), (0, 70)), "kv_lens": torch.tensor([1, 2])},
+        "key_padding and kv_lens are given: each says it all, give one",
+    ),
+    "padding's shape": (
+        {"key_padding": padding(69, (0, 69), (0, 69))},
+        r"key_padding is torch.bool \[2, 69\] on cpu: give bool \[2, 70\] on cpu",
+    ),
+    "padding's dtype": (
+        {"key_padding": torch.zeros(2, 70)},
+        r"key_padding is torch.float32 .*: give bool \[2, 70\]",
+    ),
+    "padding as a list": ({"key_padding": [[False] * 70] * 2}, "key_padding is a list: give a"),
+    "packed batch of two": (
+        {"cu_seqlens": torch.tensor([0, 70])},
+        "are a batch of 1 with as many queries as keys",
+    ),
+    "packed with an offset": (
+        {"cu_seqlens": torch.tensor([0, 70]), "batch": 1, "q_offset": 3},
+        "each packed sequence begins at position 0",
+    ),
+    "packed, falling": (
+        {"cu_seqlens": torch.tensor([0, 50, 40]), "batch": 1},
+        r"cu_seqlens \[0, 50, 40\]: give 0 and the end of each sequence, rising to at most 70",
+    ),
+    "packed past the end": (
+        {"cu_seqlens": torch.tensor([0, 71]), "batch": 1},
+        "rising to at most 70, the number of tokens",
+    ),
+    "packed, not from 0": ({"cu_seqlens": torch.tensor([1, 70]), "batch": 1}, "give 0 and the end"),
+    "packed, empty": ({"cu_seqlens": torch.tensor([]).int(), "batch": 1}, "cu_seqlens is empty"),
+    "cache over its room": (
+        {"kv_lens": torch.tensor([3, 71])},
+        "kv_lens has 71: give 0 to 70, the room of the cache",
+    ),
+    "cache under 0": ({"kv_lens": torch.tensor([3, -1])}, "kv_lens has -1: give 0 to 70"),
+    "cache as floats": ({"kv_lens": torch.tensor([3.0, 4.0])}, r"give int32 \[2\] on cpu"),
+    "offset as a float": ({"q_offset": 0.5}, "q_offset 0.5: give a whole number"),
+    "offset too far": ({"q_offset": 1 << 30}, "positions count to 16777216"),
+    "window as a number": ({"window": 5}, r"window 5: give \(before, after\)"),
+    "window under -1": ({"window": (-2, 0)}, r"window \(-2, 0\): give \(before, after\)"),
+    "dropout of all": ({"dropout_p": 1.0}, "dropout_p 1.0: give a share from 0 to under 1"),
+    "dropout under 0": ({"dropout_p": -0.1}, "dropout_p -0.1: give a share"),
+    "slopes of three entries": ({"slopes": torch.ones(3, 4)}, r"\[4\] or \[2, 4\] on cpu"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_does_not_fit_is_refused_with_what_would(mistake: str) -> None:
+    change, words = REFUSED[mistake]
+    inputs, arguments = problem(**change)
+    with pytest.raises(ValueError, match=words):
+        alibi_attention(*inputs, **arguments, variant="eager")
+
+
+def test_more_queries_than_keys_need_an_offset() -> None:
+    (q, k, v), arguments = problem()
+    with pytest.raises(ValueError, match="q_offset says where they stand"):
+        alibi_attention(q, k[:, :, :9], v[:, :, :9], **arguments)
+
+
+def test_a_call_that_says_what_is_so_anyway_is_a_dense_call() -> None:
+    (q, k, v), arguments = problem(q_len=30)
+    dense = alibi_attention(q, k, v, **arguments, variant="sdpa_window")
+    plain: dict[str, Any] = {"q_offset": 40, "window": (-1, -1), "dropout_p": 0.0}
+    assert torch.equal(alibi_attention(q, k, v, **arguments, **plain, variant="sdpa_window"), dense)

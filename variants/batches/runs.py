@@ -1,0 +1,64 @@
+"""Sequences as runs of tokens in memory, the table that the C++ kernel reads."""
+
+import torch
+from torch import Tensor
+
+from variants.batches.sequences import Sequences
+from variants.problem import Spec, Unsupported
+
+FIELDS = ("batch", "first_query", "queries", "first_key", "keys", "position")
+
+
+def runs_of(spec: Spec, sequences: Sequences) -> Tensor | None:
+    """Return int64 [sequences, 6] on the CPU: a line of FIELDS for each sequence of a call.
+
+    A sequence's keys are counted from its first one; its first query stands at `position` among
+    them. Returns None where each batch entry is a sequence and its queries are its last tokens.
+    Raises Unsupported for padding between the tokens of a sequence.
+    """
+    if sequences.cu_seqlens is not None:
+        return _packed(sequences.cu_seqlens.long())
+    if sequences.key_padding is not None:
+        first, keys = _real(sequences.key_padding)
+    elif sequences.kv_lens is not None:
+        first, keys = torch.zeros(spec.batch, dtype=torch.int64), sequences.kv_lens.long()
+    elif spec.extras.q_offset is None:
+        return None
+    else:
+        first = torch.zeros(spec.batch, dtype=torch.int64)
+        keys = torch.full_like(first, spec.kv_len)
+    return _in_rows(spec, first, keys, queries_are_slots=sequences.key_padding is not None)
+
+
+def _in_rows(spec: Spec, first: Tensor, keys: Tensor, *, queries_are_slots: bool) -> Tensor:
+    """Return a line for each batch entry, whose keys are `keys` from `first` on."""
+    batch, none = torch.arange(spec.batch), torch.zeros_like(first)
+    first_query, queries = none, torch.full_like(first, spec.q_len)
+    if spec.extras.q_offset is not None:
+        position = torch.full_like(first, spec.extras.q_offset)
+    elif queries_are_slots:
+        start = spec.kv_len - spec.q_len  # the slot of the first query
+        first_query = (first - start).clamp(0, spec.q_len)
+        queries = (first + keys - start).clamp(0, spec.q_len) - first_query
+        position = (start + first_query - first).clamp(max=spec.kv_len)
+    else:
+        position = keys - spec.q_len
+    return torch.stack([batch, first_query, queries, first, keys, position], dim=1)
+
+
+def _packed(cu_seqlens: Tensor) -> Tensor:
+    first, lengths = cu_seqlens[:-1], cu_seqlens.diff()
+    none = torch.zeros_like(first)
+    return torch.stack([none, first, lengths, first, lengths, none], dim=1)
+
+
+def _real(key_padding: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the tokens of each batch entry begin, and how many there are: [batch] each."""
+    is_real = ~key_padding
+    first, keys = is_real.byte().argmax(dim=1), is_real.sum(dim=1)
+    if (is_real.diff(dim=1).sum(dim=1) > 2 - is_real[:, 0].long() - is_real[:, -1].long()).any():
+        raise Unsupported(
+            "the kernel takes padding before or after a sequence, and there is some between its "
+            "tokens; eager, sdpa_mask and flex take that"
+        )
+    return first, keys

@@ -1,0 +1,28 @@
+"""What a caller says about the sequences of a batch, and attention that takes it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Sequences(NamedTuple):
+    """Which tokens belong together; at most one is given, and without one all tokens are real.
+
+    `key_padding` is bool [batch, kv_len]: True is padding. `cu_seqlens` is int32 [sequences + 1]:
+    where each packed sequence of a batch of 1 begins, and where the last ends. `kv_lens` is int32
+    [batch]: how many keys of each cache are filled, from the first on.
+    """
+
+    key_padding: Tensor | None = None
+    cu_seqlens: Tensor | None = None
+    kv_lens: Tensor | None = None
+
+
+GeneralAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Sequences], tuple[Tensor, Tensor]]
+"""(q, k, v, slopes, sequences) -> (out, log_sum_exp).
+
+q is [batch, heads, q_len, head_dim], k [batch, kv_heads, kv_len, head_dim], v and out the same but
+for their value_dim, slopes [heads] or [batch, heads] float32. log_sum_exp is [batch, heads, q_len]
+float32, natural, or empty where it is not wanted. Rows that see no key are 0 in out and -inf in it.
+"""

@@ -1,0 +1,98 @@
+"""A checked call answered by a variant, whose prepared attention is cached for the next call."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from variants.batches.sequences import GeneralAttention
+from variants.catalog import CATALOG, Variant
+from variants.dispatch.call import Call
+from variants.dispatch.prepared_cache import PreparedCache
+from variants.problem import DENSE, Attention, Spec, Unsupported
+from variants.tracing import is_traced
+
+PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
+_LOG = logging.getLogger("alibi_bench")
+_CACHE = PreparedCache(PREPARED_AT_MOST, BYTES_AT_MOST)
+_BY_NAME = {variant.name: variant for variant in CATALOG if variant.answers == "alibi"}
+
+
+def check_name(variant: str) -> None:
+    """Raise ValueError for a name that no ALiBi variant of the catalog has."""
+    if variant not in _BY_NAME:
+        raise ValueError(f"variant {variant!r}: there are {', '.join(_BY_NAME)}")
+
+
+def answer(call: Call, variant: str) -> tuple[Tensor, Tensor]:
+    """Return the output, and the log-sum-exp if the call wants it; else that is empty.
+
+    Raises Unsupported where the variant declines.
+    """
+    kind = call.q.device.type
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(call.q.device)  # a default device must not move what is prepared
+        attention = attention_for(variant, call.spec)
+        if call.spec.extras == DENSE:
+            return attention(call.q, call.k, call.v, call.slopes), _NOTHING
+        general: tuple[Tensor, Tensor] = attention(
+            call.q, call.k, call.v, call.slopes, call.sequences
+        )
+        return general
+
+
+_NOTHING = torch.empty(0)
+
+
+def attention_for(variant: str, spec: Spec) -> Callable[..., Any]:
+    """Return a variant's attention for a spec, cached where torch traces nothing."""
+    if is_traced():
+        return _prepare(_BY_NAME[variant], spec)
+    return _CACHE.get(variant, spec, lambda: _prepare(_BY_NAME[variant], spec))
+
+
+def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
+    """Return a variant's Attention for a dense batch, else its GeneralAttention.
+
+    Raises Unsupported where the variant declines, or takes dense batches alone.
+    """
+    module = importlib.import_module(entry.module)
+    if spec.extras == DENSE:
+        dense: Attention = module.prepare(spec, **entry.options)
+        return dense
+    if not hasattr(module, "prepare_general"):
+        wanted = ", ".join(spec.extras.names)
+        raise Unsupported(
+            f"{entry.name} takes no {wanted}; eager, sdpa_mask, flex and native_window take all"
+        )
+    general: GeneralAttention = module.prepare_general(spec, **entry.options)
+    return general
+
+
+def _prepare(entry: Variant, spec: Spec) -> Callable[..., Any]:
+    if spec.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise Unsupported(
+            f"{entry.name} would build and compile for a new shape inside a CUDA graph's capture; "
+            "call it once with such tensors before"
+        )
+    attention = prepare_for(entry, spec)
+    say_once(entry.name, str(spec.dtype).removeprefix("torch."))
+    return attention
+
+
+@cache
+def say_once(name: str, dtype: str) -> None:
+    """Log what a user of this variant may not expect: that it compiles, or loses digits."""
+    if _BY_NAME[name].builds:
+        _LOG.info("%s compiles a graph for each new shape, which takes seconds", name)
+    if dtype in _BY_NAME[name].disagrees_in:
+        most, reason = _BY_NAME[name].disagrees_in[dtype]
+        _LOG.warning("%s in %s is off by up to %g: %s", name, dtype, most, reason)

@@ -1,0 +1,141 @@
+"""The checks of alibi_attention's arguments beyond dense attention, and their short form."""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from variants.batches.sequences import Sequences
+from variants.problem import Extras, SequenceKind
+from variants.tracing import is_traced
+
+
+class Settings(NamedTuple):
+    """The arguments of alibi_attention that are no tensors, but for the variant."""
+
+    causal: bool = True
+    scale: float | None = None
+    q_offset: int | None = None
+    window: tuple[int, int] | None = None
+    dropout_p: float = 0.0
+    return_lse: bool = False
+
+
+MOST_POSITIONS = 1 << 24  # float32 holds positions exactly up to here
+_WHOLE_NUMBERS = (torch.int32, torch.int64)
+
+
+def extras_of(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences, settings: Settings
+) -> Extras:
+    """Return what a call wants beyond dense attention; raise ValueError if it can't be."""
+    causal, q_offset, dropout_p = settings.causal, settings.q_offset, settings.dropout_p
+    check_offset(q_offset)
+    if not (isinstance(dropout_p, float | int) and 0 <= dropout_p < 1):
+        raise ValueError(f"dropout_p {dropout_p}: give a share from 0 to under 1")
+    kind = check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
+    if kind == "whole" and q_offset is not None and q_offset == k.shape[2] - q.shape[2] >= 0:
+        q_offset = None
+    return Extras(
+        sequences=kind,
+        q_offset=q_offset,
+        window=check_window(settings.window, causal=causal),
+        value_dim=None if v.shape[3] == q.shape[3] else int(v.shape[3]),
+        slopes_by_batch=slopes.dim() == 2,
+        return_lse=settings.return_lse,
+        dropout_p=float(dropout_p),
+    )
+
+
+def check_sequences(
+    q: Tensor, k: Tensor, sequences: Sequences, *, q_offset: int | None, causal: bool
+) -> SequenceKind:
+    """Return how the sequences are told apart; raise ValueError where they don't fit q and k.
+
+    Values of cu_seqlens and kv_lens are looked at on a CPU alone; elsewhere that would wait for the
+    device.
+    """
+    tensors = {name: tensor for name, tensor in sequences._asdict().items() if tensor is not None}
+    given = list(tensors)
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are given: each says it all, give one of them")
+    q_len, kv_len = q.shape[2], k.shape[2]
+    if q_len > kv_len and q_offset is None and (causal or given):
+        raise ValueError(
+            f"q_len {q_len} is over kv_len {kv_len}: the first queries would stand before all "
+            "keys; q_offset says where they stand"
+        )
+    for name, tensor in tensors.items():
+        _check_tensor(name, tensor, q, k)
+    if sequences.cu_seqlens is not None:
+        _check_packed(q, k, sequences.cu_seqlens, q_offset)
+    if sequences.kv_lens is not None and _has_values(sequences.kv_lens):
+        least, most = int(sequences.kv_lens.min()), int(sequences.kv_lens.max())
+        if least < 0 or most > kv_len:
+            wrong = least if least < 0 else most
+            raise ValueError(f"kv_lens has {wrong}: give 0 to {kv_len}, the room of the cache")
+    return cast(SequenceKind, given[0] if given else "whole")
+
+
+def check_offset(q_offset: object) -> None:
+    """Raise ValueError for an offset that is no whole number, or out of reach."""
+    if q_offset is None:
+        return
+    if isinstance(q_offset, bool) or not isinstance(q_offset, int):
+        raise ValueError(f"q_offset {q_offset!r}: give a whole number, the first query's position")
+    if abs(q_offset) > MOST_POSITIONS:
+        raise ValueError(f"q_offset {q_offset}: positions count to {MOST_POSITIONS}")
+
+
+def check_window(window: object, *, causal: bool) -> tuple[int, int]:
+    """Return (before, after), -1 where there is no limit; raise ValueError for anything else."""
+    if window is None:
+        return -1, -1
+    if not (
+        isinstance(window, tuple | list)
+        and len(window) == 2
+        and all(isinstance(steps, int) and steps >= -1 for steps in window)
+    ):
+        raise ValueError(
+            f"window {window!r}: give (before, after), how many positions a query sees on each "
+            "side of its own; -1 is no limit"
+        )
+    before, after = (min(steps, MOST_POSITIONS) for steps in window)
+    return before, -1 if causal else after
+
+
+def _check_tensor(name: str, tensor: object, q: Tensor, k: Tensor) -> None:
+    batch, kv_len = q.shape[0], k.shape[2]
+    shapes = {"key_padding": [batch, kv_len], "kv_lens": [batch], "cu_seqlens": ["sequences + 1"]}
+    kinds = (torch.bool,) if name == "key_padding" else _WHOLE_NUMBERS
+    wanted = f"{'bool' if name == 'key_padding' else 'int32'} {shapes[name]} on {q.device}"
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{name} is a {type(tensor).__name__}: give a tensor, {wanted}")
+    fits = tensor.dim() == 1 if name == "cu_seqlens" else list(tensor.shape) == shapes[name]
+    if not fits or tensor.dtype not in kinds or tensor.device != q.device:
+        shape = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+        raise ValueError(f"{name} is {shape}: give {wanted}")
+
+
+def _check_packed(q: Tensor, k: Tensor, cu_seqlens: Tensor, q_offset: int | None) -> None:
+    if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
+        raise ValueError(
+            f"q is {list(q.shape)} and k {list(k.shape)}: packed sequences (cu_seqlens) are a "
+            "batch of 1 with as many queries as keys"
+        )
+    if q_offset is not None:
+        raise ValueError("q_offset and cu_seqlens: each packed sequence begins at position 0")
+    if not len(cu_seqlens):
+        raise ValueError("cu_seqlens is empty: give 0 and the end of each sequence")
+    if not _has_values(cu_seqlens):
+        return
+    ends = cu_seqlens.tolist()
+    if ends[0] != 0 or sorted(ends) != ends or ends[-1] > q.shape[2]:
+        raise ValueError(
+            f"cu_seqlens {ends[:8]}: give 0 and the end of each sequence, rising to at most "
+            f"{q.shape[2]}, the number of tokens"
+        )
+
+
+def _has_values(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and not is_traced()
