@@ -59,6 +59,8 @@ def grid_options(command: _Command) -> _Command:
             click.option("--dtypes", "--dtype", help="Any of float32,bfloat16,float16."),
             click.option("--modes", "--mode", help="Any of forward,backward (both),decode."),
             click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
+            click.option("--padding", help="Pad --seq-lens left or right, and tell variants so."),
+            click.option("--window", type=int, help="How many positions back a query sees."),
             click.option("--variants", help="Names: `list variants`."),
             *_SHAPE,
             click.option(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from reports.tables.row import Row
+from suite.cases.case import form_name
 from variants.catalog import AUTO, BASELINE
 
 Metric = Literal["time", "memory", "error", "start", "clock"]
@@ -25,8 +26,11 @@ def length_of(row: Row) -> str:
 
 
 def mode_of(row: Row) -> str:
-    """Return the mode, with the form (padded or packed) of a ragged batch."""
-    return f"{row.mode}, {row.form}" if row.seq_lens else row.mode
+    """Return the mode, with the form (padded or packed) of a ragged batch, and the window."""
+    words = [row.mode]
+    words += [form_name(row.form, row.padding)] if row.seq_lens else []
+    words += [f"window {row.window}"] if row.window else []
+    return ", ".join(words)
 
 
 def three_digits(value: float | None) -> str:

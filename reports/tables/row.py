@@ -51,6 +51,8 @@ class Row(msgspec.Struct, kw_only=True):
     logit_scale: float
     seq_lens: tuple[int, ...]
     form: str
+    padding: str
+    window: int
     bias_max: float
     slope_scale: str
     scale: str

@@ -5,6 +5,7 @@ ones, and so does every seed.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from suite.cases.case import Case
-from variants.problem import Attention, Spec, alibi_slopes
+from variants.problem import Attention, Extras, SequenceKind, Spec, alibi_slopes
 
 PrepareFunction = Callable[[Spec], Attention]
 
@@ -59,6 +60,18 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         layout=case.layout,
         seq_lens=case.seq_lens,
         packed=packed_len is not None,
+        extras=_extras_of(case),
+    )
+
+
+def _extras_of(case: Case) -> Extras:
+    """Return what a case wants of a variant beyond dense attention."""
+    if not case.window and not case.padding:
+        return Extras()
+    form: SequenceKind = "key_padding" if case.form == "padded" else "cu_seqlens"
+    return Extras(
+        sequences=form if case.padding else "whole",
+        window=(case.window, -1 if case.causal else case.window) if case.window else (-1, -1),
     )
 
 
@@ -75,8 +88,8 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     comes after timing). They also differ between CPU and GPU: each draws its own, because a CPU
     takes seconds for 32 heads of 32768 keys. After timing the slopes are reversed, so that a
     variant that stored something of the first slopes disagrees with the oracle. dout is zero in
-    padding. Inputs of the stage "uneven" have small scores, and tokens that are far larger than
-    others, as trained models have.
+    padding. Padding that a variant is told of holds NaN. Inputs of the stage "uneven" have small
+    scores, and tokens that are far larger than others, as trained models have.
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
     generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
@@ -92,15 +105,24 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     q = normal(case.heads, spec.q_len, case.logit_scale)
     k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
     dout = normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None
-    if dout is not None and case.form == "padded":
-        for entry, length in enumerate(case.seq_lens):
-            dout[entry, :, length:] = 0
+    if dout is not None and case.seq_lens and case.form == "padded":
+        dout.masked_fill_(padding_of(case, device)[:, None, :, None], 0.0)
     if stage == "uneven":
         _make_uneven(q, k, v)
+    if case.padding and case.form == "padded":
+        for tensor in (q, k, v):
+            tensor.masked_fill_(padding_of(case, device)[:, None, :, None], math.nan)
     for tensor in (q, k, v):
         tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
     return Inputs(q, k, v, (slopes.flip(0) if stage == "after" else slopes).to(device), dout)
+
+
+def padding_of(case: Case, device: torch.device) -> Tensor:
+    """Return which tokens of a ragged case's padded form are padding: bool [batch, kv_len]."""
+    slots = torch.arange(case.kv_len, device=device)
+    lengths = torch.tensor(case.seq_lens, device=device)[:, None]
+    return slots < case.kv_len - lengths if case.padding == "left" else slots >= lengths
 
 
 def _make_uneven(q: Tensor, k: Tensor, v: Tensor) -> None:

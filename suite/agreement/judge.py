@@ -29,8 +29,12 @@ MOST_BASELINE_ROWS = 1 << 14
 """Without a bias no key is far away, so a survey's time grows with the square of the length."""
 
 TILE = 64
-ENOUGH_ROWS, MOST_DRAWS = 2048, 16
-"""The yardstick's noise is drawn again for cases of fewer rows than this, but not more often."""
+ENOUGH_PAIRS, MOST_DRAWS = 1 << 24, 16
+"""The yardstick's noise is drawn again until it has seen so many pairs, but not more often.
+
+One row may decide the budget: two large scores that nearly tie. In a single draw their noise is
+small by luck once in many runs, and then no right answer is within the budget.
+"""
 
 
 class Judgement(NamedTuple):
@@ -82,11 +86,15 @@ def judge(call: JudgedCall, *, answers: Answers, seed: int) -> Judgement:
 
 
 def _draws(studies: Sequence["_Study"]) -> int:
-    """Return how often the yardstick is drawn: a noise of few rows may be small by luck."""
-    rows = sum(
-        study.part.spec.batch * study.part.spec.heads * len(study.formula.rows) for study in studies
+    """Return how often the yardstick is drawn: the noise of one draw may be small by luck."""
+    pairs = sum(
+        study.part.spec.batch
+        * study.part.spec.heads
+        * len(study.formula.rows)
+        * study.part.spec.kv_len
+        for study in studies
     )
-    return min(MOST_DRAWS, math.ceil(ENOUGH_ROWS / rows))
+    return min(MOST_DRAWS, math.ceil(ENOUGH_PAIRS / pairs))
 
 
 @dataclass(frozen=True)

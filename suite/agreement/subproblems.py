@@ -68,7 +68,7 @@ def parts_of(case: Case, device: torch.device) -> list[Part]:
     parts = []
     for number, length in enumerate(case.seq_lens):
         alone = msgspec.structs.replace(
-            case, batch=1, q_len=length, kv_len=length, seq_lens=(), form="padded"
+            case, batch=1, q_len=length, kv_len=length, seq_lens=(), form="padded", padding=""
         )
         place = _sequence_place(case, number)
         parts.append(Part(f"sequence {number}: ", spec_of(alone, device), place))
@@ -81,4 +81,5 @@ def _sequence_place(case: Case, number: int) -> Place:
     if case.form == "packed":
         start = sum(case.seq_lens[:number])
         return slice(0, 1), slice(None), slice(start, start + length)
-    return slice(number, number + 1), slice(None), slice(0, length)
+    first = case.kv_len - length if case.padding == "left" else 0
+    return slice(number, number + 1), slice(None), slice(first, first + length)

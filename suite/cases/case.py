@@ -8,6 +8,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
 Form = Literal["padded", "packed"]
+Padding = Literal["", "left", "right"]
 SlopeScale = Literal["1", "1/sqrt(d)"]
 Scale = Literal["1/sqrt(d)", "1/d"]
 
@@ -22,6 +23,7 @@ MOST_BIAS_MAX = 126.0
 MODES: tuple[str, ...] = get_args(Mode)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 FORMS: tuple[Form, ...] = get_args(Form)
+SIDES: tuple[str, ...] = ("left", "right")
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -43,7 +45,10 @@ class Case(
 
     With `seq_lens` the batch is ragged: it has a sequence of each length in tokens. Form `padded`
     pads them at their ends to the longest, form `packed` lays them one after another into
-    [1, heads, sum of lengths, head_dim].
+    [1, heads, sum of lengths, head_dim]. With `padding` the padded form has its padding on that
+    side, the variant is told which tokens are real, and padding holds NaN. With `window` a query
+    sees so many positions before its own, and after it too if attention is not causal; 0 is no
+    limit.
 
     Raises ValueError for a problem that has no meaning.
     """
@@ -64,6 +69,8 @@ class Case(
     logit_scale: Positive = 1.0
     seq_lens: tuple[Count, ...] = ()
     form: Form = "padded"
+    padding: Padding = ""
+    window: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
@@ -98,6 +105,8 @@ class Case(
             )
 
     def _check_sequences(self) -> None:
+        if self.padding and not self.seq_lens:
+            raise ValueError("padding needs seq_lens: the lengths of the sequences")
         if not self.seq_lens:
             if self.form != "padded":
                 raise ValueError("packed needs seq_lens: the lengths of the sequences")
@@ -125,7 +134,8 @@ class Case(
         ]
         parts += [self.mode] if self.mode != "forward" else []
         parts += [f"b{self.batch}"] if self.batch != 1 and not self.seq_lens else []
-        parts += [self.form] if self.seq_lens else []
+        parts += [form_name(self.form, self.padding).replace(" ", "_")] if self.seq_lens else []
+        parts += [f"window{self.window}"] if self.window else []
         parts += ["full"] if not self.causal else []
         parts += [f"max{_short(self.bias_max)}"] if self.bias_max != 8 else []
         parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []
@@ -154,12 +164,23 @@ class Case(
         leaves. A triangle counts as half of its square.
         """
         if self.seq_lens:
-            pairs = sum(length * length for length in self.seq_lens) / (2 if self.causal else 1)
+            pairs = sum(self._pairs(length, length) for length in self.seq_lens)
         else:
             keys = (self.kv_lens[0] + self.kv_lens[-1]) / 2
-            pairs = self.batch * self.q_len * (keys - self.q_len / 2 if self.causal else keys)
+            pairs = self.batch * self._pairs(self.q_len, keys)
         forward = 4.0 * self.heads * pairs * self.head_dim
         return forward * 3.5 if self.mode == "backward" else forward
+
+    def _pairs(self, q_len: int, kv_len: float) -> float:
+        """Return the pairs of the last q_len of kv_len tokens that the mask leaves.
+
+        Half of a square, where a query sees as many keys as stand before it.
+        """
+        if not self.window and not self.causal:
+            return q_len * kv_len
+        limit = self.window + 1 if self.window else kv_len
+        before = _area(kv_len, limit) - _area(kv_len - q_len, limit)
+        return before if self.causal else before + _area(q_len, self.window)
 
     @property
     def useful_bytes(self) -> int:
@@ -173,6 +194,18 @@ class Case(
         rows = 2 * queries * self.heads + keys_twice * self.kv_heads
         times = 2 if self.mode == "backward" else 1
         return times * rows * self.head_dim * (4 if self.dtype == "float32" else 2)
+
+
+def form_name(form: str, padding: str) -> str:
+    """Return the form of a ragged batch, with the side of its padding, or how variants are told."""
+    if not padding:
+        return form
+    return f"padded {padding}" if form == "padded" else "packed cu_seqlens"
+
+
+def _area(length: float, limit: float) -> float:
+    """Return the integral of min(x, limit) from 0 to length."""
+    return length * length / 2 if length <= limit else limit * (length - limit / 2)
 
 
 def _short(factor: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from suite.cases import parse
-from suite.cases.case import DTYPES, LAYOUTS, MODES, Case
+from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case
 from suite.cases.models import UnreadableModels, built_in, read
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
@@ -28,6 +28,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     modes: str | None = None
     q_len: int | None = None
     seq_lens: str | None = None
+    padding: str | None = None
+    window: int | None = None
     variants: str | None = None
     batch: int | None = None
     heads: int | None = None
@@ -77,8 +79,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             "q_len": parse.count("--q-len", self.q_len),
             "passes": parse.count("--passes", self.passes),
             "logit_scale": parse.factor("--logit-scale", self.logit_scale),
+            "window": parse.count("--window", self.window),
+            "padding": self.padding and parse.name("--padding", self.padding, SIDES),
             "layout": self.layout and parse.name("--layout", self.layout, LAYOUTS),
         }
+        if self.padding and not typed["seq_lens"] and not grid.seq_lens:
+            raise BadRequest(
+                f"--padding {self.padding} pads sequences of unequal length; "
+                "give them, such as --seq-lens 900,512,40"
+            )
         return grid._replace(**_without_none(typed))  # type: ignore[arg-type]
 
     def _starting_grid(self, kind: str) -> Sweep:

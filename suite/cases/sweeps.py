@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from suite.cases.case import FORMS, Case, Dtype, Form, Layout, Mode, Scale, SlopeScale
+from suite.cases.case import FORMS, Case, Dtype, Form, Layout, Mode, Padding, Scale, SlopeScale
 
 
 class Shape(NamedTuple):
@@ -34,6 +34,8 @@ class Sweep(NamedTuple):
     Without lengths or a batch the grid takes each shape's. With `q_len` only the last q_len
     positions of each length are queries. Without it every position is a query, except in decode,
     which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed.
+    With `padding`, a side, variants are told which of its tokens are real. `window` is how far
+    back a query sees.
     """
 
     purpose: str
@@ -44,6 +46,8 @@ class Sweep(NamedTuple):
     batch: int | None = None
     q_len: int | None = None
     seq_lens: tuple[int, ...] = ()
+    padding: Padding = ""
+    window: int = 0
     layout: Layout = "bhnd"
     logit_scale: float = 1.0
     passes: int = 3
@@ -71,6 +75,8 @@ class Sweep(NamedTuple):
                 logit_scale=self.logit_scale,
                 seq_lens=self.seq_lens,
                 form=form,
+                padding=self.padding,
+                window=self.window,
             )
             for shape in self.shapes
             for mode in self.modes

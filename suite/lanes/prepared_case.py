@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 
 from suite.agreement.case_check import CaseCheck
-from suite.agreement.inputs import Inputs, PrepareFunction, draw, spec_of
+from suite.agreement.inputs import Inputs, draw, spec_of
+from suite.agreement.preparation import prepare_function
 from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
@@ -88,7 +89,7 @@ class PreparedCase:
         sets = [replace(inputs, slopes=sets[0].slopes) for inputs in sets]
         self._bytes_before = weigh.allocated_bytes(device)
         module = importlib.import_module(subject.module)
-        prepare: PrepareFunction = partial(module.prepare, **subject.options)
+        prepare = prepare_function(subject.module, subject.options, case, device)
         self._density: DensityFunction | None = getattr(module, "density", None)
         self._choice: ChoiceFunction | None = getattr(module, "choice", None)
         start = time.perf_counter()
@@ -193,7 +194,7 @@ class PreparedCase:
         )
 
     def _computed_share(self) -> float | None:
-        if self._density is None or self._case.seq_lens:
+        if self._density is None or self._case.seq_lens or self._case.window:
             return None
         inputs = self._rotation.sets[0].by_name()
         takes = inspect.signature(self._density).parameters  # older bases take no v

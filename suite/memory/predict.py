@@ -1,6 +1,5 @@
 """Predict a variant's memory by calling it with fake tensors, which allocate nothing."""
 
-import importlib
 import sys
 import weakref
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from suite.agreement.inputs import spec_of
 from suite.agreement.oracle import portions
+from suite.agreement.preparation import prepare_function
 from suite.cases.case import Case
 from suite.conditions.policy import INPUT_SETS
 
@@ -86,7 +86,7 @@ def _call_with_fake_tensors(
             for shape in (shape_q, shape_k, shape_k)
         )
         input_bytes = ledger.level
-        attention = importlib.import_module(module).prepare(spec, **options)
+        attention = prepare_function(module, options, case, device)(spec)
         with torch.set_grad_enabled(spec.needs_grad), _without_compiling():
             out = attention(q, k, v, torch.empty(case.heads, device=device))
             if spec.needs_grad:

@@ -70,7 +70,14 @@ def coverage_order(cases: Sequence[Case]) -> list[Case]:
     rows: dict[tuple[str, int, str, Case], list[Case]] = {}
     for case in cases:
         lengthless = msgspec.structs.replace(
-            case, mode="forward", q_len=1, kv_len=1, batch=1, seq_lens=(), form="padded"
+            case,
+            mode="forward",
+            q_len=1,
+            kv_len=1,
+            batch=1,
+            seq_lens=(),
+            form="padded",
+            padding="",
         )
         rows.setdefault((case.mode, case.batch, case.form, lengthless), []).append(case)
     orders = [_middles_first(sorted(row, key=lambda case: case.kv_len)) for row in rows.values()]

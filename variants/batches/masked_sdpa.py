@@ -55,6 +55,33 @@ def prepare_masked(spec: Spec) -> GeneralAttention:
     return attention
 
 
+def prepare_unbiased(spec: Spec) -> GeneralAttention:
+    """Return SDPA without a bias, with a mask of bools made at each call; no log-sum-exp."""
+    grouped = spec.heads != spec.kv_heads
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        return scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, scale=spec.scale, enable_gqa=grouped
+        )
+
+    def attention(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        slopes: Tensor,  # noqa: ARG001
+        sequences: Sequences,
+    ) -> tuple[Tensor, Tensor]:
+        places = places_of(spec, sequences)
+        pairs = pairs_of(spec, places)
+        q = clear_padding(q, places.q_sequence)
+        k, v = (clear_padding(tokens, places.k_sequence) for tokens in (k, v))
+        sees_none = ~pairs.visible.any(dim=-1, keepdim=True)
+        out = attend(q, k, v, (pairs.visible | sees_none)[:, None])
+        return blank(out, pairs, 0.0), q.new_empty(0)
+
+    return attention
+
+
 def _with_log_sum_exp(
     spec: Spec, q: Tensor, k: Tensor, v: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,16 @@ takes torch's lower-right mask, which flash takes on CUDA; on the CPU that mask 
 kv_len] in q's dtype. Source: torch's scaled_dot_product_attention.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from variants.problem import Attention, Spec
+from variants.batches.masked_sdpa import prepare_unbiased
+from variants.batches.sequences import GeneralAttention, Sequences
+from variants.problem import DENSE, Attention, Spec
 from variants.ragged import ragged
 
 
@@ -38,6 +42,24 @@ def prepare(spec: Spec) -> Attention:
         )
 
     return attention
+
+
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return bias-free SDPA with a mask of what each query sees; packed sequences take no mask."""
+    if not spec.packed or spec.extras.window != (-1, -1):
+        return prepare_unbiased(spec)
+    attend = ragged(prepare, replace(spec, extras=DENSE))
+
+    def one_by_one(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        slopes: Tensor,
+        sequences: Sequences,  # noqa: ARG001
+    ) -> tuple[Tensor, Tensor]:
+        return attend(q, k, v, slopes), q.new_empty(0)
+
+    return one_by_one
 
 
 def _chunk(spec: Spec) -> Tensor:

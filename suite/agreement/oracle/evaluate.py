@@ -155,7 +155,12 @@ class Formula:
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows]
         q = self._turn(q, positions, precision)
         scoring = Scoring(
-            spec.scale, spec.causal, positions - keys.start, precision.rounding, precision.noise
+            spec.scale,
+            spec.causal,
+            positions - keys.start,
+            precision.rounding,
+            precision.noise,
+            spec.extras.window,
         )
         if self.inputs.dout is None:
             return {"out": attend(q, k, v, slopes, scoring)}

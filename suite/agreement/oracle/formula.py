@@ -36,7 +36,8 @@ class Scoring(NamedTuple):
 
     `positions` [rows] is the position of each query row among the keys. Weights and results are
     rounded to `rounding`; the dtype that the formula computes in rounds nothing. `noise` moves
-    scores, and what gradients subtract.
+    scores, and what gradients subtract. `window` is how many positions before and after its own a
+    row sees; -1 is no limit.
     """
 
     scale: float
@@ -44,6 +45,7 @@ class Scoring(NamedTuple):
     positions: Tensor
     rounding: torch.dtype
     noise: Noise | None = None
+    window: tuple[int, int] = (-1, -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
@@ -127,6 +129,11 @@ def _scores(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
     if scoring.noise is not None:
         size = _product_size(q * scoring.scale, k).add_(1).add_(scores.abs())
         scoring.noise.add(scores, size.addcmul_(distance.abs(), slopes.abs()))
+    before, after = scoring.window
+    if before >= 0:
+        scores.masked_fill_(distance < -before, float("-inf"))
+    if after >= 0:
+        scores.masked_fill_(distance > after, float("-inf"))
     if not scoring.causal:
         return scores.addcmul_(distance.abs(), -slopes)
     scores.addcmul_(distance, slopes)

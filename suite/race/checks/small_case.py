@@ -47,6 +47,7 @@ def _small_cases(case: Case) -> Iterator[Case]:
             kv_len=ODD_LENGTH,
             seq_lens=(),
             form="padded",
+            padding="",
         )
 
 

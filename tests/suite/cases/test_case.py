@@ -66,6 +66,8 @@ CHANGES: dict[str, object] = {
     "logit_scale": 4.0,
     "seq_lens": (300, 7),
     "form": "packed",
+    "padding": "left",
+    "window": 100,
 }
 RAGGED: dict[str, Any] = {"seq_lens": (7, 300), "batch": 2, "q_len": 300, "kv_len": 300}
 
@@ -87,7 +89,7 @@ def test_a_change_of_any_one_value_shows_in_the_name(case: Case, field: str) -> 
         changes = {"kv_heads": 1}
     elif field == "q_len":
         changes = {"q_len": 1}
-    elif field in {"seq_lens", "form"}:
+    elif field in {"seq_lens", "form", "padding"}:
         case = msgspec.structs.replace(case, **RAGGED)
     other = msgspec.structs.replace(case, **changes)
     assert (case.id == other.id) == (case == other)
@@ -210,6 +212,7 @@ def test_causal_queries_without_a_key_are_refused() -> None:
         ({"mode": "decode"}, "a ragged batch is measured forward and backward only"),
         ({"seq_lens": (300, 0)}, "a length is at least 1"),
         ({"seq_lens": (), "form": "packed"}, "packed needs seq_lens"),
+        ({"seq_lens": (), "padding": "left"}, "padding needs seq_lens"),
     ],
 )
 def test_a_ragged_batch_that_contradicts_itself_is_refused(
@@ -218,6 +221,28 @@ def test_a_ragged_batch_that_contradicts_itself_is_refused(
     assert case_of(**RAGGED).id == "n7_300-h8-d64-float32-padded"
     with pytest.raises(ValueError, match=words):
         case_of(**RAGGED | change)
+
+
+def test_a_name_says_how_padding_lies_and_how_packing_is_told() -> None:
+    assert case_of(**RAGGED, padding="left").id == "n7_300-h8-d64-float32-padded_left"
+    packed = case_of(**RAGGED, padding="left", form="packed")
+    assert packed.id == "n7_300-h8-d64-float32-packed_cu_seqlens"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("q_len", "kv_len"), [(600, 600), (200, 600), (5, 600)])
+def test_useful_work_of_a_window_is_that_of_the_pairs_inside(
+    q_len: int, kv_len: int, causal: bool
+) -> None:
+    window = 100
+    case = case_of(q_len=q_len, kv_len=kv_len, window=window, causal=causal)
+    positions = range(kv_len - q_len, kv_len)
+    ends = [kv_len if not causal else position + 1 for position in positions]
+    pairs = sum(
+        min(end, position + window + 1) - max(0, position - window)
+        for position, end in zip(positions, ends, strict=True)
+    )
+    assert case.useful_flops == pytest.approx(4 * 8 * 64 * pairs, rel=0.02)
 
 
 def test_useful_work_of_a_ragged_batch_is_that_of_its_sequences_in_either_form() -> None:

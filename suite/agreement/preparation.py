@@ -1,0 +1,63 @@
+"""How a variant is prepared for a case: as dense attention, or told of sequences and window.
+
+Modules of variants are imported by name here, because `ab` runs trees that lack some of them.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.agreement.inputs import PrepareFunction, padding_of
+from suite.cases.case import Case
+from variants.problem import Attention, Extras, Spec, Unsupported
+
+
+def prepare_function(
+    module_name: str, options: Mapping[str, str], case: Case, device: torch.device
+) -> PrepareFunction:
+    """Return a variant's function from a spec of this case to attention.
+
+    Raises Unsupported, when called, where the variant takes dense batches alone.
+    """
+    module = importlib.import_module(module_name)
+    dense: PrepareFunction = partial(module.prepare, **options)
+    if not case.padding and not case.window:
+        return dense
+    if hasattr(module, "prepare_general"):
+        return partial(_told, partial(module.prepare_general, **options), case, device)
+    if case.form == "packed" and not case.window:
+        return lambda spec: dense(replace(spec, extras=Extras()))
+    return partial(_refuse, module_name)
+
+
+def _told(
+    prepare_general: Callable[[Spec], Any], case: Case, device: torch.device, spec: Spec
+) -> Attention:
+    general, sequences = prepare_general(spec), _sequences(case, device)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        out: Tensor = general(q, k, v, slopes, sequences)[0]
+        return out
+
+    return attention
+
+
+def _sequences(case: Case, device: torch.device) -> Any:
+    """Return the case's Sequences (variants.batches.sequences)."""
+    make = importlib.import_module("variants.batches.sequences").Sequences
+    if not case.padding:
+        return make()
+    if case.form == "padded":
+        return make(key_padding=padding_of(case, device))
+    ends = torch.tensor((0, *case.seq_lens), dtype=torch.int32, device=device)
+    return make(cu_seqlens=ends.cumsum(0, dtype=torch.int32))
+
+
+def _refuse(module_name: str, spec: Spec) -> Attention:
+    name, wanted = module_name.rpartition(".")[2], ", ".join(spec.extras.names)
+    raise Unsupported(f"{name} takes no {wanted}; eager, sdpa_mask, flex and native_window take it")

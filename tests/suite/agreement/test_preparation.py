@@ -1,0 +1,131 @@
+"""Cases with padding, packing and windows: told to variants, poisoned, and held to the oracle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from suite.agreement.budget import BudgetCheck, compare_parts
+from suite.agreement.inputs import draw, padding_of, spec_of
+from suite.agreement.judge import judge
+from suite.agreement.preparation import prepare_function
+from suite.agreement.subproblems import judged_calls
+from suite.cases.case import Case
+from tests.suite.answers import CPU, case_of
+from variants.batches import formula
+from variants.batches.sequences import Sequences
+from variants.plain import eager
+from variants.problem import Spec, Unsupported
+
+TAKE_ALL = {
+    "no_bias": "variants.plain.no_bias",
+    "eager": "variants.plain.eager",
+    "sdpa_mask": "variants.sdpa.sdpa_mask",
+    "native_window": "variants.native.native_window",
+    "auto": "variants.dispatch.auto",
+}
+LENGTHS = {"batch": 3, "seq_lens": (17, 90, 5), "q_len": 90, "kv_len": 90}
+CASES: dict[str, dict[str, Any]] = {
+    "padded left": {**LENGTHS, "padding": "left"},
+    "padded right": {**LENGTHS, "padding": "right"},
+    "padded left, bidirectional": {**LENGTHS, "padding": "left", "causal": False},
+    "packed": {**LENGTHS, "padding": "right", "form": "packed"},
+    "window": {"window": 9, "q_len": 90, "kv_len": 90},
+    "window, bidirectional": {"window": 9, "q_len": 90, "kv_len": 90, "causal": False},
+    "window in a chunk": {"window": 9, "q_len": 20, "kv_len": 90},
+    "windowed padding": {**LENGTHS, "padding": "left", "window": 9},
+}
+
+
+def small(name: str, **changes: Any) -> Case:
+    return case_of(**({"heads": 2, "kv_heads": 1, "head_dim": 16} | CASES[name] | changes))
+
+
+def check(module: str, case: Case, answers: Any = "alibi") -> BudgetCheck:
+    """Compare a variant with the oracle in all parts of a case."""
+    prepare = prepare_function(module, {}, case, CPU)
+    inputs = draw(case, 0, "set 0", CPU)
+    calls = judged_calls(case, prepare(spec_of(case, CPU)), prepare, inputs, CPU)
+    errors = [part for call in calls for part in judge(call, answers=answers, seed=0).errors]
+    return compare_parts(errors, torch.float32)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("variant", TAKE_ALL)
+def test_a_variant_that_is_told_agrees(variant: str, name: str) -> None:
+    answers = "no_bias" if variant == "no_bias" else "alibi"
+    result = check(TAKE_ALL[variant], small(name), answers)
+    assert result.agrees, result
+
+
+@pytest.mark.parametrize("name", ["padded left", "packed", "window, bidirectional"])
+@pytest.mark.parametrize("variant", ["eager", "sdpa_mask", "auto"])
+def test_gradients_agree_too(variant: str, name: str) -> None:
+    result = check(TAKE_ALL[variant], small(name, mode="backward"))
+    assert result.agrees, result
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_variant_for_dense_batches_declines_all_but_packed_sequences(name: str) -> None:
+    case, module = small(name), "variants.sdpa.sdpa_folded"
+    if name == "packed":
+        assert check(module, case).agrees
+        return
+    with pytest.raises(Unsupported, match="eager, sdpa_mask, flex and native_window take it"):
+        check(module, case)
+
+
+def test_padding_holds_nan_on_its_side_and_nowhere_else() -> None:
+    for side, name in (("left", "padded left"), ("right", "padded right")):
+        case = small(name)
+        inputs, is_padding = draw(case, 0, "set 0", CPU), padding_of(case, CPU)
+        for tensor in (inputs.q, inputs.k, inputs.v):
+            assert torch.equal(tensor.isnan().any(dim=3).all(dim=1), is_padding)
+            assert torch.equal(tensor.isnan().all(dim=3).any(dim=1), is_padding)
+        assert is_padding[0, 0].item() == (side == "left")
+        assert is_padding.sum(dim=1).tolist() == [73, 0, 85]
+
+
+Attend = Callable[[Spec, Tensor, Tensor, Tensor, Tensor, Sequences], tuple[Tensor, Tensor]]
+
+
+def untold(
+    spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
+) -> tuple[Tensor, Tensor]:
+    """Attend as if no token were padding."""
+    return formula.attend(spec, q, k, v, slopes, Sequences())
+
+
+def counting_padding(
+    spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
+) -> tuple[Tensor, Tensor]:
+    """Hide padding, whose NaN leaks through the weights of 0."""
+    k, v = k.clone(), v.clone()
+    out, log_sum_exp = formula.attend(spec, q, k, v, slopes, sequences)
+    return out + 0 * v.sum(dim=2, keepdim=True), log_sum_exp
+
+
+@pytest.mark.parametrize("attend", [untold, counting_padding])
+def test_a_variant_that_padding_leaks_into_is_caught(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare_general(spec: Spec) -> Callable[..., Any]:
+        return lambda *arguments: attend(spec, *arguments)
+
+    monkeypatch.setattr(eager, "prepare_general", prepare_general)
+    result = check("variants.plain.eager", small("padded left"))
+    assert not result.agrees
+
+
+def test_a_window_that_is_one_key_too_wide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = eager.prepare_general
+
+    def prepare_general(spec: Spec) -> Callable[..., Any]:
+        before, after = spec.extras.window
+        wider = Spec(**{**vars(spec), "extras": spec.extras.__class__(window=(before + 1, after))})
+        return right(wider)
+
+    monkeypatch.setattr(eager, "prepare_general", prepare_general)
+    assert not check("variants.plain.eager", small("window")).agrees
