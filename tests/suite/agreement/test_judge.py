@@ -206,11 +206,13 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
             inputs.slopes,
             Scoring(spec.scale, spec.causal, positions, dtype, noise_of_dtype),
         )
-        for dtype, noise_of_dtype in [(torch.float64, None), *[(torch.float32, noise)] * 8]
+        for dtype, noise_of_dtype in [(torch.float64, None), *[(torch.float32, noise)] * 16]
     )
     answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
     by_draw = [compare(answer, truth, yardstick) for yardstick in draws]
-    assert max(by_draw, key=lambda check: check.budget) == found
+    widest = max(by_draw, key=lambda check: check.budget)
+    assert (widest.error, widest.where) == (found.error, found.where)
+    assert found.budget == pytest.approx(widest.budget, rel=0.1)  # draws come in another order
 
 
 @pytest.mark.parametrize(("name", "times"), [("out", 2), ("dq", 4), ("dk", 4), ("dv", 4)])
