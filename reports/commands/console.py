@@ -1,11 +1,9 @@
-"""Shared by the commands: version, output, warnings, default paths, reading, refused options."""
+"""Shared by the commands: output, warnings, default paths, reading, refused options."""
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +11,10 @@ import click
 from click.core import ParameterSource
 
 from suite.conditions.device import Device
-from suite.conditions.policy import ROOT
+from variants.host.installation import results_folder
 
 if TYPE_CHECKING:
     from suite.records.store import Results
-
-
-def version() -> str:
-    """Return this project's version: the installed package's, else the checkout's."""
-    try:
-        return metadata.version("alibi-bench")
-    except metadata.PackageNotFoundError:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        return str(project["version"])
 
 
 def show(text: str) -> None:
@@ -59,7 +48,7 @@ def warn_of_troubles(device: Device) -> None:
 def default_path(key: str) -> Path:
     """Return the path of a new results file: the time in UTC and `key`, in results/."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return ROOT / "results" / f"{now}-{key}.jsonl"
+    return results_folder() / f"{now}-{key}.jsonl"
 
 
 def read_once(paths: Iterable[Path]) -> list["Results"]:

@@ -83,7 +83,7 @@ def ab(base: str | None, base_python: str | None, form: Any, **options: Any) -> 
       python run_bench.py ab --base main --budget 5m
       python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
     """
-    from suite.pairs.sides import interpreter_side, reference_side
+    from suite.pairs.sides import import_folder, interpreter_side, reference_side
     from variants.host.software import software
 
     if (base is None) == (base_python is None):
@@ -92,7 +92,8 @@ def ab(base: str | None, base_python: str | None, form: Any, **options: Any) -> 
         with reference_side(base, software()) as side:
             judge(_duel(side, **options), form)
     elif base_python is not None:
-        judge(_duel(interpreter_side(base_python), **options), form)
+        with import_folder() as folder:
+            judge(_duel(interpreter_side(base_python, folder), **options), form)
 
 
 @click.command()

@@ -102,6 +102,8 @@ def _code() -> tuple[str, bool]:
 
     A commit that changes only docs, tests or tables is the same code.
     """
+    if __name__.startswith("alibi_bench."):  # git would answer for a repository around the package
+        return f"tree-{_digest()}", False
     try:
         commit = _git("log", "-1", "--format=%H", "--", *_CODE_FOLDERS).strip()
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE_FOLDERS)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.conditions.policy import ROOT
+from suite.conditions.temporary import owned_folder
 from suite.failures import BadRequest
 from suite.lanes.handle import LAUNCH, Launch, environment
 from suite.pairs.worktree import NoCommit, worktree
 from variants.catalog import CATALOG, Variant
+from variants.host.installation import INSTALLED
 from variants.host.software import PROVIDERS
 
 _ASK_LIMIT_S = 120.0
@@ -83,15 +85,31 @@ def reference_side(reference: str, software: dict[str, str]) -> Iterator[Side]:
         yield Side(f"{reference} ({commit[:12]})", launch, variants, software)
 
 
-def interpreter_side(executable: str) -> Side:
+@contextmanager
+def import_folder() -> Iterator[Path]:
+    """Yield the folder from which another interpreter imports this tree, for as long as it does.
+
+    Beside an installed tree are the packages of this interpreter, torch among them, so the other
+    gets a folder with a link to the tree alone.
+    """
+    if not INSTALLED:
+        yield ROOT
+        return
+    with owned_folder("alibi-bench-import-") as folder:
+        (folder / ROOT.name).symlink_to(ROOT)
+        yield folder
+
+
+def interpreter_side(executable: str, folder: Path = ROOT) -> Side:
     """Return the side of another interpreter with its torch; the variants are this tree's.
 
-    Raises NoSide where the interpreter can't be run or lacks a package that lanes import.
+    It imports them from `folder` (import_folder). Raises NoSide where the interpreter can't be run
+    or lacks a package that lanes import.
     """
     program = shutil.which(executable)
     if program is None:
         raise NoSide(f"--base-python {executable}: no such program; name an interpreter")
-    launch = Launch((str(Path(program).absolute()), "-m", "suite.lanes.lane"), ROOT)
+    launch = Launch((str(Path(program).absolute()), "-m", "suite.lanes.lane"), folder)
     software = _json_from(launch, _SOFTWARE, f"--base-python {executable}")
     words = ", ".join(f"{name} {version}" for name, version in software.items())
     variants = {variant.name: variant for variant in CATALOG}

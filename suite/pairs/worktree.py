@@ -11,6 +11,7 @@ from typing import NamedTuple
 from suite.conditions.policy import ROOT
 from suite.conditions.temporary import owned_folder, remove_tree
 from suite.failures import BadRequest
+from variants.host.installation import INSTALLED
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,6 +42,8 @@ def worktree(reference: str) -> Iterator[Worktree]:
 
 
 def _commit(reference: str) -> str:
+    if INSTALLED:
+        raise NoCommit("this is an installed package and no git checkout; use --base-python")
     try:
         _git("rev-parse", "--git-dir")
     except NoCommit as error:

@@ -6,22 +6,15 @@ from pathlib import Path
 import click
 import pytest
 
+from reports.commands.command_line import cli
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 
 
 def commands() -> dict[str, click.Command]:
-    """Return the command line's commands, read from the script itself."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("bench_under_test", ROOT / "run_bench.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    group = module.cli
-    assert isinstance(group, click.Group)
-    return dict(group.commands)
+    """Return the command line's commands."""
+    return dict(cli.commands)
 
 
 def section(name: str) -> str:

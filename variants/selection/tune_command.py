@@ -1,5 +1,6 @@
 """The command line that measures a problem and chooses a variant for it; imports no torch."""
 
+from variants.host.installation import program
 from variants.selection.schema import Problem
 
 _SHORTEST = 32
@@ -28,7 +29,7 @@ def tune_command(problem: Problem, device: str) -> str:
         options["--layout"] = problem.layout
     words = [f"{name} {value}" for name, value in options.items()]
     words += [] if problem.causal else ["--noncausal"]
-    return " ".join(["python run_bench.py choose --tune", *words])
+    return " ".join([f"{program()} choose --tune", *words])
 
 
 def _around(length: int) -> tuple[int, int, int]:

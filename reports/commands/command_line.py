@@ -1,0 +1,85 @@
+"""The command line: joins the commands, and turns how they end into an exit code and a line."""
+
+import signal
+from pathlib import Path
+from traceback import extract_tb
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from reports.commands.choosing import best, choose, regret
+from reports.commands.doctor import doctor
+from reports.commands.pairs import aa, ab, compare
+from reports.commands.run import Stopped, run
+from reports.commands.show import list_, table
+from suite.failures import BadRequest, RunFailed
+from variants.host.installation import as_typed_here, remedy, version
+from variants.selection.files import BadSelection
+
+OURS = {"alibi_bench", "reports", "suite", "variants"}
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), message="alibi-bench %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Measure ALiBi attention backends against each other on this machine.
+
+    Without a command: run the default sweep, then show its table.
+
+    \b
+    Example:
+      python run_bench.py
+      python run_bench.py run --lengths 512,1024 --dtypes bfloat16
+      python run_bench.py table results/published/*/*.jsonl --format github
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+for command in (run, list_, doctor, table, compare, ab, aa, choose, best, regret):
+    cli.add_command(command)
+for command in (cli, *cli.commands.values()):
+    command.help = as_typed_here(command.help or "")
+
+
+def _end(code: int, error: Exception | str) -> NoReturn:
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    click.echo(f"Error: {' '.join(text.split())}", err=True)
+    raise SystemExit(code)
+
+
+def _end_of_bug(error: Exception) -> NoReturn:
+    """End with 2 where a package is missing; else with 3, and with what a report of a bug needs."""
+    package = getattr(error, "name", None) or ""
+    if isinstance(error, ModuleNotFoundError) and package.partition(".")[0] not in OURS:
+        _end(2, f"{error}: {remedy()}")
+    place = extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    _end(3, f"a bug of this program: {type(error).__name__}: {error} ({where}); please report it")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 fine, 1 lost agreement or a regression, 2 bad input, 3 the machine or run failed,
+    or nothing could be judged.
+    """
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(stop, _interrupt)
+    try:
+        cli.main(standalone_mode=False)
+    except (click.UsageError, BadRequest, BadSelection) as error:
+        _end(2, error)
+    except (RunFailed, OSError) as error:
+        _end(3, error)
+    except (click.Abort, KeyboardInterrupt):
+        _end(3, Stopped("interrupted"))
+    except Exception as error:  # noqa: BLE001 - a bug may not end with 1, which is a verdict
+        _end_of_bug(error)
