@@ -11,15 +11,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from variants.compiled.flags import FLAGS
 from variants.host.private_files import is_whole, private_folder, store
 from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 
 _LOG = logging.getLogger("alibi_bench")
-FLAGS = (
-    *("-O3", "-march=native", "-std=c++17", "-fno-math-errno"),
-    *("-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
-)
 
 
 def cpp_compiler(wanted_by: str) -> str:

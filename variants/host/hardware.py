@@ -60,15 +60,11 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
 
     Raises OSError where /proc/cpuinfo can't be read: only Linux is supported.
     """
-    text = cpuinfo.read_text()
+    text, flags = cpuinfo.read_text(), cpu_flags(cpuinfo)
 
     def field(*names: str) -> str:
-        for name in names:
-            if match := re.search(rf"^{name}\s*:\s*(.*)$", text, re.MULTILINE):
-                return match.group(1).strip()
-        return "unknown"
+        return _field(text, *names)
 
-    flags = set(f"{field('flags', 'Features')}".split())
     features = tuple(feature for feature in _FEATURES if feature in flags)
     vendor = re.sub("^(Genuine|Authentic)", "", field("vendor_id", "CPU implementer")).lower()
     family = field("cpu family", "CPU architecture")
@@ -86,6 +82,14 @@ def this_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> Cpu:
         features=features,
         cores=cores,
     )
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the names of all that this machine's CPU can do.
+
+    Raises OSError where /proc/cpuinfo can't be read.
+    """
+    return frozenset(_field(cpuinfo.read_text(), "flags", "Features").split())
 
 
 def this_gpu(device: DriverDevice) -> Gpu:
@@ -123,6 +127,14 @@ def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     except (OSError, ValueError):
         return cores
     return cores if limit == "max" else max(1, min(cores, int(limit) // int(period)))
+
+
+def _field(cpuinfo: str, *names: str) -> str:
+    """Return what stands behind the first of `names` that there is, or "unknown"."""
+    for name in names:
+        if match := re.search(rf"^{name}\s*:\s*(.*)$", cpuinfo, re.MULTILINE):
+            return match.group(1).strip()
+    return "unknown"
 
 
 def _limits(uuid: str) -> tuple[bool | None, int | None]:

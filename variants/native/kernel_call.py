@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from variants.compiled.cpp_build import FLAGS, build_library
+from variants.compiled.cpp_build import build_library, cpp_compiler
+from variants.compiled.flags import FLAGS
+from variants.compiled.shipped import shipped_library
 from variants.problem import Unsupported
 from variants.windows import tolerance
 
@@ -72,6 +74,12 @@ def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     differ.
     """
     kernels = build_library(_SOURCE, flags)
+    _check(kernels)
+    return kernels
+
+
+def _check(kernels: ctypes.CDLL) -> None:
+    """Tell the kernels' functions their types. Raises RuntimeError for another layout."""
     kernels.has_bfloat16.restype = ctypes.c_bool
     kernels.layout.restype = ctypes.c_int64
     layout = [kernels.layout(which) for which in range(6)]
@@ -80,11 +88,24 @@ def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
         raise RuntimeError(
             f"{_SOURCE.name} and {Path(__file__).name} differ in their layout: {layout}"
         )
-    return kernels
+
+
+@cache
+def _shipped() -> ctypes.CDLL | None:
+    return shipped_library(_SOURCE, _check)
+
+
+def check_obtainable() -> None:
+    """Raise Unsupported where no kernels came with the wheel and no compiler can build them."""
+    if _shipped() is None:
+        cpp_compiler("native_window")
 
 
 def library() -> ctypes.CDLL:
-    """Return the kernels, built at the first call. Raises Unsupported where they can't be built."""
+    """Return the kernels: those that came with the wheel, else built at the first call.
+
+    Raises Unsupported where they can't be built.
+    """
     outcome = _outcome()
     if isinstance(outcome, str):
         raise Unsupported(outcome)  # a stored exception would hold every call's tensors
@@ -95,7 +116,7 @@ def library() -> ctypes.CDLL:
 def _outcome() -> ctypes.CDLL | str:
     """Return the kernels, or the reason why they can't be built: no later call builds again."""
     try:
-        return load()
+        return _shipped() or load()
     except Unsupported as reason:
         return str(reason)
 

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
-from variants.compiled.cpp_build import cpp_compiler
 from variants.native import kernel_call
 from variants.native.kernel_call import BLOCK, EVERY_KEY, MOST_HEAD_DIM, MOST_KEYS
 from variants.native.torch_operator import operator
@@ -30,11 +29,11 @@ from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return the kernel; the first call on a machine builds it."""
+    """Return the kernel; where none came built, the first call on a machine builds it."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
-    cpp_compiler("native_window")
+    kernel_call.check_obtainable()
     kernel, reach = operator(), _reach(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     _decline_what_no_kernel_has(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
-    cpp_compiler("native_window")
+    kernel_call.check_obtainable()
     kernel, reach, wants_lse = operator(), _reach(spec), spec.extras.return_lse
 
     def attention(
@@ -60,7 +59,7 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 
 
 def build() -> None:
-    """Build the kernel, or load it if it was built. Raises Unsupported where neither works."""
+    """Build the kernel, or load it if it is built. Raises Unsupported where neither works."""
     kernel_call.library()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from variants.compiled.cpp_build import FLAGS, build_library, cpp_compiler
+from variants.compiled.cpp_build import build_library, cpp_compiler
+from variants.compiled.flags import FLAGS
 from variants.host.user_cache import user_cache
 from variants.problem import Unsupported
 

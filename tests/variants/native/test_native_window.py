@@ -23,7 +23,7 @@ from suite.lanes import kernel_names
 from tests.effort import examples
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from tests.variants.formula import truth
-from variants.compiled.cpp_build import FLAGS
+from variants.compiled.flags import FLAGS
 from variants.native import kernel_call
 from variants.native.native_window import density, prepare
 from variants.problem import Unsupported, alibi_slopes
