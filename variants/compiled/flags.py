@@ -3,6 +3,7 @@
 setup.py reads this module too, so it imports no torch.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -38,3 +39,8 @@ LEVELS = (
     Level("avx2", flags_for("-march=x86-64-v3"), _AVX2),
 )
 """What a wheel for x86-64 ships, the best first."""
+
+
+def place(source: Path, level: Level) -> Path:
+    """Return where a wheel has the library of `source` for a level."""
+    return source.with_name("prebuilt") / f"{source.stem}-{level.name}.so"

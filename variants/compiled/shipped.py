@@ -5,15 +5,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from variants.compiled.flags import LEVELS, Level
+from variants.compiled.flags import LEVELS, place
 from variants.host.hardware import cpu_flags
 
 _LOG = logging.getLogger("alibi_bench")
-
-
-def place(source: Path, level: Level) -> Path:
-    """Return where a wheel has the library of `source` for a level."""
-    return source.with_name("prebuilt") / f"{source.stem}-{level.name}.so"
 
 
 def shipped_library(

@@ -27,7 +27,7 @@ def as_typed_here(text: str) -> str:
 def remedy() -> str:
     """Return what to do where a package is missing."""
     if INSTALLED:
-        return "`pip install alibi-bench` installs what this needs"
+        return "`pip install` of alibi-bench's wheel, without --no-deps, installs what this needs"
     return "`make setup` installs what this needs; run it with .venv/bin/python"
 
 

@@ -9,10 +9,10 @@ remaining keys and values certify two things of every query: the keys weigh at m
 weight already summed, and add to the output at most eps / 2 of the norm that it already has. So
 large norms, far values that are larger, and near values that cancel make the walk longer. The bias
 is computed from distances inside the kernel, without a mask. Weights under e^-87 of a row's largest
-are 0. Stores nothing, except in bfloat16 with AMX a copy of k and v as tiles. The machine's C++
-compiler builds the kernel once, in some seconds. Half precision without AMX, and float16, are
-computed in float32. Declines CUDA, gradients, a single causal query over a cache, head_dim over 256
-and lengths over 2^24.
+are 0. Stores nothing, except in bfloat16 with AMX a copy of k and v as tiles. A wheel for
+x86-64 brings the kernel built; else the machine's C++ compiler builds it once, in some seconds.
+Half precision without AMX, and float16, are computed in float32. Declines CUDA, gradients, a single
+causal query over a cache, head_dim over 256 and lengths over 2^24.
 Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
 kernel of our own.
 """

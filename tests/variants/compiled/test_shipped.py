@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from variants.compiled.flags import LEVELS, Level
-from variants.compiled.shipped import place, shipped_library
+from variants.compiled.flags import LEVELS, Level, place
+from variants.compiled.shipped import shipped_library
 from variants.host.hardware import cpu_flags
 from variants.native import kernel_call
 
