@@ -23,7 +23,8 @@ from suite.lanes import kernel_names
 from tests.effort import examples
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
 from tests.variants.formula import truth
-from variants.compiled.flags import FLAGS
+from variants.compiled.flags import FLAGS, LEVELS, Level
+from variants.host.hardware import cpu_flags
 from variants.native import kernel_call
 from variants.native.native_window import density, prepare
 from variants.problem import Unsupported, alibi_slopes
@@ -88,6 +89,17 @@ def test_it_agrees_on_narrower_vectors_and_without_tiles(
     narrower = kernel_call.load([*FLAGS, f"-march={processor}"])
     assert not narrower.has_bfloat16()
     monkeypatch.setattr(kernel_call, "library", lambda: narrower)
+    assert all(agrees(case) for case in CASES)
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
+@pytest.mark.heavy
+def test_it_agrees_as_a_wheel_brings_it(level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not level.features <= cpu_flags():
+        pytest.skip("this processor lacks the level's features")
+    shipped = kernel_call.load(level.flags)
+    assert shipped.has_bfloat16() == ("amx_bf16" in level.features)
+    monkeypatch.setattr(kernel_call, "library", lambda: shipped)
     assert all(agrees(case) for case in CASES)
 
 
