@@ -19,7 +19,7 @@ try:
     import torch
     from torch import Tensor, nn
 
-    from variants.attention import alibi_attention, variant_for
+    from alibi_bench import alibi_attention, variant_for
 except ImportError as error:
     if __name__ != "__main__":
         raise

@@ -49,8 +49,7 @@ try:
     from transformers.models.bloom.modeling_bloom import BloomAttention, dropout_add
     from transformers.models.mpt.modeling_mpt import MptAttention
 
-    from variants.attention import alibi_attention, variant_for
-    from variants.problem import Unsupported
+    from alibi_bench import Unsupported, alibi_attention, variant_for
 except ImportError as error:
     if __name__ != "__main__":
         raise
