@@ -142,14 +142,14 @@ def test_the_committed_selections_answer(project: Project) -> None:
 def test_a_run_measures_into_the_working_directory(project: Project) -> None:
     before = sorted(project.installed.rglob("*.jsonl"))
     words = ("run", "--device", "cpu", "--lengths", "64", "--dtypes", "float32", "--heads", "2")
-    text = project.run(
-        "alibi-bench", *words, "--variants", "eager,native_window", "--passes", "1", "--strict"
-    )
+    text = project.run("alibi-bench", *words, "--variants", "native_window", "--passes", "1")
     (results,) = project.folder.glob("results/*.jsonl")
     assert f"Results: {results}" in text
     assert sorted(project.installed.rglob("*.jsonl")) == before
     assert "native_window" in project.run("alibi-bench", "table", str(results))
-    assert '"commit":"tree-' in results.read_text()
+    written = results.read_text()
+    assert '"record":"agreement"' in written
+    assert '"commit":"tree-' in written
 
 
 def test_another_interpreter_imports_the_installed_code_and_its_own_packages(
