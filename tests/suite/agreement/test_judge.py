@@ -210,9 +210,10 @@ def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:
     )
     answer = attention(inputs.q, inputs.k, inputs.v, inputs.slopes)
     by_draw = [compare(answer, truth, yardstick) for yardstick in draws]
-    widest = max(by_draw, key=lambda check: check.budget)
-    assert (widest.error, widest.where) == (found.error, found.where)
-    assert found.budget == pytest.approx(widest.budget, rel=0.1)  # draws come in another order
+    alike = [each for each in by_draw if each.where == found.where]
+    assert {each.error for each in alike} == {found.error}
+    widest = max(each.budget for each in alike)
+    assert found.budget == pytest.approx(widest, rel=0.1)  # draws come in another order
 
 
 @pytest.mark.parametrize(("name", "times"), [("out", 2), ("dq", 4), ("dk", 4), ("dv", 4)])
