@@ -1,4 +1,4 @@
-"""alibi_attention in BLOOM and MPT of transformers, for as long as a `with` lasts.
+"""alibi_attention in BLOOM, MPT and Falcon of transformers, for as long as a `with` lasts.
 
     python examples/transformers_patch.py     # needs the extra: pip install -e '.[peers]'
 
@@ -11,20 +11,21 @@ both. BLOOM, MPT and Falcon are its only models with ALiBi, and none of their at
 reads the registry of attention functions: `set_attn_implementation` only warns. If a name is in
 that registry alone, BLOOM gets no mask at all and attends to the future without a warning.
 
-BLOOM and MPT do read the registry of mask functions, so they get our mask function through the
-interface: no mask of [queries, keys] is built, and a mask that alibi_attention can't apply is
-refused there. Their attention modules are given the classes below until the `with` ends. The
-forward of these classes is the model's own up to the scores, and then calls the registered
-attention function. Falcon is not patched: its layers look `attn_implementation` up in a private
-table, and its bias, rounded to bfloat16 in every dtype, is divided by sqrt(head_dim).
+All three read the registry of mask functions, so they get our mask function through the interface:
+no mask of [queries, keys] is built, a padded batch keeps its mask of [batch, keys], and a mask that
+alibi_attention can't apply is refused there. Their attention modules are given the classes below
+until the `with` ends. The forward of these classes is the model's own up to the scores, and then
+calls the registered attention function.
 
-The bias that the model passes is ignored, because it is the standard one. BLOOM's counts from key 0
-and is rounded to the model's dtype, so in bfloat16 the patched model is nearer to float32 than its
-own attention. MPT's is for a bias_max of 8, whatever its configuration says. Compare in float32.
+The bias that the model passes is ignored, because it is the standard one, in Falcon divided by
+sqrt(head_dim). BLOOM's counts from key 0 and is rounded to the model's dtype, so in bfloat16 the
+patched model is nearer to float32 than its own attention. Falcon rounds it to bfloat16 in every
+dtype, which loses nothing with 8 heads up to 256 tokens. MPT's is for a bias_max of 8, whatever its
+configuration says. Compare in float32.
 
-Refused with `Unsupported`: padding, packed or 4-D masks, keys after the last query (StaticCache),
-attention dropout while training, BLOOM's `output_attentions` and its `slow_but_exact`. MPT does not
-pass `output_attentions` to its attention modules, so it gets None for each layer.
+Refused with `Unsupported`: packed or 4-D masks, keys after the last query (StaticCache), attention
+dropout while training, `output_attentions` of BLOOM and Falcon, and BLOOM's `slow_but_exact`. MPT
+does not pass `output_attentions` to its attention modules, so it gets None for each layer.
 """
 
 import sys
@@ -41,15 +42,18 @@ try:
         AttentionMaskInterface,
         BloomConfig,
         BloomForCausalLM,
+        FalconConfig,
+        FalconForCausalLM,
         MptConfig,
         MptForCausalLM,
     )
     from transformers.masking_utils import causal_mask_function
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from transformers.models.bloom.modeling_bloom import BloomAttention, dropout_add
+    from transformers.models.falcon.modeling_falcon import FalconAttention
     from transformers.models.mpt.modeling_mpt import MptAttention
 
-    from alibi_bench import Unsupported, alibi_attention, variant_for
+    from alibi_bench import Unsupported, alibi_attention, alibi_slopes, variant_for
 except ImportError as error:
     if __name__ != "__main__":
         raise
@@ -59,7 +63,7 @@ except ImportError as error:
 NAME = "alibi_attention"
 """Our name in both registries; it is never removed, because transformers has no way to do so."""
 
-HEADS, HEAD_DIM, PROMPT, NEW = 12, 16, 200, 8
+HEADS, HEAD_DIM, PROMPT, PADDING, NEW = 12, 16, 200, 70, 8
 BUDGET = 1e-4
 """The largest difference between logits in float32, as a share of the largest logit."""
 
@@ -73,22 +77,30 @@ def attend(
     scaling: float | None = None,
     dropout: float = 0.0,
     output_attentions: bool = False,
+    slopes: Tensor | None = None,
     **_rest: Any,
 ) -> tuple[Tensor, None]:
     """Return [batch, length, heads, head_dim] and no weights, as the interface requires.
 
-    Raises Unsupported for a mask that is not `plainly_causal`'s, dropout and output_attentions.
+    Raises Unsupported for a mask that is not `real_tokens`'s, dropout and output_attentions.
     """
-    if attention_mask is None or not attention_mask.is_meta:
-        raise Unsupported("a mask that isn't `plainly_causal`'s: give the model a 2-D mask or none")
     if dropout:
         raise Unsupported(f"attention_dropout {dropout} while training: set it to 0")
     if output_attentions:
         raise Unsupported("output_attentions: no variant keeps weights; ask the unpatched model")
-    return alibi_attention(query, key, value, scale=scaling).transpose(1, 2), None
+    key_padding = padding_of(attention_mask)
+    out = alibi_attention(query, key, value, slopes=slopes, scale=scaling, key_padding=key_padding)
+    return out.transpose(1, 2), None
 
 
-def plainly_causal(
+def padding_of(mask: Tensor | None) -> Tensor | None:
+    """Return which keys are padding, from what `real_tokens` returned; None where none is."""
+    if mask is None or not (mask.is_meta or (mask.dim() == 2 and mask.dtype == torch.bool)):
+        raise Unsupported("a mask that isn't `real_tokens`'s: give the model a 2-D mask or none")
+    return None if mask.is_meta else ~mask
+
+
+def real_tokens(
     q_length: int,
     kv_length: int,
     q_offset: int | Tensor = 0,
@@ -97,21 +109,21 @@ def plainly_causal(
     attention_mask: Tensor | None = None,
     **_rest: Any,
 ) -> Tensor:
-    """Return an empty token in place of a causal mask.
+    """Return the padded batch's own mask, bool [batch, keys], in place of a causal one.
 
-    Raises Unsupported where more than a causal mask is needed. The token is on the meta device.
-    `attend` recognises it, and a model's own attention fails on it; without any mask that attention
-    would see the future.
+    Where no token is padding it is an empty token on the meta device. `attend` recognises both, and
+    a model's own attention fails on them; without any mask that attention would see the future.
+    Raises Unsupported where more than a causal mask is needed.
     """
-    if attention_mask is not None and not attention_mask.all():
-        raise Unsupported("the batch is padded: give it sequences of one length, or one at a time")
     if mask_function is not causal_mask_function:
         raise Unsupported("its mask is not just causal: packed, sliding or bidirectional")
     if int(q_offset) + q_length != kv_offset + kv_length:
         raise Unsupported(
             "its keys don't end with its queries: take a DynamicCache, no StaticCache"
         )
-    return torch.empty(0, device="meta")
+    if attention_mask is None or attention_mask.all():
+        return torch.empty(0, device="meta")
+    return attention_mask.bool()
 
 
 class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
@@ -179,20 +191,61 @@ class AlibiMptAttention(MptAttention):  # type: ignore[misc]
         return self.out_proj(attended.flatten(2)), weights
 
 
-_INSTEAD = {BloomAttention: AlibiBloomAttention, MptAttention: AlibiMptAttention}
+class AlibiFalconAttention(FalconAttention):  # type: ignore[misc]
+    """Falcon's attention, with the registered function in place of scores, softmax and dropout."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        alibi: Tensor | None,
+        attention_mask: Tensor,
+        position_ids: Tensor | None = None,
+        layer_past: Any = None,
+        use_cache: bool = False,
+        output_attentions: bool = False,
+        **rest: Any,
+    ) -> tuple[Tensor, None]:
+        """Return the new hidden states, and no weights."""
+        if alibi is None:
+            raise Unsupported("a Falcon with rotary embedding: alibi is False in its configuration")
+        heads = self._split_heads(self.query_key_value(hidden_states))
+        q, k, v = (tensor.transpose(1, 2) for tensor in heads)
+        if layer_past is not None:
+            k, v = layer_past.update(k, v, self.layer_idx)
+        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
+            self,
+            q,
+            k,
+            v,
+            attention_mask,
+            scaling=self.inv_norm_factor,
+            dropout=self.attention_dropout.p if self.training else 0.0,
+            output_attentions=output_attentions,
+            slopes=alibi_slopes(self.num_heads).to(q.device) * self.inv_norm_factor,
+        )
+        return self.dense(attended.flatten(2)), weights
+
+
+_INSTEAD = {
+    BloomAttention: AlibiBloomAttention,
+    MptAttention: AlibiMptAttention,
+    FalconAttention: AlibiFalconAttention,
+}
 
 
 @contextmanager
 def alibi_attending(model: Any) -> Iterator[None]:
-    """Let a BLOOM or MPT use alibi_attention until the end of the block, then restore it.
+    """Let a BLOOM, MPT or Falcon use alibi_attention until the end of the block, then restore it.
 
-    Raises Unsupported for a model without attention of BLOOM or MPT, or one already patched.
+    Raises Unsupported for a model without attention of these, or one already patched.
     """
     modules = [module for module in model.modules() if type(module) in _INSTEAD]
     if not modules:
-        raise Unsupported(f"{type(model).__name__} has no attention of BLOOM or MPT to replace")
+        raise Unsupported(
+            f"{type(model).__name__} has no attention of BLOOM, MPT or Falcon to replace"
+        )
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, plainly_causal)
+    AttentionMaskInterface.register(NAME, real_tokens)
     before = [(module, type(module)) for module in modules]
     implementation = model.config._attn_implementation_internal
     try:  # as set_attn_implementation does where a class allows it; for these it only warns
@@ -212,10 +265,11 @@ def choices() -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def attend_and_count(
-        module: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Any, **how: Any
+        module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: Any
     ) -> Any:
-        out = attend(module, q, k, v, *mask, **how)
-        counts[variant_for(q, k, v, scale=how.get("scaling"))] += 1
+        out = attend(module, q, k, v, mask, **how)
+        scale, padding = how.get("scaling"), padding_of(mask)
+        counts[variant_for(q, k, v, scale=scale, key_padding=padding)] += 1
         return out
 
     ALL_ATTENTION_FUNCTIONS[NAME] = attend_and_count
@@ -237,32 +291,55 @@ def small_mpt(**changes: Any) -> Any:
     return MptForCausalLM(MptConfig(**size, initializer_range=0.2, **changes)).eval()
 
 
+def small_falcon(**changes: Any) -> Any:
+    """Return a Falcon of two layers, with 8 heads, whose slopes bfloat16 holds exactly."""
+    size = {"vocab_size": 256, "num_hidden_layers": 2, "hidden_size": 8 * HEAD_DIM}
+    settings = {"num_attention_heads": 8, "alibi": True, "multi_query": False}
+    config = FalconConfig(**size | settings | changes, initializer_range=0.2)
+    return FalconForCausalLM(config).eval()
+
+
 @torch.no_grad()
-def answers(model: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logits of a prompt and of NEW tokens decoded greedily after it, and the tokens."""
+def answers(model: Any, prompt: Tensor, padding: int = 0) -> tuple[Tensor, Tensor]:
+    """Return the logits of a prompt and of NEW tokens decoded greedily after it, and the tokens.
+
+    The first sequence begins with `padding` tokens of padding, whose logits are left out.
+    """
+    real = torch.ones_like(prompt)
+    real[0, :padding] = 0
     done = model.generate(
         prompt,
-        attention_mask=torch.ones_like(prompt),
+        attention_mask=real,
         do_sample=False,
         min_new_tokens=NEW,
         max_new_tokens=NEW,
         return_dict_in_generate=True,
         output_logits=True,
     )
-    logits = torch.cat([model(prompt).logits, torch.stack(done.logits, dim=1)], dim=1)
+    logits = torch.cat(
+        [model(prompt, attention_mask=real).logits, torch.stack(done.logits, dim=1)], dim=1
+    )
+    logits[0, :padding] = 0
     return logits.float(), done.sequences[:, prompt.shape[1] :]
 
 
 def compare(model: Any) -> bool:
     """Print how alibi_attention changes a model's answers; return whether only by rounding."""
+    alike = [compare_batch(model, padding) for padding in (0, PADDING)]
+    return all(alike)
+
+
+def compare_batch(model: Any, padding: int) -> bool:
+    """Compare the answers to a batch whose first sequence has so much padding on its left."""
     prompt = torch.randint(256, (2, PROMPT), generator=torch.Generator().manual_seed(0))
-    own_logits, own_tokens = answers(model, prompt)
+    own_logits, own_tokens = answers(model, prompt, padding)
     with alibi_attending(model), choices() as counts:
-        logits, tokens = answers(model, prompt)
+        logits, tokens = answers(model, prompt, padding)
     picks = ", ".join(f"{name} in {count} calls" for name, count in counts.items())
     difference, largest = (logits - own_logits).abs().max(), own_logits.abs().max()
     same = torch.equal(tokens, own_tokens)
-    print(f"{type(model).__name__}: auto took {picks}")
+    batch = f"padded by {padding} on the left" if padding else "without padding"
+    print(f"{type(model).__name__}, {batch}: auto took {picks}")
     print(f"  logits of up to {largest:.1f} differ by at most {difference:.1e}")
     print(f"  {NEW} tokens decoded with a cache are {'the same' if same else 'others'}")
     return same and bool(difference <= BUDGET * largest)
@@ -271,7 +348,7 @@ def compare(model: Any) -> bool:
 def main() -> None:
     """Compare patched and unpatched models."""
     torch.manual_seed(0)
-    alike = [compare(build()) for build in (small_bloom, small_mpt)]
+    alike = [compare(build()) for build in (small_bloom, small_mpt, small_falcon)]
     if not all(alike):
         sys.exit("Error: the patched model answers something else")
 
