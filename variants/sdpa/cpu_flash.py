@@ -1,4 +1,7 @@
-"""torch's flash kernel on the CPU, with the log-sum-exp by which parts of attention are merged.
+"""torch's flash kernel on the CPU: with a mask and is_causal, and with its log-sum-exp.
+
+The kernel takes a mask together with is_causal in every torch. SDPA, which would call it, refuses
+the two together from torch 2.14 on. Parts of attention are merged by their log-sum-exp.
 
 Tensors must be contiguous in their last dimension; the kernel does not check.
 """
@@ -7,8 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.backends.cuda import flash_sdp_enabled
 
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+from variants.problem import Unsupported
+
+_forward = torch._scaled_dot_product_flash_attention_for_cpu  # torch.ops' takes 5 us a call more
 _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 
 
@@ -22,6 +28,26 @@ def cut(rows: Tensor, size: int) -> Tensor:
     return torch.unflatten(rows, 1, (-1, size)).transpose(0, 1)
 
 
+def attend_causally(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Return causal attention with a mask added to its scores: [batch, heads, length, head_dim].
+
+    q is [batch, heads, length, head_dim], k and v [batch, kv_heads, length, head_dim]. The mask
+    expands to [batch, heads, length, length]; it is float32 or in q's dtype and gets no gradient.
+    Raises Unsupported where SDPA would not take its flash kernel.
+    """
+    if not flash_sdp_enabled():
+        raise Unsupported(
+            "only torch's flash kernel takes a mask together with is_causal, and it is off: "
+            "leave SDPBackend.FLASH_ATTENTION on"
+        )
+    if not q.stride(-1) == k.stride(-1) == v.stride(-1) == 1:
+        raise Unsupported(
+            "only torch's flash kernel takes a mask together with is_causal, and it would misread "
+            "these tensors: make q, k and v contiguous"
+        )
+    return _forward(q, k, v, 0.0, True, attn_mask=mask, scale=scale)[0]
+
+
 def attend(
     parts: Sequence[Tensor], mask: Tensor, scale: float, *, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
@@ -30,7 +56,8 @@ def attend(
     `parts` are q [parts, heads, size, head_dim], k and v [parts, kv_heads, keys, head_dim]; the
     mask is float32.
     """
-    out, log_sum_exp = _forward(*parts, 0.0, is_causal, attn_mask=mask, scale=scale)
+    q, k, v = parts
+    out, log_sum_exp = _forward(q, k, v, 0.0, is_causal, attn_mask=mask, scale=scale)
     return out.transpose(1, 2), log_sum_exp.transpose(1, 2)
 
 
@@ -77,6 +104,3 @@ def hide_buried(bias: Tensor) -> Tensor:
     Otherwise exp() of far keys would be subnormal in float32, and products of those are slow.
     """
     return bias.masked_fill(bias < -BURIED, -torch.inf)
-
-
-FLASH_REFUSED = "Explicit attn_mask should not be set"  # torch, when flash can't take a call

@@ -4,13 +4,15 @@ For: half precision on a CPU: causal prefill and decode, with little memory.
 Not for: float32 (it loses digits and disagrees), chunks, bidirectional attention, CUDA.
 
 Softmax does not change when all scores of a row move by the same amount, so a bias that depends on
-the key alone is enough. Stores [heads, kv_len] float32 and no mask: the call stays on the flash
-kernel, which stores no scores and stops at the diagonal. A single query sees every key and needs no
-is_causal. Rows far from the last key carry slope * distance in their float32 scores. This costs
-float32 outputs digits; half-precision outputs never had those digits. In half precision, lengths
-from 160 to 511 that are no multiple of 4 are padded with zeros (variants.sdpa.whole_tiles).
-Declines CUDA, bidirectional attention, chunks and gradients of the slopes. Source: BLOOM's and
-MPT's form of the bias.
+the key alone is enough. Stores [heads, kv_len] float32 and no mask. The call goes to the kernel
+below SDPA, because SDPA refuses a mask together with is_causal from torch 2.14 on
+(variants.sdpa.cpu_flash). That kernel stores no scores and stops at the diagonal. A single query
+sees every key and needs no is_causal. Rows far from the last key carry slope * distance in their
+float32 scores. This costs float32 outputs digits; half-precision outputs never had those digits. In
+half precision, lengths from 160 to 511 that are no multiple of 4 are padded with zeros
+(variants.sdpa.whole_tiles). Declines CUDA, bidirectional attention, chunks and gradients of the
+slopes. At a call it declines q, k and v that are not contiguous, and a flash kernel that is
+switched off. Source: BLOOM's and MPT's form of the bias.
 """
 
 import torch
@@ -19,7 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.sdpa.cpu_flash import FLASH_REFUSED
+from variants.sdpa.cpu_flash import attend_causally
 from variants.sdpa.whole_tiles import is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes
 
@@ -27,7 +29,7 @@ _SPLIT = 512  # the kernel splits more keys into parts of 512, which end in whol
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return SDPA with is_causal and a row of biases; only torch's CPU kernel takes both."""
+    """Return causal attention with a row of biases; only torch's CPU kernel takes both."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     if spec.slopes_need_grad:
@@ -35,7 +37,7 @@ def prepare(spec: Spec) -> Attention:
             "the flash kernel gives no gradient to a key row; eager, compile and sdpa_mask do"
         )
     if spec.device.type != "cpu":
-        raise Unsupported("SDPA takes a mask together with is_causal on the CPU only")
+        raise Unsupported("only the CPU's flash kernel takes a mask together with is_causal")
     if not spec.causal:
         raise Unsupported("a key row equals the relative bias only when attention is causal")
     if spec.q_len not in {1, spec.kv_len}:
@@ -53,22 +55,15 @@ def prepare(spec: Spec) -> Attention:
         return row.expand(spec.batch, spec.heads, spec.q_len, spec.kv_len)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        try:
-            return scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=key_row(slopes),
-                is_causal=spec.q_len == spec.kv_len,
-                scale=spec.scale,
-                enable_gqa=spec.heads != spec.kv_heads,
-            )
-        except RuntimeError as refusal:
-            if FLASH_REFUSED not in str(refusal):
-                raise
-            raise Unsupported(
-                "only torch's flash kernel takes a mask together with is_causal, and it is off or "
-                "refuses these tensors: make q, k and v contiguous"
-            ) from refusal
+        if spec.q_len > 1:
+            return attend_causally(q, k, v, key_row(slopes), spec.scale)
+        return scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=key_row(slopes),
+            scale=spec.scale,
+            enable_gqa=spec.heads != spec.kv_heads,
+        )
 
     return attention

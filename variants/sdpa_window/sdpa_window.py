@@ -10,7 +10,8 @@ calls for many queries at once, one for their own keys and one for the keys befo
 log-sum-exp. The keys that are left out weigh at most eps / 2 of any row, times how much larger
 their values are than the smallest near the row. Stores masks of 64 MiB at most. The time grows with
 the length, not with its square, once the gentlest head's window is shorter than the sequence; large
-norms delay this. Declines CUDA, bidirectional attention and gradients of the slopes.
+norms delay this. Declines CUDA, bidirectional attention and gradients of the slopes, and
+at a call a flash kernel that is switched off.
 Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 """
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from variants.norms import BLOCK
 from variants.problem import Attention, Spec, Unsupported
 from variants.ragged import ragged
-from variants.sdpa.cpu_flash import FLASH_REFUSED, contiguous_rows
+from variants.sdpa.cpu_flash import contiguous_rows
 from variants.sdpa_window.band_attention import attend_band
 from variants.sdpa_window.bands import bands
 from variants.sdpa_window.bias_masks import STRIP, masks_of
@@ -66,18 +67,7 @@ def prepare(spec: Spec) -> Attention:
                 )
         return out
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        try:
-            return in_bands(q, k, v, slopes)
-        except RuntimeError as refusal:
-            if FLASH_REFUSED not in str(refusal):
-                raise
-            raise Unsupported(
-                "the first keys are seen through a key row, which only torch's flash kernel takes, "
-                "and it is off or refuses these tensors: leave SDPBackend.FLASH_ATTENTION on"
-            ) from refusal
-
-    return attention
+    return in_bands
 
 
 def _decline(spec: Spec) -> None:

@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from variants.norms import BLOCK
 from variants.problem import Spec
+from variants.sdpa.cpu_flash import attend_causally
 from variants.sdpa_window.bias_masks import STRIP, Masks
 from variants.sdpa_window.wide_windows import attend_halves
 
@@ -93,4 +94,4 @@ def _halves(q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, spec: Sp
 def _square(q: Tensor, k: Tensor, v: Tensor, masks: Masks, out: Tensor, spec: Spec) -> None:
     """Write attention with one row of biases, which is 0 at the middle key."""
     mask = masks.centred(q.shape[2])[None, :, None].expand(*q.shape[:3], -1)
-    out[:] = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=True, scale=spec.scale)
+    out[:] = attend_causally(q, k, v, mask, spec.scale)

@@ -16,7 +16,7 @@ from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.effort import examples
 from variants.problem import Spec, Unsupported
-from variants.sdpa.cpu_flash import attend
+from variants.sdpa.cpu_flash import attend, attend_causally
 from variants.sdpa_window import band_attention, bias_masks
 from variants.sdpa_window.sdpa_window import density, prepare
 
@@ -160,9 +160,13 @@ def test_little_more_is_computed_than_lies_in_the_windows(
         triangle = k.shape[2] * (k.shape[2] + 1) // 2
         pairs.append(q.shape[:2].numel() * (triangle if is_causal else q.shape[2] * k.shape[2]))
 
-    def sdpa(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, **how: Any) -> Tensor:
-        counted(q, k, is_causal=is_causal)
-        return scaled_dot_product_attention(q, k, v, is_causal=is_causal, **how)
+    def sdpa(q: Tensor, k: Tensor, v: Tensor, **how: Any) -> Tensor:
+        counted(q, k, is_causal=False)
+        return scaled_dot_product_attention(q, k, v, **how)
+
+    def triangles(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
+        counted(q, k, is_causal=True)
+        return attend_causally(q, k, v, mask, scale)
 
     def parts(
         of: list[Tensor], mask: Tensor, scale: float, *, is_causal: bool
@@ -172,6 +176,7 @@ def test_little_more_is_computed_than_lies_in_the_windows(
 
     monkeypatch.setattr("variants.sdpa_window.band_attention.scaled_dot_product_attention", sdpa)
     monkeypatch.setattr("variants.sdpa_window.triangles.scaled_dot_product_attention", sdpa)
+    monkeypatch.setattr("variants.sdpa_window.triangles.attend_causally", triangles)
     monkeypatch.setattr("variants.sdpa_window.wide_windows.attend", parts)
     prepare(spec)(inputs.q, inputs.k, inputs.v, inputs.slopes)
     causal = case.heads * case.q_len * (case.q_len + 1) // 2
