@@ -1,6 +1,12 @@
 # make bench and make test are all that a newcomer needs; both set themselves up. CI runs test-all.
 PYTHON ?= python3
-BIN := .venv/bin
+
+# `make test TORCH=2.14.1` runs the light tests with another torch, in an environment of its own.
+# Set on make's command line, as are the variables below.
+TORCH =
+VENV := .venv$(if $(TORCH),-torch-$(TORCH))
+CONSTRAINTS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
+BIN := $(VENV)/bin
 
 # For `make gpu`, on a machine that has torch already and perhaps no network.
 # Set on make's command line; a variable OUT of the environment means something else.
@@ -11,11 +17,12 @@ MSGSPEC = msgspec
 
 .PHONY: setup docs selections publish bench test test-all lint own-cost gpu clean
 
-setup: .venv/.complete
+setup: $(VENV)/.complete
 
-.venv/.complete: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH),sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > $(CONSTRAINTS))
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 bench: setup
@@ -28,16 +35,17 @@ lint: setup
 	$(BIN)/lint-imports
 
 # The light tier: graphs are traced and run uncompiled, and a few examples are drawn.
-test: lint
+# Another torch has other type stubs, so the lint is for the torch of constraints.txt alone.
+test: $(if $(TORCH),setup,lint)
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist worksteal
 
 # Then what is heavy, and what compiles or draws once more, with inductor and all examples.
-test-all: test .venv/.peers
+test-all: test $(VENV)/.peers
 	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 
-.venv/.peers: .venv/.complete
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+$(VENV)/.peers: $(VENV)/.complete
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
@@ -75,4 +83,4 @@ own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-torch-* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,8 +1,10 @@
 """The workflow and docs/ci.md are true: every command in them is one that there is."""
 
 import math
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -22,9 +24,9 @@ from tests.docs.test_cli import commands
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text()
-WORKFLOW: dict[Any, Any] = yaml.safe_load(
-    (ROOT / ".github" / "workflows" / "benchmark.yml").read_text()
-)
+WORKFLOWS = ROOT / ".github" / "workflows"
+WORKFLOW: dict[Any, Any] = yaml.safe_load((WORKFLOWS / "benchmark.yml").read_text())
+NEWEST: dict[Any, Any] = yaml.safe_load((WORKFLOWS / "newest-torch.yml").read_text())
 TRIGGERS = WORKFLOW[True]  # YAML 1.1 reads the key `on` as true
 CONFTEST = (ROOT / "suite" / "conftest.py").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -35,8 +37,8 @@ _SUBSTITUTED = re.compile(r"\$\{\{.*?\}\}|\$\([^()]*\)|\$\{\w+\}|\$\w+")
 
 
 def steps(job: str) -> list[dict[str, Any]]:
-    """Return the steps of one of the workflow's jobs."""
-    own = WORKFLOW["jobs"][job]["steps"]
+    """Return the steps of a workflow's job."""
+    own = (WORKFLOW["jobs"] | NEWEST["jobs"])[job]["steps"]
     assert isinstance(own, list)
     return own
 
@@ -133,14 +135,41 @@ def test_the_workflow_answers_pull_requests_and_pushes_to_main() -> None:
 
 
 def test_the_workflow_may_only_read_and_ends() -> None:
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    assert WORKFLOW["concurrency"]["cancel-in-progress"]
-    for job in WORKFLOW["jobs"].values():
-        assert "permissions" not in job
-        assert job["timeout-minutes"] <= 60
+    for workflow in (WORKFLOW, NEWEST):
+        assert workflow["permissions"] == {"contents": "read"}
+        assert workflow["concurrency"]["cancel-in-progress"]
+        for job in workflow["jobs"].values():
+            assert "permissions" not in job
+            assert job["timeout-minutes"] <= 60
 
 
-@pytest.mark.parametrize("job", ["pull-request", "main"])
+def test_the_newest_torch_is_tried_every_week_by_the_command_of_the_page() -> None:
+    (when,) = NEWEST[True]["schedule"]
+    minute, hour, *days = when["cron"].split()
+    assert minute.isdigit()
+    assert hour.isdigit()
+    assert days == ["*", "*", "1"]
+    assert ours(script("newest-torch")) == ["make test TORCH=word"]
+    assert check("make test TORCH=word")
+    assert "make test TORCH=2.14.1" in ours(code_blocks(PAGE))
+
+
+def test_the_newest_torch_is_the_one_that_pip_names_first(tmp_path: Path) -> None:
+    asks = next(step["run"] for step in steps("newest-torch") if "pip index" in step.get("run", ""))
+    for answer, status, told in (
+        ("torch (2.15.0+cpu)\nAvailable versions: 2.15.0", 0, "TORCH=2.15.0+cpu\n"),
+        ("", 1, ""),
+    ):
+        (tmp_path / "python").write_text(f"#!/bin/sh\nprintf '{answer}\n'\n")
+        (tmp_path / "python").chmod(0o755)
+        file = tmp_path / f"environment-{status}"
+        surroundings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_ENV": str(file)}
+        ended = subprocess.run(["bash", "-e", "-c", asks], env=surroundings, check=False)
+        assert min(ended.returncode, 1) == status
+        assert (file.read_text() if file.exists() else "") == told
+
+
+@pytest.mark.parametrize("job", ["pull-request", "main", "newest-torch"])
 def test_every_action_has_a_major_version_and_no_step_loses_an_exit_code(job: str) -> None:
     for step in steps(job):
         assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/none@v0"))
@@ -208,7 +237,7 @@ def test_the_pages_heading_names_options_that_exist() -> None:
 
 
 def test_neither_names_a_host() -> None:
-    text = (ROOT / ".github" / "workflows" / "benchmark.yml").read_text() + PAGE
+    text = "".join(file.read_text() for file in WORKFLOWS.iterdir()) + PAGE
     assert "://" not in text
 
 
