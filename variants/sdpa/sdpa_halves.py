@@ -42,6 +42,8 @@ def prepare(spec: Spec) -> Attention:
     cut = cache_by_slopes(lambda slopes: biases_of(slopes, sizes, rest, is_cut=True))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        if torch._C._get_tracing_state() is not None:
+            raise Unsupported("torch.jit.trace can't follow halves; sdpa_mask and sdpa_window work")
         biases = (cut if depth(q, k, v, slopes).amax() <= BURIED else whole)(slopes)
         q, k, v = contiguous_rows(q, k, v)
         if not length:

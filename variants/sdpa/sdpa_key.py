@@ -37,7 +37,7 @@ def prepare(spec: Spec) -> Attention:
             "the flash kernel gives no gradient to a key row; eager, compile and sdpa_mask do"
         )
     if spec.device.type != "cpu":
-        raise Unsupported("only the CPU's flash kernel takes a mask together with is_causal")
+        raise Unsupported("a mask together with is_causal is taken on the CPU only")
     if not spec.causal:
         raise Unsupported("a key row equals the relative bias only when attention is causal")
     if spec.q_len not in {1, spec.kv_len}:
