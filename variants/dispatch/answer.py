@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
@@ -32,9 +33,11 @@ def check_name(variant: str) -> None:
 def answer(call: Call, variant: str) -> tuple[Tensor, Tensor]:
     """Return the output, and the log-sum-exp if the call wants it; else that is empty.
 
-    Raises Unsupported where the variant declines.
+    Raises Unsupported where the variant declines, and in a forked process that would wait for ever.
     """
     kind = call.q.device.type
+    if kind == "cpu":
+        _refuse_after_fork()
     with ExitStack() as stack:
         if torch.is_autocast_enabled(kind):
             stack.enter_context(torch.autocast(kind, enabled=False))
@@ -50,6 +53,25 @@ def answer(call: Call, variant: str) -> tuple[Tensor, Tensor]:
 
 
 _NOTHING = torch.empty(0)
+_used: set[str] = set()  # "here", and "before the fork" in a process that was forked later
+
+
+def _refuse_after_fork() -> None:
+    """Raise Unsupported in a child that lacks the threads which its parent had when it forked."""
+    if "before the fork" in _used and torch.get_num_threads() > 1:
+        raise Unsupported(
+            "this process was forked after its parent had computed, and would wait for threads "
+            "that it does not have: call torch.set_num_threads(1) in it, or start it by spawn"
+        )
+    _used.add("here")
+
+
+def _note_fork() -> None:
+    if "here" in _used:
+        _used.add("before the fork")
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def attention_for(variant: str, spec: Spec) -> Callable[..., Any]:

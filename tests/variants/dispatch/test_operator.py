@@ -1,7 +1,6 @@
 """alibi_attention inside of torch.compile, exports and counts: one operator, right or refused."""
 
 import copy
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from typing import Any, cast
@@ -202,21 +201,3 @@ def test_a_layer_is_copied_and_pickled_after_use() -> None:
     out = layer(q, k, v)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(q, k, v), out)
-
-
-def _answer_in_child(queue: Any, q: Tensor, k: Tensor, v: Tensor) -> None:
-    queue.put(alibi_attention(q, k, v, variant="native_window").sum().item())
-
-
-def test_a_process_forked_after_use_answers_too() -> None:
-    q, k, v = tensors()
-    wanted = alibi_attention(q, k, v, variant="native_window").sum().item()
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_answer_in_child, args=(queue, q, k, v))
-    child.start()
-    try:
-        assert queue.get(timeout=60) == wanted
-    finally:
-        child.kill()
-        child.join()
