@@ -10,7 +10,7 @@ from variants.dispatch import auto
 from variants.dispatch.answer import answer, check_name
 from variants.dispatch.batch_arguments import Settings
 from variants.dispatch.call import check_call
-from variants.dispatch.operator import trace
+from variants.dispatch.operator import trace, write_out
 
 
 @overload
@@ -103,9 +103,10 @@ def alibi_attention(
     `.data`: the change can't be seen, and the old mask would be used.
 
     Under autocast q, k and v are cast to autocast's dtype, as in torch's own attention. In
-    torch.compile and torch.export the call is one operator (variants.dispatch.operator). A CUDA
-    graph can capture the call if a call for the same shape, dtype and settings was made before the
-    capture. Nothing that is made under a trace or a transform of torch is cached.
+    torch.compile and torch.export the call is one operator (variants.dispatch.operator), in an ONNX
+    graph the formula in plain operations. A CUDA graph can capture the call if a call for the same
+    shape, dtype and settings was made before the capture. Nothing that is made under a trace or a
+    transform of torch is cached.
 
     Raises ValueError for tensors that don't fit together. Raises variants.problem.Unsupported where
     the variant can't do this; the text says what would help.
@@ -113,7 +114,9 @@ def alibi_attention(
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
     sequences = Sequences(key_padding, cu_seqlens, kv_lens)
     check_name(variant)
-    if torch.compiler.is_compiling():
+    if torch.onnx.is_in_onnx_export():
+        out, log_sum_exp = write_out(q, k, v, slopes, sequences, settings)
+    elif torch.compiler.is_compiling():
         out, log_sum_exp = trace(q, k, v, slopes, sequences, settings, variant)
     else:
         out, log_sum_exp = answer(check_call(q, k, v, slopes, sequences, settings), variant)

@@ -34,7 +34,7 @@ def _weights(q: Tensor, k: Tensor, slopes: Tensor, scale: float, causal: bool) -
     positions = torch.arange(kv_len - q_len, kv_len, device=q.device)
     distance = keys[None, :] - positions[:, None]  # [q_len, kv_len], negative in the past
     bias = slopes.to(wide)[:, None, None] * -distance.abs()  # [heads, q_len, kv_len]
-    scores = q.to(wide) @ k.to(wide).mT * scale + bias  # [batch, heads, q_len, kv_len]
+    scores = q.to(wide) @ k.to(wide).transpose(2, 3) * scale + bias  # [batch, heads, q_len, kv_len]
     if causal:
         scores = scores.masked_fill(distance > 0, float("-inf"))
     return torch.softmax(scores, dim=-1)

@@ -3,7 +3,8 @@
 What is timed is what is checked. A call's result is compared, outside of timing, with the result
 that the judge saw for the same inputs. The result before it is then filled with NaN, so that a
 kernel that leaves an element unwritten shows the NaN and not an old right answer. Between turns
-the sets exchange their contents, so that a variant that stores results by address answers wrongly.
+the inputs are compared with their checksums, and the sets exchange their contents, so that a
+variant that stores results by address answers wrongly.
 """
 
 import itertools
@@ -61,6 +62,7 @@ class Rotation:
         """
         self.sets = sets
         self._is_exchanged = False
+        self._checksums = [_checksums(inputs) for inputs in sets]
         self._places = places
         self._judged: list[Sequence[JudgedResult]] = [()] * len(sets)
         self._calls = [wrap(lambda inputs=inputs: call(inputs)) for inputs in sets]  # type: ignore[misc]
@@ -115,8 +117,15 @@ class Rotation:
             tensor.detach().fill_(math.nan)
 
     def exchange(self) -> None:
-        """Exchange the contents of the two sets, behind the back of version counters."""
+        """Exchange the contents of the two sets, behind the back of version counters.
+
+        Raises BrokenRule where a call since the last exchange has changed an input.
+        """
         self._held = ()
+        for inputs, checksums in zip(self.sets, self._checksums, strict=True):
+            for name, checksum in _checksums(inputs).items():
+                if checksum != checksums[name]:
+                    raise BrokenRule(f"a timed call wrote over its input {name}")
         first, second = (inputs.by_name() for inputs in self.sets)
         for name, tensor in first.items():
             if tensor is second[name]:
@@ -125,6 +134,7 @@ class Rotation:
             tensor.data.copy_(second[name].data)
             second[name].data.copy_(content)
         self._judged.reverse()
+        self._checksums.reverse()
         self._is_exchanged = not self._is_exchanged
 
     def changed(self, number: int, redrawn: Inputs) -> str | None:
@@ -168,13 +178,29 @@ def first_difference(inputs: Inputs, others: Inputs) -> str | None:
     return None
 
 
+def _checksums(inputs: Inputs) -> dict[str, int]:
+    """Return a checksum of each tensor's bits, in which rows count by their places."""
+    return {name: _checksum(tensor.detach()) for name, tensor in inputs.by_name().items()}
+
+
+def _checksum(tensor: Tensor) -> int:
+    is_whole = tensor.dim() > 1 and tensor.shape[-1] * tensor.dtype.itemsize % 8 == 0
+    # Sums of int64 need no conversion, which would take longer than a copy of the tensor.
+    words = tensor.contiguous().view(torch.int64) if is_whole else _bits(tensor)
+    rows = words.sum(dim=-1, dtype=torch.int64).flatten() if words.dim() > 1 else words.long()
+    return int((rows * torch.arange(1, 1 + len(rows), device=rows.device)).sum())
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.int32 if tensor.dtype.itemsize == 4 else torch.int16)
+
+
 def _equal(tensor: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same bit by bit, NaN too."""
     tensor, other = tensor.detach(), other.detach()
     if tensor.shape != other.shape or tensor.dtype != other.dtype:
         return False
-    bits = torch.int32 if tensor.dtype.itemsize == 4 else torch.int16
-    return torch.equal(tensor.view(bits), other.view(bits))
+    return torch.equal(_bits(tensor), _bits(other))
 
 
 def _compare_rows(result: Tensor, like: JudgedResult, place: Place) -> None:

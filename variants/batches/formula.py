@@ -24,7 +24,7 @@ def attend(
     k, v = for_each_head(q, k), for_each_head(q, v)
     wide = torch.promote_types(q.dtype, torch.float32)
     pairs = pairs_of(spec, places)
-    products = q.to(wide) @ k.to(wide).mT * spec.scale
+    products = q.to(wide) @ k.to(wide).transpose(2, 3) * spec.scale
     scores = hide(pairs, products + bias(slopes.to(wide), pairs.distance))
     weights = torch.softmax(scores, dim=-1)
     if spec.extras.dropout_p:

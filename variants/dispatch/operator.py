@@ -6,6 +6,7 @@ in between. It has no backward of its own, and no dropout: the two forwards woul
 weights.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from variants.batches import formula
 from variants.batches.sequences import Sequences
 from variants.dispatch.answer import answer, attention_for
 from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
-from variants.dispatch.batch_arguments import Settings, check_sequences
+from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype
 from variants.problem import Spec, Unsupported, alibi_slopes
 
@@ -153,6 +155,39 @@ def trace(
         *(settings.q_offset, window, settings.return_lse),
     )
     return results
+
+
+def write_out(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor | None,
+    sequences: Sequences,
+    settings: Settings,
+) -> tuple[Tensor, Tensor]:
+    """Return the formula's answer from plain operations, which ONNX knows, whatever the variant.
+
+    Lengths may be dynamic, but in the exporter by torch.jit.trace, whose sizes are tensors.
+    """
+    is_jit = torch._C._get_tracing_state() is not None
+    whole: Callable[[Any], Any] = int if is_jit else lambda size: size
+    batch, heads, q_len, head_dim = map(whole, q.shape)
+    slopes = alibi_slopes(heads).to(q.device) if slopes is None else slopes
+    spec = Spec(
+        batch=batch,
+        heads=heads,
+        kv_heads=whole(k.shape[1]),
+        q_len=q_len,
+        kv_len=whole(k.shape[2]),
+        head_dim=head_dim,
+        dtype=q.dtype,
+        device=q.device,
+        scale=head_dim**-0.5 if settings.scale is None else settings.scale,
+        causal=settings.causal,
+        needs_grad=False,
+        extras=extras_of(q, k, v, slopes, sequences, settings),
+    )
+    return formula.attend(spec, q, k, v, slopes, sequences)
 
 
 def _pair(window: list[int] | None) -> tuple[int, int] | None:

@@ -189,3 +189,14 @@ def test_padding_may_hold_anything() -> None:
     for place, inputs in enumerate(rotation.sets):
         rotation.set_judged(place, judged(doubled(inputs)))
     take(rotation, 3)
+
+
+@pytest.mark.parametrize("name", ["q", "k", "v", "slopes"])
+def test_an_input_that_a_timed_call_changed_is_seen_before_the_next_turn(name: str) -> None:
+    rotation = rotation_of()
+    rotation.exchange()
+    rotation.exchange()
+    tensor = rotation.sets[1].by_name()[name].data
+    tensor.copy_(tensor.flip(-2 if tensor.dim() > 1 else 0))
+    with pytest.raises(BrokenRule, match=f"a timed call wrote over its input {name}"):
+        rotation.exchange()
