@@ -29,7 +29,7 @@ MOST_BASELINE_ROWS = 1 << 14
 """Without a bias no key is far away, so a survey's time grows with the square of the length."""
 
 TILE = 64
-ENOUGH_PAIRS, MOST_DRAWS = 1 << 24, 16
+ENOUGH_PAIRS, MOST_DRAWS = 1 << 22, 6
 """The yardstick's noise is drawn again until it has seen so many pairs, but not more often.
 
 One row may decide the budget: two large scores that nearly tie. In a single draw their noise is

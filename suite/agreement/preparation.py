@@ -29,13 +29,13 @@ def prepare_function(
     if not case.padding and not case.window:
         return dense
     if hasattr(module, "prepare_general"):
-        return partial(_told, partial(module.prepare_general, **options), case, device)
+        return partial(_with_sequences, partial(module.prepare_general, **options), case, device)
     if case.form == "packed" and not case.window:
         return lambda spec: dense(replace(spec, extras=Extras()))
     return partial(_refuse, module_name)
 
 
-def _told(
+def _with_sequences(
     prepare_general: Callable[[Spec], Any], case: Case, device: torch.device, spec: Spec
 ) -> Attention:
     general, sequences = prepare_general(spec), _sequences(case, device)
