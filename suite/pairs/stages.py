@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
+
 from suite.cases.parse import LEAST_PAIRS
 from suite.cases.plan import Cell, Plan
 from suite.clocks.cpu_clock import SLICE_NS
@@ -64,7 +66,7 @@ def measure_pairs(
         stack.callback(store.close)
         store.append([header])
         duel = Duel(
-            plan=plan,
+            plan=plan if budget_s is None else with_step_limit(plan, budget_s),
             base=base,
             head=head_side(header.software, this_tree(header.circumstances)),
             policy=header.policy,
@@ -79,6 +81,11 @@ def measure_pairs(
         except BudgetTooSmall:
             path.unlink()
             raise
+
+
+def with_step_limit(plan: Plan, budget_s: float) -> Plan:
+    """Return a plan whose steps take a third of the budget at most, so that a hang leaves some."""
+    return msgspec.structs.replace(plan, step_timeout_s=min(plan.step_timeout_s, budget_s / 3))
 
 
 def refuse_small(budget_s: float, plan: Plan) -> None:

@@ -30,6 +30,7 @@ from suite.pairs.stages import (
     refuse_small,
     take_stages,
     this_tree,
+    with_step_limit,
 )
 from suite.records.record import SIDES, Pair, Versus
 from suite.records.store import read
@@ -197,3 +198,9 @@ def test_a_plan_fits_its_budget_though_every_cell_were_suspect(
     else:
         assert LEAST_PAIRS <= pairs <= MOST_PAIRS
         assert 2 * pairs * pair_s <= left_s
+
+
+def test_a_step_of_a_comparison_with_a_budget_takes_a_third_of_it_at_most() -> None:
+    plan = a_plan(CELLS[0][0])
+    assert with_step_limit(plan, 60.0).step_timeout_s == min(20.0, plan.step_timeout_s)
+    assert with_step_limit(plan, 1e6) == plan
