@@ -52,6 +52,10 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("flex has no dropout; eager and sdpa_mask have")
+    if spec.extras.return_lse and spec.device.type == "cpu":
+        raise Unsupported(
+            "compiled for a CPU, flex gives no log-sum-exp; eager, sdpa_mask and native_window do"
+        )
     return attention_of(spec)
 
 
