@@ -5,15 +5,17 @@ ones, and so does every seed.
 """
 
 import hashlib
+import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from suite.cases.case import Case
-from variants.problem import Attention, Extras, SequenceKind, Spec, alibi_slopes
+from variants.problem import Attention, Spec, alibi_slopes
 
 PrepareFunction = Callable[[Spec], Attention]
 
@@ -60,19 +62,23 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         layout=case.layout,
         seq_lens=case.seq_lens,
         packed=packed_len is not None,
-        extras=_extras_of(case),
+        **_extras_of(case),
     )
 
 
-def _extras_of(case: Case) -> Extras:
-    """Return what a case wants of a variant beyond dense attention."""
+def _extras_of(case: Case) -> dict[str, Any]:
+    """Return the field of a spec that says what a case wants beyond dense attention, if anything.
+
+    Imported here, because `ab` runs trees whose specs have no such field.
+    """
     if not case.window and not case.padding:
-        return Extras()
-    form: SequenceKind = "key_padding" if case.form == "padded" else "cu_seqlens"
-    return Extras(
+        return {}
+    form = "key_padding" if case.form == "padded" else "cu_seqlens"
+    extras = importlib.import_module("variants.problem").Extras(
         sequences=form if case.padding else "whole",
         window=(case.window, -1 if case.causal else case.window) if case.window else (-1, -1),
     )
+    return {"extras": extras}
 
 
 def slopes_of(case: Case) -> Tensor:

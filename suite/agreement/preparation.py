@@ -14,7 +14,7 @@ from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction, padding_of
 from suite.cases.case import Case
-from variants.problem import Attention, Extras, Spec, Unsupported
+from variants.problem import Attention, Spec, Unsupported
 
 
 def prepare_function(
@@ -31,7 +31,8 @@ def prepare_function(
     if hasattr(module, "prepare_general"):
         return partial(_with_sequences, partial(module.prepare_general, **options), case, device)
     if case.form == "packed" and not case.window:
-        return lambda spec: dense(replace(spec, extras=Extras()))
+        plain = importlib.import_module("variants.problem").DENSE
+        return lambda spec: dense(replace(spec, extras=plain))
     return partial(_refuse, module_name)
 
 

@@ -138,7 +138,7 @@ def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
         "q": tensor(changed("q", shape), dtype),
         "k": tensor(changed("k", keys), unless("dtype of k", dtype, *ODD_DTYPES)),
         "v": tensor(changed("v", keys), dtype),
-        "slopes": unless("slopes", None, own_slopes, own_slopes[None], own_slopes.double()),
+        "slopes": unless("slopes", None, own_slopes, own_slopes[None, None], own_slopes.double()),
         "causal": draw(st.booleans()),
         "scale": unless("scale", None, 0.3, 0.0, -1.0, float("nan"), float("inf")),
         "variant": unless("variant", draw(st.sampled_from(UNCOMPILED)), "no_bias", "flx"),

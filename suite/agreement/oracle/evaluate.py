@@ -160,7 +160,7 @@ class Formula:
             positions - keys.start,
             precision.rounding,
             precision.noise,
-            spec.extras.window,
+            _window_of(spec),
         )
         if self.inputs.dout is None:
             return {"out": attend(q, k, v, slopes, scoring)}
@@ -184,6 +184,15 @@ class Formula:
         if self.answers != "rope":
             return rows.to(precision.wide)
         return rotate(rows.to(precision.rounding), positions).to(precision.wide)
+
+
+def _window_of(spec: Spec) -> tuple[int, int]:
+    """Return how far before and after its own position a query sees; -1 is no limit.
+
+    Specs of older trees, which `ab` runs, have no such field.
+    """
+    extras = getattr(spec, "extras", None)
+    return (-1, -1) if extras is None else extras.window
 
 
 class Block(NamedTuple):
