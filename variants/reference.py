@@ -22,7 +22,7 @@ def attend(
     q is [batch, heads, q_len, head_dim]; k and v are [batch, kv_heads, kv_len, head_dim]; slopes
     are [heads]. Query rows are the last q_len positions among the keys.
     """
-    k, v = _for_each_head(q, k), _for_each_head(q, v)
+    k, v = for_each_head(q, k), for_each_head(q, v)
     weights = _weights(q, k, slopes, scale, causal)
     return weights.to(v.dtype) @ v
 
@@ -40,6 +40,7 @@ def _weights(q: Tensor, k: Tensor, slopes: Tensor, scale: float, causal: bool) -
     return torch.softmax(scores, dim=-1)
 
 
-def _for_each_head(q: Tensor, k: Tensor) -> Tensor:
+def for_each_head(q: Tensor, k: Tensor) -> Tensor:
+    """Return keys or values with those of each kv head repeated for all its query heads."""
     groups = q.shape[1] // k.shape[1]
     return k if groups == 1 else k.repeat_interleave(groups, dim=1)

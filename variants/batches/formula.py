@@ -8,6 +8,7 @@ from torch import Tensor
 from variants.batches.places import Pairs, clear_padding, pairs_of, places_of
 from variants.batches.sequences import Sequences
 from variants.problem import Spec
+from variants.reference import for_each_head
 
 
 def attend(
@@ -57,9 +58,3 @@ def hide(pairs: Pairs, scores: Tensor) -> Tensor:
 def blank(rows: Tensor, pairs: Pairs, value: float) -> Tensor:
     """Return [batch, heads, q_len, dim] with `value` in rows that see no key."""
     return rows.masked_fill(~pairs.visible.any(dim=-1)[:, None, :, None], value)
-
-
-def for_each_head(q: Tensor, k: Tensor) -> Tensor:
-    """Return keys or values with those of each kv head repeated for all its query heads."""
-    groups = q.shape[1] // k.shape[1]
-    return k if groups == 1 else k.repeat_interleave(groups, dim=1)

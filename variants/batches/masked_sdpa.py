@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from variants.batches.formula import bias, blank, for_each_head, hide
+from variants.batches.formula import bias, blank, hide
 from variants.batches.places import clear_padding, pairs_of, places_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import Spec, Unsupported
+from variants.reference import for_each_head
 
 _ALIGNED = 8  # CUDA's efficient kernel reads masks whose rows begin at multiples of this
 
