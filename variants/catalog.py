@@ -27,7 +27,7 @@ class Variant(NamedTuple):
     is measured only where it is named. A variant named on another device is prepared too: it
     declines or answers. `compiles` says when its calls wait for a compiler: "once" a machine or
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
-    by design.
+    by design. `twice_differentiable` says whether its gradients have gradients.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Variant(NamedTuple):
     device: DefaultOn = "any"
     compiles: Compiles = "never"
     disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})
+    twice_differentiable: bool = False
 
     @property
     def builds(self) -> bool:
@@ -45,12 +46,13 @@ class Variant(NamedTuple):
 
 
 BASELINE = Variant("no_bias", "variants.plain.no_bias", answers="no_bias")
-AUTO = Variant("auto", "variants.dispatch.auto", compiles="once")
+AUTO = Variant("auto", "variants.dispatch.auto", compiles="once", twice_differentiable=True)
+"""Its gradients refuse in the name of the variant that it takes."""
 
 CATALOG = (
     BASELINE,
     Variant("rope", "variants.plain.rope", answers="rope", device="none"),
-    Variant("eager", "variants.plain.eager"),
+    Variant("eager", "variants.plain.eager", twice_differentiable=True),
     Variant("sdpa_mask", "variants.sdpa.sdpa_mask", device="cpu"),
     Variant(
         "sdpa_mask_efficient",

@@ -68,8 +68,8 @@ class Spec:
     """All that a variant knows before it sees a tensor.
 
     `scale` multiplies q·k. `layout` is the order of q's dimensions in memory. With `seq_lens` the
-    batch is ragged (variants.ragged): padded at the ends, or `packed`. A packed batch has batch 1,
-    and its q_len and kv_len are both the sum of the lengths.
+    batch is ragged (variants.batches.ragged): padded at the ends, or `packed`. A packed batch has
+    batch 1, and its q_len and kv_len are both the sum of the lengths.
     """
 
     batch: int

@@ -16,11 +16,11 @@ from functools import cache, partial
 from typing import cast
 
 from variants.batches import formula
+from variants.batches.ragged import ragged
 from variants.batches.sequences import GeneralAttention
 from variants.compiled.torch_compile import compile_alone
 from variants.plain import eager
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 
 
 def prepare(spec: Spec, search: str = "none", lengths: str = "static") -> Attention:

@@ -15,9 +15,9 @@ formula of eager.
 import torch
 from torch import Tensor
 
+from variants.batches.ragged import ragged
 from variants.compiled.torch_compile import compile_alone
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 
 _PARTS = 8
 _FEWEST, _FEWEST_HALF = 64, 128  # rows of a block: each product has a fixed cost

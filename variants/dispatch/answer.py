@@ -15,6 +15,7 @@ from variants.batches.sequences import GeneralAttention
 from variants.catalog import CATALOG, Variant
 from variants.dispatch.call import Call
 from variants.dispatch.prepared_cache import PreparedCache
+from variants.first_order import first_order
 from variants.problem import DENSE, Attention, Spec, Unsupported
 from variants.tracing import is_traced
 
@@ -88,15 +89,20 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
     """
     module = importlib.import_module(entry.module)
     if spec.extras == DENSE:
-        dense: Attention = module.prepare(spec, **entry.options)
-        return dense
+        return _for_backward(entry, spec, module.prepare(spec, **entry.options))
     if not hasattr(module, "prepare_general"):
         wanted = ", ".join(spec.extras.names)
         raise Unsupported(
             f"{entry.name} takes no {wanted}; eager, sdpa_mask, flex and native_window take all"
         )
-    general: GeneralAttention = module.prepare_general(spec, **entry.options)
-    return general
+    return _for_backward(entry, spec, module.prepare_general(spec, **entry.options))
+
+
+def _for_backward(
+    entry: Variant, spec: Spec, attention: Attention | GeneralAttention
+) -> Callable[..., Any]:
+    is_first_order = (spec.needs_grad or spec.slopes_need_grad) and not entry.twice_differentiable
+    return first_order(attention, entry.name) if is_first_order else attention
 
 
 def _prepare(entry: Variant, spec: Spec) -> Callable[..., Any]:

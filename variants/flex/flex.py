@@ -13,12 +13,12 @@ on the CPU, where torch has no backward for it. Source: torch's flex_attention.
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
+from variants.batches.ragged import ragged
 from variants.batches.sequences import GeneralAttention
 from variants.compiled.torch_compile import compile_alone
 from variants.flex.block_masks import block_mask_of
 from variants.flex.flex_general import attention_of
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:

@@ -18,11 +18,11 @@ from typing import cast
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
+from variants.batches.ragged import ragged
 from variants.compiled.torch_compile import compile_alone
 from variants.flex.block_windows import first_blocks_of, windowed_mask_of
 from variants.flex.flex import let_torch_refuse
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.windows import density, windows_of
 
 __all__ = ["density", "prepare"]

@@ -19,13 +19,13 @@ kernel of our own.
 
 from torch import Tensor
 
+from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_call
 from variants.native.kernel_call import BLOCK, EVERY_KEY, MOST_HEAD_DIM, MOST_KEYS
 from variants.native.torch_operator import operator
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:

@@ -12,9 +12,9 @@ query head. Source: the definition in arXiv 2108.12409, written as one writes it
 from functools import partial
 
 from variants.batches import formula
+from variants.batches.ragged import ragged
 from variants.batches.sequences import GeneralAttention
 from variants.problem import Attention, Spec
-from variants.ragged import ragged
 from variants.reference import attend
 
 

@@ -18,9 +18,9 @@ from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.batches.masked_sdpa import prepare_unbiased
+from variants.batches.ragged import ragged
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import DENSE, Attention, Spec
-from variants.ragged import ragged
 
 
 def prepare(spec: Spec) -> Attention:

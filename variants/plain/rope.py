@@ -15,9 +15,9 @@ Source: RoFormer (arXiv 2104.09864) as transformers' modeling_llama and modeling
 import torch
 from torch import Tensor
 
+from variants.batches.ragged import ragged
 from variants.plain import no_bias
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 
 BASE = 10000.0
 

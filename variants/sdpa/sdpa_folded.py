@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.batches.ragged import ragged
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.sdpa.bias_columns import key_columns, query_columns
 from variants.sdpa.whole_tiles import TILE, is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.batches.ragged import ragged
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.sdpa.cpu_flash import BURIED, contiguous_rows
 from variants.sdpa.halving import biases_of, halve
 from variants.sdpa.whole_tiles import TILE

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from variants.batches.ragged import ragged
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.sdpa.cpu_flash import attend_causally
 from variants.sdpa.whole_tiles import is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes

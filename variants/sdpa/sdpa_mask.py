@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from variants.batches.masked_sdpa import prepare_masked
+from variants.batches.ragged import ragged
 from variants.batches.sequences import GeneralAttention
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.sdpa.forced_backend import ONLY_CUDA, force_backend
 from variants.slopes_cache import cache_by_slopes
 

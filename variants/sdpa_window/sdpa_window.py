@@ -18,9 +18,9 @@ Source: the pruning of arXiv 2504.06949, with a bound and bands of our own.
 import torch
 from torch import Tensor
 
+from variants.batches.ragged import ragged
 from variants.norms import BLOCK
 from variants.problem import Attention, Spec, Unsupported
-from variants.ragged import ragged
 from variants.sdpa.cpu_flash import contiguous_rows
 from variants.sdpa_window.band_attention import attend_band
 from variants.sdpa_window.bands import bands

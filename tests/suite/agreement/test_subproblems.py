@@ -12,9 +12,9 @@ from suite.agreement.judge import judge
 from suite.agreement.subproblems import judged_calls
 from suite.cases.case import Case, Form, Mode
 from tests.suite.answers import CPU, case_of
+from variants.batches.ragged import ragged
 from variants.plain import eager
 from variants.problem import Attention, Spec
-from variants.ragged import ragged
 
 Prepare = Callable[[Spec], Attention]
 

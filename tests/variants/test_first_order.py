@@ -1,0 +1,48 @@
+"""A gradient's gradient is right or refused in words, and a first gradient is as it was."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.variants.formula import NAMES, tensors, truth
+from variants.attention import alibi_attention
+from variants.problem import Unsupported
+
+TRAINED = [name for name in NAMES if name not in {"eager", "flex", "native_window"}]
+
+
+def penalty(out: Tensor, q: Tensor) -> Tensor:
+    """Return a loss that depends on a gradient, as a gradient penalty does."""
+    (gradient,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
+    return gradient.square().sum()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_is_refused_by_the_variant_s_name_with_one_that_has_it(name: str) -> None:
+    q, k, v = tensors()
+    q.requires_grad_()
+    loss = penalty(alibi_attention(q, k, v, variant=name), q)
+    said = r"\w+" if name == "auto" else name
+    with pytest.raises(Unsupported, match=f"({said})'s gradient has no gradient in turn; eager's"):
+        loss.backward()
+
+
+def test_it_is_refused_for_padded_batches_and_for_slopes_too() -> None:
+    q, k, v = tensors()
+    slopes = torch.tensor([0.5, 0.1, 0.02, 0.3], requires_grad=True)
+    padding = torch.zeros(2, 48, dtype=torch.bool)
+    out = alibi_attention(q, k, v, slopes=slopes, key_padding=padding, variant="sdpa_mask")
+    (gradient,) = torch.autograd.grad(out.square().sum(), slopes, create_graph=True)
+    with pytest.raises(Unsupported, match="sdpa_mask's gradient has no gradient in turn"):
+        gradient.sum().backward()
+
+
+def test_eager_s_is_the_formula_s() -> None:
+    q, k, v = tensors()
+    wide = [tensor.double().requires_grad_() for tensor in (q, k, v)]
+    penalty(truth(*wide), wide[0]).backward()
+    q.requires_grad_()
+    penalty(alibi_attention(q, k, v, variant="eager"), q).backward()
+    assert q.grad is not None
+    assert wide[0].grad is not None
+    torch.testing.assert_close(q.grad.double(), wide[0].grad, rtol=1e-3, atol=1e-4)
