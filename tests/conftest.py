@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pynvml
 import pytest
 
-from tests.effort import FULL
+from tests.effort import FULL, make_heavy_what_repeats
 from tests.fakes.nvml import FakeNvml, Library
 from variants.catalog import CATALOG
 
@@ -52,7 +52,8 @@ def _run_uncompiled(graph: Any, _inputs: Any, **_options: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what compiles, and skip what is marked gpu unless torch can use one."""
+    """Mark what compiles or repeats, and skip what is marked gpu unless torch can use one."""
+    make_heavy_what_repeats(items)
     for item in items:
         callspec = getattr(item, "callspec", None)
         words = set(callspec.id.replace("[", "-").split("-")) if callspec else set()

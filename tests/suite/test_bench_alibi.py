@@ -127,6 +127,7 @@ def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
     assert CHEAP in done.stdout
 
 
+@pytest.mark.heavy
 def test_a_run_is_compared_with_the_saved_one_item_by_item(saved: tuple[Any, str, Path]) -> None:
     storage = f"file://{saved[2] / 'storage'}"
     done = pytest_suite("-k", CHEAP, f"--benchmark-storage={storage}", "--benchmark-compare")
@@ -166,6 +167,7 @@ def test_a_run_fails_where_a_median_has_grown_by_more_than_is_allowed(
     assert regressed == [(CHEAP, "median")]
 
 
+@pytest.mark.heavy
 def test_disabled_benchmarks_race_nothing() -> None:
     done = pytest_suite("--benchmark-disable")
     assert done.returncode == 0, done.stdout

@@ -8,15 +8,16 @@ import pytest
 
 from reports.tables.cells import groups
 from reports.tables.row import Row
+from suite.cases.case import Dtype
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
-from suite.lanes.protocol import Foresee, RunCanary, Weigh
+from suite.lanes.protocol import FindLimits, Foresee, LaneAnswer, RunCanary, Step, Weigh
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.store import Store, read
 from suite.run import Run
-from tests.fakes.cheating import CASE, STOP, TRICKS
-from tests.fakes.in_process import real_lanes, start_lanes_in_process, take_short_turns
+from tests.fakes.cheating import CASE, TRICKS, end_workers
+from tests.fakes.in_process import Answer, real_lanes, start_lanes_in_process, take_short_turns
 from variants.catalog import Variant
 
 pytestmark = pytest.mark.usefixtures("no_lane_is_left", "one_thread")
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("no_lane_is_left", "one_thread")
 EAGER = Variant("eager", "variants.plain.eager")
 REASONS = {
     "rows": ("disagrees", "out, batch 0 head"),
-    "garbage": ("disagrees", "out, batch 0 head 2 row 777"),
-    "slight": ("disagrees", "out, batch 0 head 2 row 777"),
+    "garbage": ("disagrees", "out, batch 0 head 2 row 577"),
+    "slight": ("disagrees", "out, batch 0 head 2 row 577"),
     "seed": ("disagrees", "out, batch 0"),
     "last": ("disagrees", ""),
     "copies": ("disagrees", "a timed call differs from the judged one"),
@@ -50,16 +51,32 @@ REASONS = {
 }
 
 
+_LIMITS: dict[tuple[Dtype, ...], LaneAnswer] = {}
+
+
+def make_lane(variant: Variant, device: str) -> Answer:
+    """Return a real lane; the limits of the machine are measured once for all of them."""
+    answer = real_lanes(Foresee | Weigh | RunCanary)(variant, device)
+
+    def answer_again(step: Step) -> LaneAnswer:
+        if not isinstance(step, FindLimits):
+            return answer(step)
+        if step.dtypes not in _LIMITS:
+            _LIMITS[step.dtypes] = answer(step)
+        return _LIMITS[step.dtypes]
+
+    return answer_again
+
+
 @pytest.fixture
 def _lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let lanes be threads that measure the machine, and put the process's timer back."""
     monkeypatch.setattr(time, "perf_counter_ns", time.perf_counter_ns)
-    start_lanes_in_process(monkeypatch, real_lanes(Foresee | Weigh | RunCanary))
+    start_lanes_in_process(monkeypatch, make_lane)
     take_short_turns(monkeypatch)
     monkeypatch.setattr("suite.race.steady_turn.MOST_CORE_WAIT", 1e9)  # or a busy machine excuses
-    STOP.clear()
     yield
-    STOP.set()
+    end_workers()
 
 
 def raced(file: Path, variant: Variant) -> Row:

@@ -93,6 +93,7 @@ def assert_agrees(name: str, case: Case, attack: Callable[[Inputs], None], score
         assert found.agrees, found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("score", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -103,6 +104,7 @@ def test_far_values_of_any_size_are_answered_rightly(
     assert_agrees(name, case_of(**SQUARE, dtype=dtype), attack, score)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("name", VARIANTS)

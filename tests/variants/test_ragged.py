@@ -52,6 +52,7 @@ def assert_agrees(variant: Variant, case: Case) -> None:
             assert checked.agrees, checked
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("variant", TO_INTERPRET, ids=lambda variant: variant.name)

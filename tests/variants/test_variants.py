@@ -98,6 +98,7 @@ ROUNDED = {("sdpa_key", "float32"): 1e-5}
 
 SLOW_TO_COMPILE = {"compile", "compile_blocks", "compile_dynamic", "flex"}
 WORTH_COMPILING = [PLAIN[1], PLAIN[2], PLAIN[3], *BEYOND]
+WORTH_TRACING = [PLAIN[1], PLAIN[2], BEYOND[0], BEYOND[4]]
 SLOW_TO_SEARCH = {"compile_autotune"}
 WORTH_SEARCHING = [PLAIN[1]]
 
@@ -119,10 +120,16 @@ def declined(variant: Variant, case: Case) -> bool:
     return any((variant.name, trait) in DECLINES for trait in traits_of(case))
 
 
+def marks_of(variant: Variant, case: Case) -> list[pytest.MarkDecorator]:
+    """Return the mark of what the light tier leaves out, because a graph takes half a second."""
+    is_left_out = variant.name in SLOW_TO_COMPILE and case not in WORTH_TRACING
+    return [pytest.mark.heavy] if is_left_out else []
+
+
 def pairs(cases: list[Case]) -> list[object]:
     """Pair every variant with the cases it is to answer."""
     return [
-        pytest.param(variant, case, id=f"{variant.name}-{case.id}")
+        pytest.param(variant, case, id=f"{variant.name}-{case.id}", marks=marks_of(variant, case))
         for variant in ON_CPU
         for case in cases
         if not declined(variant, case)

@@ -92,6 +92,7 @@ def test_another_number_of_rows_disagrees(change: Change) -> None:
     assert not compared(spoiled(change, case), case).agrees
 
 
+@pytest.mark.matrix
 @each_dtype
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask"])

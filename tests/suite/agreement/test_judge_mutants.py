@@ -114,6 +114,7 @@ def test_the_same_code_without_the_mistake_agrees(
     assert found.agrees, found
 
 
+@pytest.mark.matrix
 @each_dtype
 @each_mutant
 def test_a_planted_mistake_is_caught_in_backward_too(

@@ -90,6 +90,7 @@ def test_dk_and_dv_that_lack_a_query_that_is_not_drawn_are_caught(dtype: str) ->
     assert found.where.startswith(("dk", "dv"))
 
 
+@pytest.mark.matrix
 @each_dtype
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 def test_right_answers_of_long_cases_raise_no_alarm(mode: str, dtype: str) -> None:

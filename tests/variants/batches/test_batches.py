@@ -1,6 +1,7 @@
 """Batches of any form: padded, packed, cached, windowed; answered rightly or declined by name."""
 
 import math
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.effort import examples
-from tests.variants.batches.oracle import answer
+from tests.variants.batches.oracle import Answer, answer
 from tests.variants.formula import NAMES, TOLERANCE, UNCOMPILED
 from variants.attention import alibi_attention, variant_for
 from variants.problem import Unsupported, alibi_slopes
@@ -19,11 +20,12 @@ TAKE_ALL = ("eager", "sdpa_mask", "flex", "native_window", "auto")
 GARBAGE = (math.nan, math.inf, 3e38, -3e38)
 
 
-OF_FLEX = (
+COMPILED = ("flex", "compile")
+SOME_FORMS = (
     *("padded left", "padded both, bidirectional", "packed", "static cache, a step", "one kv head"),
     *("window, both sides", "an earlier chunk of keys", "slopes by batch entry"),
 )
-"""Forms that show all that flex does in another way; each makes a graph, which takes a second."""
+"""Forms that show all that COMPILED do in another way; each makes a graph, which takes a second."""
 
 
 def numbers(seed: int, *shape: int) -> Tensor:
@@ -91,6 +93,27 @@ def problem(
     return (q, k, v), {"slopes": alibi_slopes(4)} | arguments
 
 
+@cache
+def answer_to(batch: str) -> Answer:
+    """Return the answer to a call of BATCHES in float32; the oracle takes a tenth of a second."""
+    inputs, arguments = problem(**BATCHES[batch])
+    return answer(*inputs, **arguments)
+
+
+def d_out_of(out: Tensor) -> Tensor:
+    """Draw a gradient of an output."""
+    return numbers(4, *out.shape)
+
+
+@cache
+def gradients_of(batch: str) -> tuple[Tensor, ...]:
+    """Return the gradients of q, k and v of a call of BATCHES."""
+    inputs, arguments = problem(**BATCHES[batch])
+    wide = [tensor.double().requires_grad_() for tensor in inputs]
+    out = answer(*wide, **arguments).out
+    return torch.autograd.grad((out * d_out_of(out)).sum(), wide)
+
+
 def assert_right(out: Tensor, wanted: Tensor, dtype: torch.dtype = torch.float32) -> None:
     error = TOLERANCE[dtype]
     torch.testing.assert_close(out.double(), wanted, rtol=error, atol=error)
@@ -115,10 +138,10 @@ def padding_of(kv_len: int, arguments: dict[str, Any]) -> Tensor:
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "flex"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in COMPILED])
 def test_each_form_of_batch_is_answered_rightly_or_declined_by_name(name: str, batch: str) -> None:
     inputs, arguments = problem(**BATCHES[batch])
-    wanted = answer(*inputs, **arguments)
+    wanted = answer_to(batch)
     try:
         out = alibi_attention(*inputs, **arguments, variant=name)
     except Unsupported:
@@ -144,11 +167,12 @@ def test_the_log_sum_exp_comes_with_the_output(name: str, batch: str) -> None:
 
 
 @pytest.mark.uncompiled
-@pytest.mark.parametrize("batch", OF_FLEX)
-def test_flex_takes_these_forms_too(batch: str) -> None:
+@pytest.mark.parametrize("batch", SOME_FORMS)
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_variants_take_these_forms_too(name: str, batch: str) -> None:
     inputs, arguments = problem(**BATCHES[batch])
-    out = alibi_attention(*inputs, **arguments, variant="flex")
-    assert_right(out, answer(*inputs, **arguments).out)
+    out = alibi_attention(*inputs, **arguments, variant=name)
+    assert_right(out, answer_to(batch).out)
 
 
 def test_flex_declines_the_log_sum_exp_on_a_cpu_and_says_who_gives_it() -> None:
@@ -159,13 +183,14 @@ def test_flex_declines_the_log_sum_exp_on_a_cpu_and_says_who_gives_it() -> None:
 
 def assert_right_with_log_sum_exp(name: str, batch: str) -> None:
     inputs, arguments = problem(**BATCHES[batch])
-    wanted = answer(*inputs, **arguments)
+    wanted = answer_to(batch)
     out, log_sum_exp = alibi_attention(*inputs, **arguments, variant=name, return_lse=True)
     assert log_sum_exp.dtype == torch.float32
     assert_right(out, wanted.out)
     assert_right(log_sum_exp, wanted.log_sum_exp)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("batch", ["padded left", "packed", "static cache, a chunk", "window"])
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "native_window"])
@@ -178,6 +203,7 @@ def test_half_precision_is_right_too(name: str, batch: str, dtype: torch.dtype) 
     assert_right(log_sum_exp, wanted.log_sum_exp, dtype)
 
 
+@pytest.mark.matrix
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("value", GARBAGE)
 @pytest.mark.parametrize("batch", [name for name in BATCHES if "pad" in name or "cache" in name])
@@ -194,7 +220,7 @@ def test_garbage_in_padding_reaches_nothing_in_flex(batch: str) -> None:
 
 def assert_garbage_reaches_nothing(name: str, batch: str, value: float) -> None:
     (q, k, v), arguments = problem(**BATCHES[batch])
-    wanted = answer(q, k, v, **arguments).out
+    wanted = answer_to(batch).out
     is_padding = padding_of(k.shape[2], arguments)
     k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
     if "key_padding" in arguments and "q_offset" not in arguments:
@@ -205,30 +231,26 @@ def assert_garbage_reaches_nothing(name: str, batch: str, value: float) -> None:
 @pytest.mark.inductor
 @pytest.mark.heavy
 @pytest.mark.parametrize("batch", ["padded left", "packed", "windowed padding", "one kv head"])
-@pytest.mark.parametrize("name", ["flex", "compile"])
+@pytest.mark.parametrize("name", COMPILED)
 def test_a_compiled_graph_gives_the_same(name: str, batch: str) -> None:
     inputs, arguments = problem(**BATCHES[batch])
-    wanted = answer(*inputs, **arguments)
+    wanted = answer_to(batch)
     assert_right(alibi_attention(*inputs, **arguments, variant=name), wanted.out)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("value", GARBAGE)
 @pytest.mark.parametrize("batch", ["padded left", "padded both, bidirectional", "empty cache"])
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
 def test_garbage_in_padding_reaches_no_gradient(name: str, batch: str, value: float) -> None:
     (q, k, v), arguments = problem(**BATCHES[batch])
     is_padding = padding_of(k.shape[2], arguments)
-    wide = [tensor.double().requires_grad_() for tensor in (q, k, v)]
-    d_out = numbers(4, *q.shape[:3], v.shape[3])
-    (answer(*wide, **arguments).out * d_out).sum().backward()
     k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
     leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
     out = alibi_attention(*leaves, **arguments, variant=name)
-    (out * d_out).sum().backward()
-    for leaf, exact in zip(leaves, wide, strict=True):
-        assert leaf.grad is not None
-        assert exact.grad is not None
-        assert_right(leaf.grad, exact.grad)
+    found = torch.autograd.grad((out * d_out_of(out)).sum(), leaves)
+    for gradient, exact in zip(found, gradients_of(batch), strict=True):
+        assert_right(gradient, exact)
 
 
 def test_the_log_sum_exp_has_a_gradient_or_is_declined() -> None:

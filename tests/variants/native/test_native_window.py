@@ -160,6 +160,7 @@ def most_left_out(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) 
     return (weights * ~looked_at(q, k, slopes, causal=causal)).sum(dim=-1).max().item()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -175,6 +176,7 @@ def test_no_attack_makes_a_row_lose_weight(
     assert density(spec, q, k, k, slopes) >= plain
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_nor_does_one_that_comes_from_behind_when_attention_is_bidirectional(

@@ -29,6 +29,7 @@ def dense_bias(length: int) -> Tensor:
     return alibi_slopes(4)[None, :, None, None] * (position - position[:, None])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("bias", [key_row, dense_bias])
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("length", [1, 48, 600])

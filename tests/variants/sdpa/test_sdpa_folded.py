@@ -78,6 +78,7 @@ def without_parts(kept: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bias_columns, "_parts", lacking)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("scale", [64**-0.5, 80**-0.5, 1 / 128])
 @pytest.mark.parametrize("heads", [1, 8, 12, 40])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,6 +115,7 @@ def test_65536_keys_are_answered_rightly_in_every_row(dtype: Dtype) -> None:
     assert found.agrees, found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("length", [512, pytest.param(1999, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("heads", [8, 12, 40])
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -82,6 +82,7 @@ def test_any_length_agrees(
     assert agrees(case)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("planted", ["a shift", "a row", "a square", "the last"])
 def test_the_oracle_sees_a_level_that_is_off_by_one_key(

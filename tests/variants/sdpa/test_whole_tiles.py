@@ -41,6 +41,7 @@ def agrees(case: Case, prepare: object) -> bool:
     return check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees  # type: ignore[operator]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("length", [161, 190, 301, 511])

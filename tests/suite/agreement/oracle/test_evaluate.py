@@ -152,6 +152,7 @@ def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
     return weigh_on_cpu(checked, cheap, ()).peak_bytes - answers
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("kv_heads", [8, 4, 1])

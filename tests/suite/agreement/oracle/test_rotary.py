@@ -128,6 +128,7 @@ each_mutant = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.matrix
 @each_dtype
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @each_mutant
