@@ -23,7 +23,7 @@ from variants.compiled.flags import LEVELS, place  # noqa: E402
 
 FOLDERS = ("reports", "suite", "variants")
 OF_A_CHECKOUT = "reports/generated"  # it writes docs/
-KERNELS = "variants/native/native_window.cpp"
+KERNELS = "variants/native/kernel/native_window.cpp"
 
 _DOTTED = re.compile(rf"(?<![\w.])({'|'.join(FOLDERS)})\.(\w+)")
 _FROM = re.compile(rf"\bfrom ({'|'.join(FOLDERS)})(?= import\b)")

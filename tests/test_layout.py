@@ -24,7 +24,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
     "contracts"
 ]
 PLANTS = {
-    "One direction: reports -> suite -> variants": ("variants/ragged.py", "suite.failures"),
+    "One direction: reports -> suite -> variants": ("variants/windows.py", "suite.failures"),
     "Inside reports": ("reports/tables/row.py", "reports.choosing.regret"),
     "Inside suite": ("suite/cases/case.py", "suite.race.race"),
     "Inside variants": ("variants/host/hardware.py", "variants.plain.eager"),

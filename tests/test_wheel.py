@@ -114,7 +114,7 @@ def test_the_wheel_has_one_name_at_the_top_level(wheel: Path) -> None:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="kernels are shipped for x86-64")
 def test_the_wheel_is_of_this_machine_s_kind_and_has_the_kernels_built(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-linux_x86_64.whl")
-    folder = "alibi_bench/variants/native/prebuilt"
+    folder = "alibi_bench/variants/native/kernel/prebuilt"
     built = {f"{folder}/native_window-{level.name}.so" for level in LEVELS}
     assert built <= set(ZipFile(wheel).namelist())
 

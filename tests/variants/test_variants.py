@@ -79,7 +79,6 @@ DECLINES = {
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
     ("compile_blocks", "a query alone"): (Unsupported, "makes no blocks"),
     ("native_window", "backward"): (Unsupported, "has no backward"),
-    ("native_window", "a query alone"): (Unsupported, "fills no block"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),

@@ -21,8 +21,10 @@ MOST_HEAD_DIM = 256
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 EVERY_KEY = 1 << 40  # further away than any key
 SEQUENCE_FIELDS = ("batch", "first_query", "queries", "first_key", "keys", "position")
+FEW_QUERIES = 16
+"""Up to so many queries of a sequence are computed key by key; more fill a block."""
 _CHUNK = 32  # keys and head_dim are padded to multiples of this
-_SOURCE = Path(__file__).with_name("native_window.cpp")
+_SOURCE = Path(__file__).parent / "kernel" / "native_window.cpp"
 _ROUNDED = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
 
 
@@ -43,6 +45,13 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("before", "after", "looked_at")),
         *((name, ctypes.c_float) for name in ("scale", "least")),
     ]
+
+
+_FEW = {
+    torch.float32: "attend_few_in_float32",
+    torch.bfloat16: "attend_few_in_bfloat16",
+    torch.float16: "attend_few_in_float16",
+}
 
 
 class Reach(NamedTuple):
@@ -145,13 +154,13 @@ def attend(
     """
     kernels, dtype = library(), q.dtype
     share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
-    in_tiles = dtype == torch.bfloat16 and kernels.has_bfloat16()
-    q, k, v = (_rows(part if in_tiles else part.float()) for part in (q, k, v))
+    is_whole = sequences is None
+    sequences = _whole(q.shape[0], q.shape[2], k.shape[2]) if is_whole else sequences.contiguous()
+    few = int(sequences[:, 2].max()) <= FEW_QUERIES if len(sequences) else True
+    in_tiles = not few and dtype == torch.bfloat16 and kernels.has_bfloat16()
+    q, k, v = (_rows(part if few or in_tiles else part.float()) for part in (q, k, v))
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
-    if sequences is None:
-        sequences = _whole(q.shape[0], q.shape[2], k.shape[2])
-    else:
-        sequences = sequences.contiguous()
+    if not is_whole:
         out.zero_()
     wanted = q.shape[:3] if wants_log_sum_exp else (0,)
     log_sum_exp = q.new_full(wanted, -math.inf, dtype=torch.float32)
@@ -166,7 +175,8 @@ def attend(
         slopes.stride(0) if slopes.dim() == 2 else 0,
         *(*reach, 0, scale, math.log(share) - _ROUNDED),
     )
-    (kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32)(ctypes.byref(call))
+    wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
+    (getattr(kernels, _FEW[dtype]) if few else wide)(ctypes.byref(call))
     return Attended(out.to(dtype), log_sum_exp, call.looked_at)
 
 

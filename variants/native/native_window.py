@@ -1,7 +1,7 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
-For: prefill on a CPU, causal or bidirectional, at any length.
-Not for: gradients, a decode step, CUDA, head_dim over 256.
+For: prefill and decode on a CPU, causal or bidirectional, at any length.
+Not for: gradients, CUDA, head_dim over 256.
 
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
 and walks back, and forward too if attention is bidirectional. It stops where the norms of the
@@ -11,8 +11,12 @@ large norms, far values that are larger, and near values that cancel make the wa
 is computed from distances inside the kernel, without a mask. Weights under e^-87 of a row's largest
 are 0. Stores nothing, except in bfloat16 with AMX a copy of k and v as tiles. A wheel for
 x86-64 brings the kernel built; else the machine's C++ compiler builds it once, in some seconds.
-Half precision without AMX, and float16, are computed in float32. Declines CUDA, gradients, a single
-causal query over a cache, head_dim over 256 and lengths over 2^24.
+Half precision without AMX, and float16, are computed in float32.
+
+Up to 16 queries, such as a step of decode, are computed key by key. The keys of a head are split
+over the threads, and read once for all queries of the head or the group. Every key is read, and no
+value of a block whose weights are all 0. No copy of k or v is made in any dtype. Declines CUDA,
+gradients, head_dim over 256 and lengths over 2^24.
 Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
 kernel of our own.
 """
@@ -44,7 +48,7 @@ def prepare(spec: Spec) -> Attention:
 
 def prepare_general(spec: Spec) -> GeneralAttention:
     """Return the kernel for batches of any form; it reads no padding."""
-    _decline_what_no_kernel_has(spec)
+    _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
     kernel_call.check_obtainable()
@@ -81,12 +85,6 @@ def _reach(spec: Spec) -> kernel_call.Reach:
 
 
 def _decline(spec: Spec) -> None:
-    _decline_what_no_kernel_has(spec)
-    if spec.causal and spec.q_len == 1 < spec.kv_len:
-        raise Unsupported("a query alone fills no block; sdpa_key and sdpa_window take it")
-
-
-def _decline_what_no_kernel_has(spec: Spec) -> None:
     if spec.slopes_need_grad:
         raise Unsupported("the kernel has no backward; eager, compile and sdpa_mask do")
     if spec.needs_grad:

@@ -66,15 +66,15 @@ def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
 
     On CUDA torch's usual way to a bias comes first. On a CPU the project's kernel comes first, for
     the calls that it takes. After it `sdpa_key` costs least, but loses digits in float32 and takes
-    no chunk; there `sdpa_window` comes instead. In a step of decode neither the kernel nor
-    `sdpa_window` pays: a plan for each call costs more than looking at every key.
+    no chunk; there `sdpa_window` comes instead. In a step of decode `sdpa_window` does not pay: a
+    plan for each call costs more than looking at every key.
     """
     if kind != "cpu":
         return _ON_CUDA
     is_half = problem.dtype != "float32"
+    ours = () if problem.mode == "backward" else ("native_window",)
     if problem.causal and is_step(problem.q_len, problem.kv_len):
-        return ("sdpa_key", *_ON_CPU) if is_half and problem.q_len == 1 else _ON_CPU
-    ours = ("native_window",) if problem.mode == "forward" else ()
+        return (*ours, *(("sdpa_key",) if is_half and problem.q_len == 1 else ()), *_ON_CPU)
     if not problem.causal:
         return (*ours, *_ON_CPU)
     is_chunk = problem.q_len < problem.kv_len

@@ -81,7 +81,7 @@ def test_a_machine_without_git_knows_the_digest_too(tree: Path) -> None:
         "suite/run.py",
         "suite/clocks/cpu_clock.py",
         "variants/plain/eager.py",
-        "variants/native/tiles.h",
+        "variants/native/kernel/tiles.h",
     ],
 )
 def test_the_digest_changes_with_the_code(file: str, tree: Path) -> None:

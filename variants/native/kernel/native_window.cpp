@@ -10,6 +10,7 @@
 
 #include "bounds.h"
 #include "call.h"
+#include "few_queries.h"
 #include "floats.h"
 #include "vectors.h"
 #if defined(__AMX_BF16__) && defined(__AVX512F__)
@@ -335,6 +336,9 @@ int64_t layout(int which) {
   return sizes[which];
 }
 void attend_in_float32(Call* call) { attend_all<FloatProducts>(*call); }
+void attend_few_in_float32(Call* call) { attend_few<Float32>(*call); }
+void attend_few_in_bfloat16(Call* call) { attend_few<Bfloat16>(*call); }
+void attend_few_in_float16(Call* call) { attend_few<Float16>(*call); }
 #if defined(HAS_TILES)
 void attend_in_bfloat16(Call* call) { attend_all<TileProducts>(*call); }
 bool has_bfloat16() { return TileProducts::allowed(); }

@@ -1,0 +1,188 @@
+"""Up to 16 queries are computed key by key, in parts: right for any shape, whoever takes a part."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.effort import examples
+from tests.variants.formula import TOLERANCE
+from variants.native.kernel_call import BIDIRECTIONAL, CAUSAL, FEW_QUERIES, Attended, Reach, attend
+from variants.problem import alibi_slopes
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "a step": {"kv_len": 1000},
+    "some tokens at once": {"q_len": 4, "kv_len": 777, "batch": 2, "kv_heads": 2},
+    "odd sizes": {
+        "heads": 3,
+        "kv_heads": 3,
+        "q_len": 7,
+        "kv_len": 2049,
+        "dim": 17,
+        "value_dim": 33,
+    },
+    "more rows than go together": {"heads": 71, "kv_heads": 1, "q_len": 2, "kv_len": 300},
+    "the widest": {"kv_len": 130, "dim": 256, "value_dim": 256},
+    "bidirectional": {"q_len": 16, "kv_len": 500, "reach": BIDIRECTIONAL},
+    "a window": {"q_len": 5, "kv_len": 900, "reach": Reach(100, 0)},
+    "as many queries as keys": {"q_len": 16, "kv_len": 16},
+    "one key": {"kv_len": 1},
+}
+
+
+@pytest.fixture(params=[1, 2, 5], ids=lambda count: f"{count} threads")
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Split keys among some threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def drawn(
+    *,
+    heads: int = 8,
+    kv_heads: int = 8,
+    q_len: int = 1,
+    kv_len: int = 1000,
+    dim: int = 64,
+    value_dim: int = 64,
+    batch: int = 1,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw q, k and v."""
+    generator = torch.Generator().manual_seed(kv_len)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    k = normal(batch, kv_heads, kv_len, dim)
+    return normal(batch, heads, q_len, dim), k, normal(batch, kv_heads, kv_len, value_dim)
+
+
+def called(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL, **options: Any) -> Attended:
+    slopes, scale = alibi_slopes(q.shape[1]), q.shape[3] ** -0.5
+    return attend(q, k, v, slopes, scale, reach, wants_log_sum_exp=True, **options)
+
+
+def truth(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL) -> tuple[Tensor, Tensor]:
+    """Return the output and the log-sum-exp in float64."""
+    group = q.shape[1] // k.shape[1]
+    k, v = (tensor.double().repeat_interleave(group, dim=1) for tensor in (k, v))
+    q_len, kv_len = q.shape[2], k.shape[2]
+    away = torch.arange(kv_len) - (torch.arange(q_len)[:, None] + kv_len - q_len)
+    scores = q.double() @ k.mT * q.shape[3] ** -0.5
+    scores -= alibi_slopes(q.shape[1]).double()[:, None, None] * away.abs()
+    scores = scores.masked_fill((away > reach.after) | (-away > reach.before), -math.inf)
+    return scores.softmax(-1) @ v, scores.logsumexp(-1)
+
+
+def assert_right(found: Attended, wanted: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
+    error = TOLERANCE[dtype]
+    torch.testing.assert_close(found.out.double(), wanted[0], rtol=error, atol=error)
+    torch.testing.assert_close(found.log_sum_exp.double(), wanted[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype, threads: int) -> None:
+    assert threads
+    sizes = dict(SHAPES[shape])
+    reach = sizes.pop("reach", CAUSAL)
+    inputs = drawn(**sizes, dtype=dtype)
+    assert_right(called(*inputs, reach), truth(*inputs, reach), dtype)
+
+
+def test_a_far_key_that_wins_is_found_in_whichever_part_it_lies(threads: int) -> None:
+    assert threads
+    q, k, v = drawn(kv_len=3000)
+    for place in (0, 255, 256, 1500, 2999):
+        k[:, :, place] = 40 * q[:, :, 0] / q[:, :, 0].norm(dim=-1, keepdim=True)
+        assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+
+
+def test_scores_near_the_end_of_float32_do_not_overflow() -> None:
+    q, k, v = drawn(kv_len=900)
+    k *= 1e3
+    assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+
+
+def test_models_layout_is_read_in_place() -> None:
+    q, k, v = drawn(q_len=3, kv_len=400)
+    strided = [tensor.transpose(1, 2).contiguous().transpose(1, 2) for tensor in (q, k, v)]
+    found = called(*strided)
+    assert found.out.transpose(1, 2).is_contiguous()
+    assert_right(found, truth(q, k, v), q.dtype)
+
+
+def test_values_of_weights_that_are_0_are_not_read() -> None:
+    q, k, v = drawn(kv_len=2000)
+    wanted = called(q, k, v).out
+    v[:, :, :1000] = math.nan
+    steep = slice(3)  # heads whose bias is under -100 there
+    assert torch.equal(called(q, k, v).out[:, steep], wanted[:, steep])
+    v[:, :, 1990] = math.nan
+    assert called(q, k, v).out.isnan().all()
+
+
+def test_sequences_see_their_own_keys_alone_and_none_is_0() -> None:
+    q, k, v = drawn(q_len=2, kv_len=600)
+    sequences = torch.tensor([[0, 0, 1, 100, 300, 299], [0, 1, 1, 400, 0, 5]])
+    k[:, :, :100] = v[:, :, :100] = math.nan
+    k[:, :, 400:] = v[:, :, 400:] = math.nan
+    found = called(q, k, v, sequences=sequences)
+    own = truth(q[:, :, :1], k[:, :, 100:400], v[:, :, 100:400])
+    assert_right(Attended(found.out[:, :, :1], found.log_sum_exp[:, :, :1], 0), own, q.dtype)
+    assert (found.out[:, :, 1] == 0).all()
+    assert (found.log_sum_exp[:, :, 1] == -math.inf).all()
+
+
+def test_every_visible_pair_is_looked_at_and_counted() -> None:
+    assert called(*drawn(heads=8, kv_heads=2, kv_len=1000)).looked_at == 8 * 1000
+    assert called(*drawn(kv_len=1000), Reach(99, 0)).looked_at == 8 * 100
+
+
+def test_one_query_more_is_a_block_and_gives_the_same() -> None:
+    q, k, v = drawn(q_len=FEW_QUERIES + 1, kv_len=500)
+    whole = called(q, k, v)
+    last = called(q[:, :, 1:], k, v)
+    torch.testing.assert_close(last.out, whole.out[:, :, 1:], rtol=1e-5, atol=1e-6)
+
+
+@given(
+    ends=st.lists(st.integers(0, 700), min_size=1, max_size=4),
+    q_len=st.integers(1, FEW_QUERIES),
+    dim=st.integers(1, 100),
+    group=st.integers(1, 5),
+    count=st.integers(1, 4),
+)
+@settings(max_examples=examples(300), deadline=None)
+def test_random_packed_keys_are_answered_rightly(
+    ends: list[int], q_len: int, dim: int, group: int, count: int
+) -> None:
+    """Sequences lie one after another; each has as many of the queries as it has keys at least."""
+    ends = [0, *sorted(ends)]
+    lengths = [end - first for first, end in pairwise(ends)]
+    queries = [min(q_len, length) for length in lengths]
+    q, k, v = drawn(
+        heads=2 * group, kv_heads=2, q_len=max(1, sum(queries)), kv_len=max(1, ends[-1]), dim=dim
+    )
+    firsts = [sum(queries[:i]) for i in range(len(queries))]
+    rows = zip(firsts, queries, ends, lengths, strict=False)
+    sequences = [[0, at, some, key, keys, keys - some] for at, some, key, keys in rows]
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    found = called(q, k, v, sequences=torch.tensor(sequences))
+    torch.set_num_threads(before)
+    for _, at, some, key, keys, _ in sequences:
+        if some:
+            part = slice(at, at + some)
+            inputs = q[:, :, part], k[:, :, key : key + keys], v[:, :, key : key + keys]
+            some_rows = Attended(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
+            assert_right(some_rows, truth(*inputs), q.dtype)
