@@ -26,9 +26,10 @@ from torch import Tensor
 from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
-from variants.native import kernel_call
-from variants.native.kernel_call import BLOCK, EVERY_KEY, MOST_HEAD_DIM, MOST_KEYS
-from variants.native.torch_operator import operator
+from variants.native import kernel_library
+from variants.native.kernel_call import EVERY_KEY, MOST_KEYS, Reach, attend
+from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
+from variants.native.torch_operator import is_plain, operator
 from variants.problem import Attention, Spec, Unsupported
 
 
@@ -37,10 +38,12 @@ def prepare(spec: Spec) -> Attention:
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
-    kernel_call.check_obtainable()
+    kernel_library.check_obtainable()
     kernel, reach = operator(), _reach(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        if is_plain(spec, q, k, v, slopes):
+            return attend(q, k, v, slopes, spec.scale, reach).out
         return kernel(q, k, v, slopes, spec.scale, *reach, None, False)[0]
 
     return attention
@@ -51,7 +54,7 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
-    kernel_call.check_obtainable()
+    kernel_library.check_obtainable()
     kernel, reach, wants_lse = operator(), _reach(spec), spec.extras.return_lse
 
     def attention(
@@ -64,7 +67,7 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 
 def build() -> None:
     """Build the kernel, or load it if it is built. Raises Unsupported where neither works."""
-    kernel_call.library()
+    kernel_library.library()
 
 
 def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> float:
@@ -75,13 +78,13 @@ def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> floa
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
-    looked_at = kernel_call.attend(q, k, v, slopes, spec.scale, _reach(spec)).looked_at
+    looked_at = attend(q, k, v, slopes, spec.scale, _reach(spec)).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
 
 
-def _reach(spec: Spec) -> kernel_call.Reach:
+def _reach(spec: Spec) -> Reach:
     before, after = (EVERY_KEY if steps < 0 else steps for steps in spec.extras.window)
-    return kernel_call.Reach(before, 0 if spec.causal else after)
+    return Reach(before, 0 if spec.causal else after)
 
 
 def _decline(spec: Spec) -> None:

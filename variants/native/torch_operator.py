@@ -14,15 +14,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.flop_counter import register_flop_formula
 
-from variants.native.kernel_call import (
-    MOST_HEAD_DIM,
-    MOST_KEYS,
-    SEQUENCE_FIELDS,
-    Reach,
-    attend,
-    out_like,
-)
-from variants.problem import Unsupported
+from variants.native.kernel_call import MOST_KEYS, Reach, attend, out_like
+from variants.native.kernel_library import MOST_HEAD_DIM, SEQUENCE_FIELDS
+from variants.problem import Spec, Unsupported
+from variants.tracing import is_traced
 
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
@@ -34,6 +29,32 @@ _lock = Lock()
 Operator = Callable[
     [Tensor, Tensor, Tensor, Tensor, float, int, int, Tensor | None, bool], tuple[Tensor, Tensor]
 ]
+
+
+def is_plain(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> bool:
+    """Return whether a dense call fits its spec, and torch would do nothing but call the kernel.
+
+    The operator costs 0.1 ms. Torch does more with it for tensors that need a gradient, for
+    subclasses, in traces and transforms, and where a profiler writes down what runs.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not is_traced()
+        and not torch._C._autograd._profiler_enabled()
+        and type(q) is type(k) is type(v) is type(slopes) is Tensor
+        and q.is_cpu
+        and k.device == v.device == slopes.device == q.device
+        and k.dtype == v.dtype == q.dtype == spec.dtype
+        and slopes.dtype == torch.float32
+        and q.shape == (spec.batch, spec.heads, spec.q_len, spec.head_dim)
+        and k.shape == v.shape == (spec.batch, spec.kv_heads, spec.kv_len, spec.head_dim)
+        and slopes.shape == (spec.heads,)
+        and not (torch.is_grad_enabled() and _needs_grad(q, k, v, slopes))
+    )
+
+
+def _needs_grad(*tensors: Tensor) -> bool:
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def operator() -> Operator:
@@ -111,7 +132,7 @@ def _refuse_derivatives(
     Without this rule torch would take the output for a constant.
     """
     tensors = (q, k, v, slopes)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if torch.is_grad_enabled() and _needs_grad(*tensors):
         raise Unsupported("the kernel has no backward; eager, compile and sdpa_mask do")
     if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
         raise Unsupported("the kernel has no forward-mode derivative; eager has")

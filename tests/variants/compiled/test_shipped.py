@@ -11,7 +11,7 @@ import pytest
 from variants.compiled.flags import LEVELS, Level, place
 from variants.compiled.shipped import shipped_library
 from variants.host.hardware import cpu_flags
-from variants.native import kernel_call
+from variants.native import kernel_library
 
 
 def whatever(_library: ctypes.CDLL) -> None:
@@ -75,7 +75,7 @@ def test_kernels_without_the_functions_that_python_calls_are_left(
     source: Path, tmp_path: Path
 ) -> None:
     machine = a_machine(tmp_path, LEVELS[0].features)
-    assert shipped_library(source, kernel_call._check, machine) is None
+    assert shipped_library(source, kernel_library._check, machine) is None
 
 
 def test_levels_name_features_as_linux_does() -> None:

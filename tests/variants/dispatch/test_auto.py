@@ -128,7 +128,7 @@ def test_a_kernel_that_can_t_be_built_is_passed_over_by_name_and_logged_once(
     def refuse() -> None:
         raise Unsupported("the cache folder can't be written")
 
-    monkeypatch.setattr("variants.native.kernel_call.library", refuse)
+    monkeypatch.setattr("variants.native.kernel_library.library", refuse)
     q, k, v = tensors()
     for _ in range(2):
         assert variant_for(q, k, v) == "sdpa_window"

@@ -115,13 +115,24 @@ def test_scores_near_the_end_of_float32_do_not_overflow() -> None:
 
 def test_models_layout_is_read_in_place() -> None:
     q, k, v = drawn(q_len=3, kv_len=400)
-    strided = [tensor.transpose(1, 2).contiguous().transpose(1, 2) for tensor in (q, k, v)]
-    found = called(*strided)
+
+    def strided(tensor: Tensor) -> Tensor:
+        return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+
+    found = called(strided(q), strided(k), strided(v))
     assert found.out.transpose(1, 2).is_contiguous()
     assert_right(found, truth(q, k, v), q.dtype)
 
 
-def test_values_of_weights_that_are_0_are_not_read() -> None:
+def test_heads_whose_scores_differ_by_hundreds_keep_to_their_own(threads: int) -> None:
+    assert threads
+    q, k, v = drawn(kv_len=3000)
+    q *= torch.tensor([100.0, 1, 0.01, 30, 1, 1, 70, 0])[:, None, None]
+    assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+
+
+def test_values_of_weights_that_are_0_are_not_read(threads: int) -> None:
+    assert threads
     q, k, v = drawn(kv_len=2000)
     wanted = called(q, k, v).out
     v[:, :, :1000] = math.nan

@@ -25,7 +25,7 @@ from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weight
 from tests.variants.formula import truth
 from variants.compiled.flags import FLAGS, LEVELS, Level
 from variants.host.hardware import cpu_flags
-from variants.native import kernel_call
+from variants.native import kernel_call, kernel_library
 from variants.native.native_window import density, prepare
 from variants.problem import Unsupported, alibi_slopes
 from variants.windows import tolerance
@@ -86,7 +86,7 @@ def test_it_agrees_on_narrower_vectors_and_without_tiles(
 ) -> None:
     if WIDTH_OF.get(processor, "") not in torch.backends.cpu.get_cpu_capability():
         pytest.skip("this processor is narrower")
-    narrower = kernel_call.load([*FLAGS, f"-march={processor}"])
+    narrower = kernel_library.load([*FLAGS, f"-march={processor}"])
     assert not narrower.has_bfloat16()
     monkeypatch.setattr(kernel_call, "library", lambda: narrower)
     assert all(agrees(case) for case in CASES)
@@ -97,7 +97,7 @@ def test_it_agrees_on_narrower_vectors_and_without_tiles(
 def test_it_agrees_as_a_wheel_brings_it(level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
     if not level.features <= cpu_flags():
         pytest.skip("this processor lacks the level's features")
-    shipped = kernel_call.load(level.flags)
+    shipped = kernel_library.load(level.flags)
     assert shipped.has_bfloat16() == ("amx_bf16" in level.features)
     monkeypatch.setattr(kernel_call, "library", lambda: shipped)
     assert all(agrees(case) for case in CASES)
@@ -148,10 +148,10 @@ def looked_at(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> T
     The values of each block of keys are 1 in a column of their own.
     """
     v = torch.zeros_like(k)
-    for block in range(-(-k.shape[2] // kernel_call.BLOCK)):
-        v[:, :, block * kernel_call.BLOCK : (block + 1) * kernel_call.BLOCK, block] = 1
+    for block in range(-(-k.shape[2] // kernel_library.BLOCK)):
+        v[:, :, block * kernel_library.BLOCK : (block + 1) * kernel_library.BLOCK, block] = 1
     blocks = answer(q, k, v, slopes, causal=causal) != 0
-    return blocks.repeat_interleave(kernel_call.BLOCK, dim=-1)[..., : k.shape[2]]
+    return blocks.repeat_interleave(kernel_library.BLOCK, dim=-1)[..., : k.shape[2]]
 
 
 def most_left_out(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> float:

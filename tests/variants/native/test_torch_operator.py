@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.variants.attacks import DTYPES, HEADS, drawn
 from tests.variants.formula import truth
-from variants.native import kernel_call, torch_operator
+from variants.native import kernel_library, torch_operator
 from variants.native.kernel_call import EVERY_KEY
 from variants.problem import Unsupported, alibi_slopes
 
@@ -187,14 +187,14 @@ def test_a_build_that_failed_is_not_tried_at_every_call(monkeypatch: pytest.Monk
         tried.append(1)
         raise Unsupported("no such flag")
 
-    monkeypatch.setattr(kernel_call, "load", failing)
-    kernel_call._outcome.cache_clear()
+    monkeypatch.setattr(kernel_library, "load", failing)
+    kernel_library._outcome.cache_clear()
     try:
         for _ in range(2):
             with pytest.raises(Unsupported, match="no such flag") as refused:
-                kernel_call.library()
+                kernel_library.library()
             depths.append(len(refused.traceback))
     finally:
-        kernel_call._outcome.cache_clear()
+        kernel_library._outcome.cache_clear()
     assert tried == [1]
     assert depths[0] == depths[1]  # no call's frames are kept

@@ -2,6 +2,7 @@
 //
 // The two vectors hold 2 * LANES neighbours of a row. In bfloat16 the first has every other one of
 // them, because that takes no shuffle. Sums over a row don't care, and `write` puts them back in order.
+// `read` may end within the pair that it reads, where zeros stand then; `read_whole` may not.
 
 #pragma once
 
@@ -25,6 +26,13 @@ struct Float32 {
     return {(Floats)load(bytes, pair * PAIR, dim * 4), (Floats)load(bytes, pair * PAIR + LANES, dim * 4)};
   }
 
+  static Pair read_whole(const float* row, int64_t pair) {
+    Floats first, second;
+    memcpy(&first, row + pair * PAIR, sizeof first);
+    memcpy(&second, row + pair * PAIR + LANES, sizeof second);
+    return {first, second};
+  }
+
   static void write(float* row, int64_t pair, int64_t dim, Pair values) {
     char* bytes = (char*)row + pair * PAIR * 4;
     memcpy(bytes, &values.first, bytes_from(pair * PAIR, dim * 4));
@@ -38,6 +46,12 @@ struct Bfloat16 {
 
   static Pair read(const uint16_t* row, int64_t pair, int64_t dim) {
     const Words words = load((const char*)row, pair * LANES, dim * 2);
+    return {first_halves(words), second_halves(words)};
+  }
+
+  static Pair read_whole(const uint16_t* row, int64_t pair) {
+    Words words;
+    memcpy(&words, row + pair * PAIR, sizeof words);
     return {first_halves(words), second_halves(words)};
   }
 
@@ -56,6 +70,13 @@ struct Float16 {
     Narrow halves[2];
     memcpy(halves, &words, sizeof words);
     return {widened(halves[0]), widened(halves[1])};
+  }
+
+  static Pair read_whole(const uint16_t* row, int64_t pair) {
+    Narrow first, second;
+    memcpy(&first, row + pair * PAIR, sizeof first);
+    memcpy(&second, row + pair * PAIR + LANES, sizeof second);
+    return {widened(first), widened(second)};
   }
 
   static void write(uint16_t* row, int64_t pair, int64_t dim, Pair values) {

@@ -4,8 +4,9 @@
 // The keys of a head are split into parts, so that all threads work for a single query. Each part has
 // a largest score and sums of its own, which are merged at the end.
 //
-// Parts begin with the largest score that a query has near its own position. Where all scores of a
-// block of keys lie over 87 below that, their weights are 0 in float32, and the values are not read.
+// A part begins with its nearest keys; one of several also with the largest score that a query has
+// near its own position. Where all scores of a block of keys lie over 87 below the largest so far,
+// their weights are 0 in float32, and the values are not read.
 
 #pragma once
 
@@ -79,11 +80,11 @@ template <class Type> class FewQueries {
       sums.total[row] = 0;
       for (int64_t pair = 0; pair < value_pairs; ++pair) sums.out[row * value_pairs + pair] = Pair{};
     }
-    for (int64_t key = part.begin; key < part.end; key += KEYS)
+    for (int64_t end = part.end; end > part.begin; end -= KEYS)  // the nearest keys first
       for (int64_t row = 0; row < part.rows; ++row) {
-        const int64_t end = std::min<int64_t>(key + KEYS, part.end);
-        score(row, key, end);
-        if (weigh(row, sums)) add_values(row, key, end, sums);
+        const int64_t begin = std::max(end - KEYS, part.begin);
+        score(row, begin, end);
+        if (weigh(row, sums)) add_values(row, begin, end, sums);
       }
   }
 
@@ -138,14 +139,18 @@ template <class Type> class FewQueries {
     UNROLLED for (int lane = 0; lane < LANES; ++lane)
       rows[lane] = k + std::min<int64_t>(first + lane, end - 1) * call.k_strides.row;
     Floats sums[LANES] = {};
-    for (int64_t pair = 0; pair < pairs; ++pair) {
-      const Pair q = queries[row][pair];
+    const auto add = [&](Pair q, auto read) {
       UNROLLED for (int lane = 0; lane < LANES; ++lane) {
-        const Pair key = Type::read(rows[lane], pair, call.head_dim);
+        const Pair key = read(rows[lane]);
         sums[lane] += key.first * q.first;
         sums[lane] += key.second * q.second;
       }
-    }
+    };
+    const int64_t whole = call.head_dim / PAIR;
+    for (int64_t pair = 0; pair < whole; ++pair)
+      add(queries[row][pair], [&](const Element* key) { return Type::read_whole(key, pair); });
+    if (whole < pairs)
+      add(queries[row][whole], [&](const Element* key) { return Type::read(key, whole, call.head_dim); });
     Words square[LANES];
     UNROLLED for (int lane = 0; lane < LANES; ++lane) square[lane] = (Words)sums[lane];
     transpose(square);
@@ -178,21 +183,28 @@ template <class Type> class FewQueries {
 
   void add_values(int64_t row, int64_t begin, int64_t end, const Sums& sums) const {
     constexpr int64_t TOGETHER = 4;  // pairs whose sums stay in registers
-    const float* weights = (const float*)scores;
+    const int64_t whole = call.value_dim / PAIR;
     int64_t pair = 0;
-    for (; pair + TOGETHER <= value_pairs; pair += TOGETHER) add_pairs<TOGETHER>(row, begin, end, pair, weights, sums);
-    for (; pair < value_pairs; ++pair) add_pairs<1>(row, begin, end, pair, weights, sums);
+    for (; pair + TOGETHER <= whole; pair += TOGETHER)
+      add_pairs<TOGETHER>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
+        return Type::read_whole(value, pair);
+      });
+    for (; pair < value_pairs; ++pair)
+      add_pairs<1>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
+        return Type::read(value, pair, call.value_dim);
+      });
   }
 
-  template <int COUNT>
-  void add_pairs(int64_t row, int64_t begin, int64_t end, int64_t pair, const float* weights, const Sums& sums) const {
+  template <int COUNT, class Read>
+  void add_pairs(int64_t row, int64_t begin, int64_t end, int64_t pair, const Sums& sums, Read read) const {
+    const float* weights = (const float*)scores;
     Pair added[COUNT] = {};  // of one block, because longer sums lose more digits
     for (int64_t key = begin; key < end; ++key) {
       const Element* value = v + key * call.v_strides.row;
       UNROLLED for (int i = 0; i < COUNT; ++i) {
-        const Pair read = Type::read(value, pair + i, call.value_dim);
-        added[i].first += read.first * weights[key - begin];
-        added[i].second += read.second * weights[key - begin];
+        const Pair part = read(value, pair + i);
+        added[i].first += part.first * weights[key - begin];
+        added[i].second += part.second * weights[key - begin];
       }
     }
     UNROLLED for (int i = 0; i < COUNT; ++i) {
@@ -266,7 +278,7 @@ template <class Type> static void attend_few(Call& call) {
     rows += part.rows;
     looked_at += part.rows * (part.end - part.begin);
   }
-  std::vector<float> nearest(spans.size() * MOST_ROWS), largest(rows), totals(rows);
+  std::vector<float> nearest(spans.size() * MOST_ROWS, -FLT_MAX), largest(rows), totals(rows);
   const std::unique_ptr<Pair[]> outs(new Pair[rows * value_pairs]);
   std::vector<Sums> sums;
   std::vector<size_t> span_of;
@@ -278,6 +290,7 @@ template <class Type> static void attend_few(Call& call) {
     const auto rows_of = std::make_unique<FewQueries<Type>>(call);
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < spans.size(); ++i) {
+      if (spans[i].end_part - spans[i].first_part == 1) continue;
       rows_of->take(parts[spans[i].first_part]);
       rows_of->find_largest(spans[i].near, spans[i].near_end, &nearest[i * MOST_ROWS]);
     }
