@@ -28,7 +28,7 @@ SETS: dict[str, str] = {
     "backward": "--modes backward --lengths 512,1024 --dtypes float32 --passes 3 "
     "--variants sdpa_mask,sdpa_folded,sdpa_window,compile_blocks",
     "decode": f"--modes decode --lengths 1024,8192 {_BOTH} --passes 3 "
-    "--variants sdpa_mask,sdpa_key,sdpa_folded",
+    "--variants sdpa_mask,sdpa_key,native_window",
     "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 1024 {_BOTH} --passes 1 "

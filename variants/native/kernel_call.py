@@ -3,12 +3,13 @@
 import ctypes
 import math
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from variants.native.kernel_library import BLOCK, CHUNK, CallStructure, library
+from variants.native.kernel_library import BLOCK, CHUNK, SEQUENCE_FIELDS, CallStructure, library
 from variants.windows import tolerance
 
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
@@ -71,29 +72,52 @@ def attend(
     """
     kernels, dtype = library(), q.dtype
     if sequences is None:
-        is_few, is_whole = q.shape[2] <= FEW_QUERIES, True
-        sequences = _whole(q.shape[0], q.shape[2], k.shape[2])
+        runs = _whole(q.shape[0], q.shape[2], k.shape[2])
     else:
-        is_few, is_whole = all(count <= FEW_QUERIES for count in sequences[:, 2].tolist()), False
-        sequences = sequences.contiguous()
+        runs = _given(sequences.contiguous())
+    is_few = runs.most_queries <= FEW_QUERIES
     in_tiles = not is_few and dtype == torch.bfloat16 and kernels.has_bfloat16()
     q, k, v = (_rows(part if is_few or in_tiles else part.float()) for part in (q, k, v))
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
-    if not is_whole:
+    if sequences is not None:
         out.zero_()
     log_sum_exp = _NOTHING
     if wants_log_sum_exp:
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
-    packed, blocks = _room_for_tiles(k, v, sequences) if in_tiles else (_NOTHING, 0)
-    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(sequences))
+    packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (_NOTHING, 0)
+    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
     call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
-    tensors = (q, k, v, slopes, out, log_sum_exp, packed, sequences)
-    call.pointers[:] = [tensor.data_ptr() for tensor in tensors]
+    tensors = (q, k, v, slopes, out, log_sum_exp, packed)
+    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
     call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
+
+
+class _Runs(NamedTuple):
+    """Sequences as the kernel reads them, at `address`, which is `memory`'s.
+
+    `keys` has how many each sequence has.
+    """
+
+    most_queries: int
+    keys: list[int]
+    address: int
+    memory: object
+
+
+def _given(sequences: Tensor) -> _Runs:
+    queries, keys = sequences[:, 2].tolist(), sequences[:, 4].tolist()
+    return _Runs(max(queries, default=0), keys, sequences.data_ptr(), sequences)
+
+
+def _whole(batch: int, q_len: int, kv_len: int) -> _Runs:
+    """Return each batch entry as one sequence, whose last query stands at its last key."""
+    fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
+    memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
+    return _Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)
 
 
 @lru_cache(maxsize=128)
@@ -119,18 +143,11 @@ def out_like(q: Tensor, value_dim: int) -> Tensor:
     return q.new_empty(batch, heads, length, value_dim)
 
 
-def _room_for_tiles(k: Tensor, v: Tensor, sequences: Tensor) -> tuple[Tensor, int]:
+def _room_for_tiles(k: Tensor, v: Tensor, lengths: list[int]) -> tuple[Tensor, int]:
     """Return room for all keys and values as tiles, and how many blocks of keys that is."""
-    blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in sequences[:, 4].tolist())
+    blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in lengths)
     width = sum(-(-part.shape[3] // CHUNK) * CHUNK for part in (k, v))
     return k.new_empty(blocks * BLOCK * width), blocks
-
-
-@lru_cache(maxsize=128)
-def _whole(batch: int, q_len: int, kv_len: int) -> Tensor:
-    """Return each batch entry as one sequence, whose last query stands at its last key."""
-    with torch.device("cpu"):
-        return torch.tensor([[row, 0, q_len, 0, kv_len, kv_len - q_len] for row in range(batch)])
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _shipped() -> ctypes.CDLL | None:
 
 def check_obtainable() -> None:
     """Raise Unsupported where no kernels came with the wheel and no compiler can build them."""
-    if _shipped() is None:
+    if not _has_loaded() and _shipped() is None:
         cpp_compiler("native_window")
 
 
@@ -78,6 +78,10 @@ def library() -> ctypes.CDLL:
     if isinstance(outcome, str):
         raise Unsupported(outcome)  # a stored exception would hold every call's tensors
     return outcome
+
+
+def _has_loaded() -> bool:
+    return _outcome.cache_info().currsize > 0 and not isinstance(_outcome(), str)
 
 
 @cache

@@ -360,8 +360,16 @@ def test_a_machine_without_a_compiler_is_declined_before_any_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(kernel_library, "_has_loaded", lambda: False)
     with pytest.raises(Unsupported, match="native_window needs a C"):
         prepare(spec_for(*drawn(70)))
+
+
+def test_kernels_that_are_loaded_need_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k = drawn(70)
+    answer(q, k, k, alibi_slopes(HEADS))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    prepare(spec_for(q, k))
 
 
 def test_room_for_a_head_is_limited() -> None:
