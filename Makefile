@@ -15,6 +15,9 @@ MINUTES = 9
 OUT = results/gpu.jsonl
 MSGSPEC = msgspec
 
+# Tests start many processes, and each would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup docs selections publish bench test test-all lint own-cost gpu clean
 
 setup: $(VENV)/.complete

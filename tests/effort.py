@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 
 import pytest
 
@@ -18,6 +19,12 @@ def examples(number: int) -> int:
 def length(longest: int, light: int) -> int:
     """Return the longest length that is drawn: `longest` with --full, else `light`."""
     return longest if FULL in os.environ else light
+
+
+def the_first(count: int, values: Sequence[object]) -> list[object]:
+    """Return the parameters of a test, of which the light tier takes the first `count`."""
+    rest = [pytest.param(value, marks=pytest.mark.heavy) for value in values[count:]]
+    return [*values[:count], *rest]
 
 
 def is_on_the_diagonal(cell: dict[str, int], sizes: dict[str, int]) -> bool:

@@ -23,6 +23,9 @@ from variants.catalog import Variant
 pytestmark = pytest.mark.usefixtures("no_lane_is_left", "one_thread")
 
 EAGER = Variant("eager", "variants.plain.eager")
+STORES = {"last", "copies", "address", "content"}
+"""A call without a clock shows that some calls take no time, unless their answers differ first."""
+
 REASONS = {
     "rows": ("disagrees", "out, batch 0 head"),
     "garbage": ("disagrees", "out, batch 0 head 2 row 577"),
@@ -107,9 +110,11 @@ def test_a_trick_is_caught_and_said(
     variant = Variant("cheat", "tests.fakes.cheating", options={"trick": trick})
     row = raced(tmp_path / "run.jsonl", variant)
     status, words = REASONS[trick]
+    assert row.rank is None
+    if trick in STORES and row.status == "implausible":
+        return
     assert row.status == status, row.reason
     assert words in (row.reason or "")
-    assert row.rank is None
 
 
 @pytest.mark.usefixtures("_lanes")
