@@ -13,6 +13,7 @@ from suite.pairs.duel import ROUNDS, VISITS
 from suite.pairs.sides import reference_side
 from suite.records.record import Pair
 from suite.records.store import read
+from tests.effort import the_first
 from tests.fakes.console import Done, bench
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
@@ -126,7 +127,9 @@ def test_the_lanes_of_a_base_from_before_the_folders_import_its_own_variants() -
 
 
 @in_git
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+@pytest.mark.parametrize(
+    "stop", the_first(1, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]), ids=str
+)
 def test_an_interrupted_comparison_removes_its_worktree(
     stop: signal.Signals, tmp_path: Path
 ) -> None:

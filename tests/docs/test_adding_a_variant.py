@@ -70,6 +70,7 @@ print("sdpa_finite" in variants(), "[`sdpa_finite`](#sdpa_finite)" in page(), ag
 """
 
 
+@pytest.mark.heavy
 def test_a_file_and_a_line_are_all_that_listing_docs_and_agreement_need(tmp_path: Path) -> None:
     add_the_variant_of_the_page(tmp_path)
     assert run_in(tmp_path, "-c", EVERYWHERE) == "True True True\n"
