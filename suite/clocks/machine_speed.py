@@ -6,10 +6,12 @@ product and a large copy: the most that the device does, against which variants 
 """
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from suite.cases.case import Dtype
 from suite.clocks.series import CanaryTimes, DeviceRate, cost
@@ -19,6 +21,8 @@ from suite.clocks.workload import Repeated
 WARM_TURNS = 5
 SHIFTS = (8, 4, 0)
 """A copy is timed at a 256th, a 16th and the whole of the large size."""
+
+SMALL_SIDE, SLOW_S = 256, 0.25
 
 
 def run_canary(bench: Bench) -> CanaryTimes:
@@ -56,9 +60,7 @@ def find_limits(bench: Bench, dtypes: Sequence[Dtype]) -> list[DeviceRate]:
     peaks = tuple((2 * size, move.peak) for size, move in zip(sizes, moves, strict=True))
     rates = []
     for name in dtypes:
-        dtype = getattr(torch, name)
-        left, right = (torch.randn(side, side, device=bench.device).to(dtype) for _ in range(2))
-        product = _rate(bench, lambda left=left, right=right: left @ right, 2 * side**3)  # type: ignore[misc]
+        product = _product(bench, name, side)
         rates.append(DeviceRate(name, product.median, moves[-1].median, product.peak, peaks))
     return rates
 
@@ -68,6 +70,27 @@ class _Rate(NamedTuple):
 
     median: float
     peak: float
+
+
+def _product(bench: Bench, name: Dtype, side: int) -> _Rate:
+    """Return the rate of a product; of a smaller one where this one would take over SLOW_S.
+
+    A processor without instructions for a dtype takes seconds, at the same rate for every size.
+    """
+    dtype = getattr(torch, name)
+
+    def pair(side: int) -> tuple[Tensor, Tensor]:
+        left, right = (torch.randn(side, side, device=bench.device).to(dtype) for _ in range(2))
+        return left, right
+
+    if bench.device.type == "cpu":
+        left, right = pair(SMALL_SIDE)
+        start = time.perf_counter()
+        left @ right
+        expected_s = (time.perf_counter() - start) * (side / SMALL_SIDE) ** 3
+        side = SMALL_SIDE if expected_s > SLOW_S else side
+    left, right = pair(side)
+    return _rate(bench, lambda: left @ right, 2 * side**3)
 
 
 def _move(bench: Bench, size: int) -> _Rate:

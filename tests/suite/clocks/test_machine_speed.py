@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from suite.clocks.machine_speed import WARM_TURNS, find_limits, run_canary
+from suite.clocks.machine_speed import SMALL_SIDE, WARM_TURNS, find_limits, run_canary
 from suite.clocks.series import DeviceRate, Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
 from suite.clocks.workload import Repeated, Workload
@@ -44,7 +44,10 @@ class InventedTimer:
         return TurnSamples([Samples("call", samples_ns)], 2)
 
 
-def test_limits_are_rates_by_the_median_of_the_turn_after_the_first() -> None:
+def test_limits_are_rates_by_the_median_of_the_turn_after_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("suite.clocks.machine_speed.SLOW_S", 1e9)
     bench = InventedBench(turns=2)
     float32, bfloat16 = find_limits(bench, ("float32", "bfloat16"))
     assert (float32.dtype, bfloat16.dtype) == ("float32", "bfloat16")
@@ -54,6 +57,18 @@ def test_limits_are_rates_by_the_median_of_the_turn_after_the_first() -> None:
         assert rate.peak_flops_per_s == pytest.approx(2 * 1024**3 / 2e-3)
         assert [size for size, _ in rate.peaks_by_size] == [1 << 19, 1 << 23, 1 << 27]
         assert all(peak == pytest.approx(size / 2e-3) for size, peak in rate.peaks_by_size)
+
+
+def test_a_dtype_without_instructions_is_rated_by_a_smaller_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("suite.clocks.machine_speed.SLOW_S", 0.0)
+    bench = InventedBench(turns=2)
+    (rate,) = find_limits(bench, ("bfloat16",))
+    product = bench.calls[-1]()
+    assert isinstance(product, torch.Tensor)
+    assert (product.shape, product.dtype) == ((SMALL_SIDE, SMALL_SIDE), torch.bfloat16)
+    assert rate.flops_per_s == pytest.approx(2 * SMALL_SIDE**3 / 3e-3)
 
 
 def test_bytes_move_at_most_at_the_rate_of_the_largest_copy_that_is_no_larger() -> None:
