@@ -52,7 +52,7 @@ def worktrees(folder: Path) -> list[str]:
 def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
     file = tmp_path / "aa.jsonl"
     words = ("--device", "cpu", "--lengths", "256", "--variants", "sdpa_key", "--inject", "90%")
-    done = bench("aa", *words, "--pairs", "7", "--out", file)  # enough beside other work
+    done = bench("aa", *words, "--pairs", "5", "--out", file)  # enough beside other work
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 slower" in done.stdout
     assert "slowed by 90% on purpose" in done.stdout
@@ -83,14 +83,6 @@ def assert_no_alarm(done: Done) -> None:
     told = {0: "no regression: 1 of 1 cell judged", 3: "NOT JUDGED: 0 of 1 cell judged"}
     assert done.returncode in told, done.stdout + done.stderr
     assert told[done.returncode] in done.stdout
-
-
-@in_git
-@pytest.mark.heavy
-def test_a_commit_against_itself_raises_no_alarm_with_real_lanes(tmp_path: Path) -> None:
-    options = ("--pairs", "4", "--gate", "50%", "--out", tmp_path / "ab.jsonl")
-    done = bench("ab", "--base", "HEAD", *TINY, *options)
-    assert_no_alarm(done)
 
 
 @in_git

@@ -94,7 +94,7 @@ def assert_agrees(name: str, case: Case, attack: Callable[[Inputs], None], score
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("score", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("score", [0.1, 1.0])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", VARIANTS)

@@ -6,7 +6,6 @@ import torch
 from suite.cases.case import FORMS, Case, Form, Mode
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
-from tests.effort import the_first
 from tests.variants.test_variants import (
     CPU,
     FORWARD_ONLY,
@@ -18,7 +17,6 @@ from variants.catalog import BY_NAME, Variant
 from variants.problem import Unsupported
 
 TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE | SLOW_TO_SEARCH]
-TO_COMPILE = [one for one in ON_CPU if one.name in SLOW_TO_COMPILE]
 
 
 def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
@@ -65,10 +63,15 @@ def test_causal_sequences_are_answered_in_both_forms(
     assert_agrees(variant, a_batch(form, mode))
 
 
-@pytest.mark.parametrize("form", the_first(1, FORMS))
-@pytest.mark.parametrize("variant", TO_COMPILE, ids=lambda variant: variant.name)
-def test_compiled_variants_answer_both_forms_too(variant: Variant, form: Form) -> None:
-    assert_agrees(variant, a_batch(form))
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["flex", pytest.param("compile_blocks", marks=pytest.mark.heavy)])
+def test_compiled_variants_answer_both_forms_too(name: str, form: Form) -> None:
+    assert_agrees(BY_NAME[name], a_batch(form))
+
+
+@pytest.mark.parametrize(("name", "form"), [("compile", "padded"), ("compile_dynamic", "packed")])
+def test_a_variant_whose_graphs_are_the_formula_answers_one(name: str, form: Form) -> None:
+    assert_agrees(BY_NAME[name], a_batch(form))
 
 
 @pytest.mark.parametrize("name", ["no_bias", "rope", "eager", "sdpa_mask", "flex"])

@@ -53,7 +53,7 @@ the_same_everywhere = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 all_kinds = settings(the_same_everywhere, max_examples=80)
-a_few = settings(the_same_everywhere, max_examples=6, phases=[Phase.generate])
+a_few = settings(the_same_everywhere, max_examples=3, phases=[Phase.generate])
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -34,7 +34,7 @@ KEY = "cpu-invented-2cores"
 QUESTION = ("--hardware", KEY, "--heads", "8", "--head-dim", "64", "--length", "64,700,512,9000")
 
 calmly = settings(
-    max_examples=examples(400),
+    max_examples=examples(200),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

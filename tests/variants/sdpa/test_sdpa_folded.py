@@ -107,7 +107,7 @@ def test_columns_are_whole_numbers_times_a_power_of_two_that_the_dtype_holds(dty
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_65536_keys_are_answered_rightly_in_every_row(dtype: Dtype) -> None:
     case = Case(heads=3, kv_heads=1, head_dim=16, q_len=1 << 16, kv_len=1 << 16, dtype=dtype)
     slopes = torch.stack([alibi_slopes(8)[0], alibi_slopes(12)[8], alibi_slopes(40)[38]])
