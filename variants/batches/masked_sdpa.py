@@ -1,14 +1,16 @@
 """SDPA with a mask made from places, for batches of any form.
 
-The mask is made anew at every call: it depends on the call's sequences.
+The mask depends on the call's slopes and sequences. On a CPU it is made again when those change.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from variants.batches.contents_cache import cache_by_contents
 from variants.batches.formula import bias, blank, hide
 from variants.batches.places import clear_padding, pairs_of, places_of
 from variants.batches.sequences import GeneralAttention, Sequences
@@ -18,8 +20,17 @@ from variants.reference import for_each_head
 _ALIGNED = 8  # CUDA's efficient kernel reads masks whose rows begin at multiples of this
 
 
+class _Plan(NamedTuple):
+    """A mask of biases, and what is padding or sees no key: bool [batch or 1, 1, length, 1]."""
+
+    q_padding: Tensor
+    k_padding: Tensor
+    sees_none: Tensor
+    mask: Tensor
+
+
 def prepare_masked(spec: Spec) -> GeneralAttention:
-    """Return SDPA that makes its mask at each call.
+    """Return SDPA that makes a mask, and on a CPU keeps it for calls with the same sequences.
 
     Raises Unsupported where torch gives no log-sum-exp: with gradients and with dropout.
     """
@@ -31,27 +42,37 @@ def prepare_masked(spec: Spec) -> GeneralAttention:
     is_wide = spec.device.type == "cpu" and not spec.slopes_need_grad
     mask_dtype = torch.float32 if is_wide else spec.dtype
 
+    @cache_by_contents
+    def plan_for(slopes: Tensor, sequences: Sequences) -> _Plan:
+        places = places_of(spec, sequences)
+        pairs = pairs_of(spec, places)
+        return _Plan(
+            (places.q_sequence < 0)[:, None, :, None],
+            (places.k_sequence < 0)[:, None, :, None],
+            ~pairs.visible.any(dim=-1)[:, None, :, None],
+            hide(pairs, bias(slopes, pairs.distance)).to(mask_dtype),
+        )
+
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
-        places = places_of(spec, sequences)
-        pairs = pairs_of(spec, places)
-        q = clear_padding(q, places.q_sequence)
-        k, v = (clear_padding(tokens, places.k_sequence) for tokens in (k, v))
-        mask = hide(pairs, bias(slopes, pairs.distance)).to(mask_dtype)
+        plan = plan_for(slopes, sequences)
+        q = q.masked_fill(plan.q_padding, 0.0)
+        k, v = (tokens.masked_fill(plan.k_padding, 0.0) for tokens in (k, v))
         if spec.extras.return_lse:
-            out, log_sum_exp = _with_log_sum_exp(spec, q, k, v, mask)
-            return blank(out, pairs, 0.0), blank(log_sum_exp, pairs, -math.inf).squeeze(-1)
+            out, log_sum_exp = _with_log_sum_exp(spec, q, k, v, plan.mask)
+            log_sum_exp = log_sum_exp.masked_fill(plan.sees_none, -math.inf)
+            return out.masked_fill(plan.sees_none, 0.0), log_sum_exp.squeeze(-1)
         out = scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=mask,
+            attn_mask=plan.mask,
             dropout_p=spec.extras.dropout_p,
             scale=spec.scale,
             enable_gqa=spec.heads != spec.kv_heads,
         )
-        return blank(out, pairs, 0.0), q.new_empty(0, dtype=torch.float32)
+        return out.masked_fill(plan.sees_none, 0.0), q.new_empty(0, dtype=torch.float32)
 
     return attention
 

@@ -70,7 +70,7 @@ def prepare(spec: Spec, backend: str = "any") -> Attention:
 
 
 def prepare_general(spec: Spec, backend: str = "any") -> GeneralAttention:
-    """Return SDPA with a mask of each call's sequences, on the backend that torch picks.
+    """Return SDPA with a mask made from sequences, on the backend that torch picks.
 
     Raises Unsupported for a named backend.
     """
