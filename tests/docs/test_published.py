@@ -68,6 +68,7 @@ def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     assert indented in (ROOT / "docs" / "verdicts.md").read_text()
 
 
+@pytest.mark.heavy
 def test_the_price_of_advice_is_that_of_the_published_races() -> None:
     tuned = [
         read(file)

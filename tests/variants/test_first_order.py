@@ -19,7 +19,7 @@ def penalty(out: Tensor, q: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_it_is_refused_by_the_variant_s_name_with_one_that_has_it(name: str) -> None:
-    q, k, v = tensors()
+    q, k, v = tensors(head_dim=64)
     q.requires_grad_()
     loss = penalty(alibi_attention(q, k, v, variant=name), q)
     said = r"\w+" if name == "auto" else name
@@ -28,7 +28,7 @@ def test_it_is_refused_by_the_variant_s_name_with_one_that_has_it(name: str) -> 
 
 
 def test_it_is_refused_for_padded_batches_and_for_slopes_too() -> None:
-    q, k, v = tensors()
+    q, k, v = tensors(head_dim=64)
     slopes = torch.tensor([0.5, 0.1, 0.02, 0.3], requires_grad=True)
     padding = torch.zeros(2, 48, dtype=torch.bool)
     out = alibi_attention(q, k, v, slopes=slopes, key_padding=padding, variant="sdpa_mask")
@@ -38,7 +38,7 @@ def test_it_is_refused_for_padded_batches_and_for_slopes_too() -> None:
 
 
 def test_eager_s_is_the_formula_s() -> None:
-    q, k, v = tensors()
+    q, k, v = tensors(head_dim=64)
     wide = [tensor.double().requires_grad_() for tensor in (q, k, v)]
     penalty(truth(*wide), wide[0]).backward()
     q.requires_grad_()

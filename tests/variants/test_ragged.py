@@ -21,7 +21,7 @@ TO_INTERPRET = [one for one in ON_CPU if one.name not in SLOW_TO_COMPILE | SLOW_
 
 def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
     """Return sequences that are longer and shorter than a block of flex, two of them alike."""
-    lengths = (70, 150, 1, 37, 70)
+    lengths = (70, 150, 1, 70)
     return Case(
         heads=6,
         kv_heads=2,

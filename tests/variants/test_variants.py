@@ -85,6 +85,7 @@ DECLINES = {
     ("sdpa_window", "bidirectional"): (Unsupported, "certified for causal attention"),
     ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),
+    ("sdpa_folded", "float32 gradients of such heads"): (Unsupported, "costs float32 digits"),
 }
 """What these variants decline on a CPU, and in what words. Another may decline what it wants to."""
 
@@ -107,6 +108,8 @@ def traits_of(case: Case) -> set[str]:
     traits = {
         "backward": case.mode == "backward",
         "bidirectional": not case.causal,
+        "float32 gradients of such heads": (case.mode, case.dtype) == ("backward", "float32")
+        and case.head_dim not in {16, 64},
         "an odd head_dim": bool(case.head_dim % 2),
         "a chunk of queries": case.causal and 1 < case.q_len < case.kv_len,
         "a query alone": case.causal and 1 == case.q_len < case.kv_len,

@@ -22,7 +22,6 @@ _FEW = {
     torch.bfloat16: "attend_few_in_bfloat16",
     torch.float16: "attend_few_in_float16",
 }
-_NOTHING = torch.empty(0)  # whose pointer is null
 _ROUNDED = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
 
 
@@ -81,10 +80,11 @@ def attend(
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
-    log_sum_exp = _NOTHING
+    nothing = q.new_empty(0, dtype=torch.float32)  # its pointer is null
+    log_sum_exp = nothing
     if wants_log_sum_exp:
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
-    packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (_NOTHING, 0)
+    packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
     sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
     call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))

@@ -11,8 +11,9 @@ an anchor.
 
 Two digits reach 131072 keys. Stores [heads, q_len, 8] and [kv_len, 8] in q's dtype. Each call
 copies q, k and v to widen them; in half precision on the CPU it also pads them to whole tiles
-(variants.sdpa.whole_tiles). Declines bidirectional attention, chunks, gradients of the slopes, and
-in float16 slopes over 32752 * scale. Source: FlashBias (arXiv 2505.12044) for the fold.
+(variants.sdpa.whole_tiles). Declines bidirectional attention, chunks, gradients of the slopes, in
+float16 slopes over 32752 * scale, and on a CPU float32 gradients of heads other than 16 and 64.
+Source: FlashBias (arXiv 2505.12044) for the fold.
 """
 
 import torch
@@ -27,6 +28,8 @@ from variants.slopes_cache import cache_by_slopes
 from variants.tracing import is_traced
 
 REACH = 1 << 16
+WHOLE_GRADIENTS = (16, 64)
+"""Sizes of heads whose gradients keep float32's digits on a CPU; others were off by up to 22 budgets."""
 
 
 def prepare(spec: Spec) -> Attention:
@@ -73,6 +76,12 @@ def _decline(spec: Spec) -> None:
         raise Unsupported("digits have no gradient of the slopes; eager, compile and sdpa_mask do")
     if not spec.causal:
         raise Unsupported("columns hold j - i and no |j - i|, so attention has to be causal")
+    is_whole = spec.device.type == "cpu" and spec.dtype == torch.float32
+    if spec.needs_grad and is_whole and spec.head_dim not in WHOLE_GRADIENTS:
+        raise Unsupported(
+            f"the backward of a CPU adds {spec.head_dim} + 8 columns in an order that costs "
+            "float32 digits; sdpa_mask and compile_blocks keep them"
+        )
     if spec.q_len not in {1, spec.kv_len}:
         chunk = "SDPA's is_causal aligns top-left, so it needs one query or q_len equal to kv_len"
         raise Unsupported(f"{chunk}; flex and sdpa_mask take a chunk")

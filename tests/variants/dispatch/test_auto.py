@@ -260,6 +260,7 @@ def test_what_the_chosen_variant_holds_is_weighed(folders: Folders) -> None:
     assert tensor_bytes(own) >= tensor_bytes(named) >= 4 * 48 * 48 * 4
 
 
+@pytest.mark.heavy
 def test_threads_with_other_shapes_and_slopes_get_their_own_answers(folders: Folders) -> None:
     choose(folders, "sdpa_key", "sdpa_mask", length=8)
     together, wrong = Barrier(8), list[Any]()

@@ -411,6 +411,7 @@ print("done")
 """
 
 
+@pytest.mark.heavy
 def test_a_small_stack_is_room_enough() -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_A_SMALL_STACK],

@@ -162,6 +162,21 @@ def test_a_slope_beyond_float16_is_declined() -> None:
         attention(inputs.q, inputs.k, inputs.v, torch.tensor([4200.0]))
 
 
+@pytest.mark.parametrize(("head_dim", "heads"), [(16, 3), (64, 3)])
+def test_float32_gradients_agree_for_the_heads_that_are_taken(head_dim: int, heads: int) -> None:
+    case = structs.replace(a_case(255, "float32", "backward", heads), head_dim=head_dim)
+    assert compared(case).agrees
+
+
+@pytest.mark.parametrize("head_dim", [24, 80, 128])
+def test_float32_gradients_of_other_heads_which_lose_digits_are_declined(head_dim: int) -> None:
+    case = structs.replace(a_case(255, "float32", "backward"), head_dim=head_dim)
+    with pytest.raises(Unsupported, match="costs float32 digits; sdpa_mask and compile_blocks"):
+        sdpa_folded.prepare(spec_of(case, CPU))
+    half = structs.replace(case, dtype="bfloat16")
+    assert compared(half).agrees
+
+
 def test_more_keys_than_two_digits_reach_are_declined() -> None:
     with pytest.raises(Unsupported, match="reach 131072 keys; flex takes more"):
         sdpa_folded.prepare(spec_of(a_case((1 << 17) + 1), CPU))

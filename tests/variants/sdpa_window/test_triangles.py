@@ -88,6 +88,7 @@ def test_a_square_of_one_row_is_one() -> None:
     assert torch.equal(found[:, :, 0], inputs.v[:, :, 0])
 
 
+@pytest.mark.heavy
 def test_a_head_of_many_whose_bias_spans_23_keeps_its_digits() -> None:
     case = Case(heads=32, kv_heads=32, head_dim=64, q_len=2048, kv_len=2048, dtype="float32")
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
