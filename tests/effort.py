@@ -22,9 +22,12 @@ def length(longest: int, light: int) -> int:
 
 
 def the_first(count: int, values: Sequence[object]) -> list[object]:
-    """Return the parameters of a test, of which the light tier takes the first `count`."""
-    rest = [pytest.param(value, marks=pytest.mark.heavy) for value in values[count:]]
-    return [*values[:count], *rest]
+    """Return the parameters of a test, of which the light tier takes the first `count`.
+
+    A tuple holds the values of several arguments.
+    """
+    rest = [value if isinstance(value, tuple) else (value,) for value in values[count:]]
+    return [*values[:count], *(pytest.param(*value, marks=pytest.mark.heavy) for value in rest)]
 
 
 def is_on_the_diagonal(cell: dict[str, int], sizes: dict[str, int]) -> bool:

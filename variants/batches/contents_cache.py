@@ -12,27 +12,27 @@ from torch import Tensor
 from variants.batches.sequences import Sequences
 from variants.tracing import is_traced
 
-Built = TypeVar("Built")
+Result = TypeVar("Result")
 
 
-class _Entry(NamedTuple, Generic[Built]):
+class _Entry(NamedTuple, Generic[Result]):
     """Copies of what was built from, and the result; replaced whole, as threads may share it."""
 
     contents: tuple[Tensor | None, ...]
-    result: Built
+    result: Result
 
 
 def cache_by_contents(
-    build: Callable[[Tensor, Sequences], Built],
-) -> Callable[[Tensor, Sequences], Built]:
+    build: Callable[[Tensor, Sequences], Result],
+) -> Callable[[Tensor, Sequences], Result]:
     """Return `build` with a cache of one result: on a CPU it runs again only for other contents.
 
     To compare contents on another device would wait for it, so there `build` runs at every call;
     so it does for slopes that require a gradient, and while torch traces or transforms.
     """
-    entry: _Entry[Built] | None = None
+    entry: _Entry[Result] | None = None
 
-    def build_or_reuse(slopes: Tensor, sequences: Sequences) -> Built:
+    def build_or_reuse(slopes: Tensor, sequences: Sequences) -> Result:
         nonlocal entry
         if slopes.device.type != "cpu" or slopes.requires_grad or is_traced():
             return build(slopes, sequences)

@@ -29,7 +29,7 @@ from variants.tracing import is_traced
 
 REACH = 1 << 16
 WHOLE_GRADIENTS = (16, 64)
-"""Sizes of heads whose gradients keep float32's digits on a CPU; others were off by up to 22 budgets."""
+"""Sizes of heads whose gradients keep float32 digits on a CPU; others were off by 22 budgets."""
 
 
 def prepare(spec: Spec) -> Attention:
