@@ -8,7 +8,7 @@ import pytest
 
 FULL = "ALIBI_TESTS_FULL"
 LEADS = ("name", "variant")
-"""What the first argument of a matrix is called, which meets every value of the others."""
+"""What an argument of a matrix is called that meets every value of the longest other one."""
 
 
 def examples(number: int) -> int:
@@ -30,17 +30,22 @@ def the_first(count: int, values: Sequence[object]) -> list[object]:
     return [*values[:count], *(pytest.param(*value, marks=pytest.mark.heavy) for value in rest)]
 
 
-def is_on_the_diagonal(cell: dict[str, int], sizes: dict[str, int]) -> bool:
+Cell = dict[tuple[str, ...], int]
+"""For each parametrize of a test, by its arguments: which of its values, counted, a cell has."""
+
+
+def is_on_the_diagonal(cell: Cell, sizes: Cell) -> bool:
     """Say whether a cell of a matrix is one in which values meet for the first time.
 
     Each lead meets each value of the longest other argument once, with values of the rest that
-    differ from lead to lead.
+    differ from lead to lead. A matrix without a lead has each value once at least.
     """
-    lead = next((cell[name] for name in LEADS if name in cell), 0)
-    others = sorted((name for name in sizes if name not in LEADS), key=lambda name: -sizes[name])
+    leads = [arguments for arguments in sizes if arguments[0] in LEADS]
+    lead = sum(cell[arguments] for arguments in leads)
+    others = sorted(sizes.keys() - leads, key=lambda arguments: (-sizes[arguments], arguments))
     return all(
-        cell[name] == (cell[others[0]] + turn * lead) % sizes[name]
-        for turn, name in enumerate(others)
+        cell[arguments] == (cell[others[0]] + turn * lead) % sizes[arguments]
+        for turn, arguments in enumerate(others)
         if turn
     )
 
@@ -51,18 +56,24 @@ def make_heavy_what_repeats(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("matrix"):
             matrices[item.nodeid.partition("[")[0]].append(item)
-    for cells in matrices.values():
-        indices = indices_of([cell.callspec.params for cell in cells])
-        sizes = {name: 1 + max(index[name] for index in indices) for name in indices[0]}
-        for cell, index in zip(cells, indices, strict=True):
-            if not is_on_the_diagonal(index, sizes):
-                cell.add_marker("heavy")
+    for functions in matrices.values():
+        cells = cells_of(functions)
+        sizes = {arguments: 1 + max(cell[arguments] for cell in cells) for arguments in cells[0]}
+        for function, cell in zip(functions, cells, strict=True):
+            if not is_on_the_diagonal(cell, sizes):
+                function.add_marker("heavy")
 
 
-def indices_of(cells: list[dict[str, object]]) -> list[dict[str, int]]:
-    """Number the values of each argument in the order in which they appear."""
-    numbers: dict[str, dict[str, int]] = defaultdict(dict)
-    return [
-        {name: numbers[name].setdefault(repr(value), len(numbers[name])) for name, value in items}
-        for items in (cell.items() for cell in cells)
-    ]
+def cells_of(functions: list[pytest.Function]) -> list[Cell]:
+    """Return the cell of each item of a test; values are counted in the order they appear in."""
+    numbers: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    cells = []
+    for function in functions:
+        cell: Cell = {}
+        for mark in function.iter_markers("parametrize"):
+            names = mark.args[0]
+            arguments = tuple(names.replace(",", " ").split() if isinstance(names, str) else names)
+            values = repr([function.callspec.params[name] for name in arguments])
+            cell[arguments] = numbers[arguments].setdefault(values, len(numbers[arguments]))
+        cells.append(cell)
+    return cells
