@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 Answers = Literal["alibi", "no_bias", "rope"]
 DefaultOn = Literal["any", "cpu", "cuda", "none"]
 Compiles = Literal["never", "once", "each shape"]
+SecondGradients = Literal["never", "learned slopes", "always"]
 
 
 class Disagreement(NamedTuple):
@@ -27,7 +28,8 @@ class Variant(NamedTuple):
     is measured only where it is named. A variant named on another device is prepared too: it
     declines or answers. `compiles` says when its calls wait for a compiler: "once" a machine or
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
-    by design. `twice_differentiable` says whether its gradients have gradients.
+    by design. `second_gradients` says when its gradients have gradients; with "learned slopes" they
+    have on a CPU, where torch then computes in plain operations.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Variant(NamedTuple):
     device: DefaultOn = "any"
     compiles: Compiles = "never"
     disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})
-    twice_differentiable: bool = False
+    second_gradients: SecondGradients = "never"
 
     @property
     def builds(self) -> bool:
@@ -46,14 +48,16 @@ class Variant(NamedTuple):
 
 
 BASELINE = Variant("no_bias", "variants.plain.no_bias", answers="no_bias")
-AUTO = Variant("auto", "variants.dispatch.auto", compiles="once", twice_differentiable=True)
+AUTO = Variant("auto", "variants.dispatch.auto", compiles="once", second_gradients="always")
 """Its gradients refuse in the name of the variant that it takes."""
 
 CATALOG = (
     BASELINE,
     Variant("rope", "variants.plain.rope", answers="rope", device="none"),
-    Variant("eager", "variants.plain.eager", twice_differentiable=True),
-    Variant("sdpa_mask", "variants.sdpa.sdpa_mask", device="cpu"),
+    Variant("eager", "variants.plain.eager", second_gradients="always"),
+    Variant(
+        "sdpa_mask", "variants.sdpa.sdpa_mask", device="cpu", second_gradients="learned slopes"
+    ),
     Variant(
         "sdpa_mask_efficient",
         "variants.sdpa.sdpa_mask",
@@ -64,7 +68,11 @@ CATALOG = (
         "sdpa_mask_cudnn", "variants.sdpa.sdpa_mask", options={"backend": "cudnn"}, device="cuda"
     ),
     Variant(
-        "sdpa_mask_math", "variants.sdpa.sdpa_mask", options={"backend": "math"}, device="cuda"
+        "sdpa_mask_math",
+        "variants.sdpa.sdpa_mask",
+        options={"backend": "math"},
+        device="cuda",
+        second_gradients="always",
     ),
     Variant(
         "sdpa_key",

@@ -33,24 +33,23 @@ def _marked(tensor: Tensor, name: str) -> Tensor:
     return same
 
 
-class _FirstOrder(Function):
+class _Same(Function):
+    """The same tensor, from a function that knows a variant's name."""
+
     @staticmethod
     def forward(context: Any, tensor: Tensor, name: str) -> Tensor:
         context.name = name
         return tensor.view_as(tensor)
 
+
+class _FirstOrder(_Same):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         refusing: Any = _Refusing
         return refusing.apply(gradients[0], context.name), None
 
 
-class _Refusing(Function):
-    @staticmethod
-    def forward(context: Any, gradient: Tensor, name: str) -> Tensor:
-        context.name = name
-        return gradient.view_as(gradient)
-
+class _Refusing(_Same):
     @staticmethod
     def backward(context: Any, *_: Tensor) -> tuple[Tensor, None]:
         raise Unsupported(f"{context.name}'s gradient has no gradient in turn; eager's has one")

@@ -27,14 +27,32 @@ def test_it_is_refused_by_the_variant_s_name_with_one_that_has_it(name: str) -> 
         loss.backward()
 
 
-def test_it_is_refused_for_padded_batches_and_for_slopes_too() -> None:
+def test_it_is_refused_for_padded_batches_too() -> None:
     q, k, v = tensors(head_dim=64)
-    slopes = torch.tensor([0.5, 0.1, 0.02, 0.3], requires_grad=True)
+    q.requires_grad_()
     padding = torch.zeros(2, 48, dtype=torch.bool)
-    out = alibi_attention(q, k, v, slopes=slopes, key_padding=padding, variant="sdpa_mask")
-    (gradient,) = torch.autograd.grad(out.square().sum(), slopes, create_graph=True)
+    loss = penalty(alibi_attention(q, k, v, key_padding=padding, variant="sdpa_mask"), q)
     with pytest.raises(Unsupported, match="sdpa_mask's gradient has no gradient in turn"):
-        gradient.sum().backward()
+        loss.backward()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
+def test_with_learned_slopes_it_is_the_formula_s(name: str, padded: bool) -> None:
+    q, k, v = tensors(head_dim=64)
+    slopes = torch.tensor([0.5, 0.1, 0.02, 0.3])
+    padding = torch.zeros(2, 48, dtype=torch.bool) if padded else None
+    wide, wide_slopes = q.double().requires_grad_(), slopes.double().requires_grad_()
+    penalty(truth(wide, k, v, wide_slopes), wide).backward()
+    q.requires_grad_()
+    slopes.requires_grad_()
+    penalty(
+        alibi_attention(q, k, v, slopes=slopes, variant=name, key_padding=padding), q
+    ).backward()
+    for found, wanted in ((q.grad, wide.grad), (slopes.grad, wide_slopes.grad)):
+        assert found is not None
+        assert wanted is not None
+        torch.testing.assert_close(found.double(), wanted, rtol=2e-3, atol=1e-3)
 
 
 def test_eager_s_is_the_formula_s() -> None:

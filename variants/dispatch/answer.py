@@ -101,8 +101,13 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
 def _for_backward(
     entry: Variant, spec: Spec, attention: Attention | GeneralAttention
 ) -> Callable[..., Any]:
-    is_first_order = (spec.needs_grad or spec.slopes_need_grad) and not entry.twice_differentiable
-    return first_order(attention, entry.name) if is_first_order else attention
+    has_second = entry.second_gradients == "always" or (
+        entry.second_gradients == "learned slopes"
+        and spec.slopes_need_grad
+        and spec.device.type == "cpu"
+    )
+    learns = spec.needs_grad or spec.slopes_need_grad
+    return first_order(attention, entry.name) if learns and not has_second else attention
 
 
 def _prepare(entry: Variant, spec: Spec) -> Callable[..., Any]:
