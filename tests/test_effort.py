@@ -11,8 +11,8 @@ pytest_plugins = ["pytester"]
 
 def light(**sizes: int) -> list[Cell]:
     """Return the cells of a matrix of such sizes that the light tier takes."""
-    whole = {(name,): size for name, size in sizes.items()}
-    cells = [
+    whole: Cell = {(name,): size for name, size in sizes.items()}
+    cells: list[Cell] = [
         dict(zip(whole, places, strict=True)) for places in product(*map(range, sizes.values()))
     ]
     return [cell for cell in cells if is_on_the_diagonal(cell, whole)]

@@ -30,11 +30,11 @@ def attend(
     weights = torch.softmax(scores, dim=-1)
     if spec.extras.dropout_p:
         weights = torch.dropout(weights, spec.extras.dropout_p, train=True)
-    out = blank(weights.to(v.dtype) @ v, pairs, 0.0)
+    out = (weights.to(v.dtype) @ v).masked_fill(sees_none(pairs), 0.0)
     if not spec.extras.return_lse:
         return out, q.new_empty(0, dtype=torch.float32)
     log_sum_exp = torch.logsumexp(scores, dim=-1, keepdim=True)
-    return out, blank(log_sum_exp, pairs, -math.inf).squeeze(-1).float()
+    return out, log_sum_exp.masked_fill(sees_none(pairs), -math.inf).squeeze(-1).float()
 
 
 def bias(slopes: Tensor, distance: Tensor) -> Tensor:
@@ -50,11 +50,10 @@ def hide(pairs: Pairs, scores: Tensor) -> Tensor:
 
     A row of -inf alone would give NaN, and so would its gradient.
     """
-    sees_none = ~pairs.visible.any(dim=-1, keepdim=True)
     scores = scores.masked_fill(~pairs.visible[:, None], -math.inf)
-    return scores.masked_fill(sees_none[:, None], 0.0)
+    return scores.masked_fill(sees_none(pairs), 0.0)
 
 
-def blank(rows: Tensor, pairs: Pairs, value: float) -> Tensor:
-    """Return [batch, heads, q_len, dim] with `value` in rows that see no key."""
-    return rows.masked_fill(~pairs.visible.any(dim=-1)[:, None, :, None], value)
+def sees_none(pairs: Pairs) -> Tensor:
+    """Return which queries see no key: bool [batch or 1, 1, q_len, 1]."""
+    return ~pairs.visible.any(dim=-1)[:, None, :, None]

@@ -4,6 +4,7 @@ The mask depends on the call's slopes and sequences. On a CPU it is made again w
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from variants.batches.contents_cache import cache_by_contents
-from variants.batches.formula import bias, blank, hide
-from variants.batches.places import clear_padding, pairs_of, places_of
+from variants.batches.formula import bias, hide, sees_none
+from variants.batches.places import Pairs, is_padding, pairs_of, places_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import Spec, Unsupported
 from variants.reference import for_each_head
@@ -21,16 +22,39 @@ _ALIGNED = 8  # CUDA's efficient kernel reads masks whose rows begin at multiple
 
 
 class _Plan(NamedTuple):
-    """A mask of biases, and what is padding or sees no key: bool [batch or 1, 1, length, 1]."""
+    """A mask, and what is padding or sees no key: bool [batch or 1, 1, length, 1]."""
 
     q_padding: Tensor
     k_padding: Tensor
     sees_none: Tensor
     mask: Tensor
 
+    def cleared(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v with 0 in padding."""
+        k, v = (tokens.masked_fill(self.k_padding, 0.0) for tokens in (k, v))
+        return q.masked_fill(self.q_padding, 0.0), k, v
+
+
+def _planner(
+    spec: Spec, mask_of: Callable[[Tensor, Pairs], Tensor]
+) -> Callable[[Tensor, Sequences], _Plan]:
+    """Return what makes a plan, and on a CPU keeps it for calls with the same contents.
+
+    `mask_of` makes the mask from slopes and pairs.
+    """
+
+    @cache_by_contents
+    def plan_for(slopes: Tensor, sequences: Sequences) -> _Plan:
+        places = places_of(spec, sequences)
+        pairs = pairs_of(spec, places)
+        paddings = is_padding(places.q_sequence), is_padding(places.k_sequence)
+        return _Plan(*paddings, sees_none(pairs), mask_of(slopes, pairs))
+
+    return plan_for
+
 
 def prepare_masked(spec: Spec) -> GeneralAttention:
-    """Return SDPA that makes a mask, and on a CPU keeps it for calls with the same sequences.
+    """Return SDPA with a mask of biases.
 
     Raises Unsupported where torch gives no log-sum-exp: with gradients and with dropout.
     """
@@ -41,67 +65,48 @@ def prepare_masked(spec: Spec) -> GeneralAttention:
     # torch's kernels for GPUs, and for learned masks, take q's dtype only.
     is_wide = spec.device.type == "cpu" and not spec.slopes_need_grad
     mask_dtype = torch.float32 if is_wide else spec.dtype
-
-    @cache_by_contents
-    def plan_for(slopes: Tensor, sequences: Sequences) -> _Plan:
-        places = places_of(spec, sequences)
-        pairs = pairs_of(spec, places)
-        return _Plan(
-            (places.q_sequence < 0)[:, None, :, None],
-            (places.k_sequence < 0)[:, None, :, None],
-            ~pairs.visible.any(dim=-1)[:, None, :, None],
-            hide(pairs, bias(slopes, pairs.distance)).to(mask_dtype),
-        )
+    plan_for = _planner(
+        spec, lambda slopes, pairs: hide(pairs, bias(slopes, pairs.distance)).to(mask_dtype)
+    )
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         plan = plan_for(slopes, sequences)
-        q = q.masked_fill(plan.q_padding, 0.0)
-        k, v = (tokens.masked_fill(plan.k_padding, 0.0) for tokens in (k, v))
+        q, k, v = plan.cleared(q, k, v)
         if spec.extras.return_lse:
             out, log_sum_exp = _with_log_sum_exp(spec, q, k, v, plan.mask)
             log_sum_exp = log_sum_exp.masked_fill(plan.sees_none, -math.inf)
             return out.masked_fill(plan.sees_none, 0.0), log_sum_exp.squeeze(-1)
-        out = scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=plan.mask,
-            dropout_p=spec.extras.dropout_p,
-            scale=spec.scale,
-            enable_gqa=spec.heads != spec.kv_heads,
-        )
-        return out.masked_fill(plan.sees_none, 0.0), q.new_empty(0, dtype=torch.float32)
+        return _attend(spec, plan, q, k, v), q.new_empty(0, dtype=torch.float32)
 
     return attention
 
 
 def prepare_unbiased(spec: Spec) -> GeneralAttention:
-    """Return SDPA without a bias, with a mask of bools made at each call; no log-sum-exp."""
-    grouped = spec.heads != spec.kv_heads
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        return scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, scale=spec.scale, enable_gqa=grouped
-        )
+    """Return SDPA without a bias, with a mask of bools; no log-sum-exp."""
+    plan_for = _planner(spec, lambda _, pairs: pairs.visible[:, None] | sees_none(pairs))
 
     def attention(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        slopes: Tensor,  # noqa: ARG001
-        sequences: Sequences,
+        q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
-        places = places_of(spec, sequences)
-        pairs = pairs_of(spec, places)
-        q = clear_padding(q, places.q_sequence)
-        k, v = (clear_padding(tokens, places.k_sequence) for tokens in (k, v))
-        sees_none = ~pairs.visible.any(dim=-1, keepdim=True)
-        out = attend(q, k, v, (pairs.visible | sees_none)[:, None])
-        return blank(out, pairs, 0.0), q.new_empty(0)
+        plan = plan_for(slopes, sequences)
+        return _attend(spec, plan, *plan.cleared(q, k, v)), q.new_empty(0)
 
     return attention
+
+
+def _attend(spec: Spec, plan: _Plan, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    out = scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=plan.mask,
+        dropout_p=spec.extras.dropout_p,
+        scale=spec.scale,
+        enable_gqa=spec.heads != spec.kv_heads,
+    )
+    return out.masked_fill(plan.sees_none, 0.0)
 
 
 def _with_log_sum_exp(

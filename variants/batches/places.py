@@ -97,4 +97,9 @@ def clear_padding(tokens: Tensor, sequence: Tensor) -> Tensor:
 
     A weight of 0 does not hide a NaN or an infinity, forward or backward.
     """
-    return tokens.masked_fill((sequence < 0)[:, None, :, None], 0.0)
+    return tokens.masked_fill(is_padding(sequence), 0.0)
+
+
+def is_padding(sequence: Tensor) -> Tensor:
+    """Return which tokens are padding: bool [batch or 1, 1, length, 1]."""
+    return (sequence < 0)[:, None, :, None]
