@@ -64,7 +64,8 @@ def attend(
     its value_dim, slopes [heads] or [batch, heads] float32. `sequences` is [sequences, 6] int64 on
     the CPU, a line of SEQUENCE_FIELDS for each group of queries that see the same keys; rows of
     `out` in no sequence are 0. By default each batch entry is one, with queries at the end of its
-    keys. bfloat16 is computed in AMX tiles where the machine has them, all else in float32.
+    keys. Blocks of bfloat16 queries are computed in AMX tiles where the machine has them, all else in
+    float32.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
@@ -85,12 +86,8 @@ def attend(
     if wants_log_sum_exp:
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
     packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
-    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
-    rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
-    call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
-    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
-    call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
+    call = _structure(tensors, runs, blocks, reach, scale, dtype)
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
@@ -118,6 +115,24 @@ def _whole(batch: int, q_len: int, kv_len: int) -> _Runs:
     fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
     memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
     return _Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)
+
+
+def _structure(
+    tensors: tuple[Tensor, ...],
+    runs: _Runs,
+    blocks: int,
+    reach: Reach,
+    scale: float,
+    dtype: torch.dtype,
+) -> CallStructure:
+    """Return what the kernel is called with: the tensors are those that it points at."""
+    q, k, v, slopes, out, *_ = tensors
+    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
+    rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
+    call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
+    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
+    call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
+    return call
 
 
 @lru_cache(maxsize=128)

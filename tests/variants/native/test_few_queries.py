@@ -1,6 +1,8 @@
 """Up to 16 queries are computed key by key, in parts: right for any shape, whoever takes a part."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -37,12 +39,15 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=[1, 2, 5], ids=lambda count: f"{count} threads")
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Split keys among some threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
-    yield request.param
+    yield
     torch.set_num_threads(before)
+
+
+with_some_threads = pytest.mark.usefixtures("_threads")
 
 
 def drawn(
@@ -89,18 +94,18 @@ def assert_right(found: Attended, wanted: tuple[Tensor, Tensor], dtype: torch.dt
     torch.testing.assert_close(found.log_sum_exp.double(), wanted[1], rtol=1e-5, atol=1e-5)
 
 
+@with_some_threads
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype, threads: int) -> None:
-    assert threads
+def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None:
     sizes = dict(SHAPES[shape])
     reach = sizes.pop("reach", CAUSAL)
     inputs = drawn(**sizes, dtype=dtype)
     assert_right(called(*inputs, reach), truth(*inputs, reach), dtype)
 
 
-def test_a_far_key_that_wins_is_found_in_whichever_part_it_lies(threads: int) -> None:
-    assert threads
+@with_some_threads
+def test_a_far_key_that_wins_is_found_in_whichever_part_it_lies() -> None:
     q, k, v = drawn(kv_len=3000)
     for place in (0, 255, 256, 1500, 2999):
         k[:, :, place] = 40 * q[:, :, 0] / q[:, :, 0].norm(dim=-1, keepdim=True)
@@ -124,15 +129,15 @@ def test_models_layout_is_read_in_place() -> None:
     assert_right(found, truth(q, k, v), q.dtype)
 
 
-def test_heads_whose_scores_differ_by_hundreds_keep_to_their_own(threads: int) -> None:
-    assert threads
+@with_some_threads
+def test_heads_whose_scores_differ_by_hundreds_keep_to_their_own() -> None:
     q, k, v = drawn(kv_len=3000)
     q *= torch.tensor([100.0, 1, 0.01, 30, 1, 1, 70, 0])[:, None, None]
     assert_right(called(q, k, v), truth(q, k, v), q.dtype)
 
 
-def test_values_of_weights_that_are_0_are_not_read(threads: int) -> None:
-    assert threads
+@with_some_threads
+def test_values_of_weights_that_are_0_are_not_read() -> None:
     q, k, v = drawn(kv_len=2000)
     wanted = called(q, k, v).out
     v[:, :, :1000] = math.nan
@@ -164,6 +169,46 @@ def test_one_query_more_is_a_block_and_gives_the_same() -> None:
     whole = called(q, k, v)
     last = called(q[:, :, 1:], k, v)
     torch.testing.assert_close(last.out, whole.out[:, :, 1:], rtol=1e-5, atol=1e-6)
+
+
+AT_THE_END_OF_MEMORY = """
+import ctypes, mmap
+import torch
+from variants.native.kernel_call import CAUSAL, attend
+from variants.problem import alibi_slopes
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+regions = []
+
+def at_the_end(tensor):
+    \"\"\"Return a copy whose last byte is the last before memory that nothing may read.\"\"\"
+    size = tensor.nbytes
+    room = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    region = mmap.mmap(-1, room + mmap.PAGESIZE)
+    regions.append(region)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(region))
+    assert libc.mprotect(address + room, mmap.PAGESIZE, 0) == 0
+    placed = torch.frombuffer(region, dtype=tensor.dtype, count=tensor.numel(), offset=room - size)
+    return placed.view(tensor.shape).copy_(tensor)
+
+for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    for dim in (64, 17, 40, 120):
+        for kv_len in (1, 9, 64, 100, 511):
+            shapes = (1, 2, 1, dim), (1, 2, kv_len, dim), (1, 2, kv_len, dim)
+            q, k, v = (at_the_end(torch.randn(shape).to(dtype)) for shape in shapes)
+            attend(q, k, v, alibi_slopes(2), 0.1, CAUSAL)
+print("read nothing else", flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_nothing_past_the_last_row_is_read() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "read nothing else\n", (done.returncode, done.stderr)
 
 
 @given(
