@@ -64,8 +64,8 @@ def attend(
     its value_dim, slopes [heads] or [batch, heads] float32. `sequences` is [sequences, 6] int64 on
     the CPU, a line of SEQUENCE_FIELDS for each group of queries that see the same keys; rows of
     `out` in no sequence are 0. By default each batch entry is one, with queries at the end of its
-    keys. Blocks of bfloat16 queries are computed in AMX tiles where the machine has them, all else in
-    float32.
+    keys. Blocks of bfloat16 queries are computed in AMX tiles where the machine has them, and all
+    else in float32.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from tests.effort import examples, the_first
 from tests.variants.batches.oracle import Answer, answer
+from tests.variants.batches.problems import numbers, padding, problem
 from tests.variants.formula import NAMES, TOLERANCE, UNCOMPILED
 from variants.attention import alibi_attention, variant_for
-from variants.problem import Unsupported, alibi_slopes
+from variants.problem import Unsupported
 
 TAKE_ALL = ("eager", "sdpa_mask", "flex", "native_window", "auto")
 GARBAGE = (math.nan, math.inf, 3e38, -3e38)
@@ -26,16 +27,6 @@ SOME_FORMS = (
     *("padded left", "static cache, a step", "one kv head", "an earlier chunk of keys"),
 )
 """Forms that show all that COMPILED do in another way; each makes a graph, which takes a second."""
-
-
-def numbers(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def padding(kv_len: int, *real: tuple[int, int]) -> Tensor:
-    """Return [batch, kv_len]: each entry's real tokens are those from a slot on, up to another."""
-    slots = torch.arange(kv_len)
-    return torch.stack([(slots < first) | (slots >= end) for first, end in real])
 
 
 BATCHES: dict[str, dict[str, Any]] = {
@@ -72,25 +63,6 @@ BATCHES: dict[str, dict[str, Any]] = {
     "one kv head": {"kv_heads": 1, "key_padding": padding(70, (40, 70), (0, 70))},
 }
 """Arguments of calls, and shapes where they are not those of `problem`, by what is special."""
-
-
-def problem(
-    *,
-    q_len: int = 70,
-    kv_len: int = 70,
-    kv_heads: int = 4,
-    batch: int = 2,
-    value_dim: int = 16,
-    dtype: torch.dtype = torch.float32,
-    **arguments: Any,
-) -> tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]:
-    """Return q, k and v, and the arguments of a call with the slopes written out."""
-    if "cu_seqlens" not in arguments and "q_offset" not in arguments:
-        q_len = min(q_len, kv_len)
-    q = numbers(1, batch, 4, q_len, 16).to(dtype)
-    k = numbers(2, batch, kv_heads, kv_len, 16).to(dtype)
-    v = numbers(3, batch, kv_heads, kv_len, value_dim).to(dtype)
-    return (q, k, v), {"slopes": alibi_slopes(4)} | arguments
 
 
 @cache
@@ -357,68 +329,6 @@ def test_random_batches_are_answered_rightly_or_declined(batch: dict[str, Any], 
         return
     assert_right(out, wanted.out)
     assert_right(log_sum_exp, wanted.log_sum_exp)
-
-
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "two forms": (
-        {"key_padding": padding(70, (0, 70), (0, 70)), "kv_lens": torch.tensor([1, 2])},
-        "key_padding and kv_lens are given: each says it all, give one",
-    ),
-    "padding's shape": (
-        {"key_padding": padding(69, (0, 69), (0, 69))},
-        r"key_padding is torch.bool \[2, 69\] on cpu: give bool \[2, 70\] on cpu",
-    ),
-    "padding's dtype": (
-        {"key_padding": torch.zeros(2, 70)},
-        r"key_padding is torch.float32 .*: give bool \[2, 70\]",
-    ),
-    "padding as a list": ({"key_padding": [[False] * 70] * 2}, "key_padding is a list: give a"),
-    "packed batch of two": (
-        {"cu_seqlens": torch.tensor([0, 70])},
-        "are a batch of 1 with as many queries as keys",
-    ),
-    "packed with an offset": (
-        {"cu_seqlens": torch.tensor([0, 70]), "batch": 1, "q_offset": 3},
-        "each packed sequence begins at position 0",
-    ),
-    "packed, falling": (
-        {"cu_seqlens": torch.tensor([0, 50, 40]), "batch": 1},
-        r"cu_seqlens \[0, 50, 40\]: give 0 and the end of each sequence, rising to at most 70",
-    ),
-    "packed past the end": (
-        {"cu_seqlens": torch.tensor([0, 71]), "batch": 1},
-        "rising to at most 70, the number of tokens",
-    ),
-    "packed, not from 0": ({"cu_seqlens": torch.tensor([1, 70]), "batch": 1}, "give 0 and the end"),
-    "packed, empty": ({"cu_seqlens": torch.tensor([]).int(), "batch": 1}, "cu_seqlens is empty"),
-    "cache over its room": (
-        {"kv_lens": torch.tensor([3, 71])},
-        "kv_lens has 71: give 0 to 70, the room of the cache",
-    ),
-    "cache under 0": ({"kv_lens": torch.tensor([3, -1])}, "kv_lens has -1: give 0 to 70"),
-    "cache as floats": ({"kv_lens": torch.tensor([3.0, 4.0])}, r"give int32 \[2\] on cpu"),
-    "offset as a float": ({"q_offset": 0.5}, "q_offset 0.5: give a whole number"),
-    "offset too far": ({"q_offset": 1 << 30}, "positions count to 16777216"),
-    "window as a number": ({"window": 5}, r"window 5: give \(before, after\)"),
-    "window under -1": ({"window": (-2, 0)}, r"window \(-2, 0\): give \(before, after\)"),
-    "dropout of all": ({"dropout_p": 1.0}, "dropout_p 1.0: give a share from 0 to under 1"),
-    "dropout under 0": ({"dropout_p": -0.1}, "dropout_p -0.1: give a share"),
-    "slopes of three entries": ({"slopes": torch.ones(3, 4)}, r"\[4\] or \[2, 4\] on cpu"),
-}
-
-
-@pytest.mark.parametrize("mistake", REFUSED)
-def test_what_does_not_fit_is_refused_with_what_would(mistake: str) -> None:
-    change, words = REFUSED[mistake]
-    inputs, arguments = problem(**change)
-    with pytest.raises(ValueError, match=words):
-        alibi_attention(*inputs, **arguments, variant="eager")
-
-
-def test_more_queries_than_keys_need_an_offset() -> None:
-    (q, k, v), arguments = problem()
-    with pytest.raises(ValueError, match="q_offset says where they stand"):
-        alibi_attention(q, k[:, :, :9], v[:, :, :9], **arguments)
 
 
 def test_a_call_that_says_what_is_so_anyway_is_a_dense_call() -> None:
