@@ -27,20 +27,25 @@ def copy_of_the_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def add_the_variant_of_the_page(tree: Path) -> str:
-    """Follow the page in a copy of the tree; return the commands that it then names."""
-    copy_of_the_tree(tree)
+def page_followed(tree: Path) -> tuple[str, str]:
+    """Add the page's file and line to a tree; return the file's name and the page's commands."""
     page = (ROOT / "docs" / "adding-a-variant.md").read_text()
     (file_name,) = re.findall(r"Save this as `(.+?)`", page)
-    (catalog, above) = re.findall(r"In `(.+?)`, below the line of `(.+?)`", page)[0]
+    ((catalog, above),) = re.findall(r"In `(.+?)`, below `(.+?)`", page)
     source, line = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     (tree / file_name).write_text(source)
-    before = (tree / catalog).read_text()
-    after = re.sub(rf'(    Variant\("{above}".*\n)', rf"\1{line}", before)
-    assert after != before
-    (tree / catalog).write_text(after)
-    return str(commands)
+    entry = rf'(    Variant\(\s*"{above}",.*?\n)(?=    Variant\()'
+    text, places = re.subn(entry, rf"\1{line}", (tree / catalog).read_text(), flags=re.DOTALL)
+    assert places == 1, f"{catalog} has {places} places below {above}"
+    (tree / catalog).write_text(text)
+    return file_name, str(commands)
+
+
+def add_the_variant_of_the_page(tree: Path) -> str:
+    """Follow the page in a copy of the tree; return the commands that it then names."""
+    copy_of_the_tree(tree)
+    return page_followed(tree)[1]
 
 
 def run_in(tree: Path, *words: str) -> str:
@@ -68,6 +73,13 @@ with torch.no_grad():
     agrees = ready.check("before", 1).agrees
 print("sdpa_finite" in variants(), "[`sdpa_finite`](#sdpa_finite)" in page(), agrees)
 """
+
+
+def test_the_page_names_a_place_in_the_catalog_and_a_folder_that_are_there(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "variants", tmp_path / "variants")
+    file_name, commands = page_followed(tmp_path)
+    assert Path(file_name).stem in commands
+    compile((tmp_path / "variants" / "catalog.py").read_text(), "catalog.py", "exec")
 
 
 @pytest.mark.heavy
