@@ -15,7 +15,8 @@ from tabulate import tabulate
 
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case, Dtype
-from variants.native.kernel_call import CAUSAL, attend
+from variants.native.kernel_arguments import CAUSAL
+from variants.native.kernel_call import attend
 
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 LENGTHS = (512, 1024, 2048, 8192, 32768)

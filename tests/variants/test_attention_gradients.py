@@ -12,7 +12,7 @@ from variants.problem import Unsupported, alibi_slopes
 # Importing inductor uses what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
-LEARNING = ["eager", "compile", "compile_blocks", "sdpa_mask"]
+LEARNING = ["eager", "compile", "compile_blocks", "sdpa_mask", "native_window"]
 
 
 @pytest.mark.parametrize("name", sorted({*UNCOMPILED, *LEARNING} - FORWARD_ONLY))
@@ -46,7 +46,7 @@ def test_learned_slopes_have_their_gradient(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["flex", "sdpa_key", "sdpa_window", "sdpa_folded", "sdpa_halves", "native_window"],
+    ["flex", "sdpa_key", "sdpa_window", "sdpa_folded", "sdpa_halves"],
 )
 def test_learned_slopes_are_refused_where_they_would_get_no_gradient(name: str) -> None:
     with pytest.raises(Unsupported, match="eager, compile and sdpa_mask do"):

@@ -8,7 +8,7 @@ from tests.variants.formula import NAMES, tensors, truth
 from variants.attention import alibi_attention
 from variants.problem import Unsupported
 
-TRAINED = [name for name in NAMES if name not in {"eager", "flex", "native_window"}]
+TRAINED = [name for name in NAMES if name not in {"eager", "flex"}]
 
 
 def penalty(out: Tensor, q: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def test_it_is_refused_for_padded_batches_too() -> None:
 
 
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
+@pytest.mark.parametrize("name", ["eager", "sdpa_mask"])
 def test_with_learned_slopes_it_is_the_formula_s(name: str, padded: bool) -> None:
     q, k, v = tensors(head_dim=64)
     slopes = torch.tensor([0.5, 0.1, 0.02, 0.3])

@@ -78,7 +78,6 @@ DECLINES = {
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),
     ("compile_blocks", "a query alone"): (Unsupported, "makes no blocks"),
-    ("native_window", "backward"): (Unsupported, "has no backward"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),

@@ -61,11 +61,11 @@ def order(spec: Spec) -> tuple[str, ...]:
 
 def _general_order(spec: Spec) -> tuple[str, ...]:
     """Return the names to try for what no selection has measured."""
-    if spec.extras.dropout_p or spec.slopes_need_grad:
+    if spec.extras.dropout_p:
         return ("sdpa_mask", "eager")
-    if spec.device.type != "cpu":
-        return ("flex", "sdpa_mask", "eager")
-    return ("sdpa_mask", "eager") if spec.needs_grad else ("native_window", "sdpa_mask", "eager")
+    if spec.device.type == "cpu":
+        return ("native_window", "sdpa_mask", "eager")
+    return ("sdpa_mask", "eager") if spec.slopes_need_grad else ("flex", "sdpa_mask", "eager")
 
 
 def _without_a_wait(ranking: list[Expected]) -> list[Expected]:

@@ -2,18 +2,14 @@
 
 import ctypes
 import math
-from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from variants.native.kernel_library import BLOCK, CHUNK, SEQUENCE_FIELDS, CallStructure, library
-from variants.windows import tolerance
+from variants.native.kernel_arguments import Reach, rows_of, runs_of, structure
+from variants.native.kernel_library import BLOCK, CHUNK, library
 
-MOST_KEYS = 1 << 24  # positions are float32, exact up to here
-EVERY_KEY = 1 << 40  # further away than any key
 FEW_QUERIES = 16
 """Up to so many queries of a sequence are computed key by key; more fill a block."""
 
@@ -22,17 +18,6 @@ _FEW = {
     torch.bfloat16: "attend_few_in_bfloat16",
     torch.float16: "attend_few_in_float16",
 }
-_ROUNDED = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
-
-
-class Reach(NamedTuple):
-    """How far from its query a key may be: so many positions before it, and after it."""
-
-    before: int
-    after: int
-
-
-CAUSAL, BIDIRECTIONAL = Reach(EVERY_KEY, 0), Reach(EVERY_KEY, EVERY_KEY)
 
 
 class Attended(NamedTuple):
@@ -71,13 +56,10 @@ def attend(
     where the kernels can't be built.
     """
     kernels, dtype = library(), q.dtype
-    if sequences is None:
-        runs = _whole(q.shape[0], q.shape[2], k.shape[2])
-    else:
-        runs = _given(sequences.contiguous())
+    runs = runs_of(sequences, q, k)
     is_few = runs.most_queries <= FEW_QUERIES
     in_tiles = not is_few and dtype == torch.bfloat16 and kernels.has_bfloat16()
-    q, k, v = (_rows(part if is_few or in_tiles else part.float()) for part in (q, k, v))
+    q, k, v = (rows_of(part if is_few or in_tiles else part.float()) for part in (q, k, v))
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
@@ -87,67 +69,10 @@ def attend(
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
     packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
-    call = _structure(tensors, runs, blocks, reach, scale, dtype)
+    call = structure(tensors, runs, blocks, reach, scale, dtype)
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
-
-
-class _Runs(NamedTuple):
-    """Sequences as the kernel reads them, at `address`, which is `memory`'s.
-
-    `keys` has how many each sequence has.
-    """
-
-    most_queries: int
-    keys: list[int]
-    address: int
-    memory: object
-
-
-def _given(sequences: Tensor) -> _Runs:
-    queries, keys = sequences[:, 2].tolist(), sequences[:, 4].tolist()
-    return _Runs(max(queries, default=0), keys, sequences.data_ptr(), sequences)
-
-
-def _whole(batch: int, q_len: int, kv_len: int) -> _Runs:
-    """Return each batch entry as one sequence, whose last query stands at its last key."""
-    fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
-    memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
-    return _Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)
-
-
-def _structure(
-    tensors: tuple[Tensor, ...],
-    runs: _Runs,
-    blocks: int,
-    reach: Reach,
-    scale: float,
-    dtype: torch.dtype,
-) -> CallStructure:
-    """Return what the kernel is called with: the tensors are those that it points at."""
-    q, k, v, slopes, out, *_ = tensors
-    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
-    rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
-    call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
-    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
-    call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
-    return call
-
-
-@lru_cache(maxsize=128)
-def _constants(
-    sizes: tuple[int, ...], rest: tuple[int, ...], reach: Reach, scale: float, dtype: torch.dtype
-) -> bytes:
-    """Return a call's structure without its pointers and strides; to build it takes a while."""
-    call = CallStructure()
-    share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
-    least = math.log(share) - _ROUNDED
-    values = (*sizes, *rest, *reach, 0, scale, least)
-    names = [field[0] for field in CallStructure._fields_][2:]
-    for name, value in zip(names, values, strict=True):
-        setattr(call, name, value)
-    return bytes(call)
 
 
 def out_like(q: Tensor, value_dim: int) -> Tensor:
@@ -163,8 +88,3 @@ def _room_for_tiles(k: Tensor, v: Tensor, lengths: list[int]) -> tuple[Tensor, i
     blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in lengths)
     width = sum(-(-part.shape[3] // CHUNK) * CHUNK for part in (k, v))
     return k.new_empty(blocks * BLOCK * width), blocks
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """Return the tensor with contiguous rows, copied only where needed."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

@@ -35,6 +35,21 @@ class CallStructure(ctypes.Structure):
     ]
 
 
+class BackwardStructure(ctypes.Structure):
+    """The struct `BackwardCall` of gradients.h.
+
+    `pointers` are of the gradients of q, k, v and the slopes; the strides are d_out's.
+    """
+
+    _fields_ = [
+        ("call", CallStructure),
+        *((name, ctypes.c_uint64) for name in ("d_out", "d_log_sum_exp")),
+        ("pointers", ctypes.c_uint64 * 4),
+        ("d_out_strides", ctypes.c_int64 * 3),
+        ("kv_len", ctypes.c_int64),
+    ]
+
+
 def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     """Return the kernels, built with `flags`.
 
@@ -50,8 +65,9 @@ def _check(kernels: ctypes.CDLL) -> None:
     """Tell the kernels' functions their types. Raises RuntimeError for another layout."""
     kernels.has_bfloat16.restype = ctypes.c_bool
     kernels.layout.restype = ctypes.c_int64
-    layout = [kernels.layout(which) for which in range(6)]
-    sizes = [ctypes.sizeof(CallStructure), 8 * len(SEQUENCE_FIELDS)]
+    layout = [kernels.layout(which) for which in range(7)]
+    structures = (CallStructure, BackwardStructure)
+    sizes = [*map(ctypes.sizeof, structures), 8 * len(SEQUENCE_FIELDS)]
     if layout != [*sizes, BLOCK, BLOCK, CHUNK, MOST_HEAD_DIM]:
         raise RuntimeError(
             f"{_SOURCE.name} and {Path(__file__).name} differ in their layout: {layout}"

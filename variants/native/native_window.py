@@ -1,24 +1,26 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
-For: prefill and decode on a CPU, causal or bidirectional, at any length.
-Not for: gradients, CUDA, head_dim over 256.
+For: prefill, decode and training on a CPU, causal or bidirectional, at any length.
+Not for: CUDA, gradients of gradients, head_dim over 256.
 
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
-and walks back, and forward too if attention is bidirectional. It stops where the norms of the
-remaining keys and values certify two things of every query: the keys weigh at most eps / 2 of the
-weight already summed, and add to the output at most eps / 2 of the norm that it already has. So
-large norms, far values that are larger, and near values that cancel make the walk longer. The bias
-is computed from distances inside the kernel, without a mask. Weights under e^-87 of a row's largest
-are 0. Stores nothing, except in bfloat16 with AMX a copy of k and v as tiles. A wheel for
-x86-64 brings the kernel built; else the machine's C++ compiler builds it once, in some seconds.
-Half precision without AMX, and float16, are computed in float32.
+and walks back, and forward too if bidirectional. It stops where the norms of the remaining keys and
+values certify two things of every query: the keys weigh at most eps / 2 of the weight already
+summed, and add to the output at most eps / 2 of the norm that it already has. So large norms, far
+values that are larger, and near values that cancel make the walk longer. The bias is computed from
+distances, without a mask. Weights under e^-87 of a row's largest are 0. Stores nothing, except in
+bfloat16 with AMX k and v as tiles; all else is computed in float32. A wheel for x86-64 brings the
+kernel built; else the machine's C++ compiler builds it once, in some seconds.
 
 Up to 16 queries, such as a step of decode, are computed key by key. The keys of a head are split
 over the threads, and read once for all queries of the head or the group. Every key is read, and no
-value of a block whose weights are all 0. No copy of k or v is made in any dtype. Declines CUDA,
-gradients, head_dim over 256 and lengths over 2^24.
-Source: FlashAttention's running softmax (arXiv 2205.14135), the pruning of arXiv 2504.06949, and a
-kernel of our own.
+value of a block whose weights are all 0. No copy of k or v is made in any dtype.
+
+Gradients, of the slopes too, are computed in float32, in one walk over pairs of blocks. A pair is
+left out where that is certified of each of its rows of dq, dk and dv: what remains adds at most eps
+/ 8 of the row's norm. Each head has one thread, so bits are the same for any number of threads.
+Declines CUDA, head_dim over 256 and lengths over 2^24.
+Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
 from torch import Tensor
@@ -27,9 +29,11 @@ from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_library
-from variants.native.kernel_call import EVERY_KEY, MOST_KEYS, Reach, attend
+from variants.native.call_checks import is_plain
+from variants.native.kernel_arguments import EVERY_KEY, MOST_KEYS, Reach
+from variants.native.kernel_call import attend
 from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
-from variants.native.torch_operator import is_plain, operator
+from variants.native.torch_operator import operator
 from variants.problem import Attention, Spec, Unsupported
 
 
@@ -88,10 +92,6 @@ def _reach(spec: Spec) -> Reach:
 
 
 def _decline(spec: Spec) -> None:
-    if spec.slopes_need_grad:
-        raise Unsupported("the kernel has no backward; eager, compile and sdpa_mask do")
-    if spec.needs_grad:
-        raise Unsupported("the kernel has no backward; compile_blocks and sdpa_key have")
     if spec.device.type != "cpu":
         raise Unsupported("the kernel is for CPUs; flex_window leaves out the same on CUDA")
     if spec.head_dim > MOST_HEAD_DIM:

@@ -72,13 +72,17 @@ def static_order(kind: str, problem: Problem) -> tuple[str, ...]:
     if kind != "cpu":
         return _ON_CUDA
     is_half = problem.dtype != "float32"
-    ours = () if problem.mode == "backward" else ("native_window",)
     if problem.causal and is_step(problem.q_len, problem.kv_len):
-        return (*ours, *(("sdpa_key",) if is_half and problem.q_len == 1 else ()), *_ON_CPU)
+        return (
+            "native_window",
+            *(("sdpa_key",) if is_half and problem.q_len == 1 else ()),
+            *_ON_CPU,
+        )
     if not problem.causal:
-        return (*ours, *_ON_CPU)
+        return ("native_window", *_ON_CPU)
     is_chunk = problem.q_len < problem.kv_len
-    return (*ours, "sdpa_key" if is_half and not is_chunk else "sdpa_window", *_ON_CPU)
+    plain = "sdpa_key" if is_half and not is_chunk else "sdpa_window"
+    return ("native_window", plain, *_ON_CPU)
 
 
 def pick(problem: Problem, selections: SortedSelections) -> Answer:

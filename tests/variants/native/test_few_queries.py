@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tests.effort import examples
 from tests.variants.formula import TOLERANCE
-from variants.native.kernel_call import BIDIRECTIONAL, CAUSAL, FEW_QUERIES, Attended, Reach, attend
+from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach
+from variants.native.kernel_call import FEW_QUERIES, Attended, attend
 from variants.problem import alibi_slopes
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -174,7 +175,8 @@ def test_one_query_more_is_a_block_and_gives_the_same() -> None:
 AT_THE_END_OF_MEMORY = """
 import ctypes, mmap
 import torch
-from variants.native.kernel_call import CAUSAL, attend
+from variants.native.kernel_arguments import CAUSAL
+from variants.native.kernel_call import attend
 from variants.problem import alibi_slopes
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.variants.attacks import DTYPES, HEADS, drawn
 from tests.variants.formula import truth
 from variants.native import kernel_library, torch_operator
-from variants.native.kernel_call import EVERY_KEY
+from variants.native.kernel_arguments import EVERY_KEY
 from variants.problem import Unsupported, alibi_slopes
 
 

@@ -5,6 +5,73 @@
 #include "call.h"
 #include "vectors.h"
 
+// Registers hold ROWS * COLUMNS sums; there are 32 with AVX-512 and on Arm, else 16.
+constexpr int ROWS = 4;
+constexpr int COLUMNS = LANES == 8 ? 2 : 4;
+
+// Rows of a tensor, such as some keys.
+struct FloatRows {
+  const float* first;
+  int64_t stride;
+  int count, dim;
+};
+
+// Of causal attention only these pairs count: row i, a key, with query i + lag and all after it.
+constexpr int ALL_QUERIES = -(1 << 30);  // as a lag
+
+template <int COUNT>
+static void multiply_some(const FloatRows& rows, int at, const Floats* queries, Floats* to, int lag) {
+  const float* row = rows.first + at * rows.stride;
+  const int hidden = std::max(at + lag, 0) / LANES / COLUMNS * COLUMNS;
+  for (int column = hidden; column < VECTORS; column += COLUMNS) {
+    Floats sums[COUNT][COLUMNS] = {};
+    for (int d = 0; d < rows.dim; ++d)
+      UNROLLED for (int r = 0; r < COUNT; ++r)
+        UNROLLED for (int c = 0; c < COLUMNS; ++c)
+          sums[r][c] += row[r * rows.stride + d] * queries[d * VECTORS + column + c];
+    UNROLLED for (int r = 0; r < COUNT; ++r)
+      UNROLLED for (int c = 0; c < COLUMNS; ++c) to[(at + r) * VECTORS + column + c] = sums[r][c];
+  }
+}
+
+// Write rows [count, dim] times queries [dim, QUERIES] to `to` [count, QUERIES].
+static inline void multiply(const FloatRows& rows, const Floats* queries, Floats* to, int lag) {
+  int row = 0;
+  for (; row + ROWS <= rows.count; row += ROWS) multiply_some<ROWS>(rows, row, queries, to, lag);
+  for (int rest = rows.count % ROWS; rest > 0; --rest) multiply_some<1>(rows, row++, queries, to, lag);
+}
+
+template <int COUNT>
+static void add_some_dims(const FloatRows& rows, const Floats* weights, int d, Floats* to, int lag) {
+  for (int column = 0; column < VECTORS; column += COLUMNS) {
+    Floats sums[COUNT][COLUMNS] = {};  // of one block, because longer sums lose more digits
+    const int visible = std::min(rows.count, (column + COLUMNS) * LANES - lag);
+    for (int row = 0; row < visible; ++row)
+      UNROLLED for (int r = 0; r < COUNT; ++r)
+        UNROLLED for (int c = 0; c < COLUMNS; ++c)
+          sums[r][c] += rows.first[row * rows.stride + d + r] * weights[row * VECTORS + column + c];
+    UNROLLED for (int r = 0; r < COUNT; ++r)
+      UNROLLED for (int c = 0; c < COLUMNS; ++c) to[(d + r) * VECTORS + column + c] += sums[r][c];
+  }
+}
+
+// Add rows [count, dim], transposed, times weights [count, QUERIES] to `to` [dim, QUERIES].
+static inline void add_weighted(const FloatRows& rows, const Floats* weights, Floats* to, int lag) {
+  int d = 0;
+  for (; d + ROWS <= rows.dim; d += ROWS) add_some_dims<ROWS>(rows, weights, d, to, lag);
+  for (; d < rows.dim; ++d) add_some_dims<1>(rows, weights, d, to, lag);
+}
+
+// The sum of a row's squares, in sums as many as lanes.
+static inline Floats squares_of(const float* row, int64_t dim) {
+  Floats squares = {};
+  for (int64_t word = 0; word < dim; word += LANES) {
+    const Floats part = (Floats)load((const char*)row, word, dim * 4);
+    squares += part * part;
+  }
+  return squares;
+}
+
 class FloatProducts {
  public:
   using Element = float;
@@ -16,15 +83,7 @@ class FloatProducts {
 
   static void pack(const Call&, const Sequence&, int64_t, int64_t, int64_t) {}
 
-  // The squares of a row, in sums as many as lanes.
-  static Floats squares(const float* row, int64_t head_dim) {
-    Floats squares = {};
-    for (int64_t word = 0; word < head_dim; word += LANES) {
-      const Floats part = (Floats)load((const char*)row, word, head_dim * 4);
-      squares += part * part;
-    }
-    return squares;
-  }
+  static Floats squares(const float* row, int64_t head_dim) { return squares_of(row, head_dim); }
 
   // Load a block of queries, `rows` of them; their keys and values begin where `sequence` does.
   void take(const float* q, int64_t rows, const Sequence& sequence, int64_t kv_head, int64_t) {
@@ -33,10 +92,9 @@ class FloatProducts {
     to_columns((const char*)q, call.q_strides.row * 4, rows, head_dim * 4, (Words*)queries);
   }
 
-  void score(int64_t first, int64_t end) {
-    int64_t key = first;
-    for (; key + ROWS <= end; key += ROWS) score_keys<ROWS>(key, scores + (key - first) * VECTORS);
-    for (; key < end; ++key) score_keys<1>(key, scores + (key - first) * VECTORS);
+  void score(int64_t first, int64_t end, int lag) {
+    const int64_t stride = call.k_strides.row;
+    multiply({k + first * stride, stride, (int)(end - first), head_dim}, queries, scores, lag);
   }
 
   // Write the weights of a key and of the next key over their scores.
@@ -46,10 +104,9 @@ class FloatProducts {
   }
 
   // Add weights times values to out [value_dim, QUERIES].
-  void add_values(int64_t first, int64_t end, Floats* out) const {
-    int64_t d = 0;
-    for (; d + ROWS <= value_dim; d += ROWS) add_dims<ROWS>(first, end, d, out + d * VECTORS);
-    for (; d < value_dim; ++d) add_dims<1>(first, end, d, out + d * VECTORS);
+  void add_values(int64_t first, int64_t end, Floats* out, int lag) const {
+    const int64_t stride = call.v_strides.row;
+    add_weighted({v + first * stride, stride, (int)(end - first), value_dim}, scores, out, lag);
   }
 
   void write(const Floats* out, float* to, int64_t rows) {
@@ -57,37 +114,8 @@ class FloatProducts {
   }
 
  private:
-  // Registers hold ROWS * COLUMNS sums; there are 32 with AVX-512 and on Arm, else 16.
-  static constexpr int ROWS = 4;
-  static constexpr int COLUMNS = LANES == 8 ? 2 : 4;
-
-  template <int COUNT> void score_keys(int64_t key, Floats* to) const {
-    const float* row = k + key * call.k_strides.row;
-    for (int column = 0; column < VECTORS; column += COLUMNS) {
-      Floats sums[COUNT][COLUMNS] = {};
-      for (int64_t d = 0; d < head_dim; ++d)
-        UNROLLED for (int r = 0; r < COUNT; ++r)
-          UNROLLED for (int c = 0; c < COLUMNS; ++c)
-            sums[r][c] += row[r * call.k_strides.row + d] * queries[d * VECTORS + column + c];
-      UNROLLED for (int r = 0; r < COUNT; ++r)
-        UNROLLED for (int c = 0; c < COLUMNS; ++c) to[r * VECTORS + column + c] = sums[r][c];
-    }
-  }
-
-  template <int COUNT> void add_dims(int64_t first, int64_t end, int64_t d, Floats* to) const {
-    for (int column = 0; column < VECTORS; column += COLUMNS) {
-      Floats sums[COUNT][COLUMNS] = {};  // of one block, because longer sums lose more digits
-      for (int64_t key = first; key < end; ++key)
-        UNROLLED for (int r = 0; r < COUNT; ++r)
-          UNROLLED for (int c = 0; c < COLUMNS; ++c)
-            sums[r][c] += v[key * call.v_strides.row + d + r] * scores[(key - first) * VECTORS + column + c];
-      UNROLLED for (int r = 0; r < COUNT; ++r)
-        UNROLLED for (int c = 0; c < COLUMNS; ++c) to[r * VECTORS + column + c] += sums[r][c];
-    }
-  }
-
   const Call& call;
-  const int64_t head_dim, value_dim;
+  const int head_dim, value_dim;
   const float *k = nullptr, *v = nullptr;
   Floats queries[MOST_HEAD_DIM * VECTORS];  // [head_dim, QUERIES]
 };

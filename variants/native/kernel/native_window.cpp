@@ -12,6 +12,7 @@
 #include "call.h"
 #include "few_queries.h"
 #include "floats.h"
+#include "gradients.h"
 #include "vectors.h"
 #if defined(__AMX_BF16__) && defined(__AVX512F__)
 #define HAS_TILES
@@ -78,7 +79,7 @@ struct Rows {
         squares += part * part;
       }
       const Floats of_weights = log_below(total[column]) + log_below(bounds.usual);
-      const Floats of_output = squares > 0.0f ? log_below(squares) * 0.5f : Floats{} - INFINITY;
+      const Floats of_output = squares >= FLT_MIN ? log_below(squares) * 0.5f : Floats{} - INFINITY;
       const Floats summed = largest[column] + (of_output < of_weights ? of_output : of_weights);
       const Floats bias = slope * (SIDE == Side::BEFORE ? first - position[column] : position[column] - last);
       const Floats most = sum - (longest - norm[column]) * remaining.incline + bias;
@@ -161,7 +162,8 @@ static Floats weigh(Rows& rows, Products& products, int64_t first, int64_t end, 
 // Add the attention to the keys from `first` to `end` to out [value_dim, QUERIES].
 template <Side SIDE, bool HIDES, class Products>
 static void add(Rows& rows, Products& products, int64_t first, int64_t end, int64_t dims, Floats* out) {
-  products.score(first, end);
+  const int lag = SIDE == Side::NEAR_CAUSAL ? first - (int64_t)rows.first : ALL_QUERIES;
+  products.score(first, end, lag);
   Floats shrunk[VECTORS];
   Signs shrinks = {};
   for (int column = 0; column < VECTORS; ++column) {
@@ -171,7 +173,7 @@ static void add(Rows& rows, Products& products, int64_t first, int64_t end, int6
   if (!is_near(SIDE) && any(shrinks))
     for (int64_t d = 0; d < dims; ++d)
       for (int column = 0; column < VECTORS; ++column) out[d * VECTORS + column] *= shrunk[column];
-  products.add_values(first, end, out);
+  products.add_values(first, end, out, lag);
 }
 
 // What a thread needs besides its stack, which may be small.
@@ -332,10 +334,11 @@ template <class Products> static void attend_all(Call& call) {
 extern "C" {
 // Sizes that Python compares with its constants and its structure.
 int64_t layout(int which) {
-  const int64_t sizes[] = {sizeof(Call), sizeof(Sequence), KEYS, QUERIES, CHUNK, MOST_HEAD_DIM};
+  const int64_t sizes[] = {sizeof(Call), sizeof(BackwardCall), sizeof(Sequence), KEYS, QUERIES, CHUNK, MOST_HEAD_DIM};
   return sizes[which];
 }
 void attend_in_float32(Call* call) { attend_all<FloatProducts>(*call); }
+void gradients_in_float32(BackwardCall* call) { compute_gradients(*call); }
 void attend_few_in_float32(Call* call) { attend_few<Float32>(*call); }
 void attend_few_in_bfloat16(Call* call) { attend_few<Bfloat16>(*call); }
 void attend_few_in_float16(Call* call) { attend_few<Float16>(*call); }

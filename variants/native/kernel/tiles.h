@@ -93,7 +93,7 @@ class TileProducts {
     to_columns((const char*)q, call.q_strides.row * 2, rows, head_dim * 2, queries);
   }
 
-  void score(int64_t first, int64_t end) {
+  void score(int64_t first, int64_t end, int) {
     finish_stores();
     for (int64_t key = first; key < end; key += CHUNK)
       for (int column = 0; column < VECTORS; column += 2) {
@@ -112,7 +112,7 @@ class TileProducts {
     ((Words*)scores)[key / 2 * VECTORS + column] = paired(weights, next);
   }
 
-  void add_values(int64_t first, int64_t end, Floats* out) const {
+  void add_values(int64_t first, int64_t end, Floats* out, int) const {
     finish_stores();
     for (int64_t chunk = 0; chunk < value_chunks; ++chunk)
       for (int column = 0; column < VECTORS; column += 2) {

@@ -1,0 +1,82 @@
+"""The C++ kernels under AddressSanitizer and UBSan: no draw of shapes leaves the tensors.
+
+ThreadSanitizer is left out: it knows nothing of libgomp's barriers, and takes each for a race.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from variants.compiled.cpp_build import cpp_compiler
+
+FUZZ = """
+import random
+import torch
+from variants.compiled.flags import FLAGS
+from variants.native import kernel_call, kernel_gradients, kernel_library
+from variants.native.kernel_arguments import EVERY_KEY, Reach
+from variants.native.kernel_call import attend
+from variants.native.kernel_gradients import gradients
+from variants.problem import alibi_slopes
+
+checked = kernel_library.load(
+    [*FLAGS, "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+)
+kernel_call.library = kernel_gradients.library = lambda: checked
+draw = random.Random(SEED)
+for _ in range(CALLS):
+    batch, kv_heads, group = draw.randint(1, 2), draw.randint(1, 3), draw.randint(1, 3)
+    dim, value_dim = (draw.choice([1, 7, 16, 20, 64, 80, 128, 256]) for _ in range(2))
+    kv_len = draw.choice([1, 5, 63, 64, 65, 130, 300])
+    q_len = draw.choice([1, min(4, kv_len), kv_len])
+    reach = Reach(draw.choice([0, 3, 64, 100, EVERY_KEY]), draw.choice([0, 0, 1, 70, EVERY_KEY]))
+    dtype = draw.choice([torch.float32, torch.bfloat16, torch.float16])
+    torch.set_num_threads(draw.choice([1, 2, 3]))
+    heads = kv_heads * group
+    q, d_out = (torch.randn(batch, heads, q_len, some).to(dtype) for some in (dim, value_dim))
+    k, v = (torch.randn(batch, kv_heads, kv_len, some).to(dtype) for some in (dim, value_dim))
+    sequences = None
+    if draw.random() < 0.5:
+        first, first_key = draw.randrange(q_len), draw.randrange(kv_len)
+        line = [0, first, draw.randint(0, q_len - first), first_key]
+        keys = draw.randint(0, kv_len - first_key)
+        sequences = torch.tensor([[*line, keys, draw.randint(-20, 80)]])
+    inputs = (q, k, v, alibi_slopes(heads))
+    how = {"sequences": sequences}
+    done = attend(*inputs, 0.2, reach, wants_log_sum_exp=True, **how)
+    outputs = (done.out, done.log_sum_exp)
+    gradients(d_out, None, *inputs, *outputs, 0.2, reach, **how)
+print("clean", flush=True)
+import os
+os._exit(0)
+"""
+
+
+def runtime_of(sanitizer: str) -> str:
+    """Return the path of a sanitizer's library. Skips where the compiler has none."""
+    command = [cpp_compiler("a test"), f"-print-file-name=lib{sanitizer}.so"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(path).is_absolute():
+        pytest.skip(f"the compiler has no lib{sanitizer}.so")
+    return path
+
+
+@pytest.mark.heavy
+def test_no_draw_of_shapes_reads_or_writes_beside_the_tensors() -> None:
+    script = FUZZ.replace("SEED", "1").replace("CALLS", "300")
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": f"{runtime_of('asan')} {runtime_of('ubsan')}",
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.stdout == "clean\n", (done.returncode, done.stderr[-3000:])

@@ -1,0 +1,99 @@
+"""What is asked of tensors before the C++ kernel reads their memory."""
+
+import torch
+from torch import Tensor
+
+from variants.native.kernel_arguments import MOST_KEYS
+from variants.native.kernel_library import MOST_HEAD_DIM, SEQUENCE_FIELDS
+from variants.problem import Spec
+from variants.tracing import is_traced
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def is_plain(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> bool:
+    """Return whether a dense call fits its spec, and torch would do nothing but call the kernel.
+
+    The operator costs 0.1 ms. Torch does more with it for tensors that need a gradient, for
+    subclasses, in traces and transforms, and where a profiler writes down what runs.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not is_traced()
+        and not torch._C._autograd._profiler_enabled()
+        and type(q) is type(k) is type(v) is type(slopes) is Tensor
+        and q.is_cpu
+        and k.device == v.device == slopes.device == q.device
+        and k.dtype == v.dtype == q.dtype == spec.dtype
+        and slopes.dtype == torch.float32
+        and q.shape == (spec.batch, spec.heads, spec.q_len, spec.head_dim)
+        and k.shape == v.shape == (spec.batch, spec.kv_heads, spec.kv_len, spec.head_dim)
+        and slopes.shape == (spec.heads,)
+        and not (torch.is_grad_enabled() and need_grad(q, k, v, slopes))
+    )
+
+
+def need_grad(*tensors: Tensor) -> bool:
+    """Return whether any tensor takes part in a graph of gradients."""
+    return any(tensor.requires_grad for tensor in tensors)
+
+
+def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, after: int) -> None:
+    """Raise ValueError for tensors that the kernel would read out of bounds or answer wrongly."""
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.dim() != 4 or 0 in tensor.shape[:2] or not tensor.shape[3]:
+            raise ValueError(f"{name} is {list(tensor.shape)}: give [batch, heads, length, dim]")
+        if tensor.dtype not in _DTYPES or tensor.dtype != q.dtype:
+            raise ValueError(f"{name} is {tensor.dtype} and q {q.dtype}: give one floating dtype")
+        if tensor.shape[3] > MOST_HEAD_DIM:
+            raise ValueError(f"head_dim {tensor.shape[3]}: the kernel has room for {MOST_HEAD_DIM}")
+        if tensor.shape[2] > MOST_KEYS:
+            raise ValueError(f"length {tensor.shape[2]}: the kernel counts to {MOST_KEYS}")
+    batch, heads = q.shape[:2]
+    if k.shape[0] != batch or k.shape[3] != q.shape[3]:
+        raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
+    if v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: only their last may differ")
+    if heads % k.shape[1]:
+        raise ValueError(f"{heads} heads can't share {k.shape[1]} kv heads evenly")
+    if slopes.dtype != torch.float32:
+        raise ValueError(f"slopes {slopes.dtype}: the kernel reads float32")
+    if list(slopes.shape) not in ([heads], [batch, heads]):
+        raise ValueError(f"slopes are {list(slopes.shape)}: give [{heads}] or [{batch}, {heads}]")
+    if min(before, after) < 0:
+        raise ValueError(f"reach {before}, {after}: give positions, at least 0 on both sides")
+
+
+def refuse_sequences(sequences: Tensor, q: Tensor, k: Tensor) -> None:
+    """Raise ValueError for sequences that are not inside of q and k."""
+    if sequences.dtype != torch.int64 or sequences.shape[1:] != (len(SEQUENCE_FIELDS),):
+        shape = f"[sequences, {len(SEQUENCE_FIELDS)}]"
+        raise ValueError(f"sequences {sequences.dtype} {list(sequences.shape)}: give int64 {shape}")
+    batch, first_query, queries, first_key, keys, position = sequences.unbind(1)
+    parts = ((batch, 1, q.shape[0]), (first_query, queries, q.shape[2]))
+    for first, count, size in (*parts, (first_key, keys, k.shape[2])):
+        inside = (first >= 0) & (torch.as_tensor(count) >= 0) & (first + count <= size)
+        if not inside.all():
+            line = int((~inside).nonzero()[0])
+            raise ValueError(f"sequence {line}, {sequences[line].tolist()}: it ends past {size}")
+    if (position.abs() > MOST_KEYS).any():
+        raise ValueError(f"positions {position.tolist()}: the kernel counts to {MOST_KEYS}")
+
+
+def refuse_outputs(
+    d_out: Tensor,
+    d_log_sum_exp: Tensor | None,
+    out: Tensor,
+    log_sum_exp: Tensor,
+    shape: tuple[int, int, int, int],
+) -> None:
+    """Raise ValueError for what is no output of a `shape`, [batch, heads, q_len, value_dim]."""
+    for name, tensor in (("d_out", d_out), ("out", out)):
+        if tensor.shape != shape or tensor.dtype not in _DTYPES:
+            raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}: give {list(shape)}")
+    for name, given in (("d_log_sum_exp", d_log_sum_exp), ("log_sum_exp", log_sum_exp)):
+        if given is None:
+            continue
+        if given.shape != shape[:3] or given.dtype != torch.float32:
+            wanted = f"float32 {list(shape[:3])}"
+            raise ValueError(f"{name} is {given.dtype} {list(given.shape)}: give {wanted}")

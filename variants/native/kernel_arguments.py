@@ -1,0 +1,96 @@
+"""What the C++ kernels are called with: reach, sequences, and the structure of a call."""
+
+import ctypes
+import math
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from variants.native.kernel_library import SEQUENCE_FIELDS, CallStructure
+from variants.windows import tolerance
+
+MOST_KEYS = 1 << 24  # positions are float32, exact up to here
+EVERY_KEY = 1 << 40  # further away than any key
+_ROUNDED = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
+
+
+class Reach(NamedTuple):
+    """How far from its query a key may be: so many positions before it, and after it."""
+
+    before: int
+    after: int
+
+
+CAUSAL, BIDIRECTIONAL = Reach(EVERY_KEY, 0), Reach(EVERY_KEY, EVERY_KEY)
+
+
+class Runs(NamedTuple):
+    """Sequences as the kernels read them, at `address`, which is `memory`'s.
+
+    `keys` has how many each sequence has.
+    """
+
+    most_queries: int
+    keys: list[int]
+    address: int
+    memory: object
+
+
+def runs_of(sequences: Tensor | None, q: Tensor, k: Tensor) -> Runs:
+    """Return the given sequences, int64 [sequences, 6] on the CPU, or each batch entry as one.
+
+    The last query of a batch entry stands at its last key.
+    """
+    if sequences is not None:
+        sequences = sequences.contiguous()
+        queries, keys = sequences[:, 2].tolist(), sequences[:, 4].tolist()
+        return Runs(max(queries, default=0), keys, sequences.data_ptr(), sequences)
+    batch, q_len, kv_len = q.shape[0], q.shape[2], k.shape[2]
+    fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
+    memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
+    return Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)
+
+
+def structure(
+    tensors: tuple[Tensor, ...],
+    runs: Runs,
+    blocks: int,
+    reach: Reach,
+    scale: float,
+    dtype: torch.dtype,
+) -> CallStructure:
+    """Return what a kernel is called with: the tensors are those that it points at.
+
+    They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys.
+    What is left out is a share of the rounding of `dtype`.
+    """
+    q, k, v, slopes, out, *_ = tensors
+    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
+    rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
+    call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
+    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
+    call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
+    return call
+
+
+@lru_cache(maxsize=128)
+def _constants(
+    sizes: tuple[int, ...], rest: tuple[int, ...], reach: Reach, scale: float, dtype: torch.dtype
+) -> bytes:
+    """Return a call's structure without its pointers and strides; to build it takes a while."""
+    call = CallStructure()
+    share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
+    least = math.log(share) - _ROUNDED
+    values = (*sizes, *rest, *reach, 0, scale, least)
+    names = [field[0] for field in CallStructure._fields_][2:]
+    for name, value in zip(names, values, strict=True):
+        setattr(call, name, value)
+    return bytes(call)
+
+
+def rows_of(tensor: Tensor) -> Tensor:
+    """Return the tensor with contiguous rows, copied only where needed."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

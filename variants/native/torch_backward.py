@@ -1,0 +1,169 @@
+"""The gradients of the C++ kernel's operator: an operator of its own, and torch's rule for it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction, once_differentiable
+from torch.utils.flop_counter import register_flop_formula
+
+from variants.native.call_checks import (
+    need_grad,
+    refuse_outputs,
+    refuse_sequences,
+    refuse_shapes,
+)
+from variants.native.kernel_arguments import Reach
+from variants.native.kernel_gradients import gradients
+from variants.problem import Unsupported
+
+_SCHEMA = (
+    "native_window_backward(Tensor d_out, Tensor? d_log_sum_exp, Tensor q, Tensor k, Tensor v, "
+    "Tensor slopes, Tensor out, Tensor log_sum_exp, float scale, int before, int after, "
+    "Tensor? sequences) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+
+
+def register_backward(fragment: torch.library.Library) -> None:
+    """Define the backward's operator."""
+    fragment.define(_SCHEMA)
+    fragment.impl("native_window_backward", _on_cpu, "CPU")
+    torch.library.register_fake("alibi_bench::native_window_backward", _fake, lib=fragment)
+    register_flop_formula(torch.ops.alibi_bench.native_window_backward)(_backward_operations)
+
+
+def with_gradients(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *options: object
+) -> tuple[Tensor, Tensor]:
+    """Call the operator so that torch knows its gradients.
+
+    Raises Unsupported where a forward-mode derivative is wanted: without this rule torch would take
+    the output for a constant.
+    """
+    tensors = (q, k, v, slopes)
+    if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
+        raise Unsupported("the kernel has no forward-mode derivative; eager has")
+    if torch.is_grad_enabled() and need_grad(*tensors):
+        *how, wants_log_sum_exp = options
+        attention: Any = _Attention
+        with _allowed_in_transforms():
+            out, log_sum_exp = attention.apply(*tensors, *how)
+        return out, log_sum_exp if wants_log_sum_exp else log_sum_exp.detach().new_empty(0)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _forward()(q, k, v, slopes, *options)
+
+
+def _has_tangent(tensor: Tensor) -> bool:
+    dual = forward_ad.unpack_dual(tensor)
+    return dual.tangent is not None
+
+
+def _allowed_in_transforms() -> AbstractContextManager[None]:
+    if not torch._C._are_functorch_transforms_active():
+        return nullcontext()
+    from torch._functorch import autograd_function
+
+    allowed: Any = vars(autograd_function)["enable_single_level_autograd_function"]
+    return cast(AbstractContextManager[None], allowed())
+
+
+def _forward() -> Callable[..., tuple[Tensor, Tensor]]:
+    operation: Any = torch.ops.alibi_bench.native_window.default
+    return cast(Callable[..., tuple[Tensor, Tensor]], operation)
+
+
+def _backward() -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]:
+    operation: Any = torch.ops.alibi_bench.native_window_backward.default
+    return cast(Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]], operation)
+
+
+class _Attention(_SingleLevelFunction):
+    """The operator, and its log-sum-exp always: the backward needs it.
+
+    A torch.autograd.Function would hand itself to torch.func's transforms, but they have handled a
+    call already once it comes here.
+    """
+
+    @staticmethod
+    def forward(
+        q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *options: Any
+    ) -> tuple[Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return _forward()(q, k, v, slopes, *options, True)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        *tensors, scale, before, after, sequences = inputs
+        context.save_for_backward(*tensors, *output, sequences)
+        context.options = (scale, before, after)
+        context.set_materialize_grads(False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        context: Any, d_out: Tensor | None, d_log_sum_exp: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        *saved, sequences = context.saved_tensors
+        d_out = torch.zeros_like(saved[4]) if d_out is None else d_out
+        found = _backward()(d_out, d_log_sum_exp, *saved, *context.options, sequences)
+        return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 4
+
+
+def _on_cpu(
+    d_out: Tensor,
+    d_log_sum_exp: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    out: Tensor,
+    log_sum_exp: Tensor,
+    scale: float,
+    before: int,
+    after: int,
+    sequences: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    refuse_shapes(q, k, v, slopes, before, after)
+    refuse_outputs(d_out, d_log_sum_exp, out, log_sum_exp, (*q.shape[:3], v.shape[3]))
+    if sequences is not None:
+        refuse_sequences(sequences, q, k)
+    reach = Reach(before, after)
+    done = gradients(
+        *(d_out, d_log_sum_exp, q, k, v, slopes, out, log_sum_exp, scale, reach),
+        sequences=sequences,
+    )
+    return done.d_q, done.d_k, done.d_v, done.d_slopes
+
+
+def _fake(
+    d_out: Tensor,  # noqa: ARG001
+    d_log_sum_exp: Tensor | None,  # noqa: ARG001
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    *options: object,  # noqa: ARG001
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    d_q, d_k, d_v, d_slopes = (
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        for tensor in (q, k, v, slopes)
+    )
+    return d_q, d_k, d_v, d_slopes
+
+
+def operations(q: list[int], k: list[int], v: list[int], *_: object, **__: object) -> int:
+    """Return the operations of all pairs, as torch counts attention, from the tensors' shapes."""
+    return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
+
+
+def _backward_operations(
+    d_out: list[int],  # noqa: ARG001
+    d_log_sum_exp: list[int] | None,  # noqa: ARG001
+    *shapes: list[int],
+    **_: object,
+) -> int:
+    """Return the operations of five products where a forward has two, as torch counts them."""
+    return operations(*shapes[:3]) * 5 // 2
