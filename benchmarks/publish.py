@@ -3,8 +3,8 @@
     make publish          # this, then the pages and the selection made from it
 
 Each file is one `run`, named by what it is. A file that is not whole is completed, so a run that
-was interrupted goes on. Needs a quiet machine and committed code; on 2 cores it takes some 30
-minutes.
+was interrupted goes on. A file that another commit of the measured code wrote, or that is in no set
+any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes about an hour.
 """
 
 import subprocess
@@ -25,9 +25,13 @@ SETS: dict[str, str] = {
     f"--variants {_NO_MATMUL}",
     "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_window,native_window",
-    "backward": "--modes backward --lengths 512,1024 --dtypes float32 --passes 3 "
-    "--variants sdpa_mask,sdpa_folded,sdpa_window,compile_blocks",
-    "decode": f"--modes decode --lengths 1024,8192 {_BOTH} --passes 3 "
+    "backward": "--modes backward --lengths 512,1024,2048 --dtypes float32 --passes 3 "
+    "--variants sdpa_mask,sdpa_folded,sdpa_window,compile_blocks,native_window",
+    "backward-half": "--modes backward --lengths 512 --dtypes bfloat16 --passes 1 "
+    "--variants sdpa_mask,native_window",
+    "backward-long": "--modes backward --lengths 4096,8192 --dtypes float32 --passes 1 "
+    "--variants sdpa_window,native_window",
+    "decode": f"--modes decode --lengths 1024,4096,32768 {_BOTH} --passes 3 "
     "--variants sdpa_mask,sdpa_key,native_window",
     "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
@@ -43,14 +47,24 @@ SETS: dict[str, str] = {
 
 def main() -> None:
     """Measure what is missing of every file; exit with the code of a run that fails."""
-    if circumstances({}).uncommitted:
+    here = circumstances({})
+    if here.uncommitted:
         sys.exit("Error: uncommitted changes: commit first, a published file names its commit")
     folder = ROOT / "results" / "published" / device_for().hardware.key
+    remove_superseded(folder, here.commit)
     for number, (name, options) in enumerate(SETS.items(), start=1):
         print(f"{number} of {len(SETS)}: {name}", file=sys.stderr, flush=True)
         code = _measure(folder / f"{name}.jsonl", options)
         if code:
             sys.exit(code)
+
+
+def remove_superseded(folder: Path, commit: str) -> None:
+    """Remove results that another commit measured, or that are in no set."""
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.stem not in SETS or read(path).header.circumstances.commit != commit:
+            print(f"{path.name} is superseded, and removed", file=sys.stderr, flush=True)
+            path.unlink()
 
 
 def _measure(path: Path, options: str) -> int:
