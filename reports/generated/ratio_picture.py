@@ -1,7 +1,8 @@
 """ratio.svg of a device: time over bias-free SDPA's against length, a line for each variant.
 
-SVG by hand, because lines in two panels need no library. Colours suit a light and a dark page.
-Each line has a dash and its name at its end, so that colour is never alone.
+A row of panels for each mode, a column for each dtype. SVG by hand, because lines need no library.
+Colours suit a light and a dark page. Each line has a dash and its name at its end, so that colour
+is never alone.
 """
 
 import math
@@ -12,7 +13,10 @@ from reports.tables.row import Row
 from reports.tables.table import by
 
 DTYPES = ("bfloat16", "float32")
-_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _NAMES = 300, 280, 56, 66, 60, 118
+MODES = {"forward": "forward", "backward": "forward and backward", "decode": "decode, one query"}
+"""The modes that are drawn, and what a panel calls them."""
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _NAMES, _FOOT = 300, 190, 60, 74, 90, 104, 56
 _LOW, _HIGH = 0.0625, 8.0
 _COLOURS = {
     "native_window": "#e4572e",
@@ -37,15 +41,17 @@ text { font: 12px sans-serif; fill: #333 }
 
 
 def picture(rows: Sequence[Row], title: str) -> str:
-    """Return the picture of rows of one device: causal forward of one shape, as SVG.
+    """Return the picture of rows of one device, causal and of one shape, as SVG.
 
-    A row without a ratio to the baseline is left out. A length that several rows of a variant and
-    dtype have is drawn once, from the first of them.
+    A row without a ratio to the baseline is left out. A length that several rows of a variant, mode
+    and dtype have is drawn once, from the first of them. Where no dtype of a mode was measured, the
+    mode has no panels.
     """
     drawn = [row for row in rows if row.vs_no_bias is not None and row.answers == "alibi"]
     lengths = sorted({row.kv_len for row in drawn})
+    modes = [mode for mode in MODES if any(row.mode == mode for row in drawn)]
     width = _LEFT + len(DTYPES) * (_WIDTH + _NAMES) + _GAP
-    height = _TOP + _HEIGHT + 46
+    height = _TOP - 24 + len(modes) * (_HEIGHT + _FOOT)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
@@ -54,15 +60,19 @@ def picture(rows: Sequence[Row], title: str) -> str:
         _text(_LEFT, 18, title, "start", "title"),
         _text(_LEFT, 36, "time over bias-free SDPA's (less is faster) against keys", "start"),
     ]
-    for place, dtype in enumerate(DTYPES):
-        left = _LEFT + place * (_WIDTH + _NAMES + _GAP / 2)
-        own = [row for row in drawn if row.dtype == dtype]
-        lines += _panel(own, dtype, lengths, left)
+    for down, mode in enumerate(modes):
+        for across, dtype in enumerate(DTYPES):
+            left = _LEFT + across * (_WIDTH + _NAMES + _GAP / 2)
+            own = [row for row in drawn if (row.mode, row.dtype) == (mode, dtype)]
+            lines.append(f'<g transform="translate(0 {down * (_HEIGHT + _FOOT)})">')
+            lines += [*_panel(own, f"{MODES[mode]}, {dtype}", lengths, left), "</g>"]
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _panel(rows: Sequence[Row], dtype: str, lengths: Sequence[int], left: float) -> Iterator[str]:
-    yield _text(left, _TOP - 10, dtype, "start", "title")
+def _panel(rows: Sequence[Row], title: str, lengths: Sequence[int], left: float) -> Iterator[str]:
+    yield _text(left, _TOP - 10, title if rows else f"{title}: not measured", "start", "title")
+    if not rows:
+        return
     yield from _grid(lengths, left)
     by_variant = by(lambda row: row.variant, rows)
     ends: dict[str, tuple[float, float]] = {}
@@ -98,7 +108,8 @@ def _grid(lengths: Sequence[int], left: float) -> Iterator[str]:
     for length in lengths:
         across = _across(length, lengths, left)
         yield f'<path class="grid" d="M{across:.1f} {_TOP}V{bottom}"/>'
-    for length in (length for length in lengths if length & (length - 1) == 0):
+    powers = [length for length in lengths if length & (length - 1) == 0]
+    for length in powers[:: 1 + len(powers) // 8]:
         yield _text(_across(length, lengths, left), bottom + 18, str(length), "middle")
 
 

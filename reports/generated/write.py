@@ -44,23 +44,21 @@ def pages(folder: Path) -> dict[Path, str]:
 
 
 def usual_rows(files: Sequence[Results]) -> list[Row]:
-    """Return the rows of causal forward with 8 heads of 64 at logit scale 1, without auto."""
+    """Return the rows of 8 heads of 64 that are drawn: causal, logit scale 1, without auto."""
     return [
         row
         for group in groups_of_newest(files)
         for row in group.rows
-        if (row.mode, row.heads, row.kv_heads, row.head_dim) == ("forward", 8, 8, 64)
+        if (row.heads, row.kv_heads, row.head_dim) == (8, 8, 64)
         and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")
-        and row.q_len == row.kv_len
+        and row.q_len == (1 if row.mode == "decode" else row.kv_len)
         and row.variant != AUTO.name
     ]
 
 
 def _title(files: Sequence[Results]) -> str:
     hardware = files[0].header.hardware
-    return (
-        f"Causal ALiBi attention, forward, 8 heads of 64: {hardware.name}, {hardware.cores} cores"
-    )
+    return f"Causal ALiBi attention, 8 heads of 64: {hardware.name}, {hardware.cores} cores"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""The picture of a device has a panel for each mode and dtype that was measured."""
+
+import re
+from xml.etree import ElementTree
+
+from reports.generated.ratio_picture import picture
+from reports.generated.write import usual_rows
+from suite.cases.case import Case
+from tests.records import a_case, a_machine, a_plan, measured, results
+
+STEP = Case(heads=8, kv_heads=8, head_dim=64, q_len=1, kv_len=512, dtype="bfloat16", mode="decode")
+
+
+def drawn(*cases: Case) -> str:
+    """Return the picture of cases in which flex takes twice the time of no_bias."""
+    records = [
+        record
+        for case in cases
+        for variant, ms in (("no_bias", 1.0), ("flex", 2.0))
+        for record in measured(case, variant, ms)
+    ]
+    plan = a_plan(*cases, variants=("no_bias", "flex"))
+    return picture(usual_rows([results(a_machine(plan), *records)]), "A title")
+
+
+def panels(svg: str) -> list[str]:
+    return re.findall(r'class="title">(.+?)</text>', svg)[1:]
+
+
+def test_each_mode_that_was_measured_has_a_row_of_panels() -> None:
+    svg = drawn(a_case(512), a_case(1024), a_case(512, mode="backward"), STEP)
+    assert panels(svg) == [
+        "forward, bfloat16: not measured",
+        "forward, float32",
+        "forward and backward, bfloat16: not measured",
+        "forward and backward, float32",
+        "decode, one query, bfloat16",
+        "decode, one query, float32: not measured",
+    ]
+    assert svg.count(">flex</text>") == 3
+
+
+def test_a_mode_that_was_not_measured_takes_no_room() -> None:
+    forward, both = drawn(a_case(512)), drawn(a_case(512), a_case(512, mode="backward"))
+    heights = [int(ElementTree.fromstring(svg).attrib["height"]) for svg in (forward, both)]
+    assert len(panels(forward)) == 2
+    assert heights[0] < heights[1]
+
+
+def test_a_line_passes_through_the_ratio() -> None:
+    (path,) = re.findall(r'<path d="M([\d. L]+)" fill="none"', drawn(a_case(512), a_case(1024)))
+    heights = {point.split()[1] for point in path.split("L")}
+    (two,) = re.findall(r'y="([\d.]+)" text-anchor="end">2x<', drawn(a_case(512), a_case(1024)))
+    assert {round(float(height)) for height in heights} == {round(float(two) - 4)}
