@@ -48,6 +48,7 @@ def worktrees(folder: Path) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.startswith(f"worktree {folder}")]
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
     file = tmp_path / "aa.jsonl"

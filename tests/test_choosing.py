@@ -10,6 +10,7 @@ from reports.commands.console import default_path
 from suite.records.store import Results
 from tests.conftest import Folders
 from tests.fakes.console import Done, bench
+from tests.fakes.in_process import repeat_no_turn
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
 from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
@@ -293,11 +294,13 @@ def test_out_in_the_cache_itself_is_written_once(commands: Commands, file: Path)
     assert text.count("Selection: ") == 1
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_a_small_race_is_measured_chosen_from_advised_and_priced(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reports.tables.rank.CONTRADICTION", 1e9)  # a busy machine is too noisy
+    repeat_no_turn(monkeypatch)
     done = commands.run("choose", "--tune", *TINY, "--dtypes", "float32", "--budget", "20m")
     assert done.returncode == 0, done.stderr
     (selection,) = commands.cached.parent.glob("*.json")

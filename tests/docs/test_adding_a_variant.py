@@ -88,6 +88,7 @@ def test_a_file_and_a_line_are_all_that_listing_docs_and_agreement_need(tmp_path
     assert run_in(tmp_path, "-c", EVERYWHERE) == "True True True\n"
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_the_worked_example_ends_with_an_agreeing_variant(tmp_path: Path) -> None:
     commands = add_the_variant_of_the_page(tmp_path)

@@ -180,10 +180,15 @@ def real_lanes(invented: Any) -> MakeLane:
     return make_lane
 
 
+def repeat_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a race take a turn as it is, also where other work on the machine slowed it."""
+    monkeypatch.setattr("suite.race.contender.PATIENCE_S", 0.0)
+
+
 def take_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let turns and races be over in some milliseconds."""
     monkeypatch.setattr("suite.clocks.cpu_clock.SLICE_NS", 1_000_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SAMPLE_NS", 100_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SETTLE_S", 0.0)
-    monkeypatch.setattr("suite.race.contender.PATIENCE_S", 0.0)
+    repeat_no_turn(monkeypatch)
     monkeypatch.setattr("suite.race.stopping.CAP_S", 0.002)

@@ -105,10 +105,12 @@ def test_a_disagreement_by_design_is_an_expected_failure_and_any_other_fails() -
     assert outcome_of("sdpa_folded", "float32", 1.4e-4) is new
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_a_picked_item_of_real_lanes_has_their_samples_memory_and_kernels(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    done = pytest_suite_with_real_lanes("-k", PICK, f"--benchmark-json={out}", "-rs")
+    plugin = ("-p", "tests.fakes.no_turn_repeated")
+    done = pytest_suite_with_real_lanes(*plugin, "-k", PICK, f"--benchmark-json={out}", "-rs")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FlexAttention does not support backward on CPU" in done.stdout
     (item,) = json.loads(out.read_text(), parse_constant=pytest.fail)["benchmarks"]

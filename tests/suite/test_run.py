@@ -115,6 +115,7 @@ def test_a_run_that_is_stopped_leaves_a_file_that_resumes_and_then_no_cache(
     assert not list(tmp_path.glob("alibi-bench-*"))
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_a_run_whose_lanes_are_processes_measures_every_cell_and_the_machine(
     tmp_path: Path,

@@ -14,7 +14,7 @@ from suite.records.record import Agreement, CellRecord, Fault, Status, Time
 from tests.fakes import faulty
 from tests.fakes.drive import VARIANTS, drive, plan
 from tests.fakes.faulty import KINDS, MOMENTS
-from tests.fakes.in_process import start_real_lanes_in_process
+from tests.fakes.in_process import repeat_no_turn, start_real_lanes_in_process
 from tests.fakes.lane import Fate
 from tests.suite.fates import OWNER, cells, measured, processes_of
 from variants.catalog import BASELINE
@@ -96,6 +96,7 @@ def run_with_faults(folder: Path, *, in_threads: bool) -> Cells:
             start_real_lanes_in_process(monkeypatch)
             monkeypatch.setattr(faulty, "meet", _raise)
         else:
+            repeat_no_turn(monkeypatch)
             faults = {length: faults[length] for length in OF_PROCESSES}
             cgroup = stack.enter_context(small_cgroup())
             if cgroup is not None:
@@ -162,6 +163,7 @@ def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(cells_of_
     assert kinds == {Agreement, Fault, Time}
 
 
+@pytest.mark.long
 @pytest.mark.heavy
 def test_what_holds_of_threads_holds_of_processes(tmp_path: Path) -> None:
     by_cell = run_with_faults(tmp_path, in_threads=False)
