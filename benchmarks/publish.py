@@ -4,7 +4,8 @@
 
 Each file is one `run`, named by what it is. A file that is not whole is completed, so a run that
 was interrupted goes on. A file that another commit of the measured code wrote, or that is in no set
-any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes about an hour.
+any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes some 90
+minutes.
 """
 
 import subprocess
@@ -17,22 +18,24 @@ from suite.records.store import Results, read
 
 _BOTH = "--dtypes float32,bfloat16"
 _NO_MATMUL = "sdpa_mask,sdpa_key,sdpa_folded,flex,sdpa_window,native_window"
-"""Variants whose products in half precision are fast on a CPU without such instructions too."""
+"""Variants that call no matrix product, which in half precision takes seconds on some CPUs."""
 
 SETS: dict[str, str] = {
-    "forward": "--lengths 256,512,1024,2048 --dtypes float32 --passes 3",
-    "forward-half": "--lengths 256,512,1024,2048 --dtypes bfloat16 --passes 3 "
-    f"--variants {_NO_MATMUL}",
-    "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 "
-    "--variants sdpa_mask,sdpa_window,native_window",
+    "forward": "--lengths 256,512,1024,2048 --dtypes float32 --passes 3 "
+    f"--variants {_NO_MATMUL},sdpa_halves",
     "backward": "--modes backward --lengths 512,1024,2048 --dtypes float32 --passes 3 "
     "--variants sdpa_mask,sdpa_folded,sdpa_window,compile_blocks,native_window",
-    "backward-half": "--modes backward --lengths 512 --dtypes bfloat16 --passes 1 "
-    "--variants sdpa_mask,native_window",
     "backward-long": "--modes backward --lengths 4096,8192 --dtypes float32 --passes 1 "
     "--variants sdpa_window,native_window",
     "decode": f"--modes decode --lengths 1024,4096,32768 {_BOTH} --passes 3 "
     "--variants sdpa_mask,sdpa_key,native_window",
+    "forward-half": "--lengths 256,512,1024,2048 --dtypes bfloat16 --passes 3 "
+    f"--variants {_NO_MATMUL}",
+    "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 "
+    "--variants sdpa_mask,sdpa_window,native_window",
+    "all": "--lengths 512,1024 --dtypes float32 --passes 1",
+    "backward-half": "--modes backward --lengths 512 --dtypes bfloat16 --passes 1 "
+    "--variants sdpa_mask,native_window",
     "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 1024 {_BOTH} --passes 1 "
