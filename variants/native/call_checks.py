@@ -1,5 +1,7 @@
 """What is asked of tensors before the C++ kernel reads their memory."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -72,12 +74,26 @@ def refuse_sequences(sequences: Tensor, q: Tensor, k: Tensor) -> None:
     batch, first_query, queries, first_key, keys, position = sequences.unbind(1)
     parts = ((batch, 1, q.shape[0]), (first_query, queries, q.shape[2]))
     for first, count, size in (*parts, (first_key, keys, k.shape[2])):
-        inside = (first >= 0) & (torch.as_tensor(count) >= 0) & (first + count <= size)
+        some = torch.as_tensor(count)
+        inside = (first >= 0) & (some >= 0) & (some <= size) & (first <= size - some)
         if not inside.all():
             line = int((~inside).nonzero()[0])
             raise ValueError(f"sequence {line}, {sequences[line].tolist()}: it ends past {size}")
-    if (position.abs() > MOST_KEYS).any():
+    if ((position > MOST_KEYS) | (position < -MOST_KEYS)).any():
         raise ValueError(f"positions {position.tolist()}: the kernel counts to {MOST_KEYS}")
+
+
+def refuse_overlaps(sequences: Tensor) -> None:
+    """Raise ValueError for sequences that share queries or keys: two threads would add to a row."""
+    lines = [line for line in sequences.tolist() if line[2] and line[4]]
+    for name, first, count in (("queries", 1, 2), ("keys", 3, 4)):
+        ordered = sorted(lines, key=lambda line: (line[0], line[first]))
+        for before, after in pairwise(ordered):
+            if before[0] == after[0] and before[first] + before[count] > after[first]:
+                raise ValueError(
+                    f"sequences {before} and {after} share {name}, so their gradients would be "
+                    "added at once: call once for each"
+                )
 
 
 def refuse_outputs(

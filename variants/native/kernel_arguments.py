@@ -84,7 +84,8 @@ def _constants(
     call = CallStructure()
     share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
     least = math.log(share) - _ROUNDED
-    values = (*sizes, *rest, *reach, 0, scale, least)
+    steps = (min(step, EVERY_KEY) for step in reach)  # positions are added to it
+    values = (*sizes, *rest, *steps, 0, scale, least)
     names = [field[0] for field in CallStructure._fields_][2:]
     for name, value in zip(names, values, strict=True):
         setattr(call, name, value)

@@ -1,6 +1,7 @@
 """One backward call of the C++ kernel, and the memory that Python allocates for it."""
 
 import ctypes
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -39,16 +40,22 @@ def gradients(
 ) -> Gradients:
     """Return the gradients of a call of variants.native.kernel_call.attend, which gave `out`.
 
-    d_out is as `out`, [batch, heads, q_len, value_dim]; d_log_sum_exp is as `log_sum_exp`, [batch,
-    heads, q_len] float32. All is computed in float32. Reads whatever the arguments say. Raises
-    Unsupported where the kernels can't be built.
+    d_out is [batch, heads, q_len, value_dim], as `out`; d_log_sum_exp is as `log_sum_exp`, [batch,
+    heads, q_len] float32. No two of `sequences` share queries or keys. All is computed in float32.
+    Reads whatever the arguments say. Raises Unsupported where the kernels can't be built.
     """
     runs = runs_of(sequences, q, k)
     wide = [rows_of(part.float()) for part in (q, k, v, out, d_out)]
     q32, k32, v32, out32, d_out32 = wide
     slopes, log_sum_exp = slopes.contiguous(), log_sum_exp.contiguous()
     heads = (q.shape[0], q.shape[1])
-    parts = [_zeros(*heads, *shape) for shape in (q.shape[2:], k.shape[2:], v.shape[2:])]
+    writes_all_of_d_q = (
+        sequences is None and q.shape[2] <= k.shape[2]
+    )  # every query sees its own key
+    fill = (torch.empty if writes_all_of_d_q else torch.zeros, torch.zeros, torch.zeros)
+    parts = [
+        _rows(make, *heads, *part.shape[2:]) for make, part in zip(fill, (q, k, v), strict=True)
+    ]
     d_slopes = torch.zeros(len(runs.keys), q.shape[1], dtype=torch.float32)
     tensors = (q32, k32, v32, slopes, out32, log_sum_exp, d_slopes.new_empty(0))
     call = BackwardStructure(structure(tensors, runs, 0, reach, scale, q.dtype))
@@ -63,16 +70,19 @@ def gradients(
     return Gradients(d_q, d_k, d_v, _by_batch(d_slopes, slopes, sequences), call.call.looked_at)
 
 
-def _zeros(batch: int, heads: int, length: int, dim: int) -> Tensor:
+def _rows(make: Callable[..., Tensor], batch: int, heads: int, length: int, dim: int) -> Tensor:
     """Return memory for the gradient of each query head, with rows as long as whole chunks."""
-    return torch.zeros(batch, heads, length, -(-dim // CHUNK) * CHUNK, dtype=torch.float32)
+    return make(batch, heads, length, -(-dim // CHUNK) * CHUNK, dtype=torch.float32)
 
 
 def _of_heads(gradient: Tensor, like: Tensor) -> Tensor:
     """Return a gradient of each query head as one of each head of `like`, contiguous."""
     heads, dim = like.shape[1], like.shape[3]
     if gradient.shape[1] != heads:
-        gradient = gradient.unflatten(1, (heads, -1)).sum(dim=2)
+        first, *others = gradient.unflatten(1, (heads, -1)).unbind(2)
+        gradient = first.clone()
+        for other in others:  # one after another: torch.sum's order depends on the threads
+            gradient += other
     return gradient[..., :dim].to(like.dtype).contiguous()
 
 

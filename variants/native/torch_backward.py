@@ -7,12 +7,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import _SingleLevelFunction, once_differentiable
+from torch.autograd.function import _SingleLevelFunction
 from torch.utils.flop_counter import register_flop_formula
 
 from variants.native.call_checks import (
     need_grad,
     refuse_outputs,
+    refuse_overlaps,
     refuse_sequences,
     refuse_shapes,
 )
@@ -31,6 +32,7 @@ def register_backward(fragment: torch.library.Library) -> None:
     """Define the backward's operator."""
     fragment.define(_SCHEMA)
     fragment.impl("native_window_backward", _on_cpu, "CPU")
+    fragment.impl("native_window_backward", _without_gradients, "Autograd")
     torch.library.register_fake("alibi_bench::native_window_backward", _fake, lib=fragment)
     register_flop_formula(torch.ops.alibi_bench.native_window_backward)(_backward_operations)
 
@@ -46,6 +48,8 @@ def with_gradients(
     tensors = (q, k, v, slopes)
     if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
         raise Unsupported("the kernel has no forward-mode derivative; eager has")
+    if any(map(_is_tracked_twice, tensors)):
+        raise Unsupported("native_window has one gradient at a time in torch.func; eager has more")
     if torch.is_grad_enabled() and need_grad(*tensors):
         *how, wants_log_sum_exp = options
         attention: Any = _Attention
@@ -59,6 +63,18 @@ def with_gradients(
 def _has_tangent(tensor: Tensor) -> bool:
     dual = forward_ad.unpack_dual(tensor)
     return dual.tangent is not None
+
+
+def _is_tracked_twice(tensor: Tensor) -> bool:
+    """Return whether a gradient around torch.func's innermost wants this tensor's too.
+
+    It would be dropped without a word, because the kernel is called below all autograd.
+    """
+    functorch = torch._C._functorch
+    if not functorch.is_gradtrackingtensor(tensor):
+        return False
+    inner = functorch.get_unwrapped(tensor)
+    return inner.requires_grad or functorch.is_gradtrackingtensor(inner)
 
 
 def _allowed_in_transforms() -> AbstractContextManager[None]:
@@ -102,7 +118,6 @@ class _Attention(_SingleLevelFunction):
         context.set_materialize_grads(False)
 
     @staticmethod
-    @once_differentiable
     def backward(
         context: Any, d_out: Tensor | None, d_log_sum_exp: Tensor | None
     ) -> tuple[Tensor | None, ...]:
@@ -110,6 +125,37 @@ class _Attention(_SingleLevelFunction):
         d_out = torch.zeros_like(saved[4]) if d_out is None else d_out
         found = _backward()(d_out, d_log_sum_exp, *saved, *context.options, sequences)
         return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 4
+
+
+def _without_gradients(*arguments: Any) -> tuple[Tensor, ...]:
+    """Call the backward so that its results refuse to be differentiated.
+
+    Without this rule torch would take them for constants, and drop a penalty on gradients.
+    """
+    tensors = [part for part in arguments if isinstance(part, Tensor)]
+    if torch.is_grad_enabled() and need_grad(*tensors):
+        refusing: Any = _WithoutGradients
+        with _allowed_in_transforms():
+            return cast(tuple[Tensor, ...], refusing.apply(*arguments))
+    with torch._C._AutoDispatchBelowAutograd():
+        return _backward()(*arguments)
+
+
+class _WithoutGradients(_SingleLevelFunction):
+    """The backward's operator, whose gradient says that there is none."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            return _backward()(*arguments)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Store nothing."""
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor | None) -> tuple[None, ...]:  # noqa: ARG004
+        raise Unsupported("native_window's gradient has no gradient in turn; eager's has one")
 
 
 def _on_cpu(
@@ -130,6 +176,7 @@ def _on_cpu(
     refuse_outputs(d_out, d_log_sum_exp, out, log_sum_exp, (*q.shape[:3], v.shape[3]))
     if sequences is not None:
         refuse_sequences(sequences, q, k)
+        refuse_overlaps(sequences)
     reach = Reach(before, after)
     done = gradients(
         *(d_out, d_log_sum_exp, q, k, v, slopes, out, log_sum_exp, scale, reach),
@@ -165,5 +212,6 @@ def _backward_operations(
     *shapes: list[int],
     **_: object,
 ) -> int:
-    """Return the operations of five products where a forward has two, as torch counts them."""
-    return operations(*shapes[:3]) * 5 // 2
+    """Return the operations of five products: three of head_dim, two of value_dim."""
+    q, k, v = shapes[:3]
+    return 2 * q[0] * q[1] * q[2] * k[2] * (3 * q[3] + 2 * v[3])

@@ -31,24 +31,30 @@ for _ in range(CALLS):
     batch, kv_heads, group = draw.randint(1, 2), draw.randint(1, 3), draw.randint(1, 3)
     dim, value_dim = (draw.choice([1, 7, 16, 20, 64, 80, 128, 256]) for _ in range(2))
     kv_len = draw.choice([1, 5, 63, 64, 65, 130, 300])
-    q_len = draw.choice([1, min(4, kv_len), kv_len])
-    reach = Reach(draw.choice([0, 3, 64, 100, EVERY_KEY]), draw.choice([0, 0, 1, 70, EVERY_KEY]))
+    q_len = draw.choice([1, min(4, kv_len), kv_len, kv_len + 70])
+    reached = draw.choice([0, 0, 1, 70, EVERY_KEY] if q_len <= kv_len else [EVERY_KEY])
+    reach = Reach(draw.choice([0, 3, 64, 100, EVERY_KEY]), reached)
     dtype = draw.choice([torch.float32, torch.bfloat16, torch.float16])
     torch.set_num_threads(draw.choice([1, 2, 3]))
     heads = kv_heads * group
     q, d_out = (torch.randn(batch, heads, q_len, some).to(dtype) for some in (dim, value_dim))
     k, v = (torch.randn(batch, kv_heads, kv_len, some).to(dtype) for some in (dim, value_dim))
-    sequences = None
+    sequences, slopes = None, alibi_slopes(heads)
     if draw.random() < 0.5:
         first, first_key = draw.randrange(q_len), draw.randrange(kv_len)
-        line = [0, first, draw.randint(0, q_len - first), first_key]
-        keys = draw.randint(0, kv_len - first_key)
-        sequences = torch.tensor([[*line, keys, draw.randint(-20, 80)]])
-    inputs = (q, k, v, alibi_slopes(heads))
+        before = [0, 0, first, 0, first_key, draw.randint(-20, 80)]
+        after = [0, first, q_len - first, first_key, kv_len - first_key, draw.randint(-20, 80)]
+        sequences = torch.tensor([before, after])
+    if draw.random() < 0.3:
+        slopes = slopes.expand(batch, -1).contiguous()
+    if draw.random() < 0.3:
+        k, d_out = (part.transpose(1, 2).contiguous().transpose(1, 2) for part in (k, d_out))
+    inputs = (q, k, v, slopes)
     how = {"sequences": sequences}
     done = attend(*inputs, 0.2, reach, wants_log_sum_exp=True, **how)
+    d_log_sum_exp = torch.randn_like(done.log_sum_exp) if draw.random() < 0.3 else None
     outputs = (done.out, done.log_sum_exp)
-    gradients(d_out, None, *inputs, *outputs, 0.2, reach, **how)
+    gradients(d_out, d_log_sum_exp, *inputs, *outputs, 0.2, reach, **how)
 print("clean", flush=True)
 import os
 os._exit(0)
@@ -66,7 +72,7 @@ def runtime_of(sanitizer: str) -> str:
 
 @pytest.mark.heavy
 def test_no_draw_of_shapes_reads_or_writes_beside_the_tensors() -> None:
-    script = FUZZ.replace("SEED", "1").replace("CALLS", "300")
+    script = FUZZ.replace("SEED", "1").replace("CALLS", "200")
     environment = {
         **os.environ,
         "LD_PRELOAD": f"{runtime_of('asan')} {runtime_of('ubsan')}",

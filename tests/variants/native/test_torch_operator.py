@@ -125,6 +125,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"sequences": torch.zeros(1, 6, dtype=torch.int32)},
         "sequences torch.int32 [1, 6]: give int64",
     ),
+    "a sequence that begins past all numbers": (
+        {"sequences": torch.tensor([[0, 2**63 - 1, 1, 0, 8, 0]])},
+        "it ends past 8",
+    ),
+    "the least position": (
+        {"sequences": torch.tensor([[0, 0, 8, 0, 8, -(2**63)]])},
+        "the kernel counts to 16777216",
+    ),
     "a position past all": (
         {"sequences": torch.tensor([[0, 0, 8, 0, 8, 1 << 30]])},
         "the kernel counts to 16777216",
@@ -164,6 +172,13 @@ def test_no_key_out_of_reach_is_seen(before: int, after: int) -> None:
     wanted = scores.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ k.double()
     found = called(q, k, k, slopes, before=before, after=after)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_reach_past_all_numbers_is_every_key() -> None:
+    q, k = drawn(90)
+    assert torch.equal(called(q, k, k, before=2**63 - 1), called(q, k, k))
+    whole = called(q, k, k, after=EVERY_KEY)
+    assert torch.equal(called(q, k, k, before=2**63 - 1, after=2**63 - 1), whole)
 
 
 def test_the_log_sum_exp_is_the_formula_s() -> None:

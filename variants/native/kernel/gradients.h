@@ -12,8 +12,10 @@
 //     p <= exp(|scale q| |k| - slope distance - lse)    and    |ds| <= p (|dout| |v| + |delta|).
 //
 // Without a causal mask the keys after the queries are met in a second sweep, from the last query back.
-// There a row whose two sides cancel is certified to a share of one side.
-// A head belongs to one thread, so sums have one order. Keys that heads share get sums for each head.
+// There a row whose two sides cancel is certified to a share of one side. The gradient of a slope has
+// no bound of its own.
+// A head belongs to one thread, so sums have one order. Keys that heads share get sums for each head,
+// and each is certified by itself. No two sequences may share queries or keys.
 
 #pragma once
 
@@ -29,7 +31,8 @@ constexpr float ROUNDED_NORMS = 1.0001f;   // error of norms and scores: sums of
 constexpr float LEAST_SQUARES = 1e-30f;    // below it squares lose digits
 constexpr float LOG_ERROR = 0.06f;         // of log_below
 constexpr float LOG_OF_ZERO = -87;         // exponential gives 0 below
-constexpr float SHARE_OF_GRADIENTS = 1.4f;  // log 4: of what a forward may leave out
+constexpr float QUARTER = 1.4f;  // log 4, rounded up: a gradient may leave out a quarter of what a forward may
+constexpr float LOST_DIGITS = 1e-6f;  // of logs, by sums and differences of large ones
 
 struct BackwardCall {
   Call forward;        // q, k, v, slopes, out and sequences; log_sum_exp is read
@@ -59,8 +62,8 @@ static inline float norm_above(const float* row, int64_t dim) {
   return total * ROUNDED_NORMS;
 }
 
-static inline float log_sum(float a, float b) {
-  const float most = larger(a, b);
+static inline double log_sum(double a, double b) {
+  const double most = a >= b || a != a ? a : b;
   return most == -INFINITY ? most : most + std::log(std::exp(a - most) + std::exp(b - most));
 }
 
@@ -85,13 +88,14 @@ struct RowNorms {
   void bound(const std::vector<float>& logs, float slope, float longest, std::vector<Tail>& tails) const {
     const int64_t blocks = norms.size() / KEYS;
     tails.resize(blocks);
+    double log = -INFINITY;
+    float incline = FLT_MAX;
     for (int64_t i = 0; i < blocks; ++i) {
       const int64_t block = WHERE == Partner::AFTER ? i : blocks - 1 - i;
-      Tail& tail = tails[block] = of_block<WHERE>(block, logs, slope, longest);
-      if (i == 0) continue;
-      const Tail& beyond = tails[WHERE == Partner::AFTER ? block - 1 : block + 1];
-      tail.log = log_sum(tail.log, beyond.log - slope * KEYS);
-      tail.incline = std::min(tail.incline, beyond.incline);
+      const Tail own = of_block<WHERE>(block, logs, slope, longest);
+      log = log_sum(own.log, log - (double)slope * KEYS);
+      incline = std::min(incline, own.incline);
+      tails[block] = {(float)log, incline};
     }
   }
 
@@ -115,7 +119,8 @@ struct RowNorms {
     }
     const float at_zero = log_of_sum(flat), at_longest = log_of_sum(steep);
     if (at_zero == -INFINITY) return {-INFINITY, FLT_MAX};  // adds nothing to any partner
-    return {at_longest, longest > 0 ? std::max((at_longest - at_zero) / longest, 0.0f) : 0.0f};
+    const float lost = LOST_DIGITS * (std::abs(at_zero) + std::abs(at_longest));
+    return {at_longest + lost, longest > 0 ? std::max((at_longest - at_zero) / longest, 0.0f) : 0.0f};
   }
 
   static float log_of_sum(const Floats (&logs)[KEYS / LANES]) {
@@ -164,8 +169,8 @@ struct QueryBlock {
   int count;
   int64_t first, last;        // positions
   int64_t least_block, end_block, first_near, last_near;  // of keys that it sees, and that stand at it
-  bool has_all;               // that dq needs
-  Floats position[VECTORS], sum_of[VECTORS], delta[VECTORS], norm[VECTORS], log_of[VECTORS];
+  bool is_settled;            // dq needs no further keys
+  Floats position[VECTORS], log_sum_exp[VECTORS], delta[VECTORS], norm[VECTORS], score_log[VECTORS];
   Floats columns[MOST_HEAD_DIM * VECTORS], output_columns[MOST_HEAD_DIM * VECTORS];
   Floats d_columns[MOST_HEAD_DIM * VECTORS];  // dq without the scale, [head_dim, QUERIES]
   float rows[QUERIES * MOST_HEAD_DIM], output_rows[QUERIES * MOST_HEAD_DIM];  // scale q, and dout
@@ -181,7 +186,7 @@ class HeadGradients {
         value_dim(call.forward.value_dim),
         padded_dim(blocks_of(head_dim, CHUNK) * CHUNK),
         padded_value_dim(blocks_of(value_dim, CHUNK) * CHUNK),
-        least(call.forward.least - SHARE_OF_GRADIENTS) {
+        least(call.forward.least - QUARTER) {
     const int64_t together = std::clamp<int64_t>(MOST_DIMS / (padded_dim + padded_value_dim), 1, MOST_TOGETHER);
     for (int64_t i = 0; i < together; ++i) memory.push_back(std::make_unique<QueryBlock>());
   }
@@ -246,17 +251,17 @@ class HeadGradients {
   void measure_keys() {
     keys.begin(sequence.keys);
     for (auto* logs : {&value_logs, &key_logs}) logs->assign(keys.norms.size(), -INFINITY);
-    float logs = 0;
+    float total = 0;
     int64_t counted = 0;
     for (int64_t key = 0; key < sequence.keys; ++key) {
       keys.norms[key] = norm_above(k + key * call.k_strides.row, head_dim);
       keys.most = larger(keys.most, keys.norms[key]);
       value_logs[key] = log_above(norm_above(v + key * call.v_strides.row, value_dim));
       if (!(value_logs[key] > -INFINITY)) continue;
-      logs += value_logs[key];
+      total += value_logs[key];
       ++counted;
     }
-    usual = counted ? logs / counted : 0.0f;
+    usual = counted ? total / counted : 0.0f;
     largest_value = largest_key = -INFINITY;
     for (int64_t key = 0; key < sequence.keys; ++key) {
       if (value_logs[key] < usual) value_logs[key] = usual;
@@ -271,7 +276,7 @@ class HeadGradients {
     queries.begin(sequence.queries);
     for (auto* logs : {&query_logs, &score_logs, &output_logs}) logs->assign(queries.norms.size(), -INFINITY);
     deltas.assign(queries.norms.size(), 0.0f);
-    sums.assign(queries.norms.size(), FLT_MAX);
+    log_sum_exps.assign(queries.norms.size(), FLT_MAX);
     float largest_score = -INFINITY, largest_query = -INFINITY, largest_output = -INFINITY;
     for (int64_t row = 0; row < sequence.queries; ++row) {
       const int64_t at = sequence.first_query + row, place = (sequence.batch * call.heads + head) * call.q_len + at;
@@ -282,7 +287,7 @@ class HeadGradients {
       for (int64_t word = 0; word < value_dim; word += LANES)
         products += (Floats)load((const char*)out, word, value_dim * 4) *
                     (Floats)load((const char*)d_out, word, value_dim * 4);
-      sums[row] = call.log_sum_exp[place];
+      log_sum_exps[row] = call.log_sum_exp[place];
       deltas[row] = sum(products) - (backward.d_log_sum_exp ? backward.d_log_sum_exp[place] : 0.0f);
       const float output = norm_above(d_out, value_dim);
       queries.norms[row] = norm_above(query(row), head_dim) * std::abs(call.scale);
@@ -294,9 +299,9 @@ class HeadGradients {
       largest_score = larger(largest_score, score_logs[row]);
       largest_query = larger(largest_query, query_logs[row]);
       largest_output = larger(largest_output, output_logs[row]);
-      for (auto* logs : {&score_logs, &query_logs, &output_logs}) (*logs)[row] -= sums[row];
+      for (auto* logs : {&score_logs, &query_logs, &output_logs}) (*logs)[row] -= log_sum_exps[row];
     }
-    // What is less than this comes from weights that are 0 in float32.
+    // Floors: e^-87 of the most that a row of the head could get. A smaller row is certified to them.
     least_d_query = LOG_OF_ZERO + largest_score + largest_key;
     least_d_key = LOG_OF_ZERO + largest_query + largest_value;
     least_d_value = LOG_OF_ZERO + largest_output;
@@ -309,7 +314,7 @@ class HeadGradients {
     queries.bound<KEYS_ARE>(query_logs, slope, keys.most, beyond_keys);
     queries.bound<KEYS_ARE>(output_logs, slope, keys.most, beyond_values);
     settled.assign(blocks_of(sequence.keys, KEYS), false);
-    open = QUERIES_ARE == Partner::AFTER ? 0 : (int64_t)settled.size() - 1;
+    first_open = QUERIES_ARE == Partner::AFTER ? 0 : (int64_t)settled.size() - 1;
   }
 
   // Load some blocks of queries in the order in which they meet keys; those that see none are left out.
@@ -325,7 +330,7 @@ class HeadGradients {
     to.count = std::min<int64_t>(QUERIES, sequence.queries - to.row);
     to.first = sequence.position + to.row;
     to.last = to.first + to.count - 1;
-    to.has_all = false;
+    to.is_settled = false;
     const int64_t least_key = std::clamp<int64_t>(to.first - call.before, 0, sequence.keys);
     const int64_t end_key = std::clamp<int64_t>(to.last + call.after + 1, 0, sequence.keys);
     if (least_key >= end_key) return false;
@@ -343,10 +348,10 @@ class HeadGradients {
     }
     to_columns((const char*)to.rows, padded_dim * 4, to.count, head_dim * 4, (Words*)to.columns);
     to_columns((const char*)to.output_rows, padded_value_dim * 4, to.count, value_dim * 4, (Words*)to.output_columns);
-    memcpy(to.sum_of, &sums[to.row], sizeof to.sum_of);
+    memcpy(to.log_sum_exp, &log_sum_exps[to.row], sizeof to.log_sum_exp);
     memcpy(to.delta, &deltas[to.row], sizeof to.delta);
     memcpy(to.norm, &queries.norms[to.row], sizeof to.norm);
-    memcpy(to.log_of, &score_logs[to.row], sizeof to.log_of);
+    memcpy(to.score_log, &score_logs[to.row], sizeof to.score_log);
     for (int64_t i = 0; i < QUERIES; ++i) to.position[i / LANES][i % LANES] = to.first + i;
     return true;
   }
@@ -356,32 +361,31 @@ class HeadGradients {
   template <Partner QUERIES_ARE> void walk() {
     constexpr bool BACK = QUERIES_ARE == Partner::AFTER;
     if (present.empty()) return;
+    int64_t keys_at = BACK ? present.back()->last_near : present.back()->first_near;
     // The first of them, in their order, sees as far as any.
-    const QueryBlock& nearest = *present.back();
-    int64_t keys_at = BACK ? nearest.last_near : nearest.first_near;
     const int64_t last = BACK ? present.front()->least_block : present.front()->end_block - 1;
-    open = BACK ? std::max(open, last) : std::min(open, last);
+    first_open = BACK ? std::max(first_open, last) : std::min(first_open, last);
     for (; BACK ? keys_at >= last : keys_at <= last; keys_at += BACK ? -1 : 1) {
-      bool had_all = true;
+      bool all_settled = true;
       for (QueryBlock* some : present) {
         if (BACK ? keys_at >= some->first_near : keys_at <= some->last_near) {
           if (BACK && keys_at <= some->last_near) visit<true>(*some, keys_at);
-          had_all = false;
+          all_settled = false;
         } else if (BACK ? keys_at >= some->least_block : keys_at < some->end_block) {
           meet<QUERIES_ARE>(*some, keys_at);
-          had_all &= some->has_all;
+          all_settled &= some->is_settled;
         }
       }
-      if (had_all && (BACK ? keys_at <= open : keys_at >= open)) break;
-      while ((BACK ? open < keys_at : open > keys_at) && settled[open]) open += BACK ? 1 : -1;
+      if (all_settled && (BACK ? keys_at <= first_open : keys_at >= first_open)) break;
+      while ((BACK ? first_open < keys_at : first_open > keys_at) && settled[first_open]) first_open += BACK ? 1 : -1;
     }
   }
 
   // Add a block of keys and some queries, neither at the other, to all gradients if any needs that.
   template <Partner QUERIES_ARE> void meet(QueryBlock& some, int64_t block) {
     constexpr Partner KEYS_ARE = QUERIES_ARE == Partner::AFTER ? Partner::BEFORE : Partner::AFTER;
-    if (!some.has_all) some.has_all = !queries_need<QUERIES_ARE>(some, block);
-    if (some.has_all && !keys_need<KEYS_ARE>(block, some)) return;
+    if (!some.is_settled) some.is_settled = !queries_need<QUERIES_ARE>(some, block);
+    if (some.is_settled && !keys_need<KEYS_ARE>(block, some)) return;
     const bool sees_all = some.last - block * KEYS <= call.before && block * KEYS + KEYS - 1 - some.first <= call.after;
     if (sees_all) visit<false>(some, block);
     else visit<true>(some, block);
@@ -400,7 +404,7 @@ class HeadGradients {
       }
       const Floats position = some.position[column], shorter = queries.most - some.norm[column];
       const Floats distance = QUERIES_ARE == Partner::AFTER ? position - nearest : nearest - position;
-      const Floats most = some.log_of[column] + (tail.log - shorter * tail.incline - slope * distance);
+      const Floats most = some.score_log[column] + (tail.log - shorter * tail.incline - slope * distance);
       const Floats of_row = squares >= FLT_MIN ? log_below(squares) * 0.5f + least : Floats{} - INFINITY;
       const Floats limit = of_row > least_d_query ? of_row : Floats{} + least_d_query;
       needed |= ~(most <= limit) & (position <= (float)some.last);
@@ -414,15 +418,17 @@ class HeadGradients {
     if (settled[block]) return false;
     const Tail &of_keys = beyond_keys[some.block], &of_values = beyond_values[some.block];
     const float nearest = some.first + (KEYS_ARE == Partner::AFTER ? QUERIES - 1 : 0);
-    const int64_t end = std::min((block + 1) * KEYS, sequence.keys);
-    for (int64_t key = block * KEYS; key < end; ++key) {
+    const int64_t end = std::min((block + 1) * KEYS, sequence.keys), keys_here = end - block * KEYS;
+    for (int64_t i = 0; i < keys_here; ++i) {  // the nearest first: it needs the queries longest
+      const int64_t key = KEYS_ARE == Partner::AFTER ? block * KEYS + i : end - 1 - i;
       const float shorter = keys.most - keys.norms[key];
       const float bias = slope * (KEYS_ARE == Partner::AFTER ? key - nearest : nearest - key);
       const float most_v = of_values.log - shorter * of_values.incline - bias;
-      const float most_k = of_keys.log - shorter * of_keys.incline - bias + value_logs[key];
       const float limit_v = limit_of(d_v + key * padded_value_dim, padded_value_dim, least_d_value);
+      if (!(most_v <= limit_v)) return true;
+      const float most_k = of_keys.log - shorter * of_keys.incline - bias + value_logs[key];
       const float limit_k = limit_of(d_k + key * padded_dim, padded_dim, least_d_key);
-      if (!(most_v <= limit_v) || !(most_k <= limit_k)) return true;
+      if (!(most_k <= limit_k)) return true;
     }
     settled[block] = true;
     return false;
@@ -446,14 +452,16 @@ class HeadGradients {
     for (int i = 0; i < count; ++i)
       for (int column = 0; column < VECTORS; ++column) {
         const Floats distance = (float)(key + i) - some.position[column], bias = -absolute(distance);
-        Floats score = weights[i * VECTORS + column] + slope * bias - some.sum_of[column];
+        Floats score = weights[i * VECTORS + column] + slope * bias - some.log_sum_exp[column];
         Floats d_weight = d_scores[i * VECTORS + column] - some.delta[column];
         if (HIDES) {
           const Signs hidden = (distance > (float)call.after) | (-distance > (float)call.before);
           score = hidden ? Floats{} - INFINITY : score;
           d_weight = hidden ? Floats{} : d_weight;
         }
-        const Floats weight = exponential<true>(score), d_score = weight * d_weight;
+        const Floats weight = exponential<true>(score);
+        Floats d_score = weight * d_weight;
+        d_score = absolute(d_score) < FLT_MIN ? Floats{} : d_score;  // subnormal numbers are slow
         steep += d_score * bias;
         weights[i * VECTORS + column] = weight;
         d_scores[i * VECTORS + column] = d_score;
@@ -486,12 +494,12 @@ class HeadGradients {
   RowNorms keys, queries;
   // Logs: max(|v|, usual), that times |k|; and what a query with p = 1 adds to ds, dk and dv, less its
   // log-sum-exp. Then deltas and log-sum-exps.
-  std::vector<float> value_logs, key_logs, score_logs, query_logs, output_logs, deltas, sums;
+  std::vector<float> value_logs, key_logs, score_logs, query_logs, output_logs, deltas, log_sum_exps;
   float largest_value = 0, largest_key = 0;                     // logs
   float least_d_query = 0, least_d_key = 0, least_d_value = 0;  // logs
   std::vector<Tail> beyond_queries, beyond_keys, beyond_values;
   std::vector<bool> settled;  // blocks of keys that need no further queries
-  int64_t open = 0;           // all blocks further away are settled
+  int64_t first_open = 0;     // blocks further from the queries are settled, or out of reach of all later ones
 
   std::vector<std::unique_ptr<QueryBlock>> memory;
   std::vector<QueryBlock*> present;
