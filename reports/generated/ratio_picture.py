@@ -16,6 +16,7 @@ DTYPES = ("bfloat16", "float32")
 MODES = {"forward": "forward", "backward": "forward and backward", "decode": "decode, one query"}
 """The modes that are drawn, and what a panel calls them."""
 
+_LEAST_WIDTH = 640  # of the title
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _NAMES, _FOOT = 300, 190, 60, 74, 90, 104, 56
 _LOW, _HIGH = 0.0625, 8.0
 _COLOURS = {
@@ -44,13 +45,14 @@ def picture(rows: Sequence[Row], title: str) -> str:
     """Return the picture of rows of one device, causal and of one shape, as SVG.
 
     A row without a ratio to the baseline is left out. A length that several rows of a variant, mode
-    and dtype have is drawn once, from the first of them. Where no dtype of a mode was measured, the
-    mode has no panels.
+    and dtype have is drawn once, from the first of them. A mode that was not measured in any dtype
+    has no panels, and a dtype that was not measured in any mode has none either.
     """
     drawn = [row for row in rows if row.vs_no_bias is not None and row.answers == "alibi"]
     lengths = sorted({row.kv_len for row in drawn})
     modes = [mode for mode in MODES if any(row.mode == mode for row in drawn)]
-    width = _LEFT + len(DTYPES) * (_WIDTH + _NAMES) + _GAP
+    dtypes = [dtype for dtype in DTYPES if any(row.dtype == dtype for row in drawn)]
+    width = max(_LEFT + len(dtypes) * (_WIDTH + _NAMES) + _GAP, _LEAST_WIDTH)
     height = _TOP - 24 + len(modes) * (_HEIGHT + _FOOT)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     lines = [
@@ -61,7 +63,7 @@ def picture(rows: Sequence[Row], title: str) -> str:
         _text(_LEFT, 36, "time over bias-free SDPA's (less is faster) against keys", "start"),
     ]
     for down, mode in enumerate(modes):
-        for across, dtype in enumerate(DTYPES):
+        for across, dtype in enumerate(dtypes):
             left = _LEFT + across * (_WIDTH + _NAMES + _GAP / 2)
             own = [row for row in drawn if (row.mode, row.dtype) == (mode, dtype)]
             lines.append(f'<g transform="translate(0 {down * (_HEIGHT + _FOOT)})">')

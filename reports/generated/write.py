@@ -58,7 +58,7 @@ def usual_rows(files: Sequence[Results]) -> list[Row]:
 
 def _title(files: Sequence[Results]) -> str:
     hardware = files[0].header.hardware
-    return f"Causal ALiBi attention, 8 heads of 64: {hardware.name}, {hardware.cores} cores"
+    return f"Causal ALiBi attention, 8 heads of 64: {hardware.name}"
 
 
 if __name__ == "__main__":
