@@ -18,6 +18,7 @@ TESTS = [
     "variants/test_variants.py",
     "variants/test_attention.py",
     "variants/sdpa/test_cpu_flash.py",
+    "variants/native/test_torch_backward.py",
 ]
 RACED = ["sdpa_mask", "sdpa_key", "sdpa_halves", "sdpa_window"]
 
