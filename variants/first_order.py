@@ -10,6 +10,11 @@ from variants.problem import Unsupported
 from variants.tracing import is_traced
 
 
+def no_second_gradient(name: str) -> Unsupported:
+    """Return what says that a variant's gradient has none, and which has one."""
+    return Unsupported(f"{name}'s gradient has no gradient in turn; eager's has one")
+
+
 def first_order(attention: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Return a variant's attention, whose gradients refuse to be differentiated by its name.
 
@@ -52,4 +57,4 @@ class _FirstOrder(_Same):
 class _Refusing(_Same):
     @staticmethod
     def backward(context: Any, *_: Tensor) -> tuple[Tensor, None]:
-        raise Unsupported(f"{context.name}'s gradient has no gradient in turn; eager's has one")
+        raise no_second_gradient(context.name)

@@ -1,6 +1,12 @@
-"""Whether torch traces or transforms the calls made now: what is made there must not outlive it."""
+"""What torch traces: whether it traces the calls made now, and what it is told of our operators.
+
+What is made in a trace or a transform must not outlive it.
+"""
+
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 
@@ -17,3 +23,27 @@ def is_traced() -> bool:
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
     )
+
+
+def operations(q: Sequence[int], k: Sequence[int], v: Sequence[int]) -> int:
+    """Return the multiplications and additions of attention over all pairs, as torch counts them.
+
+    The arguments are shapes: q [batch, heads, q_len, head_dim], k and v with kv_heads and kv_len.
+    """
+    return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
+
+
+def gradient_operations(q: Sequence[int], k: Sequence[int], v: Sequence[int]) -> int:
+    """Return those of a backward's five products: three of head_dim, two of v's."""
+    return 2 * q[0] * q[1] * q[2] * k[2] * (3 * q[3] + 2 * v[3])
+
+
+def empty_gradients(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return memory for the gradients of a call's tensors, contiguous: what a fake returns."""
+    d_q, d_k, d_v, d_slopes = (
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        for tensor in (q, k, v, slopes)
+    )
+    return d_q, d_k, d_v, d_slopes

@@ -21,6 +21,7 @@ from variants.dispatch.arguments import check_fit, check_kinds, check_scale, che
 from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype
 from variants.problem import Spec, Unsupported, alibi_slopes
+from variants.tracing import empty_gradients, gradient_operations, operations
 
 _AUTOGRAD_KEYS = tuple(
     getattr(torch._C.DispatchKey, name)
@@ -124,11 +125,7 @@ def _gradient_shapes(
     slopes: Tensor,
     *options: object,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    d_q, d_k, d_v, d_slopes = (
-        torch.empty_like(tensor, memory_format=torch.contiguous_format)
-        for tensor in (q, k, v, slopes)
-    )
-    return d_q, d_k, d_v, d_slopes
+    return empty_gradients(q, k, v, slopes)
 
 
 def trace(
@@ -267,14 +264,11 @@ attention.register_vmap(_stacked)
 
 
 def _operations(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    """Return the multiplications and additions of all pairs of a query and a key, as torch does."""
-    batch, heads, q_len, head_dim = q
-    return int(2 * batch * heads * q_len * k[2] * (head_dim + v[3]))
+    return operations(q, k, v)
 
 
 def _gradient_operations(d_out: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:  # noqa: ARG001
-    """Return those of the gradients and of the scores, which a fused backward computes again."""
-    return _operations(q, k, v) * 5 // 2
+    return gradient_operations(q, k, v)
 
 
 register_flop_formula(torch.ops.alibi_bench.attention)(_operations)
@@ -291,5 +285,5 @@ for _operator, _count in (
 
 @register_flop_formula(torch.ops.alibi_bench.attention_backward)
 def _backward_operations(d_out: Any, d_lse: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:  # noqa: ARG001
-    """Return those of the forward again, and of the gradients, twice and a half as many."""
-    return _operations(q, k, v) * 7 // 2
+    """Return those of the gradients, and of the forward, which is computed again."""
+    return operations(q, k, v) + gradient_operations(q, k, v)

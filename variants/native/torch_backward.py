@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 from torch.utils.flop_counter import register_flop_formula
 
+from variants.first_order import no_second_gradient
 from variants.native.call_checks import (
     need_grad,
     refuse_outputs,
@@ -20,6 +21,7 @@ from variants.native.call_checks import (
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_gradients import gradients
 from variants.problem import Unsupported
+from variants.tracing import empty_gradients, gradient_operations
 
 _SCHEMA = (
     "native_window_backward(Tensor d_out, Tensor? d_log_sum_exp, Tensor q, Tensor k, Tensor v, "
@@ -155,7 +157,7 @@ class _WithoutGradients(_SingleLevelFunction):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor | None) -> tuple[None, ...]:  # noqa: ARG004
-        raise Unsupported("native_window's gradient has no gradient in turn; eager's has one")
+        raise no_second_gradient("native_window")
 
 
 def _on_cpu(
@@ -194,16 +196,7 @@ def _fake(
     slopes: Tensor,
     *options: object,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    d_q, d_k, d_v, d_slopes = (
-        torch.empty_like(tensor, memory_format=torch.contiguous_format)
-        for tensor in (q, k, v, slopes)
-    )
-    return d_q, d_k, d_v, d_slopes
-
-
-def operations(q: list[int], k: list[int], v: list[int], *_: object, **__: object) -> int:
-    """Return the operations of all pairs, as torch counts attention, from the tensors' shapes."""
-    return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
+    return empty_gradients(q, k, v, slopes)
 
 
 def _backward_operations(
@@ -212,6 +205,4 @@ def _backward_operations(
     *shapes: list[int],
     **_: object,
 ) -> int:
-    """Return the operations of five products: three of head_dim, two of value_dim."""
-    q, k, v = shapes[:3]
-    return 2 * q[0] * q[1] * q[2] * k[2] * (3 * q[3] + 2 * v[3])
+    return gradient_operations(*shapes[:3])

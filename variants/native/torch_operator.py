@@ -16,7 +16,8 @@ from torch.utils.flop_counter import register_flop_formula
 from variants.native.call_checks import refuse_sequences, refuse_shapes
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_call import attend, out_like
-from variants.native.torch_backward import operations, register_backward, with_gradients
+from variants.native.torch_backward import register_backward, with_gradients
+from variants.tracing import operations
 
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
@@ -49,7 +50,7 @@ def _register() -> torch.library.Library:
     fragment.impl("native_window", _on_cpu, "CPU")
     fragment.impl("native_window", with_gradients, "Autograd")
     torch.library.register_fake("alibi_bench::native_window", _fake, lib=fragment)
-    register_flop_formula(torch.ops.alibi_bench.native_window)(operations)
+    register_flop_formula(torch.ops.alibi_bench.native_window)(_operations)
     register_backward(fragment)
     return fragment
 
@@ -91,3 +92,7 @@ def _fake(
 ) -> tuple[Tensor, Tensor]:
     wanted = q.shape[:3] if wants_log_sum_exp else (0,)
     return out_like(q, v.shape[3]), q.new_empty(wanted, dtype=torch.float32)
+
+
+def _operations(q: list[int], k: list[int], v: list[int], *_: object, **__: object) -> int:
+    return operations(q, k, v)

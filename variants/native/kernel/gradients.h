@@ -23,24 +23,24 @@
 #include <memory>
 #include <vector>
 
+#include "bounds.h"
 #include "call.h"
 #include "floats.h"
 #include "vectors.h"
 
-constexpr float ROUNDED_NORMS = 1.0001f;   // error of norms and scores: sums of MOST_HEAD_DIM terms
-constexpr float LEAST_SQUARES = 1e-30f;    // below it squares lose digits
-constexpr float LOG_ERROR = 0.06f;         // of log_below
-constexpr float LOG_OF_ZERO = -87;         // exponential gives 0 below
+constexpr float LEAST_SQUARES = 1e-30f;  // below it squares lose digits
+constexpr float LOG_ERROR = 0.06f;       // of log_below
+constexpr float LOG_OF_ZERO = -87;       // exponential gives 0 below
 constexpr float QUARTER = 1.4f;  // log 4, rounded up: a gradient may leave out a quarter of what a forward may
 constexpr float LOST_DIGITS = 1e-6f;  // of logs, by sums and differences of large ones
 
 struct BackwardCall {
-  Call forward;        // q, k, v, slopes, out and sequences; log_sum_exp is read
-  const float* d_out;  // [batch, heads, q_len, value_dim]
-  const float* d_log_sum_exp;       // [batch, heads, q_len], or null
-  float *d_q, *d_k, *d_v;  // 0 at first; contiguous, [batch, heads, length, dim], also d_k and d_v;
-                           // dims are padded to multiples of CHUNK
-  float* d_slopes;         // [sequence_count, heads]
+  Call forward;                // q, k, v, slopes, out and sequences; log_sum_exp is read
+  const float* d_out;          // [batch, heads, q_len, value_dim]
+  const float* d_log_sum_exp;  // [batch, heads, q_len], or null
+  float *d_q, *d_k, *d_v;      // contiguous, [batch, heads, length, dim], of each query head; dims are padded
+                               // to multiples of CHUNK; d_k and d_v are 0 at first, d_q where no key is seen
+  float* d_slopes;             // [sequence_count, heads]
   Strides d_out_strides;
   int64_t kv_len;
 };
@@ -56,10 +56,10 @@ enum class Partner { AFTER, BEFORE };  // where the row stands for which a tail 
 // At least the norm of a row, and 0 for zeros alone.
 static inline float norm_above(const float* row, int64_t dim) {
   const float squares = sum(squares_of(row, dim));
-  if (squares > LEAST_SQUARES || squares != squares) return std::sqrt(squares) * ROUNDED_NORMS;
+  if (squares > LEAST_SQUARES || squares != squares) return std::sqrt(squares) * ROUNDED_SUMS;
   float total = 0;
   for (int64_t d = 0; d < dim; ++d) total += std::abs(row[d]);
-  return total * ROUNDED_NORMS;
+  return total * ROUNDED_SUMS;
 }
 
 static inline double log_sum(double a, double b) {
@@ -73,11 +73,9 @@ static inline float log_above(float x) { return x == 0 ? -INFINITY : log_below(x
 // Rows of one kind: queries or keys. Vectors are padded to whole blocks with what adds nothing.
 struct RowNorms {
   std::vector<float> norms;  // |scale q|, or |k|
-  int64_t count = 0;
-  float most = 0;  // norm
+  float most = 0;            // norm
 
   void begin(int64_t rows) {
-    count = rows;
     most = 0;
     norms.assign(blocks_of(rows, KEYS) * KEYS, 0.0f);
   }
@@ -115,7 +113,7 @@ struct RowNorms {
         steps[lane] = WHERE == Partner::AFTER ? KEYS - 1 - row : row;
       }
       flat[i] = log - slope * steps;
-      steep[i] = flat[i] + norm * (longest * ROUNDED_NORMS);
+      steep[i] = flat[i] + norm * (longest * ROUNDED_SUMS);
     }
     const float at_zero = log_of_sum(flat), at_longest = log_of_sum(steep);
     if (at_zero == -INFINITY) return {-INFINITY, FLT_MAX};  // adds nothing to any partner
