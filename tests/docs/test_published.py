@@ -10,10 +10,12 @@ import pytest
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
 from reports.generated.write import PUBLISHED, pages
+from reports.tables.cells import groups
 from reports.verdicts import calibration_table
 from reports.verdicts.calibration import calibrate, pairs_of
 from suite.conditions.policy import ROOT
 from suite.records.store import read
+from variants.catalog import BASELINE
 
 FILES = sorted(PUBLISHED.glob("*/*.jsonl"))
 DEVICES = sorted(path for path in PUBLISHED.iterdir() if path.is_dir())
@@ -103,6 +105,15 @@ def test_the_price_of_advice_is_that_of_the_published_races() -> None:
         )
         assert row in page
     assert "for {} of {} problems".format(*flips(tuned)) in page
+
+
+@pytest.mark.heavy
+def test_as_many_published_rows_are_too_noisy_as_the_page_says() -> None:
+    rows = [row for file in FILES for group in groups([read(file)]) for row in group.rows]
+    paired = [row for row in rows if row.vs_no_bias is not None and row.variant != BASELINE.name]
+    noisy = sum(row.contradictory for row in paired)
+    page = (ROOT / "docs" / "method.md").read_text()
+    assert f"{noisy} of {len(paired)} published rows is." in page
 
 
 def test_the_readmes_demo_is_what_best_says_of_the_xeon() -> None:
