@@ -130,6 +130,13 @@ def test_a_negative_scale_is_bounded_too() -> None:
     assert_right(called(given, scale=-0.5), truth(given, scale=-0.5), torch.float32)
 
 
+def test_scores_that_have_no_digits_left_give_finite_gradients() -> None:
+    given = drawn(q_len=500, kv_len=500)
+    given.k[:, :, 250] *= 1e9
+    for part in called(given)[:4]:
+        assert part.isfinite().all()
+
+
 def test_the_log_sum_exp_has_a_gradient() -> None:
     given = drawn()
     d_lse = torch.randn(given.q.shape[:3])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.variants.native.gradient_problem import Drawn, by_torch, drawn, truth, worst_error
 from variants.native import torch_operator
@@ -103,6 +104,15 @@ def test_transforms_and_checkpoints_give_the_same_gradient() -> None:
     assert torch.equal(torch.autograd.grad(recomputed, leaf)[0], wanted)
     graph = torch.compile(loss, backend="aot_eager", fullgraph=True)
     assert torch.equal(torch.autograd.grad(graph(leaf), leaf)[0], wanted)
+
+
+def test_the_operations_of_five_products_are_counted() -> None:
+    given = drawn(q_len=70, kv_len=90, dim=32, value_dim=16)
+    given.q.requires_grad_()
+    out = by_torch(given)[0]
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == 2 * 4 * 70 * 90 * (3 * 32 + 2 * 16)
 
 
 PENALIZED: list[Callable[[Tensor], Tensor]] = [

@@ -457,6 +457,7 @@ class HeadGradients {
           score = hidden ? Floats{} - INFINITY : score;
           d_weight = hidden ? Floats{} : d_weight;
         }
+        score = score > 0.0f ? Floats{} : score;  // p is at most 1, also where scores have no digits left
         const Floats weight = exponential<true>(score);
         Floats d_score = weight * d_weight;
         d_score = absolute(d_score) < FLT_MIN ? Floats{} : d_score;  // subnormal numbers are slow
