@@ -52,11 +52,13 @@ def worktrees(folder: Path) -> list[str]:
 @pytest.mark.heavy
 def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
     file = tmp_path / "aa.jsonl"
-    words = ("--device", "cpu", "--lengths", "256", "--variants", "sdpa_key", "--inject", "90%")
-    done = bench("aa", *words, "--pairs", "5", "--out", file)  # enough beside other work
+    words = ("--device", "cpu", "--lengths", "256", "--variants", "sdpa_key", "--inject", "400%")
+    done = bench("aa", *words, "--pairs", "5", "--out", file)
+    if done.returncode == 3 and "the machine is busy" in done.stderr:
+        pytest.skip("what else runs here moves times by more than the planted slowdown")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 slower" in done.stdout
-    assert "slowed by 90% on purpose" in done.stdout
+    assert "slowed by 400% on purpose" in done.stdout
     again = bench("compare", file)
     assert again.returncode == 1
     assert "REGRESSED: 1 of 1 cell judged: 1 slower" in again.stdout
@@ -161,7 +163,7 @@ def test_programs_get_the_rates_alone() -> None:
         (["ab"], "give --base REF or --base-python EXE"),
         (["ab", "--base", "HEAD", "--base-python", "python3"], "one of them"),
         (["ab", "--base-python", "/no/such"], "no such program"),
-        (["aa", "--inject", "5"], "--inject 5: give a share such as 5%"),
+        (["aa", "--inject", "1000%"], "--inject 1000%: give a share such as 5%, below 1000%"),
         (["aa", "--gate", "0%"], "--gate 0%: give a share such as 5%"),
         (["aa", "--pairs", "0"], "name FILES of earlier pairs"),
         (["aa", "--pairs", "0", "--gate", "7", PAIRS], "--gate 7: give a share such as 5%"),

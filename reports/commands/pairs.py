@@ -116,6 +116,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     from reports.verdicts import calibration, calibration_table
     from reports.verdicts.verdict_table import render
     from suite.cases.parse import share
+    from suite.clocks.planted_slowdown import LARGEST_SLOWDOWN
     from suite.pairs.sides import head_side
     from suite.records.store import read
     from variants.host.software import software
@@ -129,7 +130,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     if options["pairs"] == 0 and inject is not None:
         raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
     if options["pairs"] != 0:
-        injected = None if inject is None else share("--inject", inject)
+        injected = None if inject is None else share("--inject", inject, below=LARGEST_SLOWDOWN)
         out = options["out"] = options["out"] or default_path("aa")
         comparison = _duel(head_side(software(), calibration.ITSELF), inject=injected, **options)
         if form != "json":

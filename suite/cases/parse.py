@@ -63,14 +63,14 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
-def share(option: str, text: str) -> float:
-    """Read a share such as 5%. Raises BadRequest for anything else."""
+def share(option: str, text: str, *, below: float = 1.0) -> float:
+    """Read a share such as 5%, less than `below`. Raises BadRequest for anything else."""
     try:
         value = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
     except ValueError:
         value = math.nan
-    if not 0 < value < 1:
-        raise BadRequest(f"{option} {text}: give a share such as 5%")
+    if not 0 < value < below:
+        raise BadRequest(f"{option} {text}: give a share such as 5%, below {below:.0%}")
     return value
 
 

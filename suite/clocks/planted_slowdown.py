@@ -9,6 +9,9 @@ _Results = TypeVar("_Results")
 WARM_NS, CALIBRATING_NS = 20_000_000, 80_000_000
 LEAST_CALLS = 9
 
+LARGEST_SLOWDOWN = 10.0
+"""The largest share: far beyond any machine's noise, and a turn of such calls still ends soon."""
+
 
 def slow_down(call: Callable[[], _Results], share: float) -> Callable[[], _Results]:
     """Return `call` followed by a busy loop, which lasts `share` of the call's median time."""

@@ -36,8 +36,14 @@ def test_a_share_is_a_percentage(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "%", "5", "0%", "100%", "-5%", "nan%", "inf%", "five%"])
 def test_anything_else_is_no_share(text: str) -> None:
-    with pytest.raises(BadRequest, match=f"--gate {text}: give a share such as 5%"):
+    with pytest.raises(BadRequest, match=f"--gate {text}: give a share such as 5%, below 100%"):
         share("--gate", text)
+
+
+def test_a_slowdown_may_be_more_than_all_of_a_time() -> None:
+    assert share("--inject", "400%", below=10.0) == 4.0
+    with pytest.raises(BadRequest, match="such as 5%, below 1000%"):
+        share("--inject", "1000%", below=10.0)
 
 
 @given(st.integers())
