@@ -24,7 +24,7 @@ setup: $(VENV)/.complete
 
 $(VENV)/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH),sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > $(CONSTRAINTS))
+	$(if $(TORCH),sed 's/^torch==.*/torch==$(TORCH)/; /^setuptools==/d' constraints.txt > $(CONSTRAINTS))
 	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 

@@ -12,16 +12,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from variants.attention import alibi_attention, variant_for
+    from variants.batches.cache_norms import append_norms, cache_norms
     from variants.problem import Unsupported, alibi_slopes
 
     __version__: str
 
-__all__ = ["Unsupported", "__version__", "alibi_attention", "alibi_slopes", "variant_for"]
+__all__ = [
+    "Unsupported",
+    "__version__",
+    "alibi_attention",
+    "alibi_slopes",
+    "append_norms",
+    "cache_norms",
+    "variant_for",
+]
 
 _MODULES = {
     "alibi_attention": "variants.attention",
     "variant_for": "variants.attention",
     "alibi_slopes": "variants.problem",
+    "append_norms": "variants.batches.cache_norms",
+    "cache_norms": "variants.batches.cache_norms",
     "Unsupported": "variants.problem",
 }
 

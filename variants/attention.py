@@ -26,6 +26,7 @@ def alibi_attention(
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
     dropout_p: float = 0.0,
@@ -46,6 +47,7 @@ def alibi_attention(
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
     dropout_p: float = 0.0,
@@ -65,6 +67,7 @@ def alibi_attention(
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
     dropout_p: float = 0.0,
@@ -86,6 +89,9 @@ def alibi_attention(
         each begins, and where the last ends. Each is attended to alone.
     kv_lens: int32 [batch], how many keys of a static cache are filled. Queries are the last of
         those, so write the new keys before the call.
+    norms: float32 [batch, kv_heads, 2, blocks], how large the keys and values of a cache are, from
+        variants.batches.cache_norms. With them a step of native_window reads the part of the cache
+        that can matter. No answer depends on them, unless they are smaller than the truth.
     q_offset: the position of the first query, counted in (real) keys, where the queries are not the
         last kv positions: chunks of keys of context parallelism, cross-attention. May be negative.
     window: (before, after), how many positions a query sees on each side of its own; -1 is no
@@ -112,7 +118,7 @@ def alibi_attention(
     the variant can't do this; the text says what would help.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
     check_name(variant)
     if torch.onnx.is_in_onnx_export():
         out, log_sum_exp = write_out(q, k, v, slopes, sequences, settings)
@@ -134,6 +140,7 @@ def variant_for(
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
     dropout_p: float = 0.0,
@@ -146,5 +153,5 @@ def variant_for(
     same errors.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
     return auto.choice(check_call(q, k, v, slopes, sequences, settings).spec)

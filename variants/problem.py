@@ -34,7 +34,8 @@ class Extras:
     `sequences` is how the call tells its sequences apart (variants.batches.sequences). `q_offset`
     is the position of the first query; None puts the queries at the last keys. `window` is how many
     positions before and after its own a query sees; -1 is no limit. `value_dim` is v's head_dim
-    where it differs from k's. `slopes_by_batch` is so for slopes [batch, heads].
+    where it differs from k's. `slopes_by_batch` is so for slopes [batch, heads]. `norms` says that
+    the caller keeps norms of its cache, which a variant may use.
     """
 
     sequences: SequenceKind = "whole"
@@ -42,6 +43,7 @@ class Extras:
     window: tuple[int, int] = (-1, -1)
     value_dim: int | None = None
     slopes_by_batch: bool = False
+    norms: bool = False
     return_lse: bool = False
     dropout_p: float = 0.0
 
@@ -54,6 +56,7 @@ class Extras:
             "window": self.window != (-1, -1),
             "v of another head_dim": self.value_dim is not None,
             "slopes [batch, heads]": self.slopes_by_batch,
+            "norms": self.norms,
             "return_lse": self.return_lse,
             "dropout_p": self.dropout_p > 0,
         }

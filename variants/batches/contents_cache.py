@@ -36,7 +36,7 @@ def cache_by_contents(
         nonlocal entry
         if slopes.device.type != "cpu" or slopes.requires_grad or is_traced():
             return build(slopes, sequences)
-        last, tensors = entry, (slopes, *sequences)
+        last, tensors = entry, (slopes, *sequences._replace(norms=None))
         if last is None or not all(map(_is_same, tensors, last.contents)):
             with torch.inference_mode(mode=False):  # an inference tensor can't serve training
                 contents = tuple(tensor if tensor is None else tensor.clone() for tensor in tensors)

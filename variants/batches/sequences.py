@@ -7,16 +7,20 @@ from torch import Tensor
 
 
 class Sequences(NamedTuple):
-    """Which tokens belong together; at most one is given, and without one all tokens are real.
+    """Which tokens belong together, and how large the keys and values of a cache are.
+
+    At most one of the first three is given; without one all tokens are real.
 
     `key_padding` is bool [batch, kv_len]: True is padding. `cu_seqlens` is int32 [sequences + 1]:
     where each packed sequence of a batch of 1 begins, and where the last ends. `kv_lens` is int32
-    [batch]: how many keys of each cache are filled, from the first on.
+    [batch]: how many keys of each cache are filled, from the first on. `norms` are float32 [batch,
+    kv_heads, 2, blocks] (variants.batches.cache_norms); no answer depends on them.
     """
 
     key_padding: Tensor | None = None
     cu_seqlens: Tensor | None = None
     kv_lens: Tensor | None = None
+    norms: Tensor | None = None
 
 
 GeneralAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Sequences], tuple[Tensor, Tensor]]

@@ -5,13 +5,14 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from variants.batches.sequences import GeneralAttention
+from variants.batches.sequences import GeneralAttention, Sequences
 from variants.catalog import CATALOG, Variant
 from variants.dispatch.call import Call
 from variants.dispatch.prepared_cache import PreparedCache
@@ -88,6 +89,8 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
     Raises Unsupported where the variant declines, or takes dense batches alone.
     """
     module = importlib.import_module(entry.module)
+    if spec.extras.norms and not getattr(module, "READS_NORMS", False):
+        return _without_norms(entry, spec)
     if spec.extras == DENSE:
         return _for_backward(entry, spec, module.prepare(spec, **entry.options))
     if not hasattr(module, "prepare_general"):
@@ -96,6 +99,19 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
             f"{entry.name} takes no {wanted}; eager, sdpa_mask, flex and native_window take all"
         )
     return _for_backward(entry, spec, module.prepare_general(spec, **entry.options))
+
+
+def _without_norms(entry: Variant, spec: Spec) -> GeneralAttention:
+    """Return the attention of a variant that has no use for norms."""
+    plain = replace(spec, extras=replace(spec.extras, norms=False))
+    attention = prepare_for(entry, plain)
+    if plain.extras != DENSE:
+        return attention
+
+    def general(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, _: Sequences) -> Any:
+        return attention(q, k, v, slopes), _NOTHING
+
+    return general
 
 
 def _for_backward(

@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from variants.batches.cache_norms import refuse_norms
 from variants.batches.sequences import Sequences
 from variants.problem import Extras, SequenceKind
 from variants.tracing import is_traced
@@ -34,6 +35,8 @@ def extras_of(
     if not (isinstance(dropout_p, float | int) and 0 <= dropout_p < 1):
         raise ValueError(f"dropout_p {dropout_p}: give a share from 0 to under 1")
     kind = check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
+    if sequences.norms is not None:
+        refuse_norms(sequences.norms, k)
     if kind == "whole" and q_offset is not None and q_offset == k.shape[2] - q.shape[2] >= 0:
         q_offset = None
     return Extras(
@@ -42,6 +45,7 @@ def extras_of(
         window=check_window(settings.window, causal=causal),
         value_dim=None if v.shape[3] == q.shape[3] else int(v.shape[3]),
         slopes_by_batch=slopes.dim() == 2,
+        norms=sequences.norms is not None,
         return_lse=settings.return_lse,
         dropout_p=float(dropout_p),
     )
@@ -55,7 +59,8 @@ def check_sequences(
     Values of cu_seqlens and kv_lens are looked at on a CPU alone; elsewhere that would wait for the
     device.
     """
-    tensors = {name: tensor for name, tensor in sequences._asdict().items() if tensor is not None}
+    by_name = sequences._replace(norms=None)._asdict()
+    tensors = {name: tensor for name, tensor in by_name.items() if tensor is not None}
     given = list(tensors)
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are given: each says it all, give one of them")

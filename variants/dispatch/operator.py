@@ -39,6 +39,7 @@ def attention(
     key_padding: Tensor | None,
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
+    norms: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -47,7 +48,7 @@ def attention(
     return_lse: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return a variant's output, contiguous, and its log-sum-exp, which is empty if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, return_lse)
     out, log_sum_exp = answer(check_call(q, k, v, slopes, sequences, settings), variant)
     return out.contiguous(), log_sum_exp.contiguous().clone()
@@ -62,6 +63,7 @@ def _shapes(
     key_padding: Tensor | None,
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
+    norms: Tensor | None,
     variant: str,  # noqa: ARG001
     causal: bool,
     scale: float | None,
@@ -73,7 +75,7 @@ def _shapes(
     check_fit(q, k, v)
     check_scale(scale)
     check_slopes(slopes, q.shape[0], q.shape[1], q.device)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
     check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     rows = tuple(q.shape[:3])
     log_sum_exp = q.new_empty(rows if return_lse else (0,), dtype=torch.float32)
@@ -91,6 +93,7 @@ def attention_backward(
     key_padding: Tensor | None,
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
+    norms: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -99,7 +102,7 @@ def attention_backward(
     slopes_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and the slopes, contiguous; the last is 0 if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
     wants_lse = d_log_sum_exp is not None
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, wants_lse)
     with _recording():
@@ -205,7 +208,7 @@ def _recording() -> ExitStack:
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001
     """Keep the inputs for the backward. Raises Unsupported for a variant that has none."""
-    q, k, v, slopes, key_padding, cu_seqlens, kv_lens, variant, causal = inputs[:9]
+    q, k, v, slopes, key_padding, cu_seqlens, kv_lens, norms, variant, causal = inputs[:10]
     spec = Spec(
         batch=1,
         heads=int(q.shape[1]),
@@ -221,9 +224,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
         slopes_need_grad=ctx.needs_input_grad[3],
     )
     attention_for(variant, spec)
-    ctx.save_for_backward(q, k, v, slopes, key_padding, cu_seqlens, kv_lens)
-    ctx.options = inputs[7:12]
-    ctx.returned_lse = inputs[12]
+    ctx.save_for_backward(q, k, v, slopes, key_padding, cu_seqlens, kv_lens, norms)
+    ctx.options = inputs[8:13]
+    ctx.returned_lse = inputs[13]
 
 
 def _backward(ctx: Any, d_out: Tensor, d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
@@ -231,7 +234,7 @@ def _backward(ctx: Any, d_out: Tensor, d_log_sum_exp: Tensor) -> tuple[Tensor | 
     wants_slopes = ctx.needs_input_grad[3]
     gradients = attention_backward(d_out, d_lse, *ctx.saved_tensors, *ctx.options, wants_slopes)
     d_q, d_k, d_v, d_slopes = gradients
-    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 9
+    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 10
 
 
 def _refuse(ctx: Any, *gradients: Tensor) -> None:  # noqa: ARG001

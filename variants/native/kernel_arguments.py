@@ -61,18 +61,23 @@ def structure(
     reach: Reach,
     scale: float,
     dtype: torch.dtype,
+    norms: Tensor | None = None,
 ) -> CallStructure:
     """Return what a kernel is called with: the tensors are those that it points at.
 
     They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys.
+    `norms` are of variants.batches.cache_norms, and only few queries read them.
     What is left out is a share of the rounding of `dtype`.
     """
     q, k, v, slopes, out, *_ = tensors
     sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
     call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
-    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address]
-    call.strides[:] = [step for part in (q, k, v, out) for step in part.stride()[:3]]
+    norms_address = 0 if norms is None else norms.data_ptr()
+    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address, norms_address]
+    norms_strides = (0, 0, 0) if norms is None else norms.stride()[:3]
+    strides = [step for part in (q, k, v, out) for step in part.stride()[:3]]
+    call.strides[:] = [*strides, *norms_strides]
     return call
 
 

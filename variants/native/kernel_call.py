@@ -41,6 +41,7 @@ def attend(
     reach: Reach,
     *,
     sequences: Tensor | None = None,
+    norms: Tensor | None = None,
     wants_log_sum_exp: bool = False,
 ) -> Attended:
     """Return the attention of q to k and v.
@@ -49,8 +50,9 @@ def attend(
     its value_dim, slopes [heads] or [batch, heads] float32. `sequences` is [sequences, 6] int64 on
     the CPU, a line of SEQUENCE_FIELDS for each group of queries that see the same keys; rows of
     `out` in no sequence are 0. By default each batch entry is one, with queries at the end of its
-    keys. Blocks of bfloat16 queries are computed in AMX tiles where the machine has them, and all
-    else in float32.
+    keys. With `norms` of the cache (variants.batches.cache_norms) up to FEW_QUERIES causal queries
+    read the keys that they need. Blocks of bfloat16 queries are computed in AMX tiles where the
+    machine has them, and all else in float32.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
@@ -69,7 +71,8 @@ def attend(
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
     packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
-    call = structure(tensors, runs, blocks, reach, scale, dtype)
+    norms = None if norms is None else rows_of(norms)
+    call = structure(tensors, runs, blocks, reach, scale, dtype, norms)
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)

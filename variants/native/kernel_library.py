@@ -20,13 +20,13 @@ _SOURCE = Path(__file__).parent / "kernel" / "native_window.cpp"
 class CallStructure(ctypes.Structure):
     """The struct `Call` of call.h.
 
-    The pointers are of q, k, v, slopes, out, the log-sum-exp, packed keys and values, and
-    sequences; the strides, in elements, of batch, head and row of q, k, v and out.
+    The pointers are of q, k, v, slopes, out, the log-sum-exp, packed keys and values, sequences and
+    norms; the strides, in elements, of batch, head and row of q, k, v, out and norms.
     """
 
     _fields_ = [
-        ("pointers", ctypes.c_uint64 * 8),
-        ("strides", ctypes.c_int64 * 12),
+        ("pointers", ctypes.c_uint64 * 9),
+        ("strides", ctypes.c_int64 * 15),
         *((name, ctypes.c_int64) for name in ("heads", "kv_heads", "q_len", "head_dim")),
         *((name, ctypes.c_int64) for name in ("value_dim", "sequence_count")),
         *((name, ctypes.c_int64) for name in ("threads", "packed_blocks", "slopes_batch_stride")),

@@ -4,22 +4,18 @@ For: prefill, decode and training on a CPU, causal or bidirectional, at any leng
 Not for: CUDA, gradients of gradients, head_dim over 256.
 
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
-and walks back, and forward too if bidirectional. It stops where the norms of the remaining keys and
-values certify two things of every query: the keys weigh at most eps / 2 of the weight already
-summed, and add to the output at most eps / 2 of the norm that it already has. So large norms, far
-values that are larger, and near values that cancel make the walk longer. The bias is computed from
-distances, without a mask. Weights under e^-87 of a row's largest are 0. Stores nothing, except in
-bfloat16 with AMX k and v as tiles; all else is computed in float32. A wheel for x86-64 brings the
-kernel built; else the machine's C++ compiler builds it once, in some seconds.
+and walks back, and forward too if bidirectional. It stops where norms certify two things of every
+query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
+at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Stores nothing, except in
+bfloat16 with AMX k and v as tiles; else all is float32. Built by the wheel or at the first call.
 
-Up to 16 queries, such as a step of decode, are computed key by key. The keys of a head are split
-over the threads, and read once for all queries of the head or the group. Every key is read, and no
-value of a block whose weights are all 0. No copy of k or v is made in any dtype.
+Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
+keys of a head are split over the threads, and read once for all queries of the head or the group.
+All keys are read, and the values of blocks whose weights are not all 0. With norms of the cache
+(variants.batches.cache_norms) causal queries read no key that these certify away.
 
-Gradients, of the slopes too, are computed in float32, in one walk over pairs of blocks. A pair is
-left out where that is certified of each of its rows of dq, dk and dv: what remains adds at most eps
-/ 8 of the row's norm. Each head has one thread, so bits are the same for any number of threads.
-Declines CUDA, head_dim over 256 and lengths over 2^24.
+Gradients are computed in one walk over pairs of blocks. A pair is left out where what remains adds
+at most eps / 8 of the norm of any row of dq, dk and dv.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
@@ -29,12 +25,14 @@ from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_library
-from variants.native.call_checks import is_plain
+from variants.native.call_checks import fits, is_plain
 from variants.native.kernel_arguments import EVERY_KEY, MOST_KEYS, Reach
 from variants.native.kernel_call import attend
 from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
-from variants.native.torch_operator import operator
+from variants.native.torch_operator import checked_attend, operator
 from variants.problem import Attention, Spec, Unsupported
+
+READS_NORMS = True
 
 
 def prepare(spec: Spec) -> Attention:
@@ -46,9 +44,9 @@ def prepare(spec: Spec) -> Attention:
     kernel, reach = operator(), _reach(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        if is_plain(spec, q, k, v, slopes):
+        if is_plain(q, k, v, slopes) and fits(spec, q, k, v, slopes):
             return attend(q, k, v, slopes, spec.scale, reach).out
-        return kernel(q, k, v, slopes, spec.scale, *reach, None, False)[0]
+        return kernel(q, k, v, slopes, spec.scale, *reach, None, None, False)[0]
 
     return attention
 
@@ -64,7 +62,9 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
-        return kernel(*(q, k, v, slopes, spec.scale, *reach), runs_of(spec, sequences), wants_lse)
+        call = checked_attend if is_plain(q, k, v, slopes, sequences.norms) else kernel
+        runs = runs_of(spec, sequences)
+        return call(q, k, v, slopes, spec.scale, *reach, runs, sequences.norms, wants_lse)
 
     return attention
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from variants.batches.cache_norms import refuse_norms
 from variants.native.call_checks import refuse_sequences, refuse_shapes
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_call import attend, out_like
@@ -21,12 +22,13 @@ from variants.tracing import operations
 
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
-    " Tensor? sequences, bool wants_log_sum_exp) -> (Tensor, Tensor)"
+    " Tensor? sequences, Tensor? norms, bool wants_log_sum_exp) -> (Tensor, Tensor)"
 )
 _lock = Lock()
 
 Operator = Callable[
-    [Tensor, Tensor, Tensor, Tensor, float, int, int, Tensor | None, bool], tuple[Tensor, Tensor]
+    [Tensor, Tensor, Tensor, Tensor, float, int, int, Tensor | None, Tensor | None, bool],
+    tuple[Tensor, Tensor],
 ]
 
 
@@ -47,7 +49,7 @@ def _register() -> torch.library.Library:
     """Register the operator and its backward, which live as long as the returned library."""
     fragment = torch.library.Library("alibi_bench", "FRAGMENT")
     fragment.define(_SCHEMA)
-    fragment.impl("native_window", _on_cpu, "CPU")
+    fragment.impl("native_window", checked_attend, "CPU")
     fragment.impl("native_window", with_gradients, "Autograd")
     torch.library.register_fake("alibi_bench::native_window", _fake, lib=fragment)
     register_flop_formula(torch.ops.alibi_bench.native_window)(_operations)
@@ -55,7 +57,7 @@ def _register() -> torch.library.Library:
     return fragment
 
 
-def _on_cpu(
+def checked_attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -64,9 +66,13 @@ def _on_cpu(
     before: int,
     after: int,
     sequences: Tensor | None,
+    norms: Tensor | None,
     wants_log_sum_exp: bool,
 ) -> tuple[Tensor, Tensor]:
+    """Return what the operator does for tensors on a CPU that need no gradient."""
     refuse_shapes(q, k, v, slopes, before, after)
+    if norms is not None:
+        refuse_norms(norms, k)
     if sequences is not None:
         refuse_sequences(sequences, q, k)
     elif after == 0 and q.shape[2] > k.shape[2]:
@@ -74,6 +80,7 @@ def _on_cpu(
     done = attend(
         *(q, k, v, slopes, scale, Reach(before, after)),
         sequences=sequences,
+        norms=norms,
         wants_log_sum_exp=wants_log_sum_exp,
     )
     return done.out, done.log_sum_exp
@@ -88,6 +95,7 @@ def _fake(
     before: int,  # noqa: ARG001
     after: int,  # noqa: ARG001
     sequences: Tensor | None,  # noqa: ARG001
+    norms: Tensor | None,  # noqa: ARG001
     wants_log_sum_exp: bool,
 ) -> tuple[Tensor, Tensor]:
     wanted = q.shape[:3] if wants_log_sum_exp else (0,)

@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -37,18 +36,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     "as many queries as keys": {"q_len": 16, "kv_len": 16},
     "one key": {"kv_len": 1},
 }
-
-
-@pytest.fixture(params=[1, 2, 5], ids=lambda count: f"{count} threads")
-def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Split keys among some threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-with_some_threads = pytest.mark.usefixtures("_threads")
 
 
 def drawn(
@@ -95,7 +82,7 @@ def assert_right(found: Attended, wanted: tuple[Tensor, Tensor], dtype: torch.dt
     torch.testing.assert_close(found.log_sum_exp.double(), wanted[1], rtol=1e-5, atol=1e-5)
 
 
-@with_some_threads
+@pytest.mark.usefixtures("some_threads")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None:
@@ -105,7 +92,7 @@ def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None
     assert_right(called(*inputs, reach), truth(*inputs, reach), dtype)
 
 
-@with_some_threads
+@pytest.mark.usefixtures("some_threads")
 def test_a_far_key_that_wins_is_found_in_whichever_part_it_lies() -> None:
     q, k, v = drawn(kv_len=3000)
     for place in (0, 255, 256, 1500, 2999):
@@ -130,14 +117,14 @@ def test_models_layout_is_read_in_place() -> None:
     assert_right(found, truth(q, k, v), q.dtype)
 
 
-@with_some_threads
+@pytest.mark.usefixtures("some_threads")
 def test_heads_whose_scores_differ_by_hundreds_keep_to_their_own() -> None:
     q, k, v = drawn(kv_len=3000)
     q *= torch.tensor([100.0, 1, 0.01, 30, 1, 1, 70, 0])[:, None, None]
     assert_right(called(q, k, v), truth(q, k, v), q.dtype)
 
 
-@with_some_threads
+@pytest.mark.usefixtures("some_threads")
 def test_values_of_weights_that_are_0_are_not_read() -> None:
     q, k, v = drawn(kv_len=2000)
     wanted = called(q, k, v).out

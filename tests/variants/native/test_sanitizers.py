@@ -15,6 +15,7 @@ from variants.compiled.cpp_build import cpp_compiler
 FUZZ = """
 import random
 import torch
+from variants.batches.cache_norms import cache_norms
 from variants.compiled.flags import FLAGS
 from variants.native import kernel_call, kernel_gradients, kernel_library
 from variants.native.kernel_arguments import EVERY_KEY, Reach
@@ -30,8 +31,8 @@ draw = random.Random(SEED)
 for _ in range(CALLS):
     batch, kv_heads, group = draw.randint(1, 2), draw.randint(1, 3), draw.randint(1, 3)
     dim, value_dim = (draw.choice([1, 7, 16, 20, 64, 80, 128, 256]) for _ in range(2))
-    kv_len = draw.choice([1, 5, 63, 64, 65, 130, 300])
-    q_len = draw.choice([1, min(4, kv_len), kv_len, kv_len + 70])
+    kv_len = draw.choice([1, 5, 63, 64, 65, 130, 300, 1100])
+    q_len = draw.choice([1, min(4, kv_len), min(kv_len, 300), min(kv_len, 300) + 70])
     reached = draw.choice([0, 0, 1, 70, EVERY_KEY] if q_len <= kv_len else [EVERY_KEY])
     reach = Reach(draw.choice([0, 3, 64, 100, EVERY_KEY]), reached)
     dtype = draw.choice([torch.float32, torch.bfloat16, torch.float16])
@@ -51,7 +52,8 @@ for _ in range(CALLS):
         k, d_out = (part.transpose(1, 2).contiguous().transpose(1, 2) for part in (k, d_out))
     inputs = (q, k, v, slopes)
     how = {"sequences": sequences}
-    done = attend(*inputs, 0.2, reach, wants_log_sum_exp=True, **how)
+    norms = cache_norms(k, v) if draw.random() < 0.5 else None
+    done = attend(*inputs, 0.2, reach, wants_log_sum_exp=True, norms=norms, **how)
     d_log_sum_exp = torch.randn_like(done.log_sum_exp) if draw.random() < 0.3 else None
     outputs = (done.out, done.log_sum_exp)
     gradients(d_out, d_log_sum_exp, *inputs, *outputs, 0.2, reach, **how)

@@ -23,6 +23,7 @@
 
 constexpr float LOST_SQUARES = 4e-36f;  // up to MOST_HEAD_DIM squares under 1.2e-38 may become 0
 constexpr float ROUNDED_SUMS = 1.0001f;  // error of norms and scores: sums of MOST_HEAD_DIM terms
+constexpr float LOST_BY_LOG = 0.07f;     // log_below is this much too low at most, and so is a log of 0
 constexpr float SMALLEST_SIZE = 1e-30f;  // of values; smaller ones are not made relative
 
 struct BlockBound {
@@ -81,4 +82,53 @@ class KeyBounds {
   }
 
   int64_t keys;
+};
+
+// A query, and what it has summed: the logs of its weights and of its output's norm.
+struct Summed {
+  float query_norm, slope, position;  // |scale q|, rounded up
+  float weights, output;
+};
+
+// Norms of a cache that the caller keeps, of one sequence and kv head. Rounded up already.
+class CacheNorms {
+ public:
+  CacheNorms(const Call& call, const Sequence& sequence, int64_t kv_head)
+      : keys(Call::at(call.norms, call.norms_strides, sequence.batch, kv_head, 0)),
+        values(Call::at(call.norms, call.norms_strides, sequence.batch, kv_head, 1)),
+        first_slot(sequence.first_key) {}
+
+  float values_near(int64_t key) const { return values[(key + first_slot) / KEYS]; }
+
+  // Return the first key, of those from `least` to `near`, that a causal query at or after `near` may
+  // need. The keys before it add at most a share of what is summed, whose log is given.
+  int64_t first_needed(const Summed& of, int64_t least, int64_t near, float share) const {
+    if (!(of.slope > 0)) return least;
+    const float most = std::exp(share), zeros = std::log(std::expm1(-KEYS * of.slope) / std::expm1(-of.slope));
+    const int64_t end = (near + first_slot) / KEYS;
+    float weights = 0, outputs = 0;
+    for (int64_t block = (least + first_slot) / KEYS; block < end; block += LANES) {
+      const int64_t count = std::min<int64_t>(LANES, end - block);
+      Floats key = {}, value = {}, last;
+      memcpy(&key, keys + block, count * sizeof(float));
+      memcpy(&value, values + block, count * sizeof(float));
+      UNROLLED for (int lane = 0; lane < LANES; ++lane) last[lane] = (block + lane + 1) * KEYS - 1 - first_slot;
+      const Floats most_summed = key * of.query_norm + zeros - of.slope * (of.position - last);
+      const Floats weight = most_summed - of.weights;
+      const Floats output = most_summed + (log_below(value) + LOST_BY_LOG) - of.output;
+      const Signs certain = (weight <= 69.0f) & (output <= 69.0f) & (value <= FLT_MAX);  // none of NaN
+      const Floats weight_sums = exponential<false>(weight) * 1.0001f, output_sums = exponential<false>(output) * 1.0001f;
+      for (int64_t lane = 0; lane < count; ++lane) {
+        weights += weight_sums[lane];
+        outputs += output_sums[lane];
+        if (!certain[lane] || weights > most || outputs > most)
+          return std::max(least, (block + lane) * KEYS - first_slot);
+      }
+    }
+    return std::max(least, end * KEYS - first_slot);
+  }
+
+ private:
+  const float *keys, *values;  // [blocks]
+  const int64_t first_slot;
 };

@@ -21,7 +21,8 @@ struct Call {
   float* log_sum_exp;         // [batch, heads, q_len], or null
   void* packed;               // room for packed keys and values, aligned to 64 bytes
   const Sequence* sequences;  // [sequence_count]
-  Strides q_strides, k_strides, v_strides, out_strides;
+  const float* norms;         // [batch, kv_heads, 2, blocks of KEYS slots]: the largest |k| and |v|, or null
+  Strides q_strides, k_strides, v_strides, out_strides, norms_strides;
   int64_t heads, kv_heads, q_len, head_dim, value_dim, sequence_count, threads;
   int64_t packed_blocks;  // of keys, over all sequences and kv heads
   int64_t slopes_batch_stride;

@@ -7,13 +7,21 @@
 // A part begins with its nearest keys; one of several also with the largest score that a query has
 // near its own position. Where all scores of a block of keys lie over 87 below the largest so far,
 // their weights are 0 in float32, and the values are not read.
+//
+// With norms of the cache a causal query reads its keys in rounds, the nearest first. It ends once
+// the norms show that the keys before those read weigh at most a share of the weight already summed,
+// and add to the output at most that share of its norm. The first round ends where that is so of the
+// keys near the query, had their values random signs; mostly it is the only one.
 
 #pragma once
 
+#include <algorithm>
 #include <cfloat>
 #include <memory>
+#include <numeric>
 #include <vector>
 
+#include "bounds.h"
 #include "call.h"
 #include "elements.h"
 
@@ -22,16 +30,34 @@ constexpr int64_t LEAST_PART = 256;    // keys: fewer don't pay for merging
 constexpr int64_t PARTS_A_THREAD = 4;  // so that threads end together
 constexpr int64_t MOST_PAIRS = MOST_HEAD_DIM / PAIR;
 
-// Some keys of a sequence and kv head, and the rows that see them: query * group + head in the group.
-struct Part {
-  int64_t sequence, kv_head, first_row, rows, begin, end;
+// Rows that read the same keys: query * heads in the group + head in the group.
+struct Group {
+  int64_t sequence, kv_head, first_row, rows;
+  int64_t least, most;     // the keys that any of them sees
+  int64_t near, near_end;  // a block of keys near to them
+  // The keys of each row's present round. Those from `end` on have been read.
+  int64_t begin[MOST_ROWS], end[MOST_ROWS];
+  size_t first_part, end_part;  // of the present round
+  bool is_written;
 };
 
-// What each row of a part has summed, relative to its largest score.
+// Some keys of a group's round.
+struct Part {
+  size_t group;
+  int64_t begin, end;
+};
+
+// What each row has summed of a part or of all rounds, relative to its largest score.
 struct Sums {
   float *largest, *total;  // [rows]
   Pair* out;               // [rows, value pairs]
 };
+
+static void clear(const Sums& sums, const float* largest, int64_t rows, int64_t value_pairs) {
+  std::copy_n(largest, rows, sums.largest);
+  std::fill_n(sums.total, rows, 0.0f);
+  std::fill_n(sums.out, rows * value_pairs, Pair{});
+}
 
 template <class Type> class FewQueries {
  public:
@@ -43,78 +69,151 @@ template <class Type> class FewQueries {
         pairs(blocks_of(call.head_dim, PAIR)),
         value_pairs(blocks_of(call.value_dim, PAIR)) {}
 
-  // Turn to the rows of a part.
-  void point_at(const Part& to) {
-    part = to;
-    sequence = call.sequences[part.sequence];
+  // Turn to the rows of a group.
+  void point_at(const Group& to) {
+    rows = &to;
+    sequence = call.sequences[to.sequence];
   }
 
-  // Turn to the rows of a part, and read their queries.
-  void take(const Part& to) {
+  // Turn to the rows of a group, and read their queries.
+  void take(const Group& to) {
     point_at(to);
-    k = Call::at((const Element*)call.k, call.k_strides, sequence.batch, part.kv_head, sequence.first_key);
-    v = Call::at((const Element*)call.v, call.v_strides, sequence.batch, part.kv_head, sequence.first_key);
-    for (int64_t row = 0; row < part.rows; ++row) {
+    k = Call::at((const Element*)call.k, call.k_strides, sequence.batch, to.kv_head, sequence.first_key);
+    v = Call::at((const Element*)call.v, call.v_strides, sequence.batch, to.kv_head, sequence.first_key);
+    for (int64_t row = 0; row < to.rows; ++row) {
       const int64_t head = head_of(row), query = query_of(row);
       const auto* q =
           Call::at((const Element*)call.q, call.q_strides, sequence.batch, head, sequence.first_query + query);
       for (int64_t pair = 0; pair < pairs; ++pair) queries[row][pair] = Type::read(q, pair, call.head_dim);
-      slope[row] = call.slopes[sequence.batch * call.slopes_batch_stride + head];
-      position[row] = sequence.position + query;
+      slope[row] = slope_of(row);
+      position[row] = position_of(row);
     }
   }
 
-  // Return the largest score of each row among some keys, for parts to begin with.
-  void find_largest(int64_t begin, int64_t end, float* largest) {
-    for (int64_t row = 0; row < part.rows; ++row) {
-      largest[row] = -FLT_MAX;  // finite: -inf minus -inf would be NaN
-      score(row, begin, end);
-      for (int64_t i = 0; i < KEYS / LANES; ++i)
-        for (int64_t lane = 0; lane < LANES; ++lane) largest[row] = std::max(largest[row], scores[i][lane]);
+  // Write the largest score of each row among the keys near to them, for parts to begin with.
+  void find_largest(float* largest) {
+    for (int64_t row = 0; row < rows->rows; ++row) {
+      score(row, rows->near, rows->near_end);
+      largest[row] = largest_score();
     }
   }
 
-  void attend(const float* largest, const Sums& sums) {
-    for (int64_t row = 0; row < part.rows; ++row) {
-      sums.largest[row] = largest[row];
-      sums.total[row] = 0;
-      for (int64_t pair = 0; pair < value_pairs; ++pair) sums.out[row * value_pairs + pair] = Pair{};
-    }
-    for (int64_t end = part.end; end > part.begin; end -= KEYS)  // the nearest keys first
-      for (int64_t row = 0; row < part.rows; ++row) {
-        const int64_t begin = std::max(end - KEYS, part.begin);
-        score(row, begin, end);
-        if (weigh(row, sums)) add_values(row, begin, end, sums);
+  // Choose the keys of each row's first round by the scores near to them. Writes the largest of
+  // these, and |scale q|.
+  void choose_first_round(Group& to, float* largest, float* query_norms) {
+    const CacheNorms norms(call, sequence, to.kv_head);
+    const float usual = to.near < to.near_end ? log_below(norms.values_near(to.near_end - 1)) : 0.0f;
+    for (int64_t row = 0; row < to.rows; ++row) {
+      score(row, to.near, to.near_end);
+      largest[row] = largest_score();
+      Floats total = {};
+      for (const Floats& some : scores) total += exponential<Type::FINE>(some - largest[row]);
+      const float log_total = std::log(sum(total));
+      Floats squares = {};
+      for (int64_t pair = 0; pair < pairs; ++pair) {
+        const Pair q = queries[row][pair];
+        squares += q.first * q.first + q.second * q.second;
       }
+      query_norms[row] = std::sqrt(sum(squares) + LOST_SQUARES) * std::abs(call.scale) * ROUNDED_SUMS;
+      const float output = largest[row] + 0.5f * log_total + usual;  // as if values had random signs
+      const Summed summed{query_norms[row], slope[row], position[row], largest[row] + log_total, output};
+      to.begin[row] = norms.first_needed(summed, to.least, to.near, call.least);
+    }
   }
 
-  // Merge the parts of these rows, and write the outputs. `sums` and `parts` are of the same keys.
-  void write(const Sums* sums, int64_t parts) const {
-    for (int64_t row = 0; row < part.rows; ++row) {
-      float largest = -FLT_MAX, total = 0;
-      for (int64_t i = 0; i < parts; ++i) largest = std::max(largest, sums[i].largest[row]);
-      Pair out[MOST_PAIRS] = {};
-      for (int64_t i = 0; i < parts; ++i) {
-        const float share = exponential<Type::FINE>(Floats{} + (sums[i].largest[row] - largest))[0];
-        total += sums[i].total[row] * share;
-        for (int64_t pair = 0; pair < value_pairs; ++pair) {
-          out[pair].first += sums[i].out[row * value_pairs + pair].first * share;
-          out[pair].second += sums[i].out[row * value_pairs + pair].second * share;
+  // Choose the keys of each row's next round. Returns whether any row has some.
+  bool choose_next_round(Group& to, const Sums& sums, const float* query_norms) const {
+    const CacheNorms norms(call, sequence, to.kv_head);
+    bool reads_more = false;
+    for (int64_t row = 0; row < to.rows; ++row) {
+      to.end[row] = to.begin[row];
+      if (to.begin[row] == to.least) continue;
+      const float weights = sums.largest[row] + std::log(sums.total[row]);
+      const float output = sums.largest[row] + log_norm(sums.out + row * value_pairs);
+      const Summed summed{query_norms[row], slope_of(row), position_of(row), weights, output};
+      to.begin[row] = norms.first_needed(summed, to.least, to.begin[row], call.least);
+      reads_more |= to.begin[row] < to.end[row];
+    }
+    return reads_more;
+  }
+
+  // Sum the keys of a part. Returns how many pairs of a query and a key that took.
+  int64_t attend(const Part& part, const float* largest, const Sums& sums) {
+    int64_t looked_at = 0;
+    clear(sums, largest, rows->rows, value_pairs);
+    for (int64_t end = part.end; end > part.begin; end -= KEYS)  // the nearest keys first
+      for (int64_t row = 0; row < rows->rows; ++row) {
+        const int64_t first = std::max({end - KEYS, part.begin, rows->begin[row]});
+        const int64_t last = std::min(end, rows->end[row]);
+        if (first >= last) continue;
+        looked_at += last - first;
+        score(row, first, last);
+        if (weigh(row, sums)) add_values(row, first, last, sums);
+      }
+    return looked_at;
+  }
+
+  // Add the sums of parts to those of all rounds.
+  template <class Parts> void merge(const Sums& sums, const Parts& parts, size_t first, size_t end) const {
+    for (int64_t row = 0; row < rows->rows; ++row) {
+      float largest = sums.largest[row];
+      for (size_t i = first; i < end; ++i) largest = std::max(largest, parts[i].largest[row]);
+      scale(sums, row, share(sums.largest[row] - largest));
+      sums.largest[row] = largest;
+      for (size_t i = first; i < end; ++i) {
+        const float of_part = share(parts[i].largest[row] - largest);
+        sums.total[row] += parts[i].total[row] * of_part;
+        for (int64_t pair = row * value_pairs; pair < (row + 1) * value_pairs; ++pair) {
+          sums.out[pair].first += parts[i].out[pair].first * of_part;
+          sums.out[pair].second += parts[i].out[pair].second * of_part;
         }
       }
-      const float inverse = total == 0 ? 0 : 1 / total;  // a query that sees no key is 0
+    }
+  }
+
+  void write(const Sums& sums) const {
+    for (int64_t row = 0; row < rows->rows; ++row) {
+      const float log_sum_exp = sums.largest[row] + std::log(sums.total[row]);
+      scale(sums, row, sums.total[row] == 0 ? 0 : 1 / sums.total[row]);  // a query that sees no key is 0
       const int64_t head = head_of(row), at = sequence.first_query + query_of(row);
       auto* to = Call::at((Element*)call.out, call.out_strides, sequence.batch, head, at);
       for (int64_t pair = 0; pair < value_pairs; ++pair)
-        Type::write(to, pair, call.value_dim, {out[pair].first * inverse, out[pair].second * inverse});
+        Type::write(to, pair, call.value_dim, sums.out[row * value_pairs + pair]);
       if (call.log_sum_exp)
-        call.log_sum_exp[(sequence.batch * call.heads + head) * call.q_len + at] = largest + std::log(total);
+        call.log_sum_exp[(sequence.batch * call.heads + head) * call.q_len + at] = log_sum_exp;
     }
   }
 
  private:
-  int64_t head_of(int64_t row) const { return part.kv_head * group + (part.first_row + row) % group; }
-  int64_t query_of(int64_t row) const { return (part.first_row + row) / group; }
+  int64_t head_of(int64_t row) const { return rows->kv_head * group + (rows->first_row + row) % group; }
+  int64_t query_of(int64_t row) const { return (rows->first_row + row) / group; }
+  float position_of(int64_t row) const { return sequence.position + query_of(row); }
+  float slope_of(int64_t row) const { return call.slopes[sequence.batch * call.slopes_batch_stride + head_of(row)]; }
+
+  static float share(float difference) { return exponential<Type::FINE>(Floats{} + difference)[0]; }
+
+  void scale(const Sums& sums, int64_t row, float by) const {
+    sums.total[row] *= by;
+    for (int64_t pair = row * value_pairs; pair < (row + 1) * value_pairs; ++pair) {
+      sums.out[pair].first *= by;
+      sums.out[pair].second *= by;
+    }
+  }
+
+  // Return the log of an output's norm, up to 0.06 too low: NaN where it is 0, infinite or NaN.
+  float log_norm(const Pair* out) const {
+    float largest = 0;
+    for (int64_t pair = 0; pair < value_pairs; ++pair)
+      for (int64_t lane = 0; lane < LANES; ++lane)
+        for (const float part : {out[pair].first[lane], out[pair].second[lane]})
+          largest = larger(largest, std::abs(part));
+    Floats squares = {};  // relative to the largest part, so that they don't overflow
+    for (int64_t pair = 0; pair < value_pairs; ++pair) {
+      const Floats first = out[pair].first / largest, second = out[pair].second / largest;
+      squares += first * first + second * second;
+    }
+    return log_below(largest) + 0.5f * std::log(sum(squares));
+  }
 
   // Write a row's scores of up to KEYS keys; -inf for keys that it does not see, and past the end.
   void score(int64_t row, int64_t begin, int64_t end) {
@@ -135,13 +234,13 @@ template <class Type> class FewQueries {
 
   // Return q·k of LANES keys. Past the end stands the last key.
   Floats products(int64_t row, int64_t first, int64_t end) const {
-    const Element* rows[LANES];
+    const Element* keys[LANES];
     UNROLLED for (int lane = 0; lane < LANES; ++lane)
-      rows[lane] = k + std::min<int64_t>(first + lane, end - 1) * call.k_strides.row;
+      keys[lane] = k + std::min<int64_t>(first + lane, end - 1) * call.k_strides.row;
     Floats sums[LANES] = {};
     const auto add = [&](Pair q, auto read) {
       UNROLLED for (int lane = 0; lane < LANES; ++lane) {
-        const Pair key = read(rows[lane]);
+        const Pair key = read(keys[lane]);
         sums[lane] += key.first * q.first;
         sums[lane] += key.second * q.second;
       }
@@ -159,6 +258,14 @@ template <class Type> class FewQueries {
     return products;
   }
 
+  // Return the largest of a row's scores, finite: -inf minus -inf would be NaN.
+  float largest_score() const {
+    float largest = -FLT_MAX;
+    for (const Floats& some : scores)
+      for (int64_t lane = 0; lane < LANES; ++lane) largest = std::max(largest, some[lane]);
+    return largest;
+  }
+
   // Turn a row's scores into weights. Return whether any is not 0.
   bool weigh(int64_t row, const Sums& sums) {
     Floats most = Floats{} + sums.largest[row];
@@ -166,13 +273,8 @@ template <class Type> class FewQueries {
     float largest = most[0];
     UNROLLED for (int lane = 1; lane < LANES; ++lane) largest = std::max(largest, most[lane]);
     if (largest > sums.largest[row]) {
-      const float shrunk = exponential<Type::FINE>(Floats{} + (sums.largest[row] - largest))[0];
+      scale(sums, row, share(sums.largest[row] - largest));
       sums.largest[row] = largest;
-      sums.total[row] *= shrunk;
-      for (int64_t pair = 0; pair < value_pairs; ++pair) {
-        sums.out[row * value_pairs + pair].first *= shrunk;
-        sums.out[row * value_pairs + pair].second *= shrunk;
-      }
     }
     Floats total = {};
     for (Floats& some : scores) total += some = exponential<Type::FINE>(some - largest);
@@ -215,7 +317,7 @@ template <class Type> class FewQueries {
 
   const Call& call;
   const int64_t group, pairs, value_pairs;
-  Part part;
+  const Group* rows = nullptr;
   Sequence sequence;
   const Element *k = nullptr, *v = nullptr;
   Pair queries[MOST_ROWS][MOST_PAIRS];
@@ -223,87 +325,180 @@ template <class Type> class FewQueries {
   Floats scores[KEYS / LANES];  // of a row and a block of keys, then the weights
 };
 
-// The parts of the same rows, and the keys near to those.
-struct Span {
-  size_t first_part, end_part;
-  int64_t near, near_end;
-};
-
-// Split a call's rows and keys into parts.
-static void split(const Call& call, std::vector<Span>& spans, std::vector<Part>& parts) {
+// Return the groups of a call, whose first round has all the keys that they see.
+static std::vector<Group> groups_of(const Call& call) {
   const int64_t group = call.heads / call.kv_heads;
-  const auto least = [&](const Sequence& of, int64_t query) {
-    return std::clamp<int64_t>(of.position + query - call.before, 0, of.keys);
-  };
-  const auto most = [&](const Sequence& of, int64_t query) {
-    return std::clamp<int64_t>(of.position + query + call.after + 1, 0, of.keys);
-  };
-  int64_t work = 0;
-  for (int64_t i = 0; i < call.sequence_count; ++i) {
-    const Sequence& sequence = call.sequences[i];
-    const int64_t keys = most(sequence, sequence.queries - 1) - least(sequence, 0);
-    work += keys * blocks_of(sequence.queries * group, MOST_ROWS) * call.kv_heads;
-  }
-  const int64_t share = blocks_of(work, call.threads * PARTS_A_THREAD * KEYS) * KEYS;
-  const int64_t length = call.threads > 1 ? std::max(share, LEAST_PART) : std::max<int64_t>(work, 1);
+  std::vector<Group> groups;
   for (int64_t i = 0; i < call.sequence_count; ++i) {
     const Sequence& sequence = call.sequences[i];
     const int64_t rows = sequence.queries * group;
     for (int64_t head = 0; head < call.kv_heads; ++head)
       for (int64_t row = 0; row < rows; row += MOST_ROWS) {
-        const int64_t count = std::min(MOST_ROWS, rows - row), last = (row + count - 1) / group;
-        const int64_t begin = least(sequence, row / group), end = most(sequence, last);
-        const int64_t nearest = sequence.position + last + 1 - (call.after ? KEYS / 2 : KEYS);
-        const int64_t near = std::clamp(nearest, begin, std::max(begin, end - KEYS));
-        spans.push_back({parts.size(), 0, near, std::min(near + KEYS, end)});
-        int64_t key = begin;
-        do {  // also where no key is seen: the outputs are 0 then
-          parts.push_back({i, head, row, count, key, std::min(key + length, end)});
-          key += length;
-        } while (key < end);
-        spans.back().end_part = parts.size();
+        Group next{i, head, row, std::min(MOST_ROWS, rows - row)};
+        const int64_t first = sequence.position + row / group;
+        const int64_t last = sequence.position + (row + next.rows - 1) / group;
+        next.least = std::clamp<int64_t>(first - call.before, 0, sequence.keys);
+        next.most = std::clamp<int64_t>(last + call.after + 1, 0, sequence.keys);
+        const int64_t nearest = last + 1 - (call.after ? KEYS / 2 : KEYS);
+        next.near = std::clamp(nearest, next.least, std::max(next.least, next.most - KEYS));
+        next.near_end = std::min(next.near + KEYS, next.most);
+        std::fill_n(next.begin, MOST_ROWS, next.least);
+        std::fill_n(next.end, MOST_ROWS, std::max(next.least, next.most));
+        groups.push_back(next);
       }
   }
+  return groups;
+}
+
+// Split each group's present round into parts.
+static std::vector<Part> split(const Call& call, std::vector<Group>& groups) {
+  std::vector<Part> parts;
+  std::vector<int64_t> begins, ends;
+  int64_t work = 0;
+  for (const Group& group : groups) {
+    int64_t begin = INT64_MAX, end = 0;
+    for (int64_t row = 0; row < group.rows; ++row) {
+      if (group.begin[row] >= group.end[row]) continue;
+      begin = std::min(begin, group.begin[row]);
+      end = std::max(end, group.end[row]);
+    }
+    begins.push_back(std::min(begin, end));
+    ends.push_back(end);
+    work += end - begins.back();
+  }
+  const int64_t share = blocks_of(work, call.threads * PARTS_A_THREAD * KEYS) * KEYS;
+  const int64_t length = call.threads > 1 ? std::max(share, LEAST_PART) : std::max<int64_t>(work, 1);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].first_part = parts.size();
+    for (int64_t key = begins[i]; key < ends[i]; key += length)
+      parts.push_back({i, key, std::min(key + length, ends[i])});
+    groups[i].end_part = parts.size();
+  }
+  return parts;
+}
+
+// Sums of some rows each, in memory of their own.
+class AllSums {
+ public:
+  explicit AllSums(int64_t value_pairs) : value_pairs(value_pairs) {}
+
+  // Make room for sums of so many rows each, with undefined numbers.
+  void resize(const std::vector<int64_t>& rows) {
+    const int64_t count = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+    numbers.reset(new float[2 * count]);
+    outs.reset(new Pair[count * value_pairs]);
+    all.clear();
+    int64_t place = 0;
+    for (const int64_t some : rows) {
+      all.push_back({&numbers[place], &numbers[count + place], &outs[place * value_pairs]});
+      place += some;
+    }
+  }
+
+  const Sums& operator[](size_t i) const { return all[i]; }
+
+ private:
+  const int64_t value_pairs;
+  std::unique_ptr<float[]> numbers;
+  std::unique_ptr<Pair[]> outs;
+  std::vector<Sums> all;
+};
+
+// Attend to groups that are not split: one loop, in which a thread does all of a group.
+template <class Type>
+static int64_t attend_whole(const Call& call, const std::vector<Group>& groups, AllSums& sums) {
+  const std::vector<float> nothing(MOST_ROWS, -FLT_MAX);
+  int64_t looked_at = 0;
+#pragma omp parallel num_threads(call.threads) reduction(+ : looked_at)
+  {
+    const auto few = std::make_unique<FewQueries<Type>>(call);
+#pragma omp for schedule(dynamic) nowait
+    for (size_t i = 0; i < groups.size(); ++i) {
+      few->take(groups[i]);
+      looked_at += few->attend({i, groups[i].least, groups[i].most}, nothing.data(), sums[i]);
+      few->write(sums[i]);
+    }
+  }
+  return looked_at;
+}
+
+// Attend to groups that are split into parts, with norms of the cache in rounds.
+template <class Type>
+static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::vector<Part> parts, AllSums& of_groups) {
+  const int64_t value_pairs = blocks_of(call.value_dim, PAIR);
+  const bool has_bounds = parts.empty();
+  std::vector<float> nearest(groups.size() * MOST_ROWS, -FLT_MAX), query_norms(nearest.size());
+  AllSums of_parts(value_pairs);
+  const auto begin_round = [&] {
+    if (has_bounds) parts = split(call, groups);
+    std::vector<int64_t> rows;
+    for (const Part& part : parts) rows.push_back(groups[part.group].rows);
+    of_parts.resize(rows);
+  };
+  if (!has_bounds) begin_round();
+  int64_t looked_at = 0;
+  bool reads_more = false;
+#pragma omp parallel num_threads(call.threads)
+  {
+    const auto few = std::make_unique<FewQueries<Type>>(call);
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < groups.size(); ++i) {
+      float* largest = &nearest[i * MOST_ROWS];
+      few->take(groups[i]);
+      if (has_bounds)
+        few->choose_first_round(groups[i], largest, &query_norms[i * MOST_ROWS]);
+      else
+        few->find_largest(largest);
+      clear(of_groups[i], largest, groups[i].rows, value_pairs);
+    }
+    for (bool goes_on = true; goes_on;) {
+      if (has_bounds) {
+#pragma omp single
+        {
+          begin_round();
+          reads_more = false;
+        }
+      }
+#pragma omp for schedule(dynamic) reduction(+ : looked_at)
+      for (size_t i = 0; i < parts.size(); ++i) {
+        few->take(groups[parts[i].group]);
+        looked_at += few->attend(parts[i], of_groups[parts[i].group].largest, of_parts[i]);
+      }
+#pragma omp for schedule(dynamic)
+      for (size_t i = 0; i < groups.size(); ++i) {
+        Group& group = groups[i];
+        if (group.is_written) continue;
+        few->point_at(group);
+        few->merge(of_groups[i], of_parts, group.first_part, group.end_part);
+        if (has_bounds && few->choose_next_round(group, of_groups[i], &query_norms[i * MOST_ROWS])) {
+#pragma omp atomic write
+          reads_more = true;
+        } else {
+          few->write(of_groups[i]);
+          group.is_written = true;
+        }
+      }
+      goes_on = reads_more;
+      if (has_bounds) {
+#pragma omp barrier  // before the next round says that no row reads more
+      }
+    }
+  }
+  return looked_at;
 }
 
 template <class Type> static void attend_few(Call& call) {
-  std::vector<Span> spans;
+  std::vector<Group> groups = groups_of(call);
+  AllSums sums(blocks_of(call.value_dim, PAIR));
+  std::vector<int64_t> rows;
+  for (const Group& group : groups) rows.push_back(group.rows);
+  sums.resize(rows);
+  const bool has_bounds = call.norms && call.after == 0;
   std::vector<Part> parts;
-  split(call, spans, parts);
-  const int64_t value_pairs = blocks_of(call.value_dim, PAIR);
-  std::vector<int64_t> places;  // of each part's first row
-  int64_t rows = 0, looked_at = 0;
-  for (const Part& part : parts) {
-    places.push_back(rows);
-    rows += part.rows;
-    looked_at += part.rows * (part.end - part.begin);
-  }
-  std::vector<float> nearest(spans.size() * MOST_ROWS, -FLT_MAX), largest(rows), totals(rows);
-  const std::unique_ptr<Pair[]> outs(new Pair[rows * value_pairs]);
-  std::vector<Sums> sums;
-  std::vector<size_t> span_of;
-  for (size_t i = 0; i < parts.size(); ++i)
-    sums.push_back({&largest[places[i]], &totals[places[i]], &outs[places[i] * value_pairs]});
-  for (size_t i = 0; i < spans.size(); ++i) span_of.resize(spans[i].end_part, i);
-#pragma omp parallel num_threads(call.threads)
-  {
-    const auto rows_of = std::make_unique<FewQueries<Type>>(call);
-#pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < spans.size(); ++i) {
-      if (spans[i].end_part - spans[i].first_part == 1) continue;
-      rows_of->take(parts[spans[i].first_part]);
-      rows_of->find_largest(spans[i].near, spans[i].near_end, &nearest[i * MOST_ROWS]);
-    }
-#pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < parts.size(); ++i) {
-      rows_of->take(parts[i]);
-      rows_of->attend(&nearest[span_of[i] * MOST_ROWS], sums[i]);
-    }
-#pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < spans.size(); ++i) {
-      rows_of->point_at(parts[spans[i].first_part]);
-      rows_of->write(&sums[spans[i].first_part], spans[i].end_part - spans[i].first_part);
-    }
-  }
-  call.looked_at = looked_at;
+  if (!has_bounds) parts = split(call, groups);
+  const bool are_whole = !has_bounds && std::none_of(groups.begin(), groups.end(), [](const Group& group) {
+    return group.end_part - group.first_part > 1;
+  });
+  call.looked_at = are_whole ? attend_whole<Type>(call, groups, sums)
+                             : attend_parts<Type>(call, groups, std::move(parts), sums);
 }
