@@ -61,6 +61,7 @@ def grid_options(command: _Command) -> _Command:
             click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
             click.option("--padding", help="Pad --seq-lens left or right, and tell variants so."),
             click.option("--window", type=int, help="How many positions back a query sees."),
+            click.option("--norms", is_flag=True, help="Decode: norms are kept beside the cache."),
             click.option("--variants", help="Names: `list variants`."),
             *_SHAPE,
             click.option(

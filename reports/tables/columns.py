@@ -26,10 +26,11 @@ def length_of(row: Row) -> str:
 
 
 def mode_of(row: Row) -> str:
-    """Return the mode, with the form (padded or packed) of a ragged batch, and the window."""
+    """Return the mode, the form (padded or packed) of a ragged batch, the window, and norms."""
     words = [row.mode]
     words += [form_name(row.form, row.padding)] if row.seq_lens else []
     words += [f"window {row.window}"] if row.window else []
+    words += ["norms"] if row.norms else []
     return ", ".join(words)
 
 

@@ -53,6 +53,7 @@ class Row(msgspec.Struct, kw_only=True):
     form: str
     padding: str
     window: int
+    norms: bool
     bias_max: float
     slope_scale: str
     scale: str

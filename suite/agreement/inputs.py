@@ -27,7 +27,8 @@ class Inputs:
     """The tensors of one call; `dout`, of q's shape, is the output's gradient, or None.
 
     q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], all in
-    the case's dtype. slopes is [heads], float32.
+    the case's dtype. slopes is [heads], float32. `norms` are those of k and v, where the caller
+    keeps them: [batch, kv_heads, 2, blocks], float32.
     """
 
     q: Tensor
@@ -35,9 +36,16 @@ class Inputs:
     v: Tensor
     slopes: Tensor
     dout: Tensor | None
+    norms: Tensor | None = None
+
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """The tensors that attention is called with."""
+        given = (self.q, self.k, self.v, self.slopes)
+        return given if self.norms is None else (*given, self.norms)
 
     def by_name(self) -> dict[str, Tensor]:
-        """Return the tensors by name, without a dout that is None."""
+        """Return the tensors by name, without those that are None."""
         return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
 
@@ -71,12 +79,13 @@ def _extras_of(case: Case) -> dict[str, Any]:
 
     Imported here, because `ab` runs trees whose specs have no such field.
     """
-    if not case.window and not case.padding:
+    if not case.window and not case.padding and not case.norms:
         return {}
     form = "key_padding" if case.form == "padded" else "cu_seqlens"
     extras = importlib.import_module("variants.problem").Extras(
         sequences=form if case.padding else "whole",
         window=(case.window, -1 if case.causal else case.window) if case.window else (-1, -1),
+        **({"norms": True} if case.norms else {}),
     )
     return {"extras": extras}
 
@@ -121,7 +130,16 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     for tensor in (q, k, v):
         tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
-    return Inputs(q, k, v, (slopes.flip(0) if stage == "after" else slopes).to(device), dout)
+    slopes = (slopes.flip(0) if stage == "after" else slopes).to(device)
+    return Inputs(q, k, v, slopes, dout, _norms_of(case, k, v))
+
+
+def _norms_of(case: Case, k: Tensor, v: Tensor) -> Tensor | None:
+    """Return the norms of a case's cache, if the caller keeps them; older trees have none."""
+    if not case.norms:
+        return None
+    norms: Tensor = importlib.import_module("variants.batches.cache_norms").cache_norms(k, v)
+    return norms
 
 
 def padding_of(case: Case, device: torch.device) -> Tensor:

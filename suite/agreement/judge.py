@@ -195,9 +195,9 @@ def _answer(attention: Attention, inputs: Inputs, dout: Tensor | None) -> dict[s
     q, k, v = inputs.q, inputs.k, inputs.v
     if dout is None:
         with torch.no_grad():
-            return {"out": attention(q, k, v, inputs.slopes)}
+            return {"out": attention(*inputs.arguments)}
     with torch.enable_grad():
-        out = attention(q, k, v, inputs.slopes)
+        out = attention(*inputs.arguments)
         if type(out) is not Tensor or out.shape != q.shape:
             return {"out": out}
         dq, dk, dv = torch.autograd.grad(out, (q, k, v), dout)

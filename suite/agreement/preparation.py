@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -25,8 +26,11 @@ def prepare_function(
     Raises Unsupported, when called, where the variant takes dense batches alone.
     """
     module = importlib.import_module(module_name)
+    if case.norms and not getattr(module, "READS_NORMS", False):
+        plain = msgspec.structs.replace(case, norms=False)
+        return partial(_without_norms, prepare_function(module_name, options, plain, device))
     dense: PrepareFunction = partial(module.prepare, **options)
-    if not case.padding and not case.window:
+    if not case.padding and not case.window and not case.norms:
         return dense
     if hasattr(module, "prepare_general"):
         return partial(_with_sequences, partial(module.prepare_general, **options), case, device)
@@ -41,9 +45,28 @@ def _with_sequences(
 ) -> Attention:
     general, sequences = prepare_general(spec), _sequences(case, device)
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        out: Tensor = general(q, k, v, slopes, sequences)[0]
+    def attention(
+        q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, norms: Tensor | None = None
+    ) -> Tensor:
+        given = sequences if norms is None else sequences._replace(norms=norms)
+        out: Tensor = general(q, k, v, slopes, given)[0]
         return out
+
+    return attention
+
+
+def _without_norms(prepare: PrepareFunction, spec: Spec) -> Attention:
+    """Return the attention of a variant that has no use for the norms of a cache."""
+    dense = prepare(replace(spec, extras=replace(spec.extras, norms=False)))
+
+    def attention(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        slopes: Tensor,
+        norms: Tensor | None = None,  # noqa: ARG001
+    ) -> Tensor:
+        return dense(q, k, v, slopes)
 
     return attention
 

@@ -48,7 +48,7 @@ class Case(
     [1, heads, sum of lengths, head_dim]. With `padding` the padded form has its padding on that
     side, the variant is told which tokens are real, and padding holds NaN. With `window` a query
     sees so many positions before its own, and after it too if attention is not causal; 0 is no
-    limit.
+    limit. With `norms` the caller has those of its cache, and a variant may read them.
 
     Raises ValueError for a problem that has no meaning.
     """
@@ -71,6 +71,7 @@ class Case(
     form: Form = "padded"
     padding: Padding = ""
     window: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
+    norms: bool = False
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
@@ -96,6 +97,8 @@ class Case(
         self._check_decode()
 
     def _check_decode(self) -> None:
+        if self.norms and self.mode != "decode":
+            raise ValueError("norms are kept beside a cache: give decode")
         if self.mode == "decode" and not self.causal:
             raise ValueError("decode: a bidirectional model has no cache; give forward")
         if self.mode == "decode" and self.q_len > self.kv_lens[0]:
@@ -136,6 +139,7 @@ class Case(
         parts += [f"b{self.batch}"] if self.batch != 1 and not self.seq_lens else []
         parts += [form_name(self.form, self.padding).replace(" ", "_")] if self.seq_lens else []
         parts += [f"window{self.window}"] if self.window else []
+        parts += ["norms"] if self.norms else []
         parts += ["full"] if not self.causal else []
         parts += [f"max{_short(self.bias_max)}"] if self.bias_max != 8 else []
         parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []

@@ -30,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seq_lens: str | None = None
     padding: str | None = None
     window: int | None = None
+    norms: bool = False
     variants: str | None = None
     batch: int | None = None
     heads: int | None = None
@@ -80,6 +81,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             "passes": parse.count("--passes", self.passes),
             "logit_scale": parse.factor("--logit-scale", self.logit_scale),
             "window": parse.count("--window", self.window),
+            "norms": self.norms or None,
             "padding": self.padding and parse.name("--padding", self.padding, SIDES),
             "layout": self.layout and parse.name("--layout", self.layout, LAYOUTS),
         }

@@ -35,7 +35,7 @@ class Sweep(NamedTuple):
     positions of each length are queries. Without it every position is a query, except in decode,
     which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed.
     With `padding`, a side, variants are told which of its tokens are real. `window` is how far
-    back a query sees.
+    back a query sees. With `norms` the caller keeps those of its cache.
     """
 
     purpose: str
@@ -48,6 +48,7 @@ class Sweep(NamedTuple):
     seq_lens: tuple[int, ...] = ()
     padding: Padding = ""
     window: int = 0
+    norms: bool = False
     layout: Layout = "bhnd"
     logit_scale: float = 1.0
     passes: int = 3
@@ -77,6 +78,7 @@ class Sweep(NamedTuple):
                 form=form,
                 padding=self.padding,
                 window=self.window,
+                norms=self.norms,
             )
             for shape in self.shapes
             for mode in self.modes

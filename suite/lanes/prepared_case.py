@@ -199,16 +199,22 @@ class PreparedCase:
         inputs = self._rotation.sets[0].by_name()
         takes = inspect.signature(self._density).parameters  # older bases take no v
         return self._density(
-            self.spec, *(inputs[name] for name in ("q", "k", "v", "slopes") if name in takes)
+            self.spec,
+            *(
+                inputs[name]
+                for name in ("q", "k", "v", "slopes", "norms")
+                if name in takes and name in inputs
+            ),
         )
 
     def _call_on(self, inputs: Inputs) -> CallResults:
         """Do what is timed: call the attention, and with a dout compute gradients."""
-        q, k, v, slopes, dout = inputs.q, inputs.k, inputs.v, inputs.slopes, inputs.dout
-        out = self._attention(q, k, v, slopes)
+        out = self._attention(*inputs.arguments)
         if isinstance(out, tuple):
             return out
-        return (out,) if dout is None else (out, *torch.autograd.grad(out, (q, k, v), dout))
+        if inputs.dout is None:
+            return (out,)
+        return (out, *torch.autograd.grad(out, (inputs.q, inputs.k, inputs.v), inputs.dout))
 
 
 def _slow_down(share: float, call: TimedCall) -> TimedCall:

@@ -23,6 +23,8 @@ from variants.dispatch.answer import prepare_for
 from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
 
+READS_NORMS = True
+
 _Prepared = tuple[str, Callable[..., Any], tuple[str, ...]]
 """A variant's name, its attention, and the names to try after it."""
 

@@ -10,12 +10,9 @@ at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Store
 bfloat16 with AMX k and v as tiles; else all is float32. Built by the wheel or at the first call.
 
 Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
-keys of a head are split over the threads, and read once for all queries of the head or the group.
-All keys are read, and the values of blocks whose weights are not all 0. With norms of the cache
-(variants.batches.cache_norms) causal queries read no key that these certify away.
-
-Gradients are computed in one walk over pairs of blocks. A pair is left out where what remains adds
-at most eps / 8 of the norm of any row of dq, dk and dv.
+keys of a head are split over the threads and read once for all queries of its group. Values are
+read of blocks whose weights are not all 0, and keys that no norms of the cache certify away.
+Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, dk and dv.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
@@ -74,7 +71,9 @@ def build() -> None:
     kernel_library.library()
 
 
-def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> float:
+def density(
+    spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, norms: Tensor | None = None
+) -> float:
     """Return the share of all pairs of a query and a key that the kernel computes.
 
     A causal block's own keys count whole in both numbers.
@@ -82,7 +81,7 @@ def density(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> floa
     past = spec.kv_len - spec.q_len
     blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
-    looked_at = attend(q, k, v, slopes, spec.scale, _reach(spec)).looked_at
+    looked_at = attend(q, k, v, slopes, spec.scale, _reach(spec), norms=norms).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
 
 

@@ -14,7 +14,7 @@ from suite.agreement.preparation import prepare_function
 from suite.agreement.subproblems import judged_calls
 from suite.cases.case import Case
 from tests.suite.answers import CPU, case_of
-from variants.batches import formula
+from variants.batches import cache_norms, formula
 from variants.batches.sequences import Sequences
 from variants.plain import eager
 from variants.problem import Spec, Unsupported
@@ -75,6 +75,46 @@ def test_a_variant_for_dense_batches_declines_all_but_packed_sequences(name: str
         return
     with pytest.raises(Unsupported, match="eager, sdpa_mask, flex and native_window take it"):
         check(module, case)
+
+
+NORMS: dict[str, Any] = {"mode": "decode", "norms": True, "q_len": 1, "kv_len": 1200}
+
+
+def with_norms(**changes: Any) -> Case:
+    return case_of(**({"heads": 2, "kv_heads": 1, "head_dim": 16} | NORMS | changes))
+
+
+@pytest.mark.parametrize("changes", [{}, {"window": 100}, {"q_len": 3}], ids=str)
+@pytest.mark.parametrize("variant", [*TAKE_ALL, "sdpa_folded"])
+def test_a_variant_agrees_where_the_caller_keeps_norms(
+    variant: str, changes: dict[str, Any]
+) -> None:
+    module = TAKE_ALL.get(variant, "variants.sdpa.sdpa_folded")
+    if variant == "sdpa_folded" and changes:
+        with pytest.raises(Unsupported):
+            check(module, with_norms(**changes))
+        return
+    answers = "no_bias" if variant == "no_bias" else "alibi"
+    result = check(module, with_norms(**changes), answers)
+    assert result.error < 1e-5, result
+
+
+@pytest.mark.parametrize("variant", ["native_window", "auto"])
+def test_norms_that_are_too_small_are_read_and_so_disagree(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = with_norms(logit_scale=4.0)
+    right = cache_norms.cache_norms
+    monkeypatch.setattr(cache_norms, "cache_norms", lambda k, v: 1e-6 * right(k, v))
+    assert not check(TAKE_ALL[variant], case).agrees
+
+
+def test_norms_are_an_input_that_is_exchanged_and_compared() -> None:
+    inputs = draw(with_norms(), 0, "set 0", CPU)
+    assert inputs.norms is not None
+    assert torch.equal(inputs.norms, cache_norms.cache_norms(inputs.k, inputs.v))
+    assert "norms" in inputs.by_name()
+    assert len(inputs.arguments) == 5
 
 
 def test_padding_holds_nan_on_its_side_and_nowhere_else() -> None:

@@ -68,6 +68,7 @@ CHANGES: dict[str, object] = {
     "form": "packed",
     "padding": "left",
     "window": 100,
+    "norms": True,
 }
 RAGGED: dict[str, Any] = {"seq_lens": (7, 300), "batch": 2, "q_len": 300, "kv_len": 300}
 
@@ -91,6 +92,8 @@ def test_a_change_of_any_one_value_shows_in_the_name(case: Case, field: str) -> 
         changes = {"q_len": 1}
     elif field in {"seq_lens", "form", "padding"}:
         case = msgspec.structs.replace(case, **RAGGED)
+    elif field == "norms":
+        case = msgspec.structs.replace(case, mode="decode", causal=True, q_len=1, kv_len=99)
     other = msgspec.structs.replace(case, **changes)
     assert (case.id == other.id) == (case == other)
 
@@ -262,6 +265,8 @@ def test_decode_meets_16_lengths_and_no_query_without_a_key() -> None:
 
 
 def test_decode_of_bidirectional_attention_is_refused() -> None:
+    with pytest.raises(ValueError, match="norms are kept beside a cache: give decode"):
+        case_of(norms=True)
     with pytest.raises(ValueError, match="a bidirectional model has no cache"):
         case_of(mode="decode", q_len=1, causal=False)
 

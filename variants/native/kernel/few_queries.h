@@ -35,17 +35,33 @@ struct Group {
   int64_t sequence, kv_head, first_row, rows;
   int64_t least, most;     // the keys that any of them sees
   int64_t near, near_end;  // a block of keys near to them
+  float slope;             // the smallest
   // The keys of each row's present round. Those from `end` on have been read.
   int64_t begin[MOST_ROWS], end[MOST_ROWS];
   size_t first_part, end_part;  // of the present round
   bool is_written;
 };
 
+struct Keys {
+  int64_t begin, end;
+};
+
 // Some keys of a group's round.
 struct Part {
   size_t group;
-  int64_t begin, end;
+  Keys keys;
 };
+
+// Return the keys of a group's present round, of any row.
+static Keys round_of(const Group& group) {
+  Keys all{INT64_MAX, 0};
+  for (int64_t row = 0; row < group.rows; ++row) {
+    if (group.begin[row] >= group.end[row]) continue;
+    all.begin = std::min(all.begin, group.begin[row]);
+    all.end = std::max(all.end, group.end[row]);
+  }
+  return {std::min(all.begin, all.end), all.end};
+}
 
 // What each row has summed of a part or of all rounds, relative to its largest score.
 struct Sums {
@@ -137,13 +153,13 @@ template <class Type> class FewQueries {
     return reads_more;
   }
 
-  // Sum the keys of a part. Returns how many pairs of a query and a key that took.
-  int64_t attend(const Part& part, const float* largest, const Sums& sums) {
+  // Add some keys to the sums of each row whose round has them. Returns how many pairs of a query
+  // and a key that took.
+  int64_t attend(Keys some, const Sums& sums) {
     int64_t looked_at = 0;
-    clear(sums, largest, rows->rows, value_pairs);
-    for (int64_t end = part.end; end > part.begin; end -= KEYS)  // the nearest keys first
+    for (int64_t end = some.end; end > some.begin; end -= KEYS)  // the nearest keys first
       for (int64_t row = 0; row < rows->rows; ++row) {
-        const int64_t first = std::max({end - KEYS, part.begin, rows->begin[row]});
+        const int64_t first = std::max({end - KEYS, some.begin, rows->begin[row]});
         const int64_t last = std::min(end, rows->end[row]);
         if (first >= last) continue;
         looked_at += last - first;
@@ -342,6 +358,8 @@ static std::vector<Group> groups_of(const Call& call) {
         const int64_t nearest = last + 1 - (call.after ? KEYS / 2 : KEYS);
         next.near = std::clamp(nearest, next.least, std::max(next.least, next.most - KEYS));
         next.near_end = std::min(next.near + KEYS, next.most);
+        const float* slopes = call.slopes + sequence.batch * call.slopes_batch_stride + head * group;
+        next.slope = *std::min_element(slopes, slopes + group);
         std::fill_n(next.begin, MOST_ROWS, next.least);
         std::fill_n(next.end, MOST_ROWS, std::max(next.least, next.most));
         groups.push_back(next);
@@ -353,25 +371,18 @@ static std::vector<Group> groups_of(const Call& call) {
 // Split each group's present round into parts.
 static std::vector<Part> split(const Call& call, std::vector<Group>& groups) {
   std::vector<Part> parts;
-  std::vector<int64_t> begins, ends;
+  std::vector<Keys> rounds;
   int64_t work = 0;
   for (const Group& group : groups) {
-    int64_t begin = INT64_MAX, end = 0;
-    for (int64_t row = 0; row < group.rows; ++row) {
-      if (group.begin[row] >= group.end[row]) continue;
-      begin = std::min(begin, group.begin[row]);
-      end = std::max(end, group.end[row]);
-    }
-    begins.push_back(std::min(begin, end));
-    ends.push_back(end);
-    work += end - begins.back();
+    rounds.push_back(round_of(group));
+    work += rounds.back().end - rounds.back().begin;
   }
   const int64_t share = blocks_of(work, call.threads * PARTS_A_THREAD * KEYS) * KEYS;
   const int64_t length = call.threads > 1 ? std::max(share, LEAST_PART) : std::max<int64_t>(work, 1);
   for (size_t i = 0; i < groups.size(); ++i) {
     groups[i].first_part = parts.size();
-    for (int64_t key = begins[i]; key < ends[i]; key += length)
-      parts.push_back({i, key, std::min(key + length, ends[i])});
+    for (int64_t key = rounds[i].begin; key < rounds[i].end; key += length)
+      parts.push_back({i, {key, std::min(key + length, rounds[i].end)}});
     groups[i].end_part = parts.size();
   }
   return parts;
@@ -406,16 +417,23 @@ class AllSums {
 
 // Attend to groups that are not split: one loop, in which a thread does all of a group.
 template <class Type>
-static int64_t attend_whole(const Call& call, const std::vector<Group>& groups, AllSums& sums) {
-  const std::vector<float> nothing(MOST_ROWS, -FLT_MAX);
+static int64_t attend_whole(const Call& call, std::vector<Group>& groups, AllSums& sums, bool has_bounds) {
   int64_t looked_at = 0;
 #pragma omp parallel num_threads(call.threads) reduction(+ : looked_at)
   {
     const auto few = std::make_unique<FewQueries<Type>>(call);
+    float largest[MOST_ROWS], query_norms[MOST_ROWS];
 #pragma omp for schedule(dynamic) nowait
     for (size_t i = 0; i < groups.size(); ++i) {
       few->take(groups[i]);
-      looked_at += few->attend({i, groups[i].least, groups[i].most}, nothing.data(), sums[i]);
+      if (has_bounds)
+        few->choose_first_round(groups[i], largest, query_norms);
+      else
+        std::fill_n(largest, MOST_ROWS, -FLT_MAX);
+      clear(sums[i], largest, groups[i].rows, blocks_of(call.value_dim, PAIR));
+      do
+        looked_at += few->attend(round_of(groups[i]), sums[i]);
+      while (has_bounds && few->choose_next_round(groups[i], sums[i], query_norms));
       few->write(sums[i]);
     }
   }
@@ -461,8 +479,10 @@ static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::v
       }
 #pragma omp for schedule(dynamic) reduction(+ : looked_at)
       for (size_t i = 0; i < parts.size(); ++i) {
-        few->take(groups[parts[i].group]);
-        looked_at += few->attend(parts[i], of_groups[parts[i].group].largest, of_parts[i]);
+        const Group& group = groups[parts[i].group];
+        few->take(group);
+        clear(of_parts[i], of_groups[parts[i].group].largest, group.rows, value_pairs);
+        looked_at += few->attend(parts[i].keys, of_parts[i]);
       }
 #pragma omp for schedule(dynamic)
       for (size_t i = 0; i < groups.size(); ++i) {
@@ -488,17 +508,20 @@ static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::v
 }
 
 template <class Type> static void attend_few(Call& call) {
+  const bool has_bounds = call.norms && call.after == 0;
   std::vector<Group> groups = groups_of(call);
+  // Gentle heads read most keys, so they go first.
+  if (has_bounds)
+    std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.slope < b.slope; });
   AllSums sums(blocks_of(call.value_dim, PAIR));
   std::vector<int64_t> rows;
   for (const Group& group : groups) rows.push_back(group.rows);
   sums.resize(rows);
-  const bool has_bounds = call.norms && call.after == 0;
   std::vector<Part> parts;
   if (!has_bounds) parts = split(call, groups);
-  const bool are_whole = !has_bounds && std::none_of(groups.begin(), groups.end(), [](const Group& group) {
-    return group.end_part - group.first_part > 1;
-  });
-  call.looked_at = are_whole ? attend_whole<Type>(call, groups, sums)
+  const auto is_whole = [](const Group& group) { return group.end_part - group.first_part <= 1; };
+  const bool are_whole = has_bounds ? groups.size() >= (size_t)(call.threads * PARTS_A_THREAD)
+                                    : std::all_of(groups.begin(), groups.end(), is_whole);
+  call.looked_at = are_whole ? attend_whole<Type>(call, groups, sums, has_bounds)
                              : attend_parts<Type>(call, groups, std::move(parts), sums);
 }
