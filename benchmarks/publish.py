@@ -29,6 +29,8 @@ SETS: dict[str, str] = {
     "--variants sdpa_window,native_window",
     "decode": f"--modes decode --lengths 1024,4096,32768 {_BOTH} --passes 3 "
     "--variants sdpa_mask,sdpa_key,native_window",
+    "decode-norms": f"--modes decode --norms --lengths 1024,4096,32768,131072 {_BOTH} --passes 3 "
+    "--variants sdpa_key,native_window",
     "forward-half": "--lengths 256,512,1024,2048 --dtypes bfloat16 --passes 3 "
     f"--variants {_NO_MATMUL}",
     "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 "
@@ -38,6 +40,10 @@ SETS: dict[str, str] = {
     "--variants sdpa_mask,native_window",
     "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
+    "embedding": f"--noncausal --batch 8 --lengths 128,256,512 {_BOTH} --passes 1 "
+    "--variants sdpa_mask,native_window",
+    "chunk": f"--q-len 256 --lengths 4096,16384 {_BOTH} --passes 1 "
+    "--variants sdpa_mask,sdpa_window,native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 1024 {_BOTH} --passes 1 "
     "--variants sdpa_key,sdpa_window,native_window",
     "forward-uneven": f"--lengths 373,1061 {_BOTH} --passes 3 --variants {_NO_MATMUL}",

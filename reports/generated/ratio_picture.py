@@ -8,17 +8,24 @@ is never alone.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+from reports.tables.columns import mode_of
 from reports.tables.row import Row
 from reports.tables.table import by
 
 DTYPES = ("bfloat16", "float32")
-MODES = {"forward": "forward", "backward": "forward and backward", "decode": "decode, one query"}
+MODES = {
+    "forward": "forward",
+    "backward": "forward and backward",
+    "decode": "decode, one query",
+    "decode, norms": "decode with norms",
+}
 """The modes that are drawn, and what a panel calls them."""
 
 _LEAST_WIDTH = 640  # of the title
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _NAMES, _FOOT = 300, 190, 60, 74, 90, 104, 56
-_LOW, _HIGH = 0.0625, 8.0
+_USUAL_LOW, _HIGH = 0.0625, 8.0
 _COLOURS = {
     "native_window": "#e4572e",
     "sdpa_window": "#8a8a8a",
@@ -44,14 +51,17 @@ text { font: 12px sans-serif; fill: #333 }
 def picture(rows: Sequence[Row], title: str) -> str:
     """Return the picture of rows of one device, causal and of one shape, as SVG.
 
+    The scale begins where the smallest ratio is, or at 1/16.
+
     A row without a ratio to the baseline is left out. A length that several rows of a variant, mode
     and dtype have is drawn once, from the first of them. A mode that was not measured in any dtype
     has no panels, and a dtype that was not measured in any mode has none either.
     """
     drawn = [row for row in rows if row.vs_no_bias is not None and row.answers == "alibi"]
     lengths = sorted({row.kv_len for row in drawn})
-    modes = [mode for mode in MODES if any(row.mode == mode for row in drawn)]
+    modes = [mode for mode in MODES if any(mode_of(row) == mode for row in drawn)]
     dtypes = [dtype for dtype in DTYPES if any(row.dtype == dtype for row in drawn)]
+    low = min([_USUAL_LOW, *(2 ** math.floor(math.log2(row.vs_no_bias or 1.0)) for row in drawn)])
     width = max(_LEFT + len(dtypes) * (_WIDTH + _NAMES) + _GAP, _LEAST_WIDTH)
     height = _TOP - 24 + len(modes) * (_HEIGHT + _FOOT)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
@@ -65,24 +75,41 @@ def picture(rows: Sequence[Row], title: str) -> str:
     for down, mode in enumerate(modes):
         for across, dtype in enumerate(dtypes):
             left = _LEFT + across * (_WIDTH + _NAMES + _GAP / 2)
-            own = [row for row in drawn if (row.mode, row.dtype) == (mode, dtype)]
+            own = [row for row in drawn if (mode_of(row), row.dtype) == (mode, dtype)]
             lines.append(f'<g transform="translate(0 {down * (_HEIGHT + _FOOT)})">')
-            lines += [*_panel(own, f"{MODES[mode]}, {dtype}", lengths, left), "</g>"]
+            scale = _Scale(lengths, left, low)
+            lines += [*_panel(own, f"{MODES[mode]}, {dtype}", scale), "</g>"]
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _panel(rows: Sequence[Row], title: str, lengths: Sequence[int], left: float) -> Iterator[str]:
+class _Scale(NamedTuple):
+    """Where lengths and ratios lie in a panel that begins at `left` and goes down to `low`."""
+
+    lengths: Sequence[int]
+    left: float
+    low: float
+
+    def across(self, length: int) -> float:
+        first, last = math.log2(self.lengths[0]), math.log2(self.lengths[-1])
+        return self.left + _WIDTH * (math.log2(length) - first) / max(last - first, 1e-9)
+
+    def down(self, ratio: float) -> float:
+        low, high = math.log2(self.low), math.log2(_HIGH)
+        share = (math.log2(min(max(ratio, self.low), _HIGH)) - low) / (high - low)
+        return _TOP + _HEIGHT * (1 - share)
+
+
+def _panel(rows: Sequence[Row], title: str, scale: _Scale) -> Iterator[str]:
+    left = scale.left
     yield _text(left, _TOP - 10, title if rows else f"{title}: not measured", "start", "title")
     if not rows:
         return
-    yield from _grid(lengths, left)
+    yield from _grid(scale)
     by_variant = by(lambda row: row.variant, rows)
     ends: dict[str, tuple[float, float]] = {}
     for name, variant_rows in by_variant.items():
         ratios = {row.kv_len: row.vs_no_bias or 1.0 for row in reversed(variant_rows)}
-        points = [
-            (_across(length, lengths, left), _down(ratios[length])) for length in sorted(ratios)
-        ]
+        points = [(scale.across(length), scale.down(ratios[length])) for length in sorted(ratios)]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         stroke = f'stroke="{_colour(name)}" stroke-width="2" stroke-dasharray="{_dash(name)}"'
         yield f'<path d="{path}" fill="none" {stroke}/>'
@@ -101,18 +128,18 @@ def _dash(name: str) -> str:
     return _DASHES[place % len(_DASHES)]
 
 
-def _grid(lengths: Sequence[int], left: float) -> Iterator[str]:
-    bottom = _TOP + _HEIGHT
-    for power in range(round(math.log2(_LOW)), round(math.log2(_HIGH)) + 1):
-        down, kind = _down(2.0**power), "one" if power == 0 else "grid"
+def _grid(scale: _Scale) -> Iterator[str]:
+    lengths, left, bottom = scale.lengths, scale.left, _TOP + _HEIGHT
+    for power in range(round(math.log2(scale.low)), round(math.log2(_HIGH)) + 1):
+        down, kind = scale.down(2.0**power), "one" if power == 0 else "grid"
         yield f'<path class="{kind}" d="M{left:.1f} {down:.1f}h{_WIDTH}"/>'
         yield _text(left - 6, down + 4, f"{2.0**power:.3g}x", "end")
     for length in lengths:
-        across = _across(length, lengths, left)
+        across = scale.across(length)
         yield f'<path class="grid" d="M{across:.1f} {_TOP}V{bottom}"/>'
     powers = [length for length in lengths if length & (length - 1) == 0]
     for length in powers[:: 1 + len(powers) // 8]:
-        yield _text(_across(length, lengths, left), bottom + 18, str(length), "middle")
+        yield _text(scale.across(length), bottom + 18, str(length), "middle")
 
 
 def _apart(ends: dict[str, tuple[float, float]]) -> dict[str, float]:
@@ -122,17 +149,6 @@ def _apart(ends: dict[str, tuple[float, float]]) -> dict[str, float]:
     for above, below in pairwise(ordered):
         places[below] = max(places[below], places[above] + 14)
     return places
-
-
-def _across(length: int, lengths: Sequence[int], left: float) -> float:
-    low, high = math.log2(lengths[0]), math.log2(lengths[-1])
-    return left + _WIDTH * (math.log2(length) - low) / max(high - low, 1e-9)
-
-
-def _down(ratio: float) -> float:
-    low, high = math.log2(_LOW), math.log2(_HIGH)
-    share = (math.log2(min(max(ratio, _LOW), _HIGH)) - low) / (high - low)
-    return _TOP + _HEIGHT * (1 - share)
 
 
 def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:

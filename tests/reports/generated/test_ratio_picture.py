@@ -3,6 +3,8 @@
 import re
 from xml.etree import ElementTree
 
+import msgspec
+
 from reports.generated.ratio_picture import picture
 from reports.generated.write import usual_rows
 from suite.cases.case import Case
@@ -45,6 +47,22 @@ def test_a_mode_that_was_not_measured_takes_no_room() -> None:
     heights = [int(ElementTree.fromstring(svg).attrib["height"]) for svg in (forward, both)]
     assert panels(forward) == ["forward, float32"]
     assert heights[0] < heights[1]
+
+
+def test_decode_with_norms_has_panels_of_its_own() -> None:
+    with_norms = msgspec.structs.replace(STEP, norms=True)
+    assert panels(drawn(STEP, with_norms)) == [
+        "decode, one query, bfloat16",
+        "decode with norms, bfloat16",
+    ]
+
+
+def test_the_scale_reaches_down_to_the_smallest_ratio() -> None:
+    records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
+    plan = a_plan(STEP, variants=("no_bias", "flex"))
+    svg = picture(usual_rows([results(a_machine(plan), *records)]), "A title")
+    assert ">0.00781x<" in svg
+    assert ">0.00391x<" not in svg
 
 
 def test_a_line_passes_through_the_ratio() -> None:
