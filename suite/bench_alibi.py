@@ -15,14 +15,16 @@ import pytest
 from suite.cases.case import Case
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
+from suite.cases.user_kernels import UserKernel, read_kernel, variants_beside
 from suite.conditions import nvml
 from suite.conditions.device import device_for
+from suite.failures import BadRequest
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
 from suite.records.store import Store, read
 from suite.run import Run
-from variants.catalog import BASELINE, BY_NAME, CATALOG, on
+from variants.catalog import BASELINE, BY_NAME, Disagreement, on
 
 STEP_TIMEOUT_S = 120.0
 
@@ -58,6 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make an item and a timer for each case and variant of the sweep."""
     device = device_for(metafunc.config.getoption("--alibi-device"))
     sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep") or DEFAULT_SWEEPS[device.kind]]
+    own = [kernel.variant for kernel in _kernels(metafunc.config)]
     metafunc.parametrize(
         ("case", "variant", "timer"),
         [
@@ -69,10 +72,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 marks=pytest.mark.benchmark(timer=timer, group=case.id),
             )
             for case in sweep.cases()
-            for variant in on(device.kind)
+            for variant in (*on(device.kind), *own)
             for timer in (ReplayTimer(),)
         ],
     )
+
+
+def _kernels(config: pytest.Config) -> tuple[UserKernel, ...]:
+    """Return the kernels of the user's own. Raises UsageError for what can't be one."""
+    try:
+        words = config.getoption("--alibi-kernel")
+        return tuple(read_kernel(word, "--alibi-kernel") for word in words)
+    except BadRequest as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _disagreement(name: str, dtype: str) -> Disagreement | None:
+    return BY_NAME[name].disagrees_in.get(dtype) if name in BY_NAME else None
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +99,16 @@ def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     cases = tuple(dict.fromkeys(params["case"] for params in items))
     names = {params["variant"] for params in items} | {BASELINE.name}
     device = device_for(request.config.getoption("--alibi-device"))
+    kernels = _kernels(request.config)
+    variants = variants_beside(kernels)
     plan = Plan(
         cases=cases,
-        variants=tuple(variant.name for variant in CATALOG if variant.name in names),
+        variants=tuple(variant.name for variant in variants if variant.name in names),
         passes=request.config.getoption("--alibi-passes"),
         seed=0,
         step_timeout_s=STEP_TIMEOUT_S,
         device=device.name,
+        kernels=kernels,
     )
     header = run_header(plan, [*map(str, request.config.invocation_params.args)], device)
     file = tmp_path_factory.mktemp("alibi") / "races.jsonl"
@@ -97,7 +116,7 @@ def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     try:
         store.append([header])
         with nvml.open_gpu(device.uuid) as gpu:
-            Run(plan, CATALOG, header.policy, store, Silence(), gpu).measure()
+            Run(plan, variants, header.policy, store, Silence(), gpu).measure()
     finally:
         store.close()
     races: Races = {}
@@ -144,7 +163,7 @@ def _stop_without_samples(records: Sequence[CellRecord]) -> None:
                 pytest.skip(reason)
             pytest.fail(reason, pytrace=False)
         if isinstance(record, Agreement) and not record.agrees:
-            by_design = BY_NAME[record.variant].disagrees_in.get(record.case.dtype)
+            by_design = _disagreement(record.variant, record.case.dtype)
             if by_design and (record.error or math.inf) <= by_design.error_at_most:
                 pytest.xfail(f"{record.variant} in {record.case.dtype}: {by_design.reason}")
             error = "no finite error" if record.error is None else f"error {record.error:.1e}"

@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--alibi-device", help="cpu, cuda or cuda:1; without it a GPU where there is one."
     )
     group.addoption(
+        "--alibi-kernel",
+        action="append",
+        default=[],
+        help="A kernel of your own, such as ./my_kernel.py; may be given several times.",
+    )
+    group.addoption(
         "--alibi-passes", type=int, default=1, help="Passes whose samples an item gets."
     )
 

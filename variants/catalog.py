@@ -35,7 +35,7 @@ class Variant(NamedTuple):
     name: str
     module: str
     answers: Answers = "alibi"
-    options: Mapping[str, str] = MappingProxyType({})
+    options: Mapping[str, str | float | bool] = MappingProxyType({})
     device: DefaultOn = "any"
     compiles: Compiles = "never"
     disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})

@@ -67,33 +67,46 @@ def compare(
 
 
 @click.command()
-@click.option("--base", help="A git reference, such as main or HEAD~1.")
+@click.option("--base", help="A git reference, such as main or HEAD~1; or a kernel's file.")
 @click.option("--base-python", help="Another interpreter, and so another torch.")
+@click.option("--head", help="The kernel's file that --base, a file too, is compared with.")
 @pair_options
-def ab(base: str | None, base_python: str | None, form: Any, **options: Any) -> None:
-    """Compare this tree with another version of it, in pairs.
+def ab(
+    base: str | None, base_python: str | None, head: str | None, form: Any, **options: Any
+) -> None:
+    """Compare this tree with another version of it, or two kernels' files, in pairs.
 
-    The other is a git reference or an interpreter. Base and head take turns slice by slice in
-    pairs of fresh processes. What looks slower after the first stage is measured again in a second
-    before it raises an alarm. Exits 1 for a regression. The suite is this tree's on both sides;
-    only variants or interpreter differ.
+    The other version is a git reference or an interpreter. Base and head take turns slice by slice
+    in pairs of fresh processes. What looks slower after the first stage is measured again in a
+    second before it raises an alarm. Exits 1 for a regression. The suite is this tree's on both
+    sides; only variants or interpreter differ.
 
     \b
     Example:
       python run_bench.py ab --base main --budget 5m
       python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
+      python run_bench.py ab --base ./old_kernel.py --head ./new_kernel.py
     """
-    from suite.pairs.sides import import_folder, interpreter_side, reference_side
+    from suite.cases.user_kernels import read_kernel
+    from suite.pairs.sides import import_folder, interpreter_side, kernel_sides, reference_side
     from variants.host.software import software
 
     if (base is None) == (base_python is None):
         raise click.UsageError("give --base REF or --base-python EXE, one of them")
-    if base is not None:
+    if head is not None:
+        if base is None or options["variants"] is not None:
+            raise click.UsageError(
+                "--head goes with --base, each a kernel's file, and no --variants"
+            )
+        kernels = read_kernel(base, "--base"), read_kernel(head, "--head")
+        options["variants"] = head
+        judge(_duel(*kernel_sides(*kernels, software()), **options), form)
+    elif base is not None:
         with reference_side(base, software()) as side:
-            judge(_duel(side, **options), form)
+            judge(_duel(side, None, **options), form)
     elif base_python is not None:
         with import_folder() as folder:
-            judge(_duel(interpreter_side(base_python, folder), **options), form)
+            judge(_duel(interpreter_side(base_python, folder), None, **options), form)
 
 
 @click.command()
@@ -132,7 +145,8 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     if options["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject, below=LARGEST_SLOWDOWN)
         out = options["out"] = options["out"] or default_path("aa")
-        comparison = _duel(head_side(software(), calibration.ITSELF), inject=injected, **options)
+        itself = head_side(software(), calibration.ITSELF)
+        comparison = _duel(itself, None, inject=injected, **options)
         if form != "json":
             show(f"{render(comparison, form)}\n")
         earlier.append(read(out))
@@ -145,6 +159,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
 
 def _duel(
     base: Any,
+    head: Any,
     *,
     device: str | None,
     pairs: int,
@@ -154,7 +169,7 @@ def _duel(
     inject: float | None = None,
     **grid: Any,
 ) -> Any:
-    """Measure `base` against this tree in pairs and return the `Comparison`.
+    """Measure `base` against `head`, or this tree, in pairs and return the `Comparison`.
 
     Raises UsageError for a slowdown on a GPU, and for a file that exists; BudgetTooSmall.
     """
@@ -165,7 +180,8 @@ def _duel(
     from suite.cases.request import Request
     from suite.cases.sweeps import PAIRED_SWEEP
     from suite.conditions.device import device_for
-    from suite.pairs.stages import measure_pairs, refuse_small
+    from suite.pairs.sides import head_side, with_kernels
+    from suite.pairs.stages import measure_pairs, refuse_small, this_tree
     from suite.records.fingerprint import run_header
     from suite.records.store import read
 
@@ -185,8 +201,10 @@ def _duel(
         raise click.UsageError(f"--out {path} exists; name a new file")
     warn_of_troubles(used)
     with progress() as watch:
+        head = head or head_side(header.software, this_tree(header.circumstances))
         measure_pairs(
-            base,
+            with_kernels(base, plan.kernels),
+            with_kernels(head, plan.kernels),
             header,
             used.uuid,
             path,

@@ -107,10 +107,10 @@ def measure(
     """
     from reports.commands.progress import progress
     from suite.budget import NothingMeasured
+    from suite.cases.user_kernels import variants_beside
     from suite.conditions.nvml import open_gpu
     from suite.records.store import Store
     from suite.run import Run
-    from variants.catalog import CATALOG
 
     is_new = not path.exists()
     results = Store(path)
@@ -118,7 +118,8 @@ def measure(
         results.append([header])
         warn_of_troubles(device)
         with open_gpu(device.uuid) as gpu, progress() as watch:
-            run = Run(header.plan, CATALOG, header.policy, results, watch, gpu, budget_s)
+            variants = variants_beside(header.plan.kernels)
+            run = Run(header.plan, variants, header.policy, results, watch, gpu, budget_s)
             run.measure(finished)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None

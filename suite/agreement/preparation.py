@@ -15,17 +15,18 @@ from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction, padding_of
 from suite.cases.case import Case
+from suite.cases.variant_module import variant_module
 from variants.problem import Attention, Spec, Unsupported
 
 
 def prepare_function(
-    module_name: str, options: Mapping[str, str], case: Case, device: torch.device
+    module_name: str, options: Mapping[str, str | float | bool], case: Case, device: torch.device
 ) -> PrepareFunction:
     """Return a variant's function from a spec of this case to attention.
 
     Raises Unsupported, when called, where the variant takes dense batches alone.
     """
-    module = importlib.import_module(module_name)
+    module = variant_module(module_name)
     if case.norms and not getattr(module, "READS_NORMS", False):
         plain = msgspec.structs.replace(case, norms=False)
         return partial(_without_norms, prepare_function(module_name, options, plain, device))

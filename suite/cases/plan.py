@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from suite.cases.case import Case
+from suite.cases.user_kernels import UserKernel, variants_beside
 from variants.catalog import AUTO, BASELINE, CATALOG, Variant
 
 Cell = tuple[Case, str]
@@ -15,7 +16,10 @@ MOST_CELLS = 200_000
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run sets out to measure: every case in every variant, so many times over."""
+    """What a run sets out to measure: every case in every variant, so many times over.
+
+    `kernels` are those of the variants that are not in the catalog but the user's own.
+    """
 
     cases: tuple[Case, ...]
     variants: tuple[str, ...]
@@ -23,6 +27,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     step_timeout_s: float
     device: str = "cpu"
+    kernels: tuple[UserKernel, ...] = ()
 
     def __post_init__(self) -> None:
         cells = len(self.cases) * len(self.variants)
@@ -63,5 +68,8 @@ def for_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:
     Passes, seed, time-out and device are those of the first of them.
     """
     planned = {name for plan in like for name in plan.variants}
-    names = tuple(variant.name for variant in CATALOG if variant.name in planned)
-    return without(msgspec.structs.replace(like[0], cases=tuple(cases), variants=names), AUTO)
+    kernels = tuple({kernel.name: kernel for plan in like for kernel in plan.kernels}.values())
+    names = tuple(each.name for each in variants_beside(kernels) if each.name in planned)
+    return without(
+        msgspec.structs.replace(like[0], cases=tuple(cases), variants=names, kernels=kernels), AUTO
+    )

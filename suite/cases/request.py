@@ -10,6 +10,7 @@ from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case
 from suite.cases.models import UnreadableModels, built_in, read
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
+from suite.cases.user_kernels import UserKernel, is_user_kernel, read_kernel
 from suite.failures import BadRequest
 from variants.catalog import BASELINE, CATALOG, on
 
@@ -51,13 +52,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """
         kind = device.partition(":")[0]
         grid = self._grid(kind)
+        names, kernels = _variants(self.variants, kind)
         return Plan(
             cases=_cases(grid),
-            variants=_variants(self.variants, kind),
+            variants=names,
             passes=grid.passes,
             seed=parse.seed("--seed", self.seed),
             step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
             device=device,
+            kernels=kernels,
         )
 
     def cases(self) -> list[Case]:
@@ -162,10 +165,20 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
     return tuple(dict.fromkeys(cases))
 
 
-def _variants(text: str | None, kind: str) -> tuple[str, ...]:
-    """Return the variants typed, the baseline among them, or a device's default set."""
+def _variants(text: str | None, kind: str) -> tuple[tuple[str, ...], tuple[UserKernel, ...]]:
+    """Return the variants typed, the baseline among them, or a device's default set.
+
+    Kernels of the user's own come last, and beside the names.
+    """
     if text is None:
-        return tuple(variant.name for variant in on(kind))
+        return tuple(variant.name for variant in on(kind)), ()
     catalog = [variant.name for variant in CATALOG]
-    typed = parse.names("--variants", text, catalog) or ()
-    return tuple(name for name in catalog if name in typed or name == BASELINE.name)
+    typed = parse.words("--variants", text)
+    kernels = tuple(read_kernel(word) for word in typed if is_user_kernel(word))
+    names = {parse.name("--variants", word, catalog) for word in typed if not is_user_kernel(word)}
+    for kernel in kernels:
+        alike = [other.word for other in kernels if other.name == kernel.name]
+        if len(alike) > 1:
+            raise BadRequest(f"--variants {', '.join(alike)}: give files of different names")
+    chosen = [name for name in catalog if name in names or name == BASELINE.name]
+    return (*chosen, *(kernel.name for kernel in kernels)), kernels

@@ -1,6 +1,5 @@
 """A case prepared for one variant: call, check, time, weigh and profile it."""
 
-import importlib
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from suite.agreement.preparation import prepare_function
 from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
+from suite.cases.variant_module import variant_module
 from suite.clocks.core_times import core_times_ns
 from suite.clocks.cuda_stream import capture
 from suite.clocks.planted_slowdown import slow_down
@@ -42,7 +42,7 @@ class Subject:
     """The variant that a lane runs: its module, its options, and the oracle it is held against."""
 
     module: str
-    options: Mapping[str, str]
+    options: Mapping[str, str | float | bool]
     answers: Answers
 
 
@@ -88,7 +88,7 @@ class PreparedCase:
         # A model has one tensor of slopes, and variants store what they make of it.
         sets = [replace(inputs, slopes=sets[0].slopes) for inputs in sets]
         self._bytes_before = weigh.allocated_bytes(device)
-        module = importlib.import_module(subject.module)
+        module = variant_module(subject.module)
         prepare = prepare_function(subject.module, subject.options, case, device)
         self._density: DensityFunction | None = getattr(module, "density", None)
         self._choice: ChoiceFunction | None = getattr(module, "choice", None)

@@ -59,7 +59,7 @@ class _Ledger(TorchDispatchMode):
 
 
 def predicted_bytes(
-    case: Case, module: str, options: Mapping[str, str], device: torch.device
+    case: Case, module: str, options: Mapping[str, str | float | bool], device: torch.device
 ) -> int | None:
     """Return the bytes that inputs and one call or check need, or None if it can't be predicted.
 
@@ -73,7 +73,7 @@ def predicted_bytes(
 
 
 def _call_with_fake_tensors(
-    case: Case, module: str, options: Mapping[str, str], device: torch.device
+    case: Case, module: str, options: Mapping[str, str | float | bool], device: torch.device
 ) -> int | None:
     spec = spec_of(case, device)
     # Dispatch modes are per thread, and backward on a GPU would otherwise use a second thread.

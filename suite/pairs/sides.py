@@ -6,11 +6,12 @@ Both sides run this tree's suite, so that only the variants, or only the interpr
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from suite.cases.user_kernels import UserKernel
 from suite.conditions.policy import ROOT
 from suite.conditions.temporary import owned_folder
 from suite.failures import BadRequest
@@ -62,6 +63,22 @@ class Side(NamedTuple):
 def head_side(software: dict[str, str], what: str) -> Side:
     """Return the side of this tree and this interpreter; `what` is its title."""
     return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
+
+
+def with_kernels(side: Side, kernels: Sequence[UserKernel]) -> Side:
+    """Return a side that also has the user's kernels, but for names that it has already."""
+    return side._replace(variants={each.name: each.variant for each in kernels} | side.variants)
+
+
+def kernel_sides(base: UserKernel, head: UserKernel, software: dict[str, str]) -> tuple[Side, Side]:
+    """Return the sides of two kernels of the user's, both under the name of `head`."""
+
+    def side(kernel: UserKernel) -> Side:
+        variant = kernel.variant._replace(name=head.name)
+        title = f"{kernel.word} ({kernel.digest[:12]})"
+        return Side(title, LAUNCH, {variant.name: variant}, software)
+
+    return side(base), side(head)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from suite.conditions.policy import Circumstances
 from suite.failures import BadRequest, RunFailed
 from suite.lanes.compile_cache import compile_cache
 from suite.pairs.duel import ROUNDS, VISITS, Duel, Injection
-from suite.pairs.sides import Side, head_side
+from suite.pairs.sides import Side
 from suite.pairs.warm_up import warm_up
 from suite.race.watch import Watch
 from suite.records.record import SIDES, RunHeader, Versus
@@ -44,6 +44,7 @@ class BudgetTooSmall(BadRequest):
 
 def measure_pairs(
     base: Side,
+    head: Side,
     header: RunHeader,
     gpu_uuid: str | None,
     path: Path,
@@ -55,9 +56,9 @@ def measure_pairs(
     suspected: Suspected,
     inject: float | None = None,
 ) -> None:
-    """Measure `base` against this tree over a header's plan; the pairs go to the file `path`.
+    """Measure `base` against `head` over a header's plan; the pairs go to the file `path`.
 
-    `inject` slows the first cell of this tree's side by so large a share. Raises as `take_stages`;
+    `inject` slows the first cell of the head by so large a share. Raises as `take_stages`;
     a budget that is too small leaves no file.
     """
     store = Store(path)
@@ -68,7 +69,7 @@ def measure_pairs(
         duel = Duel(
             plan=plan if budget_s is None else with_step_limit(plan, budget_s),
             base=base,
-            head=head_side(header.software, this_tree(header.circumstances)),
+            head=head,
             policy=header.policy,
             caches={side: stack.enter_context(compile_cache()) for side in SIDES},
             store=store,

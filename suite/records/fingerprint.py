@@ -12,12 +12,12 @@ import msgspec
 
 from suite.cases import parse
 from suite.cases.plan import Plan
+from suite.cases.user_kernels import check_unchanged, variants_beside
 from suite.conditions import nvml, policy
 from suite.conditions.device import Device
 from suite.failures import BadRequest
 from suite.records.record import SCHEMA, RunHeader
 from suite.records.store import Results, is_duel_record
-from variants.catalog import CATALOG
 from variants.host.software import software, with_driver
 
 
@@ -46,8 +46,10 @@ def check_resumable(before: RunHeader, now: RunHeader) -> None:
     if phrases:
         differs = "; ".join(phrases)
         raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")
+    check_unchanged(before.plan.kernels, "--resume")
+    names = [variant.name for variant in variants_beside(before.plan.kernels)]
     for name in before.plan.variants:
-        parse.name("--resume: variant", name, (variant.name for variant in CATALOG))
+        parse.name("--resume: variant", name, names)
 
 
 def refuse_mixed(files: Sequence[Results]) -> None:

@@ -43,7 +43,7 @@ def check_words(record: msgspec.Struct) -> None:
 
 def check_name(name: str) -> None:
     """Raise ValueError for a variant's name that no catalog and no file of one's own can have."""
-    if not re.fullmatch(r"[\w.:/@+-]{1,200}", name) or name[0] in "+-@":
+    if not re.fullmatch(r"[\w.:/@+?=&-]{1,200}", name) or name[0] in "+-@=?&":
         raise ValueError(f"variant {name[:40]!r} is not a name")
 
 

@@ -167,6 +167,7 @@ def test_a_budget_that_a_rehearsal_shows_to_be_too_small_leaves_no_file(
     with pytest.raises(BudgetTooSmall, match="a pair takes 1 s here"):
         measure_pairs(
             head_side({}, "base"),
+            head_side({}, "head"),
             a_machine(plan),
             None,
             path,

@@ -1,0 +1,102 @@
+"""Kernels of a user's own are named by file or function, and a mistake is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from suite.cases.request import Request
+from suite.cases.user_kernels import check_unchanged, is_user_kernel, read_kernel, variants_beside
+from suite.failures import BadRequest
+from variants.catalog import BY_NAME, CATALOG
+
+KERNEL = "def prepare(spec, block=1):\n    return None\n"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a kernel's file into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(KERNEL)
+    return file
+
+
+def test_no_name_of_the_catalog_is_taken_for_a_file() -> None:
+    assert not any(map(is_user_kernel, BY_NAME))
+    assert all(map(is_user_kernel, ("./a.py", "a.py?x=1", "/tmp/a.py", "a.b:prepare", "../a")))
+
+
+def test_a_file_becomes_a_variant_of_its_name_and_options(kernel: Path) -> None:
+    variant = read_kernel("./mine.py?block=64&fast=true&by=half&rate=0.5").variant
+    assert variant.name == "mine.py?block=64&fast=true&by=half&rate=0.5"
+    assert variant.module == str(kernel)
+    assert variant.options == {"block": 64, "fast": True, "by": "half", "rate": 0.5}
+    assert variant.answers == "alibi"
+
+
+def test_a_function_is_found_without_importing_its_package(
+    kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = kernel.parent / "kernels_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ValueError('imported')")
+    (package / "fast.py").write_text("from somewhere import thing as attend\n")
+    monkeypatch.syspath_prepend(str(kernel.parent))
+    variant = read_kernel("kernels_of_mine.fast:attend?x=1").variant
+    assert (variant.name, variant.module) == (
+        "kernels_of_mine.fast:attend?x=1",
+        "kernels_of_mine.fast:attend",
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("./none.py", "--variants ./none.py: no such file"),
+        ("./mine", "--variants ./mine: give a Python file, such as ./my_kernel.py"),
+        ("./broken.py", "--variants ./broken.py: invalid syntax"),
+        ("./empty.py", r"empty.py: it defines no prepare; a kernel has prepare\(spec\)"),
+        ("./mine.py?block", r"give options such as \?block=64&warps=4"),
+        ("nowhere.at_all:prepare", "give package.module:function of an installed package"),
+        ("mine:", "give package.module:function"),
+        ("mine:other", "it defines no other"),
+    ],
+)
+@pytest.mark.usefixtures("kernel")
+def test_what_can_be_no_kernel_is_refused(
+    word: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken.py").write_text("def prepare(:\n")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(BadRequest, match=complaint):
+        Request(variants=f"eager,{word}").plan("cpu")
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_plan_has_the_users_kernels_last_and_by_their_digest() -> None:
+    plan = Request(variants="./mine.py?block=2,eager,./mine.py").plan("cpu")
+    assert plan.variants == ("no_bias", "eager", "mine.py?block=2", "mine.py")
+    assert [kernel.word for kernel in plan.kernels] == ["./mine.py?block=2", "./mine.py"]
+    assert len({kernel.digest for kernel in plan.kernels}) == 1
+    assert [each.name for each in variants_beside(plan.kernels)[len(CATALOG) :]] == [
+        "mine.py?block=2",
+        "mine.py",
+    ]
+
+
+def test_two_files_of_one_name_are_refused(kernel: Path) -> None:
+    (kernel.parent / "older").mkdir()
+    (kernel.parent / "older" / "mine.py").write_text(KERNEL)
+    with pytest.raises(BadRequest, match=r"older/mine\.py: give files of different names"):
+        Request(variants="./mine.py,./older/mine.py").plan("cpu")
+
+
+@pytest.mark.parametrize("changed", ["mine.py", "source.cu"])
+def test_a_change_of_the_file_or_of_a_source_beside_it_is_told(kernel: Path, changed: str) -> None:
+    (kernel.parent / "source.cu").write_text("// old")
+    before = read_kernel("./mine.py")
+    check_unchanged([before], "--resume")
+    (kernel.parent / changed).write_text(KERNEL + "# new")
+    with pytest.raises(BadRequest, match=r"--resume: \./mine.py has changed since"):
+        check_unchanged([before], "--resume")
