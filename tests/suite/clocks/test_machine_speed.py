@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from suite.clocks.machine_speed import SMALL_SIDE, WARM_TURNS, find_limits, run_canary
+from suite.clocks import machine_speed
+from suite.clocks.machine_speed import SMALL_SIDE, WARM_TURNS, _Rate, find_limits, run_canary
 from suite.clocks.series import DeviceRate, Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
 from suite.clocks.workload import Repeated, Workload
@@ -83,8 +84,8 @@ def test_bytes_move_at_most_at_the_rate_of_the_largest_copy_that_is_no_larger() 
 def test_limits_time_a_copy_and_a_product_in_each_dtype() -> None:
     bench = InventedBench(turns=2)
     find_limits(bench, ("float32",))
-    *_, copy, add, _, product = bench.calls
-    copied, added, multiplied = copy(), add(), product()
+    *_, copy, add, _, product, convolution = bench.calls
+    copied, added, multiplied, convolved = copy(), add(), product(), convolution()
     assert isinstance(added, torch.Tensor)
     assert added.item() == 16 << 20
     assert isinstance(copied, torch.Tensor)
@@ -92,6 +93,19 @@ def test_limits_time_a_copy_and_a_product_in_each_dtype() -> None:
     assert (copied.nbytes, copied.sum().item()) == (64 << 20, 16 << 20)
     assert (multiplied.shape, multiplied.dtype) == ((1024, 1024), torch.float32)
     assert multiplied.std().item() == pytest.approx(32, rel=0.1)
+    assert isinstance(convolved, torch.Tensor)
+    assert convolved.shape == (1, 256, 32, 32)
+
+
+def test_the_peak_is_the_convolution_s_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MKL's product leaves out instructions on processors of other makers than its own."""
+    for rate, peak in ((1e30, 1e30), (1.0, 2 * 1024**3 / 2e-3)):
+        monkeypatch.setattr(machine_speed, "_convolution", lambda _, rate=rate: _Rate(rate, rate))
+        (float32,) = find_limits(InventedBench(turns=2), ("float32",))
+        assert float32.peak_flops_per_s == pytest.approx(peak)
+        assert float32.flops_per_s == pytest.approx(2 * 1024**3 / 3e-3)
 
 
 def test_the_canary_is_the_turn_after_the_warm_ones_a_call_at_a_time() -> None:
