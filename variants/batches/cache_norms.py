@@ -1,8 +1,8 @@
 """Norms of a cache, which a caller keeps beside it so that a step of decode reads what it needs.
 
 For each kv head and block of BLOCK slots of the cache they hold the largest norm of its keys and of
-its values. The kernel of native_window concludes from them how much keys can weigh that it has not
-read. Norms that are too large cost time; norms that are too small would make answers wrong.
+its values. From them the kernel of native_window bounds the weight of keys that it has not read.
+Norms that are too large cost time; norms that are too small make answers wrong.
 """
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from variants.norms import BLOCK
 
 _ROUNDED_UP = 1.0001  # over the error of sums of squares in float32
-_LOST = 2e-18  # the root of squares that float32 rounds to 0
+_LOST = 2e-18  # so that a norm whose squares are too small for float32 is not taken for 0
 
 
+@torch.no_grad()
 def cache_norms(
     k: Tensor, v: Tensor, *, key_padding: Tensor | None = None, kv_lens: Tensor | None = None
 ) -> Tensor:
@@ -34,17 +35,21 @@ def cache_norms(
     return torch.unflatten(padded, 3, (-1, BLOCK)).amax(dim=4)
 
 
+@torch.no_grad()
 def append_norms(norms: Tensor, k: Tensor, v: Tensor, first: int | Tensor) -> Tensor:
     """Raise the norms of a cache by new keys and values, in place, and return them.
 
     k and v are [batch, kv_heads, new, head_dim], written to slots `first` and on: a whole number,
-    or one for each entry of the batch, int [batch]. A slot that held something before keeps the
-    larger norm. Raises ValueError for slots behind the last block.
+    or one for each entry of the batch, int [batch]. Where a slot held something before, its block
+    keeps the larger norm. Raises ValueError for a number that leaves the blocks; a tensor has to
+    fit, because to look into it would wait for the device.
     """
     batch, kv_heads, new = k.shape[:3]
     if isinstance(first, int) and not 0 <= first <= norms.shape[3] * BLOCK - new:
         room = norms.shape[3] * BLOCK
-        raise ValueError(f"first {first}: {new} new keys end past the {room} slots of these norms")
+        raise ValueError(
+            f"first {first}: {new} new keys are not inside of these norms' {room} slots"
+        )
     starts = torch.as_tensor(first, device=k.device).expand(batch)
     slots = starts[:, None] + torch.arange(new, device=k.device)
     blocks = slots.div(BLOCK, rounding_mode="floor")[:, None, None].expand(batch, kv_heads, 2, new)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 
@@ -40,6 +41,9 @@ def order(spec: Spec) -> tuple[str, ...]:
     if it is stale, a warning of the logger `alibi_bench` says so once, with the command that would
     measure here.
     """
+    is_read = spec.causal and spec.device.type == "cpu" and is_step(spec.q_len, spec.kv_len)
+    if spec.extras.norms and not is_read:
+        spec = replace(spec, extras=replace(spec.extras, norms=False))
     if spec.extras != DENSE:
         return _general_order(spec)
     problem = problem_of(spec)

@@ -34,7 +34,9 @@ def check_call(
 ) -> Call:
     """Return the call with q, k and v in autocast's dtype; raise ValueError if they don't fit."""
     check_kinds(q, k, v)
+    given = (k, v)
     q, k, v = in_autocast_dtype(q, k, v)
+    sequences = norms_of_same(sequences, given, (k, v))
     check_fit(q, k, v)
     check_scale(settings.scale)
     if slopes is None:
@@ -52,6 +54,14 @@ def in_autocast_dtype(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, 
         return q, k, v
     dtype = torch.get_autocast_dtype(kind)
     return q.to(dtype), k.to(dtype), v.to(dtype)
+
+
+def norms_of_same(
+    sequences: Sequences, given: tuple[Tensor, Tensor], cast: tuple[Tensor, Tensor]
+) -> Sequences:
+    """Return the sequences, without norms where k or v was cast: a cast can make a key longer."""
+    is_same = all(before is after for before, after in zip(given, cast, strict=True))
+    return sequences if is_same else sequences._replace(norms=None)
 
 
 def _spec(

@@ -19,7 +19,7 @@ from variants.batches.sequences import Sequences
 from variants.dispatch.answer import answer, attention_for
 from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
 from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
-from variants.dispatch.call import check_call, in_autocast_dtype
+from variants.dispatch.call import check_call, in_autocast_dtype, norms_of_same
 from variants.problem import Spec, Unsupported, alibi_slopes
 from variants.tracing import empty_gradients, gradient_operations, operations
 
@@ -146,7 +146,9 @@ def trace(
     """
     if settings.dropout_p:
         raise Unsupported("dropout_p: not under torch.compile or in an export; call it uncompiled")
+    given = (k, v)
     q, k, v = in_autocast_dtype(q, k, v)
+    sequences = norms_of_same(sequences, given, (k, v))
     if slopes is None:
         slopes = alibi_slopes(q.shape[1]).to(q.device)
     window = None if settings.window is None else list(settings.window)
@@ -169,6 +171,7 @@ def write_out(
 
     Lengths may be dynamic, but in the exporter by torch.jit.trace, whose sizes are tensors.
     """
+    sequences = sequences._replace(norms=None)  # no answer depends on them
     is_jit = torch._C._get_tracing_state() is not None
     whole: Callable[[Any], Any] = int if is_jit else lambda size: size
     batch, heads, q_len, head_dim = map(whole, q.shape)

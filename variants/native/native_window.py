@@ -6,12 +6,12 @@ Not for: CUDA, gradients of gradients, head_dim over 256.
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
 and walks back, and forward too if bidirectional. It stops where norms certify two things of every
 query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
-at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Stores nothing, except in
-bfloat16 with AMX k and v as tiles; else all is float32. Built by the wheel or at the first call.
+at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. In bfloat16 AMX works on
+tiles, copies of k and v. All else is float32. The kernel comes with the wheel, or is built once.
 
 Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
-keys of a head are split over the threads and read once for all queries of its group. Values are
-read of blocks whose weights are not all 0, and keys that no norms of the cache certify away.
+keys of a head are split over the threads and read once for all queries of its group. A block's
+values are read if a weight is not 0. Keys that the cache's norms rule out are not read.
 Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, dk and dv.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """

@@ -49,16 +49,60 @@ def test_auto_takes_the_variant_that_reads_them() -> None:
 
 
 def test_tokens_are_generated_with_norms_as_without() -> None:
+    """An early new key wins long after its block has left the nearest keys."""
     q, k, v = step()
+    k, v = (torch.cat([part, part], dim=2) for part in (k, v))
     lens = torch.tensor([100, 40], dtype=torch.int32)
+    for row, slot in ((0, 105), (1, 50)):
+        queries = q[row, ::2, 0]
+        k[row, :, slot] = 100 * queries / queries.norm(dim=-1, keepdim=True)
     norms = cache_norms(k, v, kv_lens=lens)
-    for _ in range(70):
+    for _ in range(290):
         new = lens.clone()
         lens = lens + 1
         new_k, new_v = (part[torch.arange(2), :, new.long()][:, :, None] for part in (k, v))
         append_norms(norms, new_k, new_v, new)
         found = alibi_attention(q, k, v, kv_lens=lens, norms=norms)
         torch.testing.assert_close(found, alibi_attention(q, k, v, kv_lens=lens))
+
+
+def test_norms_of_other_digits_are_not_read_under_autocast() -> None:
+    """Rounded to bfloat16 a key can be longer than its norm says."""
+    kv_len = 8314
+    q = torch.full((1, 1, 1, 64), 1024.0)
+    k = torch.zeros(1, 1, kv_len, 64)
+    k[:, :, 63] = 1.00415
+    v = numbers(3, 1, 1, kv_len, 64)
+    given: dict[str, Any] = {"slopes": torch.ones(1), "variant": "native_window"}
+    for call in (alibi_attention, torch.compile(alibi_attention, backend="aot_eager")):
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            found = call(q, k, v, norms=cache_norms(k, v), **given)
+            torch.testing.assert_close(found, alibi_attention(q, k, v, **given))
+        assert torch.cosine_similarity(found.float()[0, 0, 0], v[0, 0, 63], dim=0) > 0.9
+
+
+def test_auto_follows_its_selection_where_no_variant_reads_norms() -> None:
+    q, k, v = (numbers(part, 1, 2, 200, 16) for part in range(3))
+    norms = cache_norms(k, v)
+    assert variant_for(q, k, v, norms=norms) == variant_for(q, k, v)
+    assert variant_for(q[:, :, :1], k, v, norms=norms) == "native_window"
+
+
+@pytest.mark.parametrize("name", ["native_window", "auto"])
+def test_a_variant_that_reads_norms_believes_them(name: str) -> None:
+    q, k, v = step()
+    v = v[..., :16].contiguous()
+    given: dict[str, Any] = {"slopes": torch.ones(4), "variant": name}
+    k[:, :, :64] = torch.nan
+    assert not alibi_attention(q, k, v, norms=torch.zeros(2, 2, 2, 4), **given).isnan().any()
+    assert alibi_attention(q, k, v, **given).isnan().all()
+
+
+def test_norms_take_part_in_no_graph_of_gradients() -> None:
+    k = numbers(2, 1, 2, 70, 16).requires_grad_()
+    norms = cache_norms(k, k)
+    append_norms(norms, k[:, :, :1], k[:, :, :1], 69)
+    assert not norms.requires_grad
 
 
 def test_a_graph_takes_norms() -> None:

@@ -40,13 +40,16 @@ def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None
 def test_steep_heads_read_their_own_part_and_gentle_ones_theirs() -> None:
     q, k, v = drawn(kv_len=LENGTH)
     norms = cache_norms(k, v)
-    shares = [
-        called(q[:, [head]], k[:, [head]], v[:, [head]], norms=norms[:, [head]]).looked_at / LENGTH
-        for head in range(8)
-    ]
-    assert shares[0] == pytest.approx(shares[7])  # alone each head has the first slope, 2^-8
+    shares = []
+    for head, slope in enumerate(alibi_slopes(8).split(1)):
+        part = q[:, [head]], k[:, [head]], v[:, [head]]
+        done = attend(*part, slope, 0.125, CAUSAL, norms=norms[:, [head]])
+        shares.append(done.looked_at / LENGTH)
+    assert shares == sorted(shares)
+    assert shares[0] < 0.03
+    assert shares[7] > 0.5
     together = called(q, k, v, norms=norms).looked_at / (8 * LENGTH)
-    assert together < 0.3
+    assert together == pytest.approx(sum(shares) / 8, rel=0.1)
 
 
 def test_heads_of_a_group_are_answered_each_with_its_own_slope() -> None:
@@ -75,26 +78,15 @@ def test_far_values_that_outweigh_the_near_ones_are_read(factor: float) -> None:
 
 
 @pytest.mark.usefixtures("some_threads")
-def test_near_values_that_cancel_make_a_second_round() -> None:
-    q, k, v = drawn(kv_len=LENGTH)
-    q.zero_()
-    v[:, :, LENGTH - 500 :] = 0
-    found, wanted = called(q, k, v, norms=cache_norms(k, v)).out, truth(q, k, v)[0]
-    gentle = wanted.norm(dim=-1) > 1e-30
-    assert gentle.sum() >= 4
-    errors = (found - wanted).norm(dim=-1) / wanted.norm(dim=-1)
-    assert errors[gentle].max() < 1e-5
-
-
-@pytest.mark.usefixtures("some_threads")
 @pytest.mark.parametrize("part", ["k", "v"])
 @pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf, 3e38])
 def test_numbers_that_are_none_are_read_and_not_certified_away(bad: float, part: str) -> None:
     q, k, v = drawn(kv_len=LENGTH)
     (k if part == "k" else v)[:, 7, 10] = bad
-    q[:, 7] = 0  # so that the last head reads them all, had it no reason to
+    q[:, 7] *= 0.01  # so that norms alone are a reason to read the key
     with_norms = called(q, k, v, norms=cache_norms(k, v)).out
-    assert torch.equal(with_norms.isnan(), called(q, k, v).out.isnan())
+    wanted = called(q, k, v).out
+    torch.testing.assert_close(with_norms, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.usefixtures("some_threads")
@@ -217,7 +209,7 @@ def test_appended_norms_are_those_of_the_whole_cache() -> None:
 
 def test_keys_past_the_last_block_are_refused() -> None:
     _, k, v = drawn(kv_len=64)
-    with pytest.raises(ValueError, match="first 60: 5 new keys end past the 64 slots of these"):
+    with pytest.raises(ValueError, match="first 60: 5 new keys are not inside of"):
         append_norms(cache_norms(k, v), k[:, :, :5], v[:, :, :5], 60)
 
 
