@@ -1,6 +1,6 @@
-"""A kernel of one's own: scores in float32, a block of queries at a time, with its own keys alone.
+"""A kernel of one's own: scores in float32, and of each block of queries the keys up to its end.
 
-python run_bench.py run --variants sdpa_mask,examples/my_kernel.py?block=256
+python run_bench.py run --variants 'sdpa_mask,examples/my_kernel.py?block=256'
 """
 
 import math
@@ -24,7 +24,8 @@ def prepare(spec, block=128):  # type: ignore[no-untyped-def]
             queries = q[:, :, row : row + block].float()
             first, end = past + row, past + row + queries.shape[2]
             keys = end if spec.causal else spec.kv_len
-            away = torch.arange(keys) - torch.arange(first, end)[:, None]
+            positions = torch.arange(first, end, device=q.device)
+            away = torch.arange(keys, device=q.device) - positions[:, None]
             scores = queries @ k[:, :, :keys].float().mT * spec.scale
             scores -= slopes[:, None, None] * away.abs()
             if spec.causal:

@@ -15,10 +15,10 @@ import pytest
 from suite.cases.case import Case
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
-from suite.cases.user_kernels import UserKernel, read_kernel, variants_beside
 from suite.conditions import nvml
 from suite.conditions.device import device_for
 from suite.failures import BadRequest
+from suite.kernels.user_kernels import UserKernel, read_kernels, variants_beside
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
@@ -81,8 +81,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _kernels(config: pytest.Config) -> tuple[UserKernel, ...]:
     """Return the kernels of the user's own. Raises UsageError for what can't be one."""
     try:
-        words = config.getoption("--alibi-kernel")
-        return tuple(read_kernel(word, "--alibi-kernel") for word in words)
+        return read_kernels(config.getoption("--alibi-kernel"), "--alibi-kernel")
     except BadRequest as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -31,7 +31,8 @@ def test_each_kernel_gets_what_it_deserves_and_the_run_goes_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "beside.py").write_text("FACTOR = 1.01\n")
-    kernel(Path("wrong.py"), head="from beside import FACTOR", body="out *= FACTOR")
+    head = "import torch\nfrom beside import FACTOR\nTABLE = torch.full((1,), FACTOR)"
+    kernel(Path("wrong.py"), head=head, body="out *= TABLE")
     kernel(Path("broken.py"), head="raise ValueError('no such GPU')")
     words = f"./wrong.py,{EXAMPLE}?block=16,./broken.py"
     done = bench("run", *TINY, "--variants", words, "--passes", "1", "--out", "run.jsonl")
@@ -59,6 +60,7 @@ def test_a_base_that_is_no_kernel_is_refused_before_anything_is_measured() -> No
         (("--base", "main", "--head", str(EXAMPLE)), "--base main: give a Python file"),
         (("--base-python", "python3", "--head", str(EXAMPLE)), "--head goes with --base"),
         (("--base", str(EXAMPLE), "--head", "./none.py"), "--head ./none.py: no such file"),
+        (("--base", str(EXAMPLE)), "my_kernel.py is a kernel's file: name the other one with"),
     ):
         done = bench("ab", *words)
         assert done.returncode == 2

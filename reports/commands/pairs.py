@@ -87,12 +87,14 @@ def ab(
       python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
       python run_bench.py ab --base ./old_kernel.py --head ./new_kernel.py
     """
-    from suite.cases.user_kernels import read_kernel
+    from suite.kernels.user_kernels import read_kernel
     from suite.pairs.sides import import_folder, interpreter_side, kernel_sides, reference_side
     from variants.host.software import software
 
     if (base is None) == (base_python is None):
         raise click.UsageError("give --base REF or --base-python EXE, one of them")
+    if head is None and base is not None and base.partition("?")[0].endswith(".py"):
+        raise click.UsageError(f"--base {base} is a kernel's file: name the other one with --head")
     if head is not None:
         if base is None or options["variants"] is not None:
             raise click.UsageError(

@@ -107,8 +107,8 @@ def measure(
     """
     from reports.commands.progress import progress
     from suite.budget import NothingMeasured
-    from suite.cases.user_kernels import variants_beside
     from suite.conditions.nvml import open_gpu
+    from suite.kernels.user_kernels import variants_beside
     from suite.records.store import Store
     from suite.run import Run
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction, padding_of
 from suite.cases.case import Case
-from suite.cases.variant_module import variant_module
+from suite.kernels.variant_module import short_name, variant_module
 from variants.problem import Attention, Spec, Unsupported
 
 
@@ -84,5 +84,5 @@ def _sequences(case: Case, device: torch.device) -> Any:
 
 
 def _refuse(module_name: str, spec: Spec) -> Attention:
-    name, wanted = module_name.rpartition(".")[2], ", ".join(spec.extras.names)
+    name, wanted = short_name(module_name), ", ".join(spec.extras.names)
     raise Unsupported(f"{name} takes no {wanted}; eager, sdpa_mask, flex and native_window take it")

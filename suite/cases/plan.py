@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from suite.cases.case import Case
-from suite.cases.user_kernels import UserKernel, variants_beside
+from suite.kernels.user_kernels import UserKernel
 from variants.catalog import AUTO, BASELINE, CATALOG, Variant
 
 Cell = tuple[Case, str]
@@ -63,13 +63,11 @@ def without(whole: Plan, variant: Variant) -> Plan:
 
 
 def for_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:
-    """Return a plan for other cases, with every variant of the plans `like` except `auto`.
+    """Return a plan for other cases, with the catalog's variants of the plans `like` but `auto`.
 
     Passes, seed, time-out and device are those of the first of them.
     """
     planned = {name for plan in like for name in plan.variants}
-    kernels = tuple({kernel.name: kernel for plan in like for kernel in plan.kernels}.values())
-    names = tuple(each.name for each in variants_beside(kernels) if each.name in planned)
-    return without(
-        msgspec.structs.replace(like[0], cases=tuple(cases), variants=names, kernels=kernels), AUTO
-    )
+    names = tuple(variant.name for variant in CATALOG if variant.name in planned)
+    again = msgspec.structs.replace(like[0], cases=tuple(cases), variants=names, kernels=())
+    return without(again, AUTO)

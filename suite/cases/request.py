@@ -10,8 +10,8 @@ from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case
 from suite.cases.models import UnreadableModels, built_in, read
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
-from suite.cases.user_kernels import UserKernel, is_user_kernel, read_kernel
 from suite.failures import BadRequest
+from suite.kernels.user_kernels import UserKernel, is_user_kernel, read_kernels
 from variants.catalog import BASELINE, CATALOG, on
 
 
@@ -174,11 +174,7 @@ def _variants(text: str | None, kind: str) -> tuple[tuple[str, ...], tuple[UserK
         return tuple(variant.name for variant in on(kind)), ()
     catalog = [variant.name for variant in CATALOG]
     typed = parse.words("--variants", text)
-    kernels = tuple(read_kernel(word) for word in typed if is_user_kernel(word))
+    kernels = read_kernels(word for word in typed if is_user_kernel(word))
     names = {parse.name("--variants", word, catalog) for word in typed if not is_user_kernel(word)}
-    for kernel in kernels:
-        alike = [other.word for other in kernels if other.name == kernel.name]
-        if len(alike) > 1:
-            raise BadRequest(f"--variants {', '.join(alike)}: give files of different names")
     chosen = [name for name in catalog if name in names or name == BASELINE.name]
     return (*chosen, *(kernel.name for kernel in kernels)), kernels

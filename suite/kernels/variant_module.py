@@ -11,16 +11,25 @@ from typing import Any
 def variant_module(source: str) -> Any:
     """Return the module of a variant, whose function `prepare` makes its attention.
 
-    `source` is a module's name; the path of a file, beside which its own modules may lie; or
-    "package.module:function", where the function stands for `prepare`.
+    `source` is a module's name; or the path of a file, which may import modules of its folder; or
+    "folder:package.module:function", where the function stands for `prepare` and the package is
+    imported from the folder. Raises ImportError where the package is another's.
     """
     if source.endswith(".py"):
         return _from_file(Path(source))
-    name, _, function = source.partition(":")
+    if ":" not in source:
+        return importlib.import_module(source)
+    folder, name, function = source.rsplit(":", 2)
+    _add_to_path(folder)
     module = importlib.import_module(name)
-    if not function:
-        return module
-    return SimpleNamespace(**{**vars(module), "prepare": getattr(module, function)})
+    if not Path(str(module.__file__)).resolve().is_relative_to(folder):
+        raise ImportError(f"{name} is {module.__file__} here, and not of {folder}")
+    return SimpleNamespace(prepare=getattr(module, function))
+
+
+def short_name(source: str) -> str:
+    """Return what a message calls a variant's module: its last part, or the file's name."""
+    return Path(source).name if source.endswith(".py") else source.rpartition(".")[2]
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -32,7 +41,7 @@ def _from_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.append(str(path.parent))
+    _add_to_path(str(path.parent))
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
@@ -40,3 +49,8 @@ def _from_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _add_to_path(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.append(folder)

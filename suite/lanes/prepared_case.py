@@ -15,7 +15,6 @@ from suite.agreement.preparation import prepare_function
 from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
-from suite.cases.variant_module import variant_module
 from suite.clocks.core_times import core_times_ns
 from suite.clocks.cuda_stream import capture
 from suite.clocks.planted_slowdown import slow_down
@@ -23,6 +22,7 @@ from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
 from suite.clocks.workload import Repeated
 from suite.conditions.policy import INPUT_SETS
+from suite.kernels.variant_module import variant_module
 from suite.lanes import kernel_names
 from suite.lanes.decoding import DecodeSteps, graphs_compiled
 from suite.lanes.protocol import CheckResult, Done, KernelNames, MemoryForecast, WeighResult

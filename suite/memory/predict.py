@@ -18,6 +18,7 @@ from suite.agreement.oracle import portions
 from suite.agreement.preparation import prepare_function
 from suite.cases.case import Case
 from suite.conditions.policy import INPUT_SETS
+from suite.kernels.variant_module import variant_module
 
 INPUT_COPIES = 4
 """The prediction for a call counts the inputs so many times, as a margin."""
@@ -67,6 +68,7 @@ def predicted_bytes(
     that declines or raises gives None here, and does so again in the real call.
     """
     try:
+        variant_module(module)  # what a module makes when it is imported must not be fake
         return _call_with_fake_tensors(case, module, options, device)
     except Exception:  # noqa: BLE001 - the real call raises it again, and is recorded
         return None

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.cases.user_kernels import UserKernel
 from suite.conditions.policy import ROOT
 from suite.conditions.temporary import owned_folder
 from suite.failures import BadRequest
+from suite.kernels.user_kernels import UserKernel
 from suite.lanes.handle import LAUNCH, Launch, environment
 from suite.pairs.worktree import NoCommit, worktree
 from variants.catalog import CATALOG, Variant

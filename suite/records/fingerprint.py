@@ -12,10 +12,10 @@ import msgspec
 
 from suite.cases import parse
 from suite.cases.plan import Plan
-from suite.cases.user_kernels import check_unchanged, variants_beside
 from suite.conditions import nvml, policy
 from suite.conditions.device import Device
 from suite.failures import BadRequest
+from suite.kernels.user_kernels import check_unchanged, variants_beside
 from suite.records.record import SCHEMA, RunHeader
 from suite.records.store import Results, is_duel_record
 from variants.host.software import software, with_driver

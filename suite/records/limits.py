@@ -3,8 +3,6 @@
 Readers take logarithms, ratios and powers of these numbers. Within the limits none of that fails.
 """
 
-import re
-
 import msgspec
 
 from suite.clocks.series import Turns
@@ -39,12 +37,6 @@ def check_words(record: msgspec.Struct) -> None:
         value = getattr(record, name)
         if isinstance(value, str) and not (value.isprintable() and len(value) <= MOST_CHARACTERS):
             raise ValueError(f"{name} is not up to {MOST_CHARACTERS} printable characters")
-
-
-def check_name(name: str) -> None:
-    """Raise ValueError for a variant's name that no catalog and no file of one's own can have."""
-    if not re.fullmatch(r"[\w.:/@+?=&-]{1,200}", name) or name[0] in "+-@=?&":
-        raise ValueError(f"variant {name[:40]!r} is not a name")
 
 
 def printable(line: bytes) -> bytes:

@@ -10,7 +10,8 @@ import msgspec
 
 from suite.cases.case import Case
 from suite.failures import BadRequest, RunFailed
-from suite.records.limits import check_name, printable, printable_text
+from suite.kernels.user_kernels import check_name
+from suite.records.limits import printable, printable_text
 from suite.records.record import (
     SCHEMA,
     Agreement,

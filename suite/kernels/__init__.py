@@ -1,0 +1,1 @@
+"""Kernels of a user's own: named on a command line, read, and imported in lanes."""
