@@ -43,6 +43,11 @@ def three_digits(value: float | None) -> str:
     return f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
 
 
+def times(ratio: float) -> str:
+    """Return a ratio such as 0.49x; under a hundredth its first digit, since 0.00x says nothing."""
+    return f"{ratio:.2f}x" if ratio >= 0.01 else f"{ratio:.1g}x"
+
+
 def _half_width(row: Row) -> str:
     if row.time_ci_ms is None or row.time_ms is None:
         return ""
@@ -115,7 +120,7 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("± %", _half_width),
         Column(
             f"vs {BASELINE.name}",
-            lambda row: "" if row.vs_no_bias is None else f"{row.vs_no_bias:.2f}x",
+            lambda row: "" if row.vs_no_bias is None else times(row.vs_no_bias),
         ),
         Column("TFLOP/s", lambda row: three_digits(row.tflops)),
         Column("% GEMM", lambda row: _percent(row.gemm_share)),

@@ -9,7 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from reports.tables.cells import Group
-from reports.tables.columns import COLUMNS, NOTES, Metric, length_of, mode_of
+from reports.tables.columns import COLUMNS, NOTES, Metric, length_of, mode_of, times
 from reports.tables.conditions import caution, conditions
 from reports.tables.row import NOT_YET, Row
 
@@ -111,7 +111,7 @@ def _winner(rows: Sequence[Row]) -> str:
     if not winners:
         return f"too noisy: {noisy}" if noisy else "none"
     ratio = winners[0].vs_no_bias
-    winner = winners[0].variant + ("" if ratio is None else f" {ratio:.2f}x")
+    winner = winners[0].variant + ("" if ratio is None else f" {times(ratio)}")
     tied = (f" = {row.variant}{'?' if row.too_noisy else ''}" for row in rows if row.tied)
     return winner + "".join(tied) + (f" (too noisy: {noisy})" if noisy else "")
 
