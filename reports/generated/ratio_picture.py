@@ -51,7 +51,7 @@ text { font: 12px sans-serif; fill: #333 }
 def picture(rows: Sequence[Row], title: str) -> str:
     """Return the picture of rows of one device, causal and of one shape, as SVG.
 
-    The scale begins where the smallest ratio is, or at 1/16.
+    The scale of a mode begins where its smallest ratio is, or at 1/16.
 
     A row without a ratio to the baseline is left out. A length that several rows of a variant, mode
     and dtype have is drawn once, from the first of them. A mode that was not measured in any dtype
@@ -61,7 +61,6 @@ def picture(rows: Sequence[Row], title: str) -> str:
     lengths = sorted({row.kv_len for row in drawn})
     modes = [mode for mode in MODES if any(mode_of(row) == mode for row in drawn)]
     dtypes = [dtype for dtype in DTYPES if any(row.dtype == dtype for row in drawn)]
-    low = min([_USUAL_LOW, *(2 ** math.floor(math.log2(row.vs_no_bias or 1.0)) for row in drawn)])
     width = max(_LEFT + len(dtypes) * (_WIDTH + _NAMES) + _GAP, _LEAST_WIDTH)
     height = _TOP - 24 + len(modes) * (_HEIGHT + _FOOT)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
@@ -73,6 +72,7 @@ def picture(rows: Sequence[Row], title: str) -> str:
         _text(_LEFT, 36, "time over bias-free SDPA's (less is faster) against keys", "start"),
     ]
     for down, mode in enumerate(modes):
+        low = _low([row for row in drawn if mode_of(row) == mode])
         for across, dtype in enumerate(dtypes):
             left = _LEFT + across * (_WIDTH + _NAMES + _GAP / 2)
             own = [row for row in drawn if (mode_of(row), row.dtype) == (mode, dtype)]
@@ -80,6 +80,12 @@ def picture(rows: Sequence[Row], title: str) -> str:
             scale = _Scale(lengths, left, low)
             lines += [*_panel(own, f"{MODES[mode]}, {dtype}", scale), "</g>"]
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _low(rows: Sequence[Row]) -> float:
+    """Return the power of 2 at which a scale begins."""
+    ratios = [row.vs_no_bias or 1.0 for row in rows]
+    return min([_USUAL_LOW, *(2.0 ** math.floor(math.log2(ratio)) for ratio in ratios)])
 
 
 class _Scale(NamedTuple):
@@ -133,7 +139,8 @@ def _grid(scale: _Scale) -> Iterator[str]:
     for power in range(round(math.log2(scale.low)), round(math.log2(_HIGH)) + 1):
         down, kind = scale.down(2.0**power), "one" if power == 0 else "grid"
         yield f'<path class="{kind}" d="M{left:.1f} {down:.1f}h{_WIDTH}"/>'
-        yield _text(left - 6, down + 4, f"{2.0**power:.3g}x", "end")
+        words = f"{2**power}x" if power >= 0 else f"1/{2**-power}x"
+        yield _text(left - 6, down + 4, words, "end")
     for length in lengths:
         across = scale.across(length)
         yield f'<path class="grid" d="M{across:.1f} {_TOP}V{bottom}"/>'

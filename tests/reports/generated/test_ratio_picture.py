@@ -61,8 +61,18 @@ def test_the_scale_reaches_down_to_the_smallest_ratio() -> None:
     records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
     plan = a_plan(STEP, variants=("no_bias", "flex"))
     svg = picture(usual_rows([results(a_machine(plan), *records)]), "A title")
-    assert ">0.00781x<" in svg
-    assert ">0.00391x<" not in svg
+    assert ">1/128x<" in svg
+    assert ">1/256x<" not in svg
+
+
+def test_each_mode_has_a_scale_of_its_own() -> None:
+    records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
+    records += [*measured(a_case(512), "no_bias", 1.0), *measured(a_case(512), "flex", 2.0)]
+    plan = a_plan(STEP, a_case(512), variants=("no_bias", "flex"))
+    svg = picture(usual_rows([results(a_machine(plan), *records)]), "A title")
+    forward, decode = svg.split("decode, one query", 1)
+    assert ">1/128x<" in decode
+    assert ">1/128x<" not in forward
 
 
 def test_a_line_passes_through_the_ratio() -> None:
