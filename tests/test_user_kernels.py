@@ -73,8 +73,8 @@ def test_two_files_are_compared_and_the_slower_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    kernel(Path("old.py"))
-    kernel(Path("new.py"), head="import time", body="time.sleep(0.02)")
+    kernel(Path("old.py"), head="import time", body="time.sleep(0.005)")  # hides other work's noise
+    kernel(Path("new.py"), head="import time", body="time.sleep(0.05)")
     done = bench("ab", "--base", "./old.py", "--head", "./new.py", *TINY, "--pairs", "4")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "./old.py" in done.stdout
