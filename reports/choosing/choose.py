@@ -107,7 +107,7 @@ def _choose_all(
     """
     results = _Choices([], [], set())
     for case, cells in cells_by_case.items():
-        if case.seq_lens or case.window or case.norms:
+        if not case.is_dense:
             continue
         case_rows, problem = [row for row in rows if row.case == case.id], problem_of(case)
         incumbent = incumbents.get(problem)

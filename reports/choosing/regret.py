@@ -87,7 +87,7 @@ def price_unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Pri
     picking, pricing = (_contests(split_rounds(fresh, parity)) for parity in (1, 0))
     priced = []
     for case in cells_of(fresh):
-        if case.seq_lens or case.window or case.norms or problem_of(case) in measured:
+        if not case.is_dense or problem_of(case) in measured:
             continue
         answer = pick(problem_of(case), _as_only_selection(selection))
         odd, even = picking[case], pricing[case]

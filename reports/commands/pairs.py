@@ -102,13 +102,14 @@ def ab(
             )
         kernels = read_kernel(base, "--base"), read_kernel(head, "--head")
         options["variants"] = head
-        judge(_duel(*kernel_sides(*kernels, software()), **options), form)
+        base_side, head_side = kernel_sides(*kernels, software())
+        judge(_duel(base_side, head=head_side, **options), form)
     elif base is not None:
         with reference_side(base, software()) as side:
-            judge(_duel(side, None, **options), form)
+            judge(_duel(side, **options), form)
     elif base_python is not None:
         with import_folder() as folder:
-            judge(_duel(interpreter_side(base_python, folder), None, **options), form)
+            judge(_duel(interpreter_side(base_python, folder), **options), form)
 
 
 @click.command()
@@ -148,7 +149,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
         injected = None if inject is None else share("--inject", inject, below=LARGEST_SLOWDOWN)
         out = options["out"] = options["out"] or default_path("aa")
         itself = head_side(software(), calibration.ITSELF)
-        comparison = _duel(itself, None, inject=injected, **options)
+        comparison = _duel(itself, inject=injected, **options)
         if form != "json":
             show(f"{render(comparison, form)}\n")
         earlier.append(read(out))
@@ -161,8 +162,8 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
 
 def _duel(
     base: Any,
-    head: Any,
     *,
+    head: Any = None,
     device: str | None,
     pairs: int,
     gate: str,

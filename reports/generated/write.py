@@ -52,7 +52,9 @@ def usual_rows(files: Sequence[Results]) -> list[Row]:
         if (row.heads, row.kv_heads, row.head_dim) == (8, 8, 64)
         and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")
         and row.q_len == (1 if row.mode == "decode" else row.kv_len)
-        and (row.seq_lens, row.window, row.variant != AUTO.name) == ((), 0, True)
+        and not row.seq_lens
+        and not row.window
+        and row.variant != AUTO.name
     ]
 
 

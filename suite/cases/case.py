@@ -149,6 +149,11 @@ class Case(
         return "-".join(parts)
 
     @property
+    def is_dense(self) -> bool:
+        """Whether it has no sequences, window or norms; selections are of such cases."""
+        return not (self.seq_lens or self.window or self.norms)
+
+    @property
     def kv_lens(self) -> range:
         """The kv_len of each step of one timed call: 16 in decode, otherwise one."""
         steps = DECODE_STEPS if self.mode == "decode" else 1

@@ -39,13 +39,7 @@ class UserKernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         place, _, options = self.word.partition("?")
         code = _code_at(place, self.word)
         source = str(code.file) if code.module is None else f"{code.folder}:{code.module}"
-        return Variant(
-            self.name,
-            source,
-            options=_options(options, self.word),
-            device="none",
-            compiles="each shape",
-        )
+        return Variant(self.name, source, options=_options(options, self.word), device="none")
 
 
 class _Code(NamedTuple):

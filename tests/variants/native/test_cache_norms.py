@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.effort import examples
-from tests.variants.formula import TOLERANCE
 from tests.variants.native.test_few_queries import (
-    SHAPES,
     assert_right,
     called,
     drawn,
@@ -23,17 +21,6 @@ from variants.native.kernel_call import attend
 from variants.problem import alibi_slopes
 
 LENGTH = 6000
-
-
-@pytest.mark.usefixtures("some_threads")
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None:
-    sizes = dict(SHAPES[shape])
-    reach = sizes.pop("reach", CAUSAL)
-    q, k, v = drawn(**sizes, dtype=dtype)
-    found = called(q, k, v, reach, norms=cache_norms(k, v))
-    assert_right(found, truth(q, k, v, reach), dtype)
 
 
 @pytest.mark.usefixtures("some_threads")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.effort import examples
 from tests.variants.formula import TOLERANCE
+from variants.batches.cache_norms import cache_norms
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach
 from variants.native.kernel_call import FEW_QUERIES, Attended, attend
 from variants.problem import alibi_slopes
@@ -85,11 +86,15 @@ def assert_right(found: Attended, wanted: tuple[Tensor, Tensor], dtype: torch.dt
 @pytest.mark.usefixtures("some_threads")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_answered_rightly(shape: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("has_norms", [False, True], ids=["plain", "norms"])
+def test_every_shape_is_answered_rightly(
+    shape: str, dtype: torch.dtype, *, has_norms: bool
+) -> None:
     sizes = dict(SHAPES[shape])
     reach = sizes.pop("reach", CAUSAL)
-    inputs = drawn(**sizes, dtype=dtype)
-    assert_right(called(*inputs, reach), truth(*inputs, reach), dtype)
+    q, k, v = drawn(**sizes, dtype=dtype)
+    found = called(q, k, v, reach, norms=cache_norms(k, v) if has_norms else None)
+    assert_right(found, truth(q, k, v, reach), dtype)
 
 
 @pytest.mark.usefixtures("some_threads")
@@ -162,6 +167,7 @@ def test_one_query_more_is_a_block_and_gives_the_same() -> None:
 AT_THE_END_OF_MEMORY = """
 import ctypes, mmap
 import torch
+from variants.batches.cache_norms import cache_norms
 from variants.native.kernel_arguments import CAUSAL
 from variants.native.kernel_call import attend
 from variants.problem import alibi_slopes

@@ -33,7 +33,7 @@ constexpr int64_t MOST_PAIRS = MOST_HEAD_DIM / PAIR;
 // Rows that read the same keys: query * heads in the group + head in the group.
 struct Group {
   int64_t sequence, kv_head, first_row, rows;
-  int64_t least, most;     // the keys that any of them sees
+  int64_t least;           // the first key that any of them sees
   int64_t near, near_end;  // a block of keys near to them
   float slope;             // the smallest
   // The keys of each row's present round. Those from `end` on have been read.
@@ -67,6 +67,33 @@ static Keys round_of(const Group& group) {
 struct Sums {
   float *largest, *total;  // [rows]
   Pair* out;               // [rows, value pairs]
+};
+
+// Sums of some rows each, in memory of their own.
+class AllSums {
+ public:
+  explicit AllSums(int64_t value_pairs) : value_pairs(value_pairs) {}
+
+  // Make room for sums of so many rows each, with undefined numbers.
+  void resize(const std::vector<int64_t>& rows) {
+    const int64_t count = std::accumulate(rows.begin(), rows.end(), int64_t{0});
+    numbers.reset(new float[2 * count]);
+    outs.reset(new Pair[count * value_pairs]);
+    all.clear();
+    int64_t place = 0;
+    for (const int64_t some : rows) {
+      all.push_back({&numbers[place], &numbers[count + place], &outs[place * value_pairs]});
+      place += some;
+    }
+  }
+
+  const Sums& operator[](size_t i) const { return all[i]; }
+
+ private:
+  const int64_t value_pairs;
+  std::unique_ptr<float[]> numbers;
+  std::unique_ptr<Pair[]> outs;
+  std::vector<Sums> all;
 };
 
 static void clear(const Sums& sums, const float* largest, int64_t rows, int64_t value_pairs) {
@@ -170,7 +197,7 @@ template <class Type> class FewQueries {
   }
 
   // Add the sums of parts to those of all rounds.
-  template <class Parts> void merge(const Sums& sums, const Parts& parts, size_t first, size_t end) const {
+  void merge(const Sums& sums, const AllSums& parts, size_t first, size_t end) const {
     for (int64_t row = 0; row < rows->rows; ++row) {
       float largest = sums.largest[row];
       for (size_t i = first; i < end; ++i) largest = std::max(largest, parts[i].largest[row]);
@@ -354,14 +381,14 @@ static std::vector<Group> groups_of(const Call& call) {
         const int64_t first = sequence.position + row / group;
         const int64_t last = sequence.position + (row + next.rows - 1) / group;
         next.least = std::clamp<int64_t>(first - call.before, 0, sequence.keys);
-        next.most = std::clamp<int64_t>(last + call.after + 1, 0, sequence.keys);
+        const int64_t most = std::clamp<int64_t>(last + call.after + 1, 0, sequence.keys);
         const int64_t nearest = last + 1 - (call.after ? KEYS / 2 : KEYS);
-        next.near = std::clamp(nearest, next.least, std::max(next.least, next.most - KEYS));
-        next.near_end = std::min(next.near + KEYS, next.most);
+        next.near = std::clamp(nearest, next.least, std::max(next.least, most - KEYS));
+        next.near_end = std::min(next.near + KEYS, most);
         const float* slopes = call.slopes + sequence.batch * call.slopes_batch_stride + head * group;
         next.slope = *std::min_element(slopes, slopes + group);
         std::fill_n(next.begin, MOST_ROWS, next.least);
-        std::fill_n(next.end, MOST_ROWS, std::max(next.least, next.most));
+        std::fill_n(next.end, MOST_ROWS, std::max(next.least, most));
         groups.push_back(next);
       }
   }
@@ -387,33 +414,6 @@ static std::vector<Part> split(const Call& call, std::vector<Group>& groups) {
   }
   return parts;
 }
-
-// Sums of some rows each, in memory of their own.
-class AllSums {
- public:
-  explicit AllSums(int64_t value_pairs) : value_pairs(value_pairs) {}
-
-  // Make room for sums of so many rows each, with undefined numbers.
-  void resize(const std::vector<int64_t>& rows) {
-    const int64_t count = std::accumulate(rows.begin(), rows.end(), int64_t{0});
-    numbers.reset(new float[2 * count]);
-    outs.reset(new Pair[count * value_pairs]);
-    all.clear();
-    int64_t place = 0;
-    for (const int64_t some : rows) {
-      all.push_back({&numbers[place], &numbers[count + place], &outs[place * value_pairs]});
-      place += some;
-    }
-  }
-
-  const Sums& operator[](size_t i) const { return all[i]; }
-
- private:
-  const int64_t value_pairs;
-  std::unique_ptr<float[]> numbers;
-  std::unique_ptr<Pair[]> outs;
-  std::vector<Sums> all;
-};
 
 // Attend to groups that are not split: one loop, in which a thread does all of a group.
 template <class Type>
