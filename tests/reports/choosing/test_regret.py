@@ -15,6 +15,7 @@ from reports.choosing.regret import (
 )
 from reports.choosing.regret_table import render, summary
 from reports.choosing.split_results import split_passes, split_rounds
+from suite.cases.case import Case
 from suite.failures import BadRequest
 from suite.records.record import Time
 from suite.records.store import Results
@@ -162,11 +163,16 @@ def test_figures_are_told_to_people_and_programs() -> None:
     assert told["Unseen"]["summary"] is None
 
 
-def test_a_ragged_batch_is_neither_chosen_for_nor_priced() -> None:
-    ragged = msgspec.structs.replace(a_case(40, "bfloat16"), batch=2, seq_lens=(40, 20))
+RAGGED = msgspec.structs.replace(a_case(40, "bfloat16"), batch=2, seq_lens=(40, 20))
+WINDOWED = msgspec.structs.replace(a_case(40, "bfloat16"), window=8)
+WITH_NORMS = msgspec.structs.replace(a_case(40, "bfloat16"), q_len=1, mode="decode", norms=True)
+
+
+@pytest.mark.parametrize("other", [RAGGED, WINDOWED, WITH_NORMS], ids=["ragged", "window", "norms"])
+def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) -> None:
     file = tuned(CROSSING)
     records = [
-        msgspec.structs.replace(one, case=ragged)
+        msgspec.structs.replace(one, case=other)
         if getattr(one, "case", None) == case_of(512)
         else one
         for one in file.records

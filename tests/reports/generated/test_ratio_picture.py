@@ -65,6 +65,11 @@ def test_the_scale_reaches_down_to_the_smallest_ratio() -> None:
     assert ">1/256x<" not in svg
 
 
+def test_windows_and_ragged_batches_are_not_drawn() -> None:
+    dense = drawn(a_case(512))
+    assert drawn(a_case(512), msgspec.structs.replace(a_case(1024), window=64)) == dense
+
+
 def test_each_mode_has_a_scale_of_its_own() -> None:
     records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
     records += [*measured(a_case(512), "no_bias", 1.0), *measured(a_case(512), "flex", 2.0)]

@@ -1,6 +1,7 @@
 """Cases with padding, packing and windows: told to variants, poisoned, and held to the oracle."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_variant_for_dense_batches_declines_all_but_packed_sequences(name: str
         return
     with pytest.raises(Unsupported, match="eager, sdpa_mask, flex and native_window take it"):
         check(module, case)
+
+
+def test_a_kernel_of_the_users_declines_by_its_files_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def prepare(spec): ...")
+    with pytest.raises(Unsupported, match=r"^mine\.py takes no window"):
+        check(str(file), small("window"))
 
 
 NORMS: dict[str, Any] = {"mode": "decode", "norms": True, "q_len": 1, "kv_len": 1200}

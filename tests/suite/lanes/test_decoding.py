@@ -1,8 +1,9 @@
 """Decode: each of 16 lengths is met once, prepared anew, checked, and counted."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -65,6 +66,27 @@ def test_a_step_sees_views_of_one_cache() -> None:
         inputs.q, inputs.k, inputs.v, inputs.slopes
     )
     assert set(seen) == {inputs.k.data_ptr(), inputs.v.data_ptr()}
+
+
+def test_norms_of_the_cache_reach_every_step_and_the_density() -> None:
+    case = Case(**{**msgspec.structs.asdict(CASE), "norms": True, "kv_len": 1500})
+    lane = Subject("variants.native.native_window", {}, answers="alibi")
+    seen: list[Tensor] = []
+
+    def prepare(_: Spec) -> Any:
+        def attention(*given: Tensor) -> Tensor:
+            seen.append(given[4])
+            return given[0]
+
+        return attention
+
+    inputs = draw(case, 0, "before", CPU)
+    DecodeSteps(prepare, [spec_of(case, CPU, kv_len) for kv_len in case.kv_lens])(*inputs.arguments)
+    assert len(seen) == DECODE_STEPS
+    assert all(norms is inputs.norms for norms in seen)
+    density = PreparedCase(lane, case, 0, Bench(CPU)).name_kernels().density
+    assert density is not None
+    assert 0.1 < density < 0.9
 
 
 def test_a_turn_counts_a_call_for_each_step() -> None:

@@ -15,8 +15,16 @@ from typing import NoReturn
 import psutil
 import pytest
 
+from suite.kernels.user_kernels import read_kernel
 from suite.pairs import sides, worktree
-from suite.pairs.sides import NoSide, interpreter_side, reference_side
+from suite.pairs.sides import (
+    NoSide,
+    head_side,
+    interpreter_side,
+    kernel_sides,
+    reference_side,
+    with_kernels,
+)
 
 ROOT = Path(__file__).parents[3]
 CATALOG = """
@@ -264,3 +272,17 @@ def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path
     words = r"No module named 'torch'; it needs Python 3\.11 or later and what lanes import"
     with pytest.raises(NoSide, match=words):
         interpreter_side(str(bare))
+
+
+def test_kernels_of_a_user_stand_beside_a_sides_variants_or_are_all_it_has(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.py").write_text("def prepare(spec, block=1): ...")
+    old, new = (read_kernel(f"{tmp_path}/{name}?block=2") for name in ("old.py", "new.py"))
+    beside = with_kernels(head_side({}, "this"), (new,)).variants
+    assert beside["new.py?block=2"].module == str(tmp_path / "new.py")
+    assert "eager" in beside
+    base, head = kernel_sides(old, new, {})
+    assert [list(side.variants) for side in (base, head)] == [["new.py?block=2"]] * 2
+    assert base.variants["new.py?block=2"].module == str(tmp_path / "old.py")
+    assert base.variants["new.py?block=2"].options == {"block": 2}
+    assert with_kernels(base, (new,)) == base

@@ -10,6 +10,7 @@ from tests.variants.batches.problems import numbers, padding
 from tests.variants.formula import NAMES, UNCOMPILED
 from variants.attention import alibi_attention, variant_for
 from variants.batches.cache_norms import append_norms, cache_norms
+from variants.dispatch import auto_order
 from variants.problem import Unsupported
 
 KV_LEN = 200
@@ -57,6 +58,7 @@ def test_tokens_are_generated_with_norms_as_without() -> None:
         queries = q[row, ::2, 0]
         k[row, :, slot] = 100 * queries / queries.norm(dim=-1, keepdim=True)
     norms = cache_norms(k, v, kv_lens=lens)
+    norms[:, :, 1] = cache_norms(k, v)[:, :, 1]  # or keys with values of no size would all be read
     for _ in range(290):
         new = lens.clone()
         lens = lens + 1
@@ -81,10 +83,14 @@ def test_norms_of_other_digits_are_not_read_under_autocast() -> None:
         assert torch.cosine_similarity(found.float()[0, 0, 0], v[0, 0, 63], dim=0) > 0.9
 
 
-def test_auto_follows_its_selection_where_no_variant_reads_norms() -> None:
-    q, k, v = (numbers(part, 1, 2, 200, 16) for part in range(3))
+def test_auto_follows_its_selection_where_no_variant_reads_norms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auto_order, "static_order", lambda *_: ("sdpa_folded",))
+    monkeypatch.setattr(auto_order, "device_selections", lambda *_: None)
+    q, k, v = (numbers(part, 1, 2, 201, 16) for part in range(3))
     norms = cache_norms(k, v)
-    assert variant_for(q, k, v, norms=norms) == variant_for(q, k, v)
+    assert variant_for(q, k, v, norms=norms) == variant_for(q, k, v) == "sdpa_folded"
     assert variant_for(q[:, :, :1], k, v, norms=norms) == "native_window"
 
 

@@ -33,6 +33,13 @@ def test_equal_contents_are_built_from_once_whichever_tensors_hold_them() -> Non
     assert builder.times == 1
 
 
+def test_norms_of_a_cache_that_grows_build_nothing_anew() -> None:
+    builder = Builder()
+    for norms in (None, torch.zeros(1), torch.ones(1)):
+        builder.cached(SLOPES, Sequences(PADDING, norms=norms))
+    assert builder.times == 1
+
+
 def test_other_contents_forms_dtypes_and_writes_are_built_from_anew() -> None:
     builder = Builder()
     lengths, slopes = torch.tensor([2]), SLOPES.clone()
