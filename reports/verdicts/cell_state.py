@@ -24,17 +24,23 @@ CANARY_SPREAD = 1.05
 """The ratio of two passes' canary times above which the machine's own speed has changed."""
 
 
+Draw = tuple[str, int, int]
+"""The stage of a check and the numbers that its inputs and its rows were drawn from."""
+
+
 class CellState(NamedTuple):
     """A cell on one side of a comparison.
 
-    `figures` are natural logarithms of times in ms, one a pass; for pairs they are empty. `error`
-    is the largest relative error of its checks, infinite if a check has none, None without checks.
+    `figures` are natural logarithms of times in ms, one a pass; for pairs they are empty.
+    `error_shares` are the errors of its checks as shares of their budgets; `checked` says whether
+    it has any check, also one without an error that is a number.
     """
 
     status: Status
     reason: str
     figures: tuple[float, ...] = ()
-    error: float | None = None
+    checked: bool = False
+    error_shares: Mapping[Draw, float] = {}
     peak_bytes: int | None = None
     persistent_bytes: int | None = None
 
@@ -81,7 +87,6 @@ def canaries_differ(base: Results, head: Results) -> bool:
 
 def _state(records: Sequence[CellRecord]) -> CellState:
     checks = [record for record in records if isinstance(record, Agreement)]
-    errors = [math.inf if check.error is None else check.error for check in checks]
     memories = [record for record in records if isinstance(record, Memory)]
     status: Status = "measured"
     reason = ""
@@ -94,10 +99,21 @@ def _state(records: Sequence[CellRecord]) -> CellState:
     return CellState(
         status,
         reason,
-        error=max(errors, default=None),
+        checked=bool(checks),
+        error_shares=_error_shares(checks),
         peak_bytes=max((memory.peak_bytes for memory in memories), default=None),
         persistent_bytes=max((memory.persistent_bytes for memory in memories), default=None),
     )
+
+
+def _error_shares(checks: Sequence[Agreement]) -> dict[Draw, float]:
+    """Return the largest share of each draw; without checks whose error is no number."""
+    shares: dict[Draw, float] = {}
+    for check in checks:
+        if math.isfinite(check.excess):
+            draw = check.stage, check.inputs_seed, check.rows_seed
+            shares[draw] = max(shares.get(draw, 0.0), check.excess)
+    return shares
 
 
 def _canaries(results: Results) -> Iterator[tuple[Time, float | None]]:

@@ -1,6 +1,7 @@
 """A comparison of base and head: a line for each cell, with its verdict."""
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -14,7 +15,7 @@ Verdict = Literal["slower", "faster", "same", "inconclusive", "missing", "wrong"
 
 
 class Line(msgspec.Struct, kw_only=True):
-    """One cell of a comparison; ratios are head over base.
+    """One cell of a comparison; ratios are head over base, errors are shares of their budgets.
 
     `heavier`: the peak bytes of a call or the persistent bytes of the variant grew by over 1% and
     over 64 KiB. `less_exact`: the error more than doubled.
@@ -135,7 +136,7 @@ def _verdict_without_times(
         return "missing", "base has it and head does not"
     if before.status != "measured":
         return "inconclusive", f"{before.status} in base: {before.reason}"
-    worked = bool(before.figures) or before.error is not None
+    worked = bool(before.figures) or before.checked
     if worked and after.status != "measured":
         verdict: Verdict = "wrong" if after.status == "disagrees" else "missing"
         return verdict, f"{after.status} in head: {after.reason}"
@@ -156,6 +157,24 @@ def _fill_in_memory_and_error(line: Line, before: CellState, after: CellState) -
             line.memory_ratio = max(bytes_after / bytes_before, line.memory_ratio or 0.0)
         growth = bytes_after - bytes_before
         line.heavier |= bytes_after > HEAVIER * bytes_before and growth > HEAVIER_BYTES
-    if before.error and after.error is not None and after.status == "measured":
-        line.error_ratio = after.error / before.error
-        line.less_exact = line.error_ratio > LESS_EXACT
+    if after.status == "measured":
+        line.error_ratio = _error_ratio(before, after)
+        line.less_exact = (line.error_ratio or 0.0) > LESS_EXACT
+
+
+def _error_ratio(before: CellState, after: CellState) -> float | None:
+    """Return the ratio of errors; None where base has none above 0, or head none at all.
+
+    Checks of both sides that drew the same inputs and rows are compared by their largest errors.
+    Without such checks the medians are: over a few draws the error of the same code moves by up to
+    25 times, and its share of the budget by up to 3 times (in results/published).
+    """
+    base, head = before.error_shares, after.error_shares
+    shared = base.keys() & head.keys()
+    if shared:
+        base_error, head_error = (max(side[draw] for draw in shared) for side in (base, head))
+    elif base and head:
+        base_error, head_error = (statistics.median(side.values()) for side in (base, head))
+    else:
+        return None
+    return head_error / base_error if base_error else None

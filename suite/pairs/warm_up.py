@@ -1,5 +1,6 @@
 """Before pairs are taken: fill both sides' compile caches, check and weigh every cell on each."""
 
+import dataclasses
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -34,6 +35,16 @@ STAGES: tuple[Literal["before", "after"], ...] = ("before", "after")
 NO_NVML = Absent("NVML is not asked in pairs")
 
 
+class Draws(NamedTuple):
+    """The numbers from which both sides draw a cell's inputs and the rows of each check.
+
+    Both draw the same, so that a different error is the code's; no lane knows them before.
+    """
+
+    inputs_seed: int
+    rows_seeds: tuple[int, ...]
+
+
 class WarmUp(NamedTuple):
     """The cells in which both sides agree with the oracle, with their caches filled.
 
@@ -55,8 +66,10 @@ def warm_up(duel: Duel) -> WarmUp:
     for name in duel.plan.variants:
         with duel.pools(name) as pools:
             for case in duel.plan.cases:
-                cell = case, name
-                by_side = {side: _warm_up_side(duel, side, pool, cell) for side, pool in pools}
+                cell, draws = (case, name), _fresh_draws()
+                by_side = {
+                    side: _warm_up_side(duel, side, pool, cell, draws) for side, pool in pools
+                }
                 records = [record for side_records in by_side.values() for record in side_records]
                 duel.watch.report(f"warm-up, {case.id}", records, 1)
                 if "base" in by_side:
@@ -65,6 +78,10 @@ def warm_up(duel: Duel) -> WarmUp:
                     sound.append(cell)
     works_in_base = not in_base or None in in_base
     return WarmUp(sound, None if works_in_base else in_base[0])
+
+
+def _fresh_draws() -> Draws:
+    return Draws(fresh_seed(), tuple(fresh_seed() for _ in STAGES))
 
 
 def _first_fault(records: list[PairRecord]) -> str | None:
@@ -77,11 +94,13 @@ def _first_fault(records: list[PairRecord]) -> str | None:
     return None
 
 
-def _warm_up_side(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> list[PairRecord]:
+def _warm_up_side(
+    duel: Duel, side: PairSide, pool: LanePool, cell: Cell, draws: Draws
+) -> list[PairRecord]:
     """Foresee, prepare, check and weigh; record each with its side, and return the records."""
     case, name = cell
     limit_s = duel.plan.step_timeout_s
-    setting = duel.setting(case, 0)
+    setting = dataclasses.replace(duel.setting(case, 0), inputs_seed=draws.inputs_seed)
     records: list[PairRecord] = []
     duel.watch.step(case, name, f"warm-up of {side}")
     try:
@@ -92,8 +111,7 @@ def _warm_up_side(duel: Duel, side: PairSide, pool: LanePool, cell: Cell) -> lis
         lane.ask(Foresee(case), MemoryForecast, limit_s)
         lane.ask(Prepare(case, setting.inputs_seed), Done, limit_s)
         lane.ask(FirstCall(), Done, limit_s)
-        for stage in STAGES:
-            seed = fresh_seed()
+        for stage, seed in zip(STAGES, draws.rows_seeds, strict=True):
             checked = lane.ask(Check(stage, seed), CheckResult, limit_s)
             records.append(agreement_record(setting, name, stage, checked, seed))
         weighed = lane.ask(Weigh(), WeighResult, limit_s)

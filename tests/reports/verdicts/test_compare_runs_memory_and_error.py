@@ -99,6 +99,27 @@ def test_an_error_that_doubled_is_a_regression_within_its_budget_and_at_the_same
     assert (line.less_exact, found.regressed) == (regresses, regresses)
 
 
+def test_errors_of_other_inputs_are_compared_as_shares_of_their_budgets() -> None:
+    def drawn(*checks: tuple[float, float], first_seed: int) -> Results:
+        records = [
+            msgspec.structs.replace(
+                a_check(CASE, "eager", 1, error=error, budget=budget), inputs_seed=first_seed + each
+            )
+            for each, (error, budget) in enumerate(checks)
+        ]
+        times = (a_time(CASE, "eager", each, number) for number, each in enumerate(STEADY, 1))
+        return a_run({"eager": ()}, *records, *times)
+
+    base = drawn((1e-7, 4e-7), (1e-7, 5e-7), (1e-7, 4e-7), first_seed=1)
+    with_an_outlier = drawn((2.5e-6, 1e-5), (9e-7, 1e-6), (2e-7, 8e-7), first_seed=9)
+    assert line_of(compared(base, with_an_outlier)).error_ratio == pytest.approx(1.0)
+    less_exact = line_of(compared(base, drawn((9e-7, 1e-6), (8e-7, 1e-6), first_seed=9)))
+    assert less_exact.error_ratio == pytest.approx(0.85 / 0.25)
+    assert less_exact.less_exact
+    same_draw = line_of(compared(base, drawn((3e-7, 4e-7), (1e-7, 5e-7), first_seed=1)))
+    assert same_draw.error_ratio == pytest.approx(3.0)
+
+
 def test_no_error_in_base_has_no_ratio() -> None:
     found = compared(erring(0.0), erring(1e-7))
     assert (line_of(found).error_ratio, found.regressed) == (None, False)

@@ -247,7 +247,10 @@ def test_a_variant_that_one_side_lacks_is_missing_or_new() -> None:
 
 def test_memory_and_error_regress_in_pairs_too() -> None:
     heavier = on("head", a_memory(CASE, "eager", 0, peak_bytes=4 << 20))
-    less_exact = on("head", a_check(CASE, "flex", 0, stage="after", error=9e-7))
+    less_exact = [
+        *on("base", a_check(CASE, "flex", 0, stage="after", error=1e-7)),
+        *on("head", a_check(CASE, "flex", 0, stage="after", error=9e-7)),
+    ]
     found = judged(duel({"eager": PAIRS, "flex": PAIRS}, None, *heavier, *less_exact))
     eager, flex = line_of(found), line_of(found, "flex")
     assert (eager.verdict, eager.heavier) == ("same", True)

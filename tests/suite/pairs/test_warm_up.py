@@ -30,6 +30,21 @@ def test_the_warm_up_checks_and_weighs_both_sides_of_every_cell(arena: MakeArena
     }
 
 
+def test_both_sides_are_checked_on_the_same_inputs_and_rows(arena: MakeArena) -> None:
+    made = arena()
+    warm_up(made.duel)
+    draws = {
+        side: [
+            (record.case, record.variant, record.stage, record.inputs_seed, record.rows_seed)
+            for record in made.records
+            if isinstance(record, Agreement) and record.side == side
+        ]
+        for side in SIDES
+    }
+    assert draws["base"] == draws["head"]
+    assert len({seed for *_, seed in draws["base"]}) == len(draws["base"])
+
+
 def test_whoever_watches_learns_how_far_the_warm_up_is(
     arena: MakeArena, capsys: pytest.CaptureFixture[str]
 ) -> None:
