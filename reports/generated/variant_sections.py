@@ -60,7 +60,9 @@ def _labelled(label: str, text: str, name: str) -> str:
 
 
 def _names(lines: Sequence[Variant]) -> str:
-    """Return a paragraph with each line's options and default set."""
+    """Return a paragraph with each line's options and default set; peers are in none."""
+    if lines[0].package:
+        return ""
     names = []
     for line in lines:
         options = [f"{name} {value}" for name, value in line.options.items()]

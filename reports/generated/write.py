@@ -1,4 +1,4 @@
-"""Write what `make docs` writes: docs/variants.md, docs/reach.svg, and each device's index.
+"""Write what `make docs` writes: docs/variants.md and peers.md, reach.svg, each device's index.
 
     python -m reports.generated.write
 
@@ -9,7 +9,7 @@ results file.
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.generated import reach, variants_page
+from reports.generated import peers_page, reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
 from reports.tables.cells import groups
@@ -26,6 +26,7 @@ PUBLISHED = ROOT / "results" / "published"
 def main() -> None:
     """Write every generated file anew."""
     (ROOT / "docs" / "variants.md").write_text(variants_page.page())
+    (ROOT / "docs" / "peers.md").write_text(peers_page.page())
     (ROOT / "docs" / "reach.svg").write_text(reach.picture())
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
         for path, text in pages(folder).items():

@@ -8,12 +8,15 @@ from tabulate import tabulate
 
 from suite.cases.models import built_in
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
-from variants.catalog import CATALOG, Variant
+from variants.catalog import RACED, Variant
 
 
 def variants() -> str:
     """Return the variants: the question each answers, its default set, and a description."""
-    lines = [(variant.name, variant.answers, variant.device, words(variant)) for variant in CATALOG]
+    lines = [
+        (each.name, each.answers, "peers" if each.package else each.device, words(each))
+        for each in RACED
+    ]
     return tabulate(lines, ("variant", "answers", "default on", "what it is"))
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from suite.cases.case import Case
 from suite.kernels.user_kernels import UserKernel
-from variants.catalog import AUTO, BASELINE, CATALOG, Variant
+from variants.catalog import AUTO, BASELINE, CATALOG, RACED, Variant
 
 Cell = tuple[Case, str]
 """A case and the name of a variant."""
@@ -45,7 +45,7 @@ def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
     comparison reports them as missing.
     """
     kind = whole.device.partition(":")[0]
-    names = {variant.name for variant in CATALOG}
+    names = {variant.name for variant in RACED}
     gone = [
         variant.name
         for variant in base

@@ -12,7 +12,7 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
 from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel, is_user_kernel, read_kernels
-from variants.catalog import BASELINE, CATALOG, on
+from variants.catalog import BASELINE, PEERS, RACED, on
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,13 +168,21 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
 def _variants(text: str | None, kind: str) -> tuple[tuple[str, ...], tuple[UserKernel, ...]]:
     """Return the variants typed, the baseline among them, or a device's default set.
 
+    The word "default" stands for that set, and "peers" for other projects' kernels for the device.
     Kernels of the user's own come last, and beside the names.
     """
-    if text is None:
-        return tuple(variant.name for variant in on(kind)), ()
-    catalog = [variant.name for variant in CATALOG]
-    typed = parse.words("--variants", text)
+    sets = {
+        "default": [variant.name for variant in on(kind)],
+        "peers": [variant.name for variant in PEERS if variant.device in ("any", kind)],
+    }
+    catalog = [variant.name for variant in RACED]
+    typed = parse.words("--variants", "default" if text is None else text)
     kernels = read_kernels(word for word in typed if is_user_kernel(word))
-    names = {parse.name("--variants", word, catalog) for word in typed if not is_user_kernel(word)}
+    names: set[str] = set()
+    for word in typed:
+        if word in sets:
+            names.update(sets[word])
+        elif not is_user_kernel(word):
+            names.add(parse.name("--variants", word, catalog))
     chosen = [name for name in catalog if name in names or name == BASELINE.name]
     return (*chosen, *(kernel.name for kernel in kernels)), kernels

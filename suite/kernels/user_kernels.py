@@ -18,7 +18,7 @@ import msgspec
 
 from suite.failures import BadRequest
 from suite.kernels.kernel_code import defines, digest_of
-from variants.catalog import CATALOG, Variant
+from variants.catalog import RACED, Variant
 
 
 class UserKernel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,8 +101,8 @@ def read_kernel(word: str, option: str = "--variants") -> UserKernel:
 
 
 def variants_beside(kernels: Sequence[UserKernel]) -> tuple[Variant, ...]:
-    """Return the catalog's variants and those of the user."""
-    return (*CATALOG, *(kernel.variant for kernel in kernels))
+    """Return the catalog's variants, the peers, and those of the user."""
+    return (*RACED, *(kernel.variant for kernel in kernels))
 
 
 def check_unchanged(kernels: Iterable[UserKernel], option: str) -> None:

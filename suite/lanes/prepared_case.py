@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from suite.agreement.case_check import CaseCheck
 from suite.agreement.inputs import Inputs, draw, spec_of
@@ -32,6 +33,9 @@ from variants.problem import Attention, Spec
 
 DensityFunction = Callable[..., float]
 """(spec, q, k, v, slopes) -> the share of unmasked pairs that a call computes."""
+
+KeepCacheFunction = Callable[[Tensor, Tensor], None]
+"""(k, v) -> nothing: a variant takes over a cache in its own form, outside of what is timed."""
 
 ChoiceFunction = Callable[[Spec], str]
 """spec -> the name of the variant that `auto` picks."""
@@ -83,12 +87,13 @@ class PreparedCase:
         device = bench.device
         self._case, self._inputs_seed, self._bench = case, inputs_seed, bench
         self.spec: Spec = spec_of(case, device)
-        draw_inputs = partial(_draw, case, device)
+        module = variant_module(subject.module)
+        self._keep_cache: KeepCacheFunction | None = getattr(module, "keep_cache", None)
+        draw_inputs = partial(_draw, case, device, self._keep_cache)
         sets = [draw_inputs(inputs_seed, f"set {place}") for place in range(INPUT_SETS)]
         # A model has one tensor of slopes, and variants store what they make of it.
         sets = [replace(inputs, slopes=sets[0].slopes) for inputs in sets]
         self._bytes_before = weigh.allocated_bytes(device)
-        module = variant_module(subject.module)
         prepare = prepare_function(subject.module, subject.options, case, device)
         self._density: DensityFunction | None = getattr(module, "density", None)
         self._choice: ChoiceFunction | None = getattr(module, "choice", None)
@@ -144,6 +149,8 @@ class PreparedCase:
             self._timer = self._bench.timer(self._rotation)
         else:
             self._rotation.exchange()  # not after the turn: its threads would spin into the next
+            for inputs in self._rotation.sets:
+                _hand_over(inputs, self._keep_cache)
         began_ns, wait_before_ns = time.perf_counter_ns(), core_times_ns().waited
         steps, graphs = self._steps_taken(), graphs_compiled()
         turn = self._timer.take()
@@ -221,5 +228,15 @@ def _slow_down(share: float, call: TimedCall) -> TimedCall:
     return slow_down(call, share) if share else call
 
 
-def _draw(case: Case, device: torch.device, seed: int, stage: str) -> Inputs:
-    return draw(case, seed, stage, device)
+def _draw(
+    case: Case, device: torch.device, keep_cache: KeepCacheFunction | None, seed: int, stage: str
+) -> Inputs:
+    inputs = draw(case, seed, stage, device)
+    _hand_over(inputs, keep_cache)
+    return inputs
+
+
+def _hand_over(inputs: Inputs, keep_cache: KeepCacheFunction | None) -> None:
+    """Let a variant that keeps a cache of its own fill it from these inputs."""
+    if keep_cache is not None:
+        keep_cache(inputs.k, inputs.v)

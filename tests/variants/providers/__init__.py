@@ -1,0 +1,1 @@
+"""Tests of variants/providers with stand-ins for other projects' packages."""

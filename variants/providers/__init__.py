@@ -1,0 +1,1 @@
+"""Attention of other projects, raced beside ours where it is installed."""

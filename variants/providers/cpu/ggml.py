@@ -1,0 +1,38 @@
+"""ggml: the flash attention of ggml, which llama.cpp runs on CPUs.
+
+For: seeing what the kernel that most people run takes on the same tensors.
+Not for: gradients, slopes other than the usual ones.
+
+Bias: ggml multiplies a float16 mask of -|i - j| by slopes that it makes from its `max_bias`. So
+distances are exact to 2048 keys and rounded beyond, and a call with other slopes is declined. It
+takes an even or an odd head count by the rule of the paper's code. Queries and results are float32,
+keys and values are read as they lie. Source: ggml 0.20, package libggml-python (AVX2).
+"""
+
+import torch
+from torch import Tensor
+
+from variants.problem import Attention, Spec, alibi_slopes
+from variants.providers.cpu.ggml_library import GgmlAttention, library
+from variants.providers.package import Abilities
+from variants.providers.slope_rules import with_its_slopes
+
+_ABILITIES = Abilities("ggml", dtypes=("float32", "bfloat16", "float16"), bidirectional=True)
+_MAX_BIAS = 8.0
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return ggml's attention for the usual slopes."""
+    _ABILITIES.decline(spec)
+    library()
+    rows = torch.arange(spec.kv_len - spec.q_len, spec.kv_len)[:, None]
+    distance = (torch.arange(spec.kv_len) - rows).float()
+    mask = distance.masked_fill(distance > 0, float("-inf")) if spec.causal else -distance.abs()
+    shapes = (spec.heads, spec.q_len), (spec.kv_heads, spec.kv_len)
+    q, k = (torch.empty(spec.batch, *shape, spec.head_dim, device="meta") for shape in shapes)
+    graph = GgmlAttention(q, k.to(spec.dtype), mask.half(), spec.scale, _MAX_BIAS)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        return graph(q.float(), k, v).to(spec.dtype)
+
+    return with_its_slopes("ggml", alibi_slopes(spec.heads, _MAX_BIAS), spec, attention)

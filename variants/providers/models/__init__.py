@@ -1,0 +1,1 @@
+"""Attention as other projects' models in torch compute it."""

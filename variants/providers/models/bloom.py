@@ -1,0 +1,62 @@
+"""bloom: BLOOM's attention as transformers ships it.
+
+For: seeing what a user of BLOOM has today.
+Not for: bfloat16 that must be right: the bias is rounded to the model's dtype.
+
+Bias: slope * key position, in the model's dtype, added before the softmax to rounded products. Two
+neighbours far from the first key get the same bias in bfloat16. The module runs as it is: only its
+projections are taken out, and a cache hands it the caller's k and v. Source: transformers'
+BloomAttention.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from variants.problem import Attention, Spec
+from variants.providers.models.handed_cache import HandedCache, transformers_module
+from variants.providers.package import Abilities
+from variants.slopes_cache import cache_by_slopes
+
+_ABILITIES = Abilities(
+    "BLOOM's attention",
+    dtypes=("float32", "bfloat16", "float16"),
+    grouped=False,
+    gradients=True,
+    traceable=True,
+)
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return the module's attention; it makes the key's biases when the slopes change."""
+    _ABILITIES.decline(spec)
+    bloom = transformers_module("bloom.modeling_bloom")
+    config = bloom.BloomConfig(
+        hidden_size=spec.heads * spec.head_dim,
+        n_head=spec.heads,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+    )
+    with torch.device("meta"):  # the projections are never called
+        module = bloom.BloomAttention(config, 0).eval()
+    module.query_key_value, module.dense = nn.Identity(), nn.Identity()
+    module.inv_norm_factor = spec.scale
+    hidden = torch.zeros(spec.batch, spec.q_len, spec.heads * spec.head_dim, dtype=spec.dtype)
+    mask = None
+    if spec.q_len > 1:
+        lowest = torch.finfo(spec.dtype).min
+        mask = torch.full((1, 1, spec.q_len, spec.kv_len), lowest, dtype=spec.dtype)
+        mask = mask.triu(spec.kv_len - spec.q_len + 1)
+
+    @cache_by_slopes
+    def alibi(slopes: Tensor) -> Tensor:
+        bias = slopes[:, None] * torch.arange(spec.kv_len)
+        return bias[:, None].to(spec.dtype).repeat(spec.batch, 1, 1)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        module._reshape = lambda _: (q, q, q)
+        out = module(hidden, hidden, alibi(slopes), mask, HandedCache(k, v, spec.q_len))[0]
+        module._reshape = None
+        rows: Tensor = out.view(spec.batch, spec.q_len, spec.heads, spec.head_dim)
+        return rows.transpose(1, 2)
+
+    return attention

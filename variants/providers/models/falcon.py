@@ -1,0 +1,67 @@
+"""falcon: Falcon's attention as transformers ships it, through SDPA.
+
+For: seeing what a user of Falcon-RW has today.
+Not for: anything that must be right: biases are rounded to bfloat16 in every dtype.
+
+Bias: slope * key position / sqrt(head_dim), where slope and position are multiplied in bfloat16.
+Here the slopes are multiplied by sqrt(head_dim) first, so that the question is the caller's. The
+model merges bias and causal mask once for all of its layers, so the merged mask is cached. The
+module runs as it is: only its projections are taken out, and a cache hands it the caller's k and v.
+Source: transformers' FalconAttention and build_alibi_tensor.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from variants.problem import Attention, Spec
+from variants.providers.models.handed_cache import HandedCache, transformers_module
+from variants.providers.package import Abilities
+from variants.slopes_cache import cache_by_slopes
+
+_ABILITIES = Abilities(
+    "Falcon's attention",
+    dtypes=("float32", "bfloat16", "float16"),
+    grouped=False,
+    gradients=True,
+    traceable=True,
+    any_scale=False,
+)
+
+
+def prepare(spec: Spec) -> Attention:
+    """Return the module's attention; it merges mask and bias when the slopes change."""
+    _ABILITIES.decline(spec)
+    falcon = transformers_module("falcon.modeling_falcon")
+    config = falcon.FalconConfig(
+        hidden_size=spec.heads * spec.head_dim,
+        num_attention_heads=spec.heads,
+        alibi=True,
+        multi_query=False,
+        new_decoder_architecture=False,
+        attention_dropout=0.0,
+        attn_implementation="sdpa",
+    )
+    with torch.device("meta"):  # the projections are never called
+        module = falcon.FalconAttention(config, 0).eval()
+    module.query_key_value, module.dense = nn.Identity(), nn.Identity()
+    hidden = torch.zeros(spec.batch, spec.q_len, spec.heads * spec.head_dim, dtype=spec.dtype)
+    offset = spec.kv_len - spec.q_len
+    masked = torch.ones(1, 1, spec.q_len, spec.kv_len, dtype=torch.bool).triu(offset + 1)
+
+    @cache_by_slopes
+    def merged(slopes: Tensor) -> Tensor:
+        scaled = (slopes * spec.head_dim**0.5).bfloat16()[:, None]
+        alibi = (scaled * torch.arange(spec.kv_len))[None, :, None].to(spec.dtype)
+        bias = alibi / spec.head_dim**0.5
+        return torch.masked_fill(bias, masked, torch.finfo(spec.dtype).min)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+        rows, mask = q.transpose(1, 2), merged(slopes)
+        module._split_heads = lambda _: (rows, rows, rows)
+        cache = HandedCache(k, v, spec.q_len)
+        out = module(hidden, mask, mask, layer_past=cache)[0]
+        module._split_heads = None
+        heads: Tensor = out.view(spec.batch, spec.q_len, spec.heads, spec.head_dim)
+        return heads.transpose(1, 2)
+
+    return attention
