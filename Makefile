@@ -80,7 +80,7 @@ selections: setup
 	done
 
 # Measures the published set of this machine, which must be quiet; goes on where it was stopped.
-publish: setup
+publish: $(VENV)/.peers
 	$(BIN)/python benchmarks/publish.py
 	$(MAKE) selections docs
 

