@@ -50,10 +50,12 @@ SETS: dict[str, str] = {
     "unseen-forward": f"--lengths 443,1280 {_BOTH} --passes 3 --seed 2 --variants {_NO_MATMUL}",
     "peers": f"--lengths 512,2048 {_BOTH} --passes 3 --variants native_window,vllm_cpu,ggml,"
     "openvino,onnxruntime,jax,attn_gym,bloom,mpt,falcon",
-    "peers-decode": f"--modes decode --lengths 1024,4096,32768 {_BOTH} --passes 3 "
+    "peers-decode": f"--modes decode --lengths 1024,4096 {_BOTH} --passes 3 "
     "--variants sdpa_key,native_window,vllm_cpu,vllm_cpu_cache,ggml,openvino,bloom",
+    "peers-decode-long": f"--modes decode --lengths 32768 {_BOTH} --passes 1 "
+    "--variants sdpa_key,native_window,vllm_cpu_cache,ggml",
     "peers-long": "--lengths 8192,32768 --dtypes float32 --passes 1 --step-timeout 600s "
-    "--variants native_window,vllm_cpu,ggml",
+    "--variants native_window,vllm_cpu",
     "large-scores": f"--logit-scale 4 --lengths 2048 {_BOTH} --passes 1 "
     "--variants sdpa_window,native_window",
 }

@@ -226,7 +226,7 @@ class AlibiFalconAttention(FalconAttention):  # type: ignore[misc]
         return self.dense(attended.flatten(2)), weights
 
 
-_INSTEAD = {
+REPLACEMENTS = {
     BloomAttention: AlibiBloomAttention,
     MptAttention: AlibiMptAttention,
     FalconAttention: AlibiFalconAttention,
@@ -239,7 +239,7 @@ def alibi_attending(model: Any) -> Iterator[None]:
 
     Raises Unsupported for a model without attention of these, or one already patched.
     """
-    modules = [module for module in model.modules() if type(module) in _INSTEAD]
+    modules = [module for module in model.modules() if type(module) in REPLACEMENTS]
     if not modules:
         raise Unsupported(
             f"{type(model).__name__} has no attention of BLOOM, MPT or Falcon to replace"
@@ -251,7 +251,7 @@ def alibi_attending(model: Any) -> Iterator[None]:
     try:  # as set_attn_implementation does where a class allows it; for these it only warns
         model.config._attn_implementation_internal = NAME
         for module in modules:
-            module.__class__ = _INSTEAD[type(module)]
+            module.__class__ = REPLACEMENTS[type(module)]
         yield
     finally:
         model.config._attn_implementation_internal = implementation

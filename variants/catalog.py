@@ -119,6 +119,13 @@ PEERS = (
     Variant("mpt", "variants.providers.models.mpt", device="cpu", package="transformers"),
     Variant("falcon", "variants.providers.models.falcon", device="cpu", package="transformers"),
     Variant(
+        "falcon_eager",
+        "variants.providers.models.falcon",
+        options={"implementation": "eager"},
+        device="cpu",
+        package="transformers",
+    ),
+    Variant(
         "onnxruntime", "variants.providers.cpu.onnx_runtime", device="cpu", package="onnxruntime"
     ),
     Variant("openvino", "variants.providers.cpu.openvino_sdpa", device="cpu", package="openvino"),

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from reports.commands.choosing import best, choose, regret
-from reports.commands.doctor import doctor
+from reports.commands.doctor import atlas, doctor
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.run import Stopped, run
 from reports.commands.show import list_, table
@@ -38,7 +38,7 @@ def cli(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (run, list_, doctor, table, compare, ab, aa, choose, best, regret):
+for command in (run, list_, doctor, table, compare, ab, aa, choose, best, regret, atlas):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):
     command.help = as_typed_here(command.help or "")

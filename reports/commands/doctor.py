@@ -1,6 +1,7 @@
-"""`doctor`: the machine, what spoils measurements on it, and which variants run on it."""
+"""`doctor` and `atlas`: the machine, which variants run on it, and which ALiBi each computes."""
 
 import os
+from pathlib import Path
 
 import click
 
@@ -44,3 +45,42 @@ def doctor(device: str | None, deep: bool) -> None:
     show(page.variants(results))
     if not any(result.status == "measured" and result.variant in ALIBI for result in results):
         raise RunFailed("no ALiBi variant was seen to run here; the report above says why")
+
+
+@click.command()
+@click.option("--variants", help="Which to ask, comma-separated; default: ours and all peers.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="The page to write; default: docs/atlas.md in a checkout, else ./atlas.md.",
+)
+def atlas(variants: str | None, out: Path | None) -> None:
+    """Ask every implementation which ALiBi it computes, and write the findings as a page.
+
+    Each is called in a process of its own, on the CPU, with inputs whose outputs show the bias: its
+    sign, slopes, scale, alignment, bidirectional form, gradients, and how exact it is at 1024 to
+    65536 keys. A peer that isn't installed is left out. Takes minutes, most for what compiles.
+
+    \b
+    Example:
+      python run_bench.py atlas
+      python run_bench.py atlas --variants sdpa_key,vllm_cpu,bloom --out atlas.md
+    """
+    from reports.pages.atlas import page, traps
+    from suite.atlas.expedition import explore, implementations
+    from suite.conditions.device import device_for
+    from suite.conditions.policy import ROOT
+    from suite.failures import RunFailed
+    from variants.host.installation import INSTALLED
+    from variants.host.software import peer_versions, software
+
+    wanted = implementations(variants)
+    path = out or (Path("atlas.md") if INSTALLED else ROOT / "docs" / "atlas.md")
+    hardware = device_for("cpu").hardware
+    findings = list(explore(wanted, hardware.cores, lambda line: click.echo(line, err=True)))
+    if not any(each.sign for each in findings):
+        raise RunFailed(f"nobody answered: {findings[0].variant} {findings[0].ended}")
+    versions = software() | peer_versions([each.variant for each in findings])
+    path.write_text(page(findings, versions, hardware.name))
+    found = traps(findings)
+    show("\n".join([*found, f"{len(found)} traps in {len(findings)} implementations: {path}"]))

@@ -62,6 +62,7 @@ def grid_options(command: _Command) -> _Command:
             click.option("--padding", help="Pad --seq-lens left or right, and tell variants so."),
             click.option("--window", type=int, help="How many positions back a query sees."),
             click.option("--norms", is_flag=True, help="Decode: norms are kept beside the cache."),
+            click.option("--inputs", help="Recorded q, k, v: FILE.safetensors or FILE#LAYER."),
             click.option("--variants", help="Names: `list variants`."),
             *_SHAPE,
             click.option(

@@ -3,6 +3,7 @@
 from tabulate import tabulate
 
 from reports.generated.variant_sections import row, section
+from reports.tables.table import by
 from variants.catalog import PEERS
 
 _OPENING = """# Peers: attention of other projects
@@ -46,11 +47,12 @@ JAX takes the cores that the process may use."""
 
 def page() -> str:
     """Return the page."""
+    modules = by(lambda peer: peer.module, PEERS)
     rows = []
-    for peer in PEERS:
-        name, *words = row([peer])
-        rows.append((name, peer.package, *words))
+    for lines in modules.values():
+        name, *words = row(lines)
+        rows.append((name, lines[0].package, *words))
     headers = ("peer", "package", "what it is", "race it for", "not for")
     table = tabulate(rows, headers, "github", disable_numparse=True)
-    sections = (section([peer]) for peer in PEERS)
+    sections = (section(lines) for lines in modules.values())
     return "\n\n".join([_OPENING.format(table=table), *sections, _CLOSING]) + "\n"

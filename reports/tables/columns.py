@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from reports.tables.row import Row
 from suite.cases.case import form_name
+from suite.recordings.layers import layer_name
 from variants.catalog import AUTO, BASELINE
 
 Metric = Literal["time", "memory", "error", "start", "clock"]
@@ -26,11 +27,12 @@ def length_of(row: Row) -> str:
 
 
 def mode_of(row: Row) -> str:
-    """Return the mode, the form (padded or packed) of a ragged batch, the window, and norms."""
+    """Return the mode, then a ragged batch's form, the window, norms and recorded layer, if any."""
     words = [row.mode]
     words += [form_name(row.form, row.padding)] if row.seq_lens else []
     words += [f"window {row.window}"] if row.window else []
     words += ["norms"] if row.norms else []
+    words += [layer_name(row.recording)] if row.recording else []
     return ", ".join(words)
 
 

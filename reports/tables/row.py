@@ -54,6 +54,7 @@ class Row(msgspec.Struct, kw_only=True):
     padding: str
     window: int
     norms: bool
+    recording: str
     bias_max: float
     slope_scale: str
     scale: str

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from suite.cases.case import Case
+from suite.recordings.tensors import draw_recorded, load
 from variants.problem import Attention, Spec, alibi_slopes
 
 PrepareFunction = Callable[[Spec], Attention]
@@ -91,13 +92,18 @@ def _extras_of(case: Case) -> dict[str, Any]:
 
 
 def slopes_of(case: Case) -> Tensor:
-    """Return the slopes of a case's rule: [heads], float32."""
+    """Return the slopes of a case's recording, or else of its rule: [heads], float32."""
+    recorded = load(case.recording).slopes if case.recording else None
+    if recorded is not None:
+        return recorded
     slopes = alibi_slopes(case.heads, case.bias_max)
     return slopes * case.head_dim**-0.5 if case.slope_scale == "1/sqrt(d)" else slopes
 
 
 def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     """Draw standard normal inputs, times the case's logit scale, rounded to its dtype.
+
+    Those of a recording are drawn from it instead.
 
     The numbers depend on the seed, the case and the stage ("set 0", "set 1", ... are timed, "after"
     comes after timing). They also differ between CPU and GPU: each draws its own, because a CPU
@@ -107,18 +113,26 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     scores, and tokens that are far larger than others, as trained models have.
     """
     key = hashlib.blake2b(f"{seed} {case.id} {stage}".encode(), digest_size=7).digest()
-    generator = torch.Generator(device).manual_seed(int.from_bytes(key, "big"))
+    number = int.from_bytes(key, "big")
+    generator = torch.Generator(device).manual_seed(number)
     spec = spec_of(case, device)
 
     def normal(heads: int, length: int, factor: float) -> Tensor:
         shape = (spec.batch, heads, length, spec.head_dim)
-        tensor = (torch.randn(shape, generator=generator, device=device) * factor).to(spec.dtype)
-        if case.layout == "bnhd":
-            tensor = tensor.transpose(1, 2).contiguous().transpose(1, 2)
-        return tensor
+        tensor = torch.randn(shape, generator=generator, device=device) * factor
+        return laid_out(tensor.to(spec.dtype))
 
-    q = normal(case.heads, spec.q_len, case.logit_scale)
-    k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
+    def laid_out(tensor: Tensor) -> Tensor:
+        if case.layout == "bnhd":
+            return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+        return tensor.contiguous()
+
+    if case.recording:
+        drawn = draw_recorded(case.recording, spec.q_len, spec.kv_len, number)
+        q, k, v = (laid_out(each.to(device, spec.dtype)) for each in drawn)
+    else:
+        q = normal(case.heads, spec.q_len, case.logit_scale)
+        k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
     dout = normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None
     if dout is not None and case.seq_lens and case.form == "padded":
         dout.masked_fill_(padding_of(case, device)[:, None, :, None], 0.0)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from suite.recordings.layers import recorded_id
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]
 Layout = Literal["bhnd", "bnhd"]
@@ -48,7 +50,8 @@ class Case(
     [1, heads, sum of lengths, head_dim]. With `padding` the padded form has its padding on that
     side, the variant is told which tokens are real, and padding holds NaN. With `window` a query
     sees so many positions before its own, and after it too if attention is not causal; 0 is no
-    limit. With `norms` the caller has those of its cache, and a variant may read them.
+    limit. With `norms` the caller has those of its cache, and a variant may read them. With
+    `recording`, "FILE#LAYER@DIGEST", q, k and v are those of a model (suite/recordings).
 
     Raises ValueError for a problem that has no meaning.
     """
@@ -72,6 +75,7 @@ class Case(
     padding: Padding = ""
     window: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
     norms: bool = False
+    recording: str = ""
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "q_len", "kv_len", "head_dim", "batch"):
@@ -93,6 +97,8 @@ class Case(
                 f"q_len {self.q_len} is over kv_len {self.kv_len}: "
                 "the first causal queries would have no key; give longer lengths or fewer queries"
             )
+        if self.recording and (self.seq_lens or self.logit_scale != 1):
+            raise ValueError("recorded inputs have their own lengths and scale: give neither")
         self._check_sequences()
         self._check_decode()
 
@@ -140,6 +146,7 @@ class Case(
         parts += [form_name(self.form, self.padding).replace(" ", "_")] if self.seq_lens else []
         parts += [f"window{self.window}"] if self.window else []
         parts += ["norms"] if self.norms else []
+        parts += [recorded_id(self.recording)] if self.recording else []
         parts += ["full"] if not self.causal else []
         parts += [f"max{_short(self.bias_max)}"] if self.bias_max != 8 else []
         parts += ["slope_over_sqrt_d"] if self.slope_scale != "1" else []
@@ -150,8 +157,8 @@ class Case(
 
     @property
     def is_dense(self) -> bool:
-        """Whether it has no sequences, window or norms; selections are of such cases."""
-        return not (self.seq_lens or self.window or self.norms)
+        """Whether it has no sequences, window, norms or recording; selections are of such cases."""
+        return not (self.seq_lens or self.window or self.norms or self.recording)
 
     @property
     def kv_lens(self) -> range:

@@ -12,6 +12,7 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
 from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel, is_user_kernel, read_kernels
+from suite.recordings.layers import read_layers
 from variants.catalog import BASELINE, PEERS, RACED, on
 
 
@@ -32,6 +33,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     padding: str | None = None
     window: int | None = None
     norms: bool = False
+    inputs: str | None = None
     variants: str | None = None
     batch: int | None = None
     heads: int | None = None
@@ -97,12 +99,39 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def _starting_grid(self, kind: str) -> Sweep:
         """Return the grid of the models, or else of the sweep."""
+        if self.inputs is not None:
+            why = "beside --inputs: a recording has its own"
+            fields = ("sweep", "models", "seq_lens", "batch", "heads", "kv_heads", "head_dim")
+            self._refuse(why, *fields, "logit_scale")
+            return self._grid_of_recording(self.inputs)
         if self.models is None:
             name = DEFAULT_SWEEPS[kind] if self.sweep is None else self.sweep
             return SWEEPS[parse.name("--sweep", name, SWEEPS)]
         why = "beside --models: a model has its own"
         self._refuse(why, "sweep", "heads", "kv_heads", "head_dim")
         return _grid_of_models(self.models)
+
+    def _grid_of_recording(self, word: str) -> Sweep:
+        """Return the grid of a recording's layers, in the dtype that they were recorded in."""
+        layers = read_layers(word)
+        longest = min(layer.length for layer in layers)
+        for length in parse.lengths("--lengths", self.lengths) or ():
+            if length > longest:
+                raise BadRequest(f"--lengths {length}: {word} has {longest} tokens; give no more")
+        dtypes = tuple(dict.fromkeys(layer.dtype for layer in layers))
+        shapes = tuple(
+            Shape(
+                heads=layer.heads,
+                kv_heads=layer.kv_heads,
+                head_dim=layer.head_dim,
+                lengths=(layer.length,),
+                batch=layer.batch,
+                recording=layer.recording,
+                **msgspec.structs.asdict(layer.conventions),
+            )
+            for layer in layers
+        )
+        return Sweep("recorded", (), dtypes, ("forward",), shapes)  # type: ignore[arg-type]
 
     def _with_heads(self, grid: Sweep) -> Sweep:
         """Return the grid with the heads and the mask that were typed."""

@@ -9,7 +9,8 @@ class Shape(NamedTuple):
     """The attention of a sweep's cases: heads, mask, slopes and scale.
 
     Without `kv_heads` there are as many kv heads as query heads. The fields `lengths`, `batch` and
-    `model` are set for the shape of a model (suite/cases/models.py).
+    `model` are set for the shape of a model (suite/cases/models.py), `recording` for that of a
+    recorded layer (suite/recordings).
     """
 
     heads: int = 8
@@ -22,6 +23,7 @@ class Shape(NamedTuple):
     lengths: tuple[int, ...] = ()
     batch: int = 1
     model: str = ""
+    recording: str = ""
 
 
 MPT_7B = Shape(heads=32, head_dim=128)
@@ -79,6 +81,7 @@ class Sweep(NamedTuple):
                 padding=self.padding,
                 window=self.window,
                 norms=self.norms,
+                recording=shape.recording,
             )
             for shape in self.shapes
             for mode in self.modes

@@ -17,6 +17,7 @@ import msgspec
 from suite.conditions.policy import ROOT, Policy
 from suite.conditions.temporary import EndsWithBlock
 from suite.lanes.protocol import LaneAnswer, Ready, Refusal, Step, receive, send
+from suite.recordings.layers import FOLDER
 from suite.records.record import Status
 from variants.catalog import Variant
 
@@ -215,10 +216,13 @@ def out_of_memory_kills(counters: Path = Path("/proc/vmstat")) -> int:
 def environment() -> dict[str, str]:
     """Return the environment that a lane inherits: this process's without PYTHONSAFEPATH.
 
+    It also names the current folder, because a lane starts in another.
+
     With PYTHONSAFEPATH a lane would import the installed tree and not the folder that it is started
     in, so a comparison's base would run the head's code.
     """
-    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return inherited | {FOLDER: str(Path.cwd())}
 
 
 def _environment(policy: Policy, compile_cache: Path) -> dict[str, str]:

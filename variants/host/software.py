@@ -20,6 +20,11 @@ def software() -> dict[str, str]:
     return versions if cuda is None else versions | {"cuda": cuda}
 
 
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed, by the name that pip installs it by."""
+    return _version(package) != "absent"
+
+
 def peer_versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the packages that the peers among some variants need."""
     packages = {variant.package for variant in PEERS if variant.name in set(names)}

@@ -48,6 +48,7 @@ def _small_cases(case: Case) -> Iterator[Case]:
             seq_lens=(),
             form="padded",
             padding="",
+            recording="",
         )
 
 

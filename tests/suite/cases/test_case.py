@@ -69,6 +69,7 @@ CHANGES: dict[str, object] = {
     "padding": "left",
     "window": 100,
     "norms": True,
+    "recording": "tiny.safetensors#layer2@0123abcd",
 }
 RAGGED: dict[str, Any] = {"seq_lens": (7, 300), "batch": 2, "q_len": 300, "kv_len": 300}
 
@@ -92,6 +93,9 @@ def test_a_change_of_any_one_value_shows_in_the_name(case: Case, field: str) -> 
         changes = {"q_len": 1}
     elif field in {"seq_lens", "form", "padding"}:
         case = msgspec.structs.replace(case, **RAGGED)
+    elif field == "recording":
+        alone = {"seq_lens": (), "form": "padded", "padding": "", "logit_scale": 1.0}
+        case = msgspec.structs.replace(case, **alone)
     elif field == "norms":
         case = msgspec.structs.replace(case, mode="decode", causal=True, q_len=1, kv_len=99)
     other = msgspec.structs.replace(case, **changes)

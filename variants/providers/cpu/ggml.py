@@ -24,6 +24,11 @@ _MAX_BIAS = 8.0
 def prepare(spec: Spec) -> Attention:
     """Return ggml's attention for the usual slopes."""
     _ABILITIES.decline(spec)
+    return with_its_slopes("ggml", alibi_slopes(spec.heads, _MAX_BIAS), spec, shipped(spec))
+
+
+def shipped(spec: Spec) -> Attention:
+    """Return ggml's attention with its own slopes, whatever slopes a call has."""
     library()
     rows = torch.arange(spec.kv_len - spec.q_len, spec.kv_len)[:, None]
     distance = (torch.arange(spec.kv_len) - rows).float()
@@ -35,4 +40,4 @@ def prepare(spec: Spec) -> Attention:
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return graph(q.float(), k, v).to(spec.dtype)
 
-    return with_its_slopes("ggml", alibi_slopes(spec.heads, _MAX_BIAS), spec, attention)
+    return attention

@@ -17,6 +17,11 @@ from variants.providers.cpu.vllm_library import ABILITIES, VllmCache, operators
 def prepare(spec: Spec) -> Attention:
     """Return vLLM's attention of whole k and v."""
     ABILITIES.decline(spec)
+    return shipped(spec)
+
+
+def shipped(spec: Spec) -> Attention:
+    """Return vLLM's attention also where its bias is not ALiBi's."""
     operators()
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class VllmCache:
             lengths,
             spec.dtype,
             starts,
-            True,
+            spec.causal,
             -1,
             self._isa,
             True,
@@ -90,7 +90,7 @@ class VllmCache:
     def attend(
         self, spec: Spec, plan: tuple[Tensor, Tensor, Tensor], q: Tensor, slopes: Tensor
     ) -> Tensor:
-        """Return causal attention of q to the first kv_len slots: [batch, heads, q_len, dim]."""
+        """Return attention of q to the first kv_len slots: [batch, heads, q_len, head_dim]."""
         lengths, starts, schedule = plan
         rows = q.transpose(1, 2).reshape(-1, spec.heads, spec.head_dim).contiguous()
         out = torch.empty_like(rows)
@@ -102,7 +102,7 @@ class VllmCache:
             starts,
             lengths,
             spec.scale,
-            True,
+            spec.causal,
             slopes,
             -1,
             self._table,

@@ -28,6 +28,11 @@ def prepare(spec: Spec) -> Attention:
         gradients=spec.device.type == "cuda",
         traceable=True,
     ).decline(spec)
+    return with_its_slopes("attn-gym", literal_slopes(spec.heads), spec, shipped(spec))
+
+
+def shipped(spec: Spec) -> Attention:
+    """Return flex_attention with the mod as it is, whatever slopes and mask a call has."""
     mod = package("attn_gym.mods", "pip install attn-gym").generate_alibi_bias(spec.heads)
     block_mask, grouped = block_mask_of(spec), spec.heads != spec.kv_heads
 
@@ -37,5 +42,4 @@ def prepare(spec: Spec) -> Attention:
         )
         return out
 
-    compiled = compile_alone(attend, spec.device)
-    return with_its_slopes("attn-gym", literal_slopes(spec.heads), spec, compiled)
+    return compile_alone(attend, spec.device)

@@ -9,6 +9,8 @@ projections are taken out, and a cache hands it the caller's k and v. Source: tr
 BloomAttention.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +29,27 @@ _ABILITIES = Abilities(
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return the module's attention; it makes the key's biases when the slopes change."""
+    """Return the module's attention; it makes the keys' biases when the slopes change."""
     _ABILITIES.decline(spec)
+
+    @cache_by_slopes
+    def alibi(slopes: Tensor) -> Tensor:
+        bias = slopes[:, None] * torch.arange(spec.kv_len)
+        return bias[:, None].to(spec.dtype).repeat(spec.batch, 1, 1)
+
+    return _attention(spec, alibi)
+
+
+def shipped(spec: Spec) -> Attention:
+    """Return the module's attention with the model's own biases, whatever slopes a call has."""
+    bloom = transformers_module("bloom.modeling_bloom")
+    is_token = torch.ones(spec.batch, spec.kv_len, dtype=torch.long)
+    built = bloom.build_alibi_tensor(is_token, spec.heads, spec.dtype)
+    return _attention(spec, lambda _: built)
+
+
+def _attention(spec: Spec, alibi: Callable[[Tensor], Tensor]) -> Attention:
+    """Return the module's attention; `alibi` is from slopes to [batch * heads, 1, kv_len]."""
     bloom = transformers_module("bloom.modeling_bloom")
     config = bloom.BloomConfig(
         hidden_size=spec.heads * spec.head_dim,
@@ -46,11 +67,6 @@ def prepare(spec: Spec) -> Attention:
         lowest = torch.finfo(spec.dtype).min
         mask = torch.full((1, 1, spec.q_len, spec.kv_len), lowest, dtype=spec.dtype)
         mask = mask.triu(spec.kv_len - spec.q_len + 1)
-
-    @cache_by_slopes
-    def alibi(slopes: Tensor) -> Tensor:
-        bias = slopes[:, None] * torch.arange(spec.kv_len)
-        return bias[:, None].to(spec.dtype).repeat(spec.batch, 1, 1)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         module._reshape = lambda _: (q, q, q)

@@ -8,6 +8,8 @@ module runs as it is: only its projections are taken out, and a cache hands it t
 Source: transformers' MptAttention.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -42,8 +44,25 @@ class _Projection(nn.Module):
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return the module's attention; it makes the key's biases when the slopes change."""
+    """Return the module's attention; it makes the keys' biases when the slopes change."""
     _ABILITIES.decline(spec)
+
+    @cache_by_slopes
+    def position_bias(slopes: Tensor) -> Tensor:
+        return (slopes[:, None] * torch.arange(1 - spec.kv_len, 1))[:, None]
+
+    return _attention(spec, position_bias)
+
+
+def shipped(spec: Spec) -> Attention:
+    """Return the module's attention with the model's own biases, whatever slopes a call has."""
+    mpt = transformers_module("mpt.modeling_mpt")
+    built = mpt.build_mpt_alibi_tensor(spec.heads, spec.kv_len)
+    return _attention(spec, lambda _: built)
+
+
+def _attention(spec: Spec, position_bias: Callable[[Tensor], Tensor]) -> Attention:
+    """Return the module's attention; `position_bias` is from slopes to [heads, 1, kv_len]."""
     mpt = transformers_module("mpt.modeling_mpt")
     config = mpt.MptConfig(
         d_model=spec.heads * spec.head_dim, n_heads=spec.heads, max_seq_len=spec.kv_len
@@ -56,10 +75,6 @@ def prepare(spec: Spec) -> Attention:
     if spec.q_len > 1:
         shape = 1, 1, spec.q_len, spec.kv_len
         mask = torch.ones(shape, dtype=torch.bool).triu(spec.kv_len - spec.q_len + 1)
-
-    @cache_by_slopes
-    def position_bias(slopes: Tensor) -> Tensor:
-        return (slopes[:, None] * torch.arange(1 - spec.kv_len, 1))[:, None]
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         rows = q.transpose(1, 2).flatten(2)

@@ -1,0 +1,193 @@
+"""The atlas as a page: which ALiBi each implementation computes, and what is wrong with it."""
+
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from reports.tables.table import by
+from suite.atlas.findings import HIDDEN, BiasError, Findings, SlopeRule
+
+_OPENING = """# Atlas: which ALiBi each implementation computes
+
+Every answer below was measured: an implementation was called, and its output was read. With q and k
+of zeros and values of one-hot columns, an output is the row of weights that the bias alone gives.
+`python run_bench.py atlas` asks again and writes this page.
+
+"As shipped" is what a project computes when it is left alone: with its own slopes, and where this
+project would decline. The other rows are what is raced here ({docs}).
+
+Asked with {software}, on {hardware}, one thread each."""
+
+_CONVENTIONS = """## Conventions
+
+- **Slopes**: whose slopes are used when the caller hands over those of a bias_max of 16.
+- **Scale**: whether the bias is added after q·k was scaled, or scaled with it.
+- **Bidirectional**: without a causal mask, the bias of a key after the query. "Signed" rewards it.
+- **Chunk**: where 16 queries stand among 48 keys.
+- **Grouped**, **padding**, **gradients** (of q, k, v) and those of the **slopes**: right against
+  float64, or declined. Padding is at the left and holds NaN.
+
+{table}"""
+
+_RULES = """## Slopes by head count
+
+The first and the last slope, when the caller hands over those of the paper's code. "The literal
+rule" is 2^(-8 (h+1) / heads) for every head count, as the paper's text has it; models don't use it.
+It is the same for powers of two.
+
+{table}"""
+
+_ERRORS = """## Rounding of the bias
+
+The largest error of a logit, in nats: of one query's 64 newest keys, and after the slash of its 64
+oldest in the gentlest head. An error of 0.1 makes a weight wrong by a tenth. Rounding the output to
+bfloat16 alone costs 0.004.
+
+{table}"""
+
+_TRAPS = """## Traps that were found
+
+{found}"""
+
+_OFF = {"float32": 1e-3, "bfloat16": 0.02}
+"""Nats by which a bias must be off to be called a trap; far over the rounding of the output."""
+
+
+def page(findings: Sequence[Findings], software: Mapping[str, str], hardware: str) -> str:
+    """Return the page."""
+    versions = ", ".join(f"{name} {version}" for name, version in software.items())
+    opening = _OPENING.format(
+        docs="[peers.md](peers.md), [variants.md](variants.md)",
+        software=versions,
+        hardware=hardware,
+    )
+    parts = [
+        opening,
+        _TRAPS.format(found="\n".join(f"- {line}" for line in traps(findings)) or "None."),
+        _CONVENTIONS.format(table=_conventions(findings)),
+        _RULES.format(table=_rules(findings)),
+        _ERRORS.format(table=_errors(findings)),
+    ]
+    ended = [f"- {name(each)}: {each.ended}" for each in findings if each.ended]
+    if ended:
+        parts.append("\n".join(["## Not asked to the end\n", *ended]))
+    return "\n\n".join(parts) + "\n"
+
+
+def name(findings: Findings) -> str:
+    """Return what the page calls an implementation."""
+    return findings.variant + (", as shipped" if findings.edition == "shipped" else "")
+
+
+def traps(findings: Sequence[Findings]) -> list[str]:
+    """Return what is no ALiBi of the caller's among the findings, in a line each."""
+    lines = []
+    for each in findings:
+        who = f"**{name(each)}**"
+        if each.sign in {"farther weigh more", "no bias"}:
+            lines.append(f"{who}: {each.sign}.")
+        if each.slopes and each.slopes != "the caller's" and not _is_refusal(each.slopes):
+            whatever = ", whatever the caller's" if "its own" in each.slopes else ""
+            lines.append(f"{who}: slopes are {each.slopes}{whatever}.")
+        if each.scale == "scaled with the scores":
+            lines.append(f"{who}: the bias is scaled with the scores.")
+        if each.bidirectional in {"signed", "another form"}:
+            lines.append(f"{who}: without a causal mask the bias is {each.bidirectional}.")
+        if each.chunk and each.chunk != "bottom-right" and not _is_refusal(each.chunk):
+            lines.append(f"{who}: queries of a chunk stand {each.chunk}.")
+        lines += [
+            f"{who}: wrong with {what}: {answer}."
+            for what, answer in (("grouped heads", each.grouped), ("padding", each.padding))
+            if answer.startswith("wrong")
+        ]
+        for rule, counts in _other_rules(each.rules).items():
+            lines.append(f"{who}: with {counts} heads slopes follow {rule}.")
+        lines += [f"{who}: {words}" for words in _rounding(each.errors)]
+    return lines
+
+
+def _other_rules(rules: Sequence[SlopeRule]) -> dict[str, str]:
+    """Return the rules that are not that of the paper's code, with their head counts in words."""
+    others = [rule for rule in rules if "literal" in rule.rule or rule.rule == "another"]
+    return {
+        name: ", ".join(str(rule.heads) for rule in alike)
+        for name, alike in by(lambda rule: rule.rule, others).items()
+    }
+
+
+def _rounding(errors: Sequence[BiasError]) -> list[str]:
+    """Return the shortest length of each dtype at which the bias is off, in words."""
+    words = []
+    for dtype in dict.fromkeys(error.dtype for error in errors):
+        for error in errors:
+            worst = max(error.near or 0.0, error.far or 0.0)
+            if error.dtype == dtype and error.reason == HIDDEN:
+                words.append(f"{HIDDEN} at {error.length} keys in {dtype}.")
+                break
+            if error.dtype == dtype and worst > _OFF[dtype]:
+                where = "newest" if error.near == worst else "oldest"
+                words.append(
+                    f"the bias of the {where} keys is off by {worst:.2g} at {error.length} keys in "
+                    f"{dtype}."
+                )
+                break
+    return words
+
+
+def _conventions(findings: Sequence[Findings]) -> str:
+    fields = ("slopes", "scale", "bidirectional", "chunk", "grouped", "padding", "gradients")
+    rows = [
+        [name(each), *(_short(getattr(each, field)) for field in (*fields, "slope_gradients"))]
+        for each in findings
+    ]
+    headers = ["implementation", *fields, "of slopes"]
+    return tabulate(rows, headers, "github", disable_numparse=True)
+
+
+def _rules(findings: Sequence[Findings]) -> str:
+    counts = sorted({rule.heads for each in findings for rule in each.rules})
+    rows = []
+    for each in findings:
+        by_count = {rule.heads: rule for rule in each.rules}
+        if by_count:
+            cells = [_rule(by_count[heads]) if heads in by_count else "" for heads in counts]
+            rows.append((name(each), tuple(cells)))
+    table = [
+        [*cells, ", ".join(who for who, _ in alike)]
+        for cells, alike in by(lambda row: row[1], rows).items()
+    ]
+    headers = [*(f"{heads} heads" for heads in counts), "implementations"]
+    return tabulate(table, headers, "github", disable_numparse=True)
+
+
+def _rule(rule: SlopeRule) -> str:
+    return f"{rule.rule}: {rule.first:.3g} to {rule.last:.3g}"
+
+
+def _errors(findings: Sequence[Findings]) -> str:
+    columns = list(
+        dict.fromkeys((error.dtype, error.length) for each in findings for error in each.errors)
+    )
+    rows = []
+    for each in findings:
+        by_column = {(error.dtype, error.length): error for error in each.errors}
+        rows.append([name(each), *(_error(by_column.get(column)) for column in columns)])
+    headers = ["implementation", *(f"{dtype} {length}" for dtype, length in columns)]
+    return tabulate(rows, headers, "github", disable_numparse=True)
+
+
+def _error(error: BiasError | None) -> str:
+    if error is None:
+        return ""
+    if error.near is None or error.far is None:
+        return _short(error.reason)
+    return f"{error.near:.2g} / {error.far:.2g}"
+
+
+def _short(answer: str) -> str:
+    """Return an answer without the reason of a refusal."""
+    return answer.partition(":")[0] if _is_refusal(answer) else answer
+
+
+def _is_refusal(answer: str) -> bool:
+    return answer.startswith(("declines", "fails"))

@@ -1,0 +1,1 @@
+"""The atlas: which ALiBi each implementation computes, told from its outputs."""

@@ -1,0 +1,100 @@
+"""The process that asks one implementation everything, and writes what it has learnt so far.
+
+    python -m suite.atlas.inquiry VARIANT SUBJECT
+
+A line of JSON after each question, so that a crash costs the questions that are left.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+import torch
+
+from suite.agreement.inputs import PrepareFunction
+from suite.atlas import bias_errors, conventions
+from suite.atlas.findings import BiasError, Edition, Findings
+from suite.atlas.implementation import prepare_of
+from variants.problem import Unsupported
+
+_LONGEST_REASON = 60
+
+
+def main(variant: str, edition: Edition) -> None:
+    """Write the findings, a line after each question."""
+    lines = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what libraries print is no answer
+    torch.set_num_threads(1)
+    prepare = prepare_of(variant, edition)
+    assert prepare is not None, f"{variant} ships what is raced"
+    findings = Findings(variant=variant, edition=edition)
+    for question in questions(findings, prepare):
+        question()
+        lines.write(msgspec.json.encode(findings) + b"\n")
+    os._exit(0)  # some libraries' threads abort a process that ends
+
+
+def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[], None]]:
+    """Return what is asked, in order: functions that fill in `findings`."""
+
+    def ask(field: str, question: Callable[[], str]) -> Callable[[], None]:
+        return lambda: setattr(findings, field, _in_words(question))
+
+    def ask_rule(heads: int) -> None:
+        try:
+            findings.rules.append(conventions.slope_rule(prepare, heads))
+        except Exception:  # noqa: BLE001 - a head count that is not taken has no slopes
+            return
+
+    def ask_error(dtype: str, length: int) -> None:
+        try:
+            findings.errors.append(bias_errors.bias_error(prepare, dtype, length))
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
+            findings.errors.append(BiasError(dtype, length, reason=_words_of(error)))
+
+    of_the_bias = (
+        ("sign", conventions.sign),
+        ("slopes", conventions.use_of_slopes),
+        ("scale", conventions.place_of_scale),
+        ("bidirectional", conventions.bidirectional_form),
+        ("chunk", conventions.alignment),
+    )
+    of_the_rest = (
+        ("grouped", conventions.grouped_heads),
+        ("gradients", conventions.gradients),
+        ("slope_gradients", conventions.slope_gradients),
+    )
+    first, second = (
+        [ask(field, partial(question, prepare)) for field, question in fields]
+        for fields in (of_the_bias, of_the_rest)
+    )
+    rules = [lambda heads=heads: ask_rule(heads) for heads in conventions.HEAD_COUNTS]
+    errors = [
+        lambda dtype=dtype, length=length: ask_error(dtype, length)
+        for dtype in bias_errors.DTYPES
+        for length in bias_errors.LENGTHS
+    ]
+    padding = ask("padding", lambda: conventions.padding(findings.variant))
+    # The last are held against the caller's slopes, and what is shipped may have its own.
+    last = [] if findings.edition == "shipped" else [*second, padding, *errors]
+    return [*first, *rules, *last]
+
+
+def _in_words(question: Callable[[], str]) -> str:
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
+        return _words_of(error)
+
+
+def _words_of(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, Unsupported | NotImplementedError):
+        return f"declines: {text}"
+    return f"fails: {type(error).__name__}: {text[:_LONGEST_REASON]}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Recorded q, k and v of real models, which take the place of random numbers."""

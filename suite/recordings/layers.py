@@ -1,0 +1,151 @@
+"""The layers of a recording, read from its header: no tensor is loaded, and no torch imported.
+
+A recording is a safetensors file. Layer NAME has the tensors NAME.q [batch, heads, length,
+head_dim], NAME.k and NAME.v [batch, kv_heads, length, head_dim], and perhaps NAME.slopes [heads].
+The file's metadata may say `bias_max`, `slope_scale`, `scale` and `causal`, as for a model
+(docs/models.md).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from suite.failures import BadRequest
+
+FOLDER = "ALIBI_BENCH_FOLDER"
+"""The variable that tells a lane the folder from which recordings are named."""
+
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_OPTION = "--inputs"
+
+
+class Conventions(msgspec.Struct, frozen=True):
+    """What a recording's metadata says of slopes, scale and mask, in the words of a case."""
+
+    bias_max: float = 8.0
+    slope_scale: Literal["1", "1/sqrt(d)"] = "1"
+    scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
+    causal: bool = True
+
+
+class RecordedLayer(NamedTuple):
+    """A layer of a recording; `recording` names it and its file's digest."""
+
+    recording: str
+    batch: int
+    heads: int
+    kv_heads: int
+    length: int
+    head_dim: int
+    dtype: str
+    conventions: Conventions
+
+
+def read_layers(word: str) -> list[RecordedLayer]:
+    """Return the layers of `FILE`, or the one of `FILE#LAYER`.
+
+    Raises BadRequest for what is no recording, and for a layer that it does not have.
+    """
+    name, _, wanted = word.partition("#")
+    path, what = Path(name), f"{_OPTION} {word}"
+    header, metadata = _header(path, what)
+    layers = [key.removesuffix(".q") for key in header if key.endswith(".q")]
+    if wanted and wanted not in layers:
+        raise BadRequest(f"{what}: no such layer; there are {', '.join(layers) or 'none'}")
+    if not layers:
+        raise BadRequest(f"{what}: it has no tensor named LAYER.q; see docs/your-inputs.md")
+    digest = digest_of(path)
+    return [
+        _layer(f"{name}#{layer}@{digest}", layer, header, metadata, what)
+        for layer in layers
+        if wanted in {"", layer}
+    ]
+
+
+def check_unchanged(recordings: Iterable[str], option: str) -> None:
+    """Raise BadRequest for a recording that is not there, or not what was measured."""
+    for recording in dict.fromkeys(recordings):
+        path, _, digest = file_and_layer(recording)
+        try:
+            is_same = digest_of(path) == digest
+        except OSError as error:
+            raise BadRequest(f"{option}: {error}") from None
+        if not is_same:
+            raise BadRequest(
+                f"{option}: {path} has changed since; start a new run without --resume"
+            )
+
+
+def digest_of(path: Path) -> str:
+    """Return a digest of a recording's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=4)).hexdigest()
+
+
+def file_and_layer(recording: str) -> tuple[Path, str, str]:
+    """Return the file, the layer and the digest of a case's recording.
+
+    A relative name is from the folder that the variable FOLDER names, else from the current one.
+    """
+    place, _, digest = recording.rpartition("@")
+    name, _, layer = place.rpartition("#")
+    return Path(os.environ.get(FOLDER, ".")) / name, layer, digest
+
+
+def _header(path: Path, what: str) -> tuple[dict[str, tuple[list[int], str]], Conventions]:
+    """Return each tensor's shape and dtype, and the metadata."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise BadRequest(f"{what}: {error}; pip install safetensors") from None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            header = {key: (each.get_shape(), each.get_dtype()) for key, each in slices.items()}
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise BadRequest(f"{what}: {error}") from None
+    try:
+        return header, msgspec.convert(metadata, Conventions, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{what}: its metadata: {error}") from None
+
+
+def _layer(
+    recording: str,
+    layer: str,
+    header: Mapping[str, tuple[list[int], str]],
+    metadata: Conventions,
+    what: str,
+) -> RecordedLayer:
+    try:
+        (q, kind), (k, _), (v, _) = (header[f"{layer}.{name}"] for name in "qkv")
+    except KeyError as error:
+        raise BadRequest(f"{what}: it has no tensor {error}") from None
+    kinds = {header[f"{layer}.{name}"][1] for name in "qkv"}
+    same = len(q) == len(k) == 4 and k == v and [q[0], *q[2:]] == [k[0], *k[2:]]
+    if kinds != {kind} or kind not in _DTYPES or not same or not k[1] or q[1] % k[1]:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in (("q", q), ("k", k), ("v", v)))
+        raise BadRequest(
+            f"{what}: layer {layer} has {shapes} in {', '.join(sorted(kinds))}; give q [batch, "
+            "heads, length, head_dim], k and v [batch, kv_heads, length, head_dim], all in F32, "
+            "BF16 or F16"
+        )
+    batch, heads, length, head_dim = q
+    return RecordedLayer(recording, batch, heads, k[1], length, head_dim, _DTYPES[kind], metadata)
+
+
+def layer_name(recording: str) -> str:
+    """Return a recording's file without its folder, and the layer: "tiny layer2"."""
+    place = recording.rpartition("@")[0]
+    name, _, layer = place.rpartition("#")
+    return f"{name.rpartition('/')[2].removesuffix('.safetensors')} {layer}"
+
+
+def recorded_id(recording: str) -> str:
+    """Return what a case's id says of its recording: "tiny-layer2-1a2b3c4d"."""
+    return f"{layer_name(recording).replace(' ', '-')}-{recording.rpartition('@')[2]}"

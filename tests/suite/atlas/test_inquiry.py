@@ -1,0 +1,84 @@
+"""One implementation is asked everything; a crash or a refusal costs what it costs and no more."""
+
+from pathlib import Path
+
+import pytest
+
+from reports.pages.atlas import traps
+from suite.atlas.bias_errors import DTYPES, LENGTHS
+from suite.atlas.conventions import HEAD_COUNTS
+from suite.atlas.expedition import explore, implementations
+from suite.atlas.findings import Findings
+from suite.atlas.inquiry import questions
+from suite.failures import BadRequest
+from tests.fakes.console import bench
+from tests.suite.atlas import planted
+from tests.suite.atlas.planted import implementation
+from variants.catalog import ALIBI
+from variants.problem import Attention, Spec, Unsupported
+
+
+def test_every_question_is_asked_and_eager_has_no_trap() -> None:
+    findings = Findings(variant="eager", edition="raced")
+    for question in questions(findings, implementation(planted.right)):
+        question()
+    values = vars_of(findings)
+    assert not [name for name, value in values.items() if not value and name != "ended"]
+    assert [rule.heads for rule in findings.rules] == [*HEAD_COUNTS]
+    assert len(findings.errors) == len(DTYPES) * len(LENGTHS)
+    assert traps([findings]) == []
+
+
+def vars_of(findings: Findings) -> dict[str, object]:
+    return {name: getattr(findings, name) for name in findings.__struct_fields__}
+
+
+def test_what_ships_is_asked_of_its_bias_alone() -> None:
+    findings = Findings(variant="bloom", edition="shipped")
+    for question in questions(findings, implementation(planted.without_bias_max)):
+        question()
+    assert findings.slopes == "its own"
+    assert (findings.grouped, findings.padding, findings.errors) == ("", "", [])
+
+
+def test_a_refusal_and_an_exception_are_answers() -> None:
+    def declines(spec: Spec) -> Attention:
+        raise Unsupported("not today")
+
+    def fails(spec: Spec) -> Attention:
+        raise ValueError("a bug")
+
+    for prepare, words in ((declines, "declines: not today"), (fails, "fails: ValueError: a bug")):
+        findings = Findings(variant="eager", edition="raced")
+        for question in questions(findings, prepare):
+            question()
+        assert findings.sign == findings.gradients == words
+        assert {error.reason for error in findings.errors} == {words}
+        assert findings.rules == []
+
+
+def test_all_of_ours_are_asked_and_one_may_be_named() -> None:
+    names = [name for name, edition in implementations(None) if edition == "raced"]
+    assert {"eager", "native_window", "auto"} <= set(names) <= {*ALIBI, *names}
+    assert implementations("ggml,eager") == [
+        ("ggml", "raced"),
+        ("ggml", "shipped"),
+        ("eager", "raced"),
+    ]
+    with pytest.raises(BadRequest, match="--variants no_bias: no such name"):
+        implementations("no_bias")
+
+
+@pytest.mark.heavy
+def test_the_command_writes_a_page_and_a_process_that_dies_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    done = bench("atlas", "--variants", "eager,sdpa_key", "--out", str(page))
+    assert done.returncode == 0, done.stderr
+    assert "0 traps in 2 implementations" in done.stdout
+    assert "[2/2] sdpa_key: answered" in done.stderr
+    assert "| sdpa_key " in page.read_text()
+    monkeypatch.setattr("suite.atlas.expedition.COMMAND", ("false",))
+    (dead,) = explore([("eager", "raced")], 1, lambda _: None)
+    assert dead.ended.startswith("exited with 1")
