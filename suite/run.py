@@ -5,7 +5,7 @@ Races are in suite/race, the processes that do the work in suite/lanes.
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -39,6 +39,8 @@ Missing = dict[Case, list[str]]
 class Run:
     """A plan, and what measures it: the variants, the policy, a GPU, and how lanes are launched.
 
+    `launches` are those of variants with an interpreter of their own.
+
     Records go to `store`, progress to `watch`. With `budget_s` (seconds) a race only begins if it
     is expected to end in time, its steps may take a share of what is left, and the first pass takes
     the cases in coverage order. A cell that the budget cuts short is left for a resumed run.
@@ -53,6 +55,7 @@ class Run:
     gpu: NvmlGpu | Absent = field(default_factory=lambda: Absent("the run uses no GPU"))
     budget_s: float | None = None
     launch: Launch = LAUNCH
+    launches: Mapping[str, Launch] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
 
     def measure(self, finished: FinishedCells = frozenset()) -> None:
@@ -75,7 +78,9 @@ class Run:
                 cases = budget.remaining(missing)
                 if not any(budget.has_time_for(case, number) for case in cases):
                     continue
-                with LanePool(variants, self.policy, cache, plan.device, self.launch) as pool:
+                with LanePool(
+                    variants, self.policy, cache, plan.device, self.launch, self.launches
+                ) as pool:
                     self._start_pass(number, cases, pool, budget)
                     for case in budget.order(number, list(cases)):
                         if budget.has_time_for(case, number):

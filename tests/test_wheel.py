@@ -27,7 +27,8 @@ print(alibi_bench.__version__, alibi_bench.variant_for(q, q, q), alibi_bench.Uns
 
 SIDE = """
 import os, sys
-from alibi_bench.suite.pairs.sides import import_folder, interpreter_side
+from alibi_bench.suite.lanes.interpreter import import_folder
+from alibi_bench.suite.pairs.sides import interpreter_side
 with import_folder() as folder:
     side = interpreter_side(sys.argv[1], folder)
     assert side.variants["eager"].module == "alibi_bench.variants.plain.eager"

@@ -10,11 +10,15 @@ from variants.selection.schema import Candidate, Objective
 
 
 class Rules(NamedTuple):
-    """The objective that ranks candidates, and the limits that a candidate may not exceed."""
+    """The objective that ranks candidates, and the limits that a candidate may not exceed.
+
+    With `others`, peers and a user's kernels are candidates beside the variants of ours.
+    """
 
     objective: Objective = "eager"
     max_memory_bytes: int | None = None
     max_error: float | None = None
+    others: bool = False
 
 
 def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
@@ -24,7 +28,7 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
     for row in rows:
         score = _score(row, rules.objective, baseline)
         figures = row.time_ms, row.error, row.error_budget
-        if score is None or None in figures or row.variant not in ALIBI or row.variant == AUTO.name:
+        if score is None or None in figures or not _may_be_chosen(row, rules):
             continue
         if is_too_noisy(row, rules):
             continue
@@ -43,6 +47,14 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
             candidates.append(candidate)
     candidates.sort(key=lambda candidate: candidate.score)
     return {candidate.variant: candidate for candidate in candidates}
+
+
+def _may_be_chosen(row: Row, rules: Rules) -> bool:
+    return (
+        row.answers == "alibi"
+        and row.variant != AUTO.name
+        and (rules.others or row.variant in ALIBI)
+    )
 
 
 def is_too_noisy(row: Row, rules: Rules) -> bool:
@@ -78,7 +90,7 @@ def why_none(rows: Sequence[Row], rules: Rules) -> str:
     """Return the reason why a problem has no candidate."""
     if rules.objective == "graph" and all(row.device_ms is None for row in rows):
         return "no time on a device, which only a GPU has; choose by another --objective"
-    if candidates_of(rows, Rules(rules.objective)):
+    if candidates_of(rows, Rules(rules.objective, others=rules.others)):
         return "no variant keeps --max-memory and --max-error"
     if any(is_too_noisy(row, rules) for row in rows):
         return "what agrees is too noisy to rank; measure again on a quiet machine"

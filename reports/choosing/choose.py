@@ -13,7 +13,7 @@ from reports.tables.newest import newest
 from reports.tables.row import NOT_YET, Row
 from suite.cases.case import Case
 from suite.failures import BadRequest
-from suite.records.fingerprint import refuse_mixed, with_gpu_driver
+from suite.records.fingerprint import refuse_mixed, software_of_ours, with_gpu_driver
 from suite.records.record import RunHeader
 from suite.records.store import Results
 from variants.selection.schema import RUNS_AT_MOST, Choice, Problem, Selection
@@ -152,7 +152,7 @@ def _selection(header: RunHeader, files: Sequence[Results], rules: Rules) -> Sel
     return Selection(
         schema=1,
         hardware=header.hardware,
-        software=with_gpu_driver(header).software,
+        software=software_of_ours(with_gpu_driver(header)),
         threads=policy.threads,
         policy={"clock": policy.clock, "omp_wait_policy": policy.omp_wait_policy, **policy.malloc},
         objective=rules.objective,

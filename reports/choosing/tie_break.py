@@ -68,13 +68,18 @@ def decide_choice(problem: Problem, contest: Contest, incumbent: str | None) -> 
     """Return the choice for a problem. `incumbent` is the variant chosen for it before, or None."""
     names = list(contest.candidates)
     tied = [names[0], *(name for name in names[1:] if _are_tied(contest.ratio(name, names[0])))]
-    simplest = min(tied, key=ALIBI.index)
+    simplest = min(tied, key=_complexity)
     variant, why = simplest, _lead(contest, simplest, tied)
     if incumbent is not None and incumbent in contest.candidates and incumbent != simplest:
         stays = _why_it_stays(contest, incumbent, names[0])
         if stays is not None:
             variant, why = incumbent, stays
     return Choice(problem=problem, variant=variant, why=why, candidates=_relate(contest))
+
+
+def _complexity(variant: str) -> int:
+    """Return a variant's place in the catalog; what is not ours comes last."""
+    return ALIBI.index(variant) if variant in ALIBI else len(ALIBI)
 
 
 def _relate(contest: Contest) -> tuple[Candidate, ...]:

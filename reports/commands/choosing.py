@@ -28,6 +28,7 @@ OBJECTIVES = ("eager", "graph", "memory")
 )
 @click.option("--max-memory", help="Leave out what takes more, such as 512MiB.")
 @click.option("--max-error", type=float, help="Leave out what is further from the oracle.")
+@click.option("--others", is_flag=True, help="Among peers and your kernels too; writes nothing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Selection to write as well.")
 @grid_options
 @click.pass_context
@@ -40,13 +41,16 @@ def choose(
     objective: Any,
     max_memory: str | None,
     max_error: float | None,
+    others: bool,
     out: Path | None,
     **grid: Any,
 ) -> None:
     """Choose the fastest agreeing variant for each problem measured.
 
     The selection goes to your cache directory, where `best` and the variant `auto` find it, and to
-    --out. What was chosen before is the incumbent, and yields only to a sure gain over 2%.
+    --out. What was chosen before is the incumbent, and yields only to a sure gain over 2%. With
+    --others, peers and kernels of yours that were measured are chosen among too; `auto` can't take
+    them, so nothing is written.
 
     \b
     Example:
@@ -64,7 +68,10 @@ def choose(
         objective,
         None if max_memory is None else parse.size_bytes("--max-memory", max_memory),
         parse.factor("--max-error", max_error),
+        others,
     )
+    if others and out is not None:
+        raise click.UsageError(f"--out {out} beside --others, which writes nothing; drop one")
     budget_s = parse.seconds("--budget", budget)
     if bool(files) == tune:
         raise click.UsageError("name results FILES, or give --tune to measure; one of them")
@@ -72,6 +79,11 @@ def choose(
         refuse_options(context, {"budget", *grid}, "needs --tune, which measures")
     cache = user_folder()
     results = read_once([_tune(budget_s, out, grid)] if tune else files)
+    if others:
+        new = choose_from(results, rules)
+        warn([*(f"nothing chosen for {line}" for line in new.left_out), *new.cautions])
+        show(f"{selection_table(new.selection)}\n\nNothing written: `auto` takes ours alone.")
+        return
     key = results[0].header.hardware.key
     paths = [path_of(cache, key)] if out is None else [_check_name(key, out), path_of(cache, key)]
     with write_selection.lock_folder(cache):

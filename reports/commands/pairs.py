@@ -88,7 +88,8 @@ def ab(
       python run_bench.py ab --base ./old_kernel.py --head ./new_kernel.py
     """
     from suite.kernels.user_kernels import read_kernel
-    from suite.pairs.sides import import_folder, interpreter_side, kernel_sides, reference_side
+    from suite.lanes.interpreter import import_folder
+    from suite.pairs.sides import interpreter_side, kernel_sides, reference_side
     from variants.host.software import software
 
     if (base is None) == (base_python is None):

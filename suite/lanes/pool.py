@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from suite.conditions.policy import Policy
 from suite.conditions.temporary import EndsWithBlock
@@ -19,9 +20,13 @@ class LanePool(EndsWithBlock):
         cache: Path,
         device: str = "cpu",
         launch: Launch = LAUNCH,
+        launches: Mapping[str, Launch] = MappingProxyType({}),
     ) -> None:
-        """Note how lanes are started; `start` and `ready` start them."""
-        self._launch = launch
+        """Note how lanes are started; `start` and `ready` start them.
+
+        `launches` are those of variants that are not started as the others, by `launch`.
+        """
+        self._launch, self._launches = launch, launches
         self._device = device
         self._variants = variants
         self._policy = policy
@@ -37,8 +42,9 @@ class LanePool(EndsWithBlock):
         """Start a lane for each name that has no living lane, without waiting for it."""
         for name in names:
             if name not in self._lanes or not self._lanes[name].alive:
+                launch = self._launches.get(name, self._launch)
                 self._lanes[name] = Handle(
-                    self._variants[name], self._policy, self._cache, self._device, self._launch
+                    self._variants[name], self._policy, self._cache, self._device, launch
                 )
 
     def ready(self, names: Iterable[str]) -> list[Handle]:

@@ -26,18 +26,29 @@ _PACKAGES_OF_PEERS = {variant.package for variant in PEERS}
 """Runs that lack some of them can be compared: they raced no variant that needs them."""
 
 
-def run_header(plan: Plan, argv: Sequence[str], device: Device) -> RunHeader:
-    """Return the header of a run that starts now on `device`."""
+def run_header(
+    plan: Plan, argv: Sequence[str], device: Device, others: Mapping[str, str] | None = None
+) -> RunHeader:
+    """Return the header of a run that starts now on `device`.
+
+    `others` are the versions that lanes of other interpreters have.
+    """
     return RunHeader(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(argv),
         hardware=device.hardware,
-        software=software() | peer_versions(plan.variants),
+        software=software() | peer_versions(_here(plan)) | dict(others or {}),
         policy=policy.policy(device.kind, device.hardware.cores),
         circumstances=policy.circumstances(_gpu_facts(device)),
         plan=plan,
     )
+
+
+def _here(plan: Plan) -> list[str]:
+    """Return the variants whose lanes have this interpreter."""
+    elsewhere = {name for name, _ in plan.pythons}
+    return [name for name in plan.variants if name not in elsewhere]
 
 
 def check_resumable(before: RunHeader, now: RunHeader) -> None:
@@ -87,6 +98,15 @@ def differences(first: RunHeader, second: RunHeader) -> list[str]:
 def software_differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
     """Return the packages whose versions differ, a phrase for each."""
     return _phrases(_by_name(first, second))
+
+
+def software_of_ours(header: RunHeader) -> dict[str, str]:
+    """Return the software that variants of ours computed with: without that of peers alone."""
+    return {
+        name: version
+        for name, version in header.software.items()
+        if name not in _PACKAGES_OF_PEERS and " of " not in name
+    }
 
 
 def with_gpu_driver(header: RunHeader) -> RunHeader:

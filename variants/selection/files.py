@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from variants.catalog import ALIBI, AUTO
 from variants.host.user_cache import user_cache
 from variants.selection.schema import Selection
 
@@ -41,8 +42,8 @@ def path_of(folder: Path, hardware_key: str) -> Path:
 def read(path: Path) -> Selection:
     """Return the selection in a file, which is named after the selection's hardware key.
 
-    Raises BadSelection for a file that can't be read, is over 8 MiB, is no valid selection, or is
-    named after another key.
+    Raises BadSelection for a file that can't be read, is over 8 MiB, is no valid selection, has
+    a variant that `auto` can't take, or is named after another key.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -57,6 +58,9 @@ def read(path: Path) -> Selection:
         selection = msgspec.json.decode(content, type=Selection)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(path, f"{str(error)[:200]}; `choose` writes it anew") from None
+    for name in {each.variant for choice in selection.choices for each in choice.candidates}:
+        if name not in ALIBI or name == AUTO.name:
+            raise _refusal(path, f"variant {name!r} is none that can be chosen here")
     if selection.hardware.key != path.stem:
         raise _refusal(path, f"it is of {selection.hardware.key[:80]!r}, not of its name's device")
     return selection

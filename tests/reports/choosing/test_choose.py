@@ -70,6 +70,23 @@ def test_a_problem_has_all_of_a_case_s_values() -> None:
     assert problem != Problem(heads=8, kv_heads=2, head_dim=80, q_len=7, kv_len=9, dtype="float16")
 
 
+def test_peers_and_kernels_of_a_user_are_chosen_among_only_where_that_is_asked_for() -> None:
+    file = tuned({"eager": {512: 3.0}, "ggml": {512: 1.0}, "mine.py?block=2": {512: 2.0}})
+    (ours,) = chosen(file).selection.choices
+    assert [candidate.variant for candidate in ours.candidates] == ["eager"]
+    (any_of_them,) = choose([file], Rules(others=True)).selection.choices
+    assert any_of_them.variant == "ggml"
+    names = [candidate.variant for candidate in any_of_them.candidates]
+    assert names == ["ggml", "mine.py?block=2", "eager"]
+
+
+def test_a_selections_software_is_without_that_of_peers() -> None:
+    header = a_machine()
+    raced = header.software | {"jax": "0.10.2", "torch of ggml": "2.11.0"}
+    beside = msgspec.structs.replace(header, software=raced)
+    assert chosen(tuned(TIMES, header=beside)).selection.software == header.software
+
+
 def test_what_takes_too_much_or_errs_too_far_is_left_out() -> None:
     weights = weighed({"eager": MEBIBYTE, "flex": 5 * MEBIBYTE})
     file = tuned({"eager": {512: 3.0}, "flex": {512: 2.0}}, *weights)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from suite.kernels.user_kernels import read_kernel
+from suite.lanes.interpreter import NoInterpreter
 from suite.pairs import sides, worktree
 from suite.pairs.sides import (
     NoSide,
@@ -206,7 +207,10 @@ def test_another_complaint_of_git_is_told_in_its_own_words(
 def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
     git(repository, "rm", "--quiet", "-r", "variants")
     git(repository, "commit", "--quiet", "--message", "gone")
-    with pytest.raises(NoSide, match=r"has no variants/catalog.py"), reference_side("HEAD", {}):
+    with (
+        pytest.raises(NoSide, match=r"has no variants/catalog.py"),
+        reference_side("HEAD", {}),
+    ):
         pass
     assert left_in(repository) == []
 
@@ -215,7 +219,7 @@ def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository:
     (repository / "variants" / "catalog.py").write_text("import nothing_like_it")
     git(repository, "commit", "--quiet", "--all", "--message", "broken")
     words = "No module named 'nothing_like_it'"
-    with pytest.raises(NoSide, match=words), reference_side("HEAD", {}):
+    with pytest.raises(NoInterpreter, match=words), reference_side("HEAD", {}):
         pass
     assert left_in(repository) == []
 
@@ -229,7 +233,7 @@ def test_another_interpreter_brings_its_own_software() -> None:
 
 
 def test_an_interpreter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(NoSide, match="--base-python /no/such/python: no such program"):
+    with pytest.raises(NoInterpreter, match="--base-python /no/such/python: no such program"):
         interpreter_side("/no/such/python")
 
 
@@ -248,7 +252,7 @@ def test_an_interpreter_may_be_named_from_the_folder_that_one_is_in(
 @pytest.mark.parametrize("program", ["true", "echo"])
 def test_a_program_that_is_no_interpreter_is_refused(program: str) -> None:
     words = f"--base-python {program}: it does not run Python; name an interpreter"
-    with pytest.raises(NoSide, match=words):
+    with pytest.raises(NoInterpreter, match=words):
         interpreter_side(program)
 
 
@@ -259,7 +263,7 @@ def test_an_interpreter_in_which_no_lane_starts_is_refused(
         (tmp_path / f"{package}.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     words = r"Error: .*; it needs Python 3\.11 or later and what lanes import"
-    with pytest.raises(NoSide, match=words):
+    with pytest.raises(NoInterpreter, match=words):
         interpreter_side(sys.executable)
 
 
@@ -270,7 +274,7 @@ def test_an_interpreter_that_lacks_torch_is_refused_with_its_last_words(tmp_path
     )
     bare.chmod(0o755)
     words = r"No module named 'torch'; it needs Python 3\.11 or later and what lanes import"
-    with pytest.raises(NoSide, match=words):
+    with pytest.raises(NoInterpreter, match=words):
         interpreter_side(str(bare))
 
 
