@@ -52,7 +52,8 @@ others.
 
 Each lane has its own process, so another project's thread pool ends with it. ONNX Runtime's threads
 do not spin after a call. OpenVINO and ONNX Runtime get as many threads as torch, by their settings.
-JAX takes the cores that the process may use."""
+JAX takes the cores that the process may use. With threadpoolctl installed results name the BLAS and
+OpenMP runtimes that each lane had loaded, and a table says who had two OpenMPs."""
 
 
 def page() -> str:

@@ -157,6 +157,7 @@ def _fill_in_times(row: Row, case: Case, times_by_pass: Times) -> None:
     row.recompilations = sum(time.recompilations for time in times)
     row.kernels = next((time.kernels for time in times if time.kernels), ())
     row.chose = next((time.chose for time in times if time.chose), None)
+    row.thread_pools = next((time.thread_pools for time in times if time.thread_pools), ())
     row.density = next((time.density for time in times if time.density is not None), None)
     fill_in_series(row, times)
 

@@ -29,6 +29,7 @@ class Row(msgspec.Struct, kw_only=True):
     - In decode a call is one of `steps`. `recompilations` counts the graphs compiled during timing.
     - `density` is the share of unmasked query-key pairs that a variant with certified windows
       looks at. It depends on the data.
+    - `thread_pools` are the BLAS and OpenMP runtimes that the variant's process had loaded.
     - `chose` is the variant that `auto` picked. `auto` has no rank, because that variant has it.
     - `break_even_calls`: after so many calls, start included, the variant has cost less in all than
       the variant that starts soonest. None where it never does.
@@ -99,4 +100,5 @@ class Row(msgspec.Struct, kw_only=True):
     error_budget: float | None = None
     kernels: tuple[str, ...] = ()
     density: float | None = None
+    thread_pools: tuple[str, ...] = ()
     chose: str | None = None

@@ -78,6 +78,7 @@ def _for_people(group: Group, layout: str, metric: Metric) -> str:
         if metric == "time":
             parts.append(fastest(rows, layout))
             parts += [_recompilations(rows, layout), density_lines(rows, layout)]
+            parts.append(pool_lines(rows, layout))
     parts += [NOTES[metric], reasons(ended, layout)]
     if len(ended) < len(group.rows):
         parts.append(f"{len(group.rows) - len(ended)} of {len(group.rows)} cells are {NOT_YET}")
@@ -149,6 +150,17 @@ def density_lines(rows: Sequence[Row], layout: str) -> str:
         + ", ".join(f"{row.density:.0%} of {row.case}" for row in variant_rows)
         for variant, variant_rows in by(lambda row: row.variant, partial).items()
     )
+
+
+def pool_lines(rows: Sequence[Row], layout: str) -> str:
+    """Return a line for each variant whose process had two OpenMP runtimes, which may interfere."""
+    mark = "- " if layout == "github" else ""
+    lines = {}
+    for row in rows:
+        runtimes = [pool.split(":")[1] for pool in row.thread_pools if pool.startswith("openmp:")]
+        if len(runtimes) > 1:
+            lines[row.variant] = f"{mark}{row.variant} had two OpenMPs: {', '.join(runtimes)}"
+    return "\n".join(lines.values())
 
 
 def shape_of(row: Row) -> str:

@@ -23,6 +23,7 @@ from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
 from suite.clocks.workload import Repeated
 from suite.conditions.policy import INPUT_SETS
+from suite.conditions.thread_pools import thread_pools
 from suite.kernels.variant_module import variant_module
 from suite.lanes import kernel_names
 from suite.lanes.decoding import DecodeSteps, graphs_compiled
@@ -198,6 +199,7 @@ class PreparedCase:
             self._computed_share(),
             choice,
             self._density is not None,
+            thread_pools(),
         )
 
     def _computed_share(self) -> float | None:

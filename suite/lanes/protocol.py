@@ -163,7 +163,7 @@ class WeighResult(msgspec.Struct, tag=True):
 
 
 class KernelNames(msgspec.Struct, tag=True):
-    """The names of the kernels that ran, and two facts that only some variants have.
+    """The names of the kernels that ran, the lane's thread pools, and what only some variants have.
 
     `density` is the share of unmasked pairs that was computed, for variants that leave some out;
     such a variant has `leaves_out`, and no density in a ragged batch. `chose` is the variant that
@@ -174,6 +174,7 @@ class KernelNames(msgspec.Struct, tag=True):
     density: float | None = None
     chose: str | None = None
     leaves_out: bool = False
+    thread_pools: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, tag=True):

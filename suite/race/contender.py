@@ -69,6 +69,7 @@ class Contender:
             kernels=tuple(profiled.kernels),
             density=profiled.density,
             chose=profiled.chose,
+            thread_pools=tuple(profiled.thread_pools),
             race=setting.race,
             cost=cost_series,
             others=tuple(

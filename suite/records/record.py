@@ -163,7 +163,7 @@ class Time(_Line, frozen=True, tag="time"):
     If `cold` is true, `first_call_s` began with an empty compile cache. `kernels` are the attention
     kernels of one profiled call, recorded once a run. `density` is the share of unmasked pairs
     that a call computes, for variants that leave some out. `chose` is the variant that `auto`
-    picked.
+    picked. `thread_pools` are the BLAS and OpenMP runtimes that the lane had loaded.
 
     `disturbed` counts attempts at a turn while other processes held the cores, `throttled` those
     that heat or a power brake slowed. `steps` counts decode steps in all turns, `recompilations`
@@ -195,6 +195,7 @@ class Time(_Line, frozen=True, tag="time"):
     density: float | None = None
     chose: str | None = None
     outside_ns: float | None = None
+    thread_pools: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_turns(self.turns, 1)
