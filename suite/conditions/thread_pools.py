@@ -6,7 +6,8 @@ from pathlib import Path
 def thread_pools() -> tuple[str, ...]:
     """Return the thread pools of this process, such as "openmp:libgomp".
 
-    Without threadpoolctl there are none. A BLAS that is linked into a library, as MKL is into torch, can't be seen.
+    Without threadpoolctl there are none. A BLAS that is linked into a library, as MKL is into
+    torch, can't be seen.
     """
     try:
         from threadpoolctl import threadpool_info
