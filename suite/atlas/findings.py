@@ -9,7 +9,7 @@ EDITIONS: tuple[Edition, ...] = ("raced", "shipped")
 """An implementation as this project races it, or as its own project ships it."""
 
 
-HIDDEN = "keys have no weight"
+HIDDEN = "the oldest keys are masked"
 """What is wrong where a bias is so far off that keys are as good as masked."""
 
 
@@ -25,13 +25,16 @@ class SlopeRule(msgspec.Struct, frozen=True):
 class BiasError(msgspec.Struct, frozen=True):
     """The largest error of a logit that the bias had at a length, in nats, or why there is none.
 
-    `near` is over the 64 newest keys and all heads; `far` over the 64 oldest and the gentlest head.
+    `near` is over the 64 newest keys and all heads; `far` over the 64 oldest and the gentlest head,
+    None where keys are as good as masked. In a `middle` row `near` is over its 64 nearest keys, and
+    there is no `far`.
     """
 
     dtype: str
     length: int
     near: float | None = None
     far: float | None = None
+    middle: bool = False
     reason: str = ""
 
 

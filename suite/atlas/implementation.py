@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction
 from suite.atlas.findings import Edition
-from variants.catalog import RACED
+from variants.catalog import RACED, Variant
 from variants.problem import Attention, Extras, Spec, Unsupported
 from variants.reference import attend
 
@@ -26,14 +26,18 @@ def prepare_of(variant: str, edition: Edition) -> PrepareFunction | None:
 
     A provider's module has `shipped(spec)` where what is raced translates or declines something.
     """
-    line = next(each for each in RACED if each.name == variant)
-    module = importlib.import_module(line.module)
+    line, module = _line_and_module(variant)
     if edition == "raced":
         prepare = partial(module.prepare, **line.options)
         keep_cache = getattr(module, "keep_cache", None)
         return prepare if keep_cache is None else partial(_with_cache, prepare, keep_cache)
     shipped: PrepareFunction | None = getattr(module, "shipped", None)
     return shipped and partial(shipped, **line.options)
+
+
+def _line_and_module(variant: str) -> tuple[Variant, Any]:
+    line = next(each for each in RACED if each.name == variant)
+    return line, importlib.import_module(line.module)
 
 
 def _with_cache(
@@ -95,8 +99,7 @@ def padded_error(variant: str, slopes: Tensor) -> float:
 
     Padding holds NaN. Raises Unsupported for a variant without key_padding.
     """
-    line = next(each for each in RACED if each.name == variant)
-    module = importlib.import_module(line.module)
+    line, module = _line_and_module(variant)
     if not hasattr(module, "prepare_general"):
         raise Unsupported("takes no key_padding")
     sequences = importlib.import_module("variants.batches.sequences").Sequences

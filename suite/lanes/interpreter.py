@@ -14,7 +14,7 @@ from suite.failures import BadRequest
 from suite.lanes.handle import Launch, environment
 from variants.catalog import RACED
 from variants.host.installation import INSTALLED
-from variants.host.software import PROVIDERS
+from variants.host.software import FRAMEWORKS
 
 _ASK_LIMIT_S = 120.0
 _SOFTWARE = """
@@ -46,7 +46,7 @@ class Interpreter(NamedTuple):
 
 
 def open_interpreter(
-    executable: str, option: str, folder: Path = ROOT, packages: tuple[str, ...] = PROVIDERS
+    executable: str, option: str, folder: Path = ROOT, packages: tuple[str, ...] = FRAMEWORKS
 ) -> Interpreter:
     """Return an interpreter whose lanes import this tree from `folder` (import_folder).
 
@@ -87,7 +87,7 @@ def interpreters_of(pythons: Iterable[tuple[str, str]]) -> Iterator[dict[str, In
                 executable,
                 f"--python {name}={executable}",
                 folder,
-                (*PROVIDERS, *filter(None, [packages.get(name)])),
+                (*FRAMEWORKS, *filter(None, [packages.get(name)])),
             )
             for name, executable in pythons
         }

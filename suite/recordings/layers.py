@@ -7,10 +7,11 @@ The file's metadata may say `bias_max`, `slope_scale`, `scale` and `causal`, as 
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -107,12 +108,28 @@ def _header(path: Path, what: str) -> tuple[dict[str, tuple[list[int], str]], Co
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
             header = {key: (each.get_shape(), each.get_dtype()) for key, each in slices.items()}
             metadata = file.metadata() or {}
+            _check_slopes(file, header, what)
     except (OSError, SafetensorError) as error:
         raise BadRequest(f"{what}: {error}") from None
     try:
         return header, msgspec.convert(metadata, Conventions, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{what}: its metadata: {error}") from None
+
+
+def _check_slopes(file: Any, header: Mapping[str, tuple[list[int], str]], what: str) -> None:
+    """Raise BadRequest for slopes that are not float32, one a head, finite and positive."""
+    for key, (shape, kind) in header.items():
+        layer, _, name = key.rpartition(".")
+        if name != "slopes" or f"{layer}.q" not in header:
+            continue
+        heads = header[f"{layer}.q"][0][1:2]
+        values = file.get_tensor(key).tolist() if (shape, kind) == (heads, "F32") else ()
+        if not values or not all(0 < value < math.inf for value in values):
+            raise BadRequest(
+                f"{what}: {key} has shape {shape} in {kind}; give [heads] = {heads} in F32, finite "
+                "and over 0"
+            )
 
 
 def _layer(
@@ -122,6 +139,7 @@ def _layer(
     metadata: Conventions,
     what: str,
 ) -> RecordedLayer:
+    """Return a layer of a header. Raises BadRequest for shapes that make no attention."""
     try:
         (q, kind), (k, _), (v, _) = (header[f"{layer}.{name}"] for name in "qkv")
     except KeyError as error:

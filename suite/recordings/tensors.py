@@ -52,8 +52,8 @@ def draw_recorded(
     end, groups = first + kv_len, recorded.q.shape[1] // kv_heads
 
     def signs() -> Tensor:
-        signs = torch.randint(2, (1, kv_heads, 1, head_dim), generator=generator) * 2 - 1
-        return signs.to(recorded.k.dtype)
+        ones = torch.randint(2, (1, kv_heads, 1, head_dim), generator=generator) * 2 - 1
+        return ones.to(recorded.k.dtype)
 
     k_signs, v_signs = signs(), signs()
     q = recorded.q[:, :, end - q_len : end] * k_signs.repeat_interleave(groups, 1)

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from alibi_bench import alibi_attention
 from examples import record_inputs
 from examples.transformers_patch import small_bloom, small_mpt
+from suite.agreement.inputs import slopes_of
 from suite.cases.request import Request
 
 
@@ -65,6 +66,9 @@ def test_what_is_written_is_a_recording(tmp_path: Path) -> None:
         model(torch.randint(64, (1, 24)))
     record_inputs.write(layers, path, only=[1], bias_max=16, causal=False)
     (case,) = Request(inputs=str(path)).plan("cpu").cases
+    record_inputs.write(layers, tmp_path / "own.safetensors", slopes=torch.tensor([1.0, 2, 3, 4]))
+    first, _ = Request(inputs=str(tmp_path / "own.safetensors")).plan("cpu").cases
+    assert slopes_of(first).tolist() == [1.0, 2.0, 3.0, 4.0]
     assert (case.heads, case.kv_heads, case.head_dim, case.kv_len) == (4, 2, 16, 24)
     assert (case.dtype, case.bias_max, case.causal) == ("bfloat16", 16.0, False)
 

@@ -10,12 +10,12 @@ from variants.catalog import PEERS
 from variants.host.hardware import Gpu, Hardware
 from variants.host.nvml_bindings import NoNvml, opened, read, text
 
-PROVIDERS = ("torch", "triton")
+FRAMEWORKS = ("torch", "triton")
 
 
 def software() -> dict[str, str]:
     """Return the versions of torch, triton and, where torch has it, CUDA."""
-    versions = {name: _version(name) for name in PROVIDERS}
+    versions = {name: _version(name) for name in FRAMEWORKS}
     cuda = torch_cuda()
     return versions if cuda is None else versions | {"cuda": cuda}
 

@@ -1,6 +1,8 @@
 """Import of a provider's package, and what a provider takes."""
 
 import importlib
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from variants.problem import Spec, Unsupported
@@ -18,6 +20,14 @@ def package(module: str, install: str) -> Any:
         raise Unsupported(f"{error}; install it: {install}") from None
 
 
+def folder_of(module: str, install: str) -> Path:
+    """Return the folder of a package, without importing it. Raises Unsupported as `package`."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise Unsupported(f"No module named {module!r}; install it: {install}")
+    return Path(spec.origin).parent
+
+
 class Abilities(NamedTuple):
     """What a provider takes; the defaults are what most of them take."""
 
@@ -28,7 +38,7 @@ class Abilities(NamedTuple):
     grouped: bool = True
     gradients: bool = False
     chunks: bool = True
-    head_dims: int = 1
+    head_dim_multiple: int = 1
     """Divides every head_dim that it takes."""
     any_scale: bool = True
     traceable: bool = False
@@ -55,8 +65,8 @@ class Abilities(NamedTuple):
             wrong = "takes as many kv heads as heads"
         elif not self.chunks and spec.q_len not in {1, spec.kv_len}:
             wrong = "takes one query, or as many as keys"
-        elif spec.head_dim % self.head_dims:
-            wrong = f"takes a head_dim that {self.head_dims} divides, and not {spec.head_dim}"
+        elif spec.head_dim % self.head_dim_multiple:
+            wrong = f"takes multiples of {self.head_dim_multiple} as head_dim, not {spec.head_dim}"
         elif not self.any_scale and abs(spec.scale * spec.head_dim**0.5 - 1) > 1e-6:
             wrong = f"has the scale 1/sqrt(head_dim) and not {spec.scale:g}"
         else:

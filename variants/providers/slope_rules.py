@@ -1,7 +1,5 @@
 """Providers that make their own slopes: held against the caller's, never put in their place."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -12,8 +10,9 @@ from variants.slopes_cache import cache_by_slopes
 def with_its_slopes(name: str, own: Tensor, spec: Spec, attention: Attention) -> Attention:
     """Return attention of a provider whose slopes are `own`, for callers with the same slopes.
 
-    `own` is [heads], float32. Slopes in the reverse order are taken too: the heads are reversed,
-    which costs a copy. The call raises Unsupported for any other slopes.
+    `own` is [heads], float32. Slopes in the reverse order are taken too, because the suite checks
+    with them after timing: the heads are reversed, which costs a copy. The call raises Unsupported
+    for any other slopes.
     """
 
     @cache_by_slopes
@@ -37,21 +36,3 @@ def with_its_slopes(name: str, own: Tensor, spec: Spec, attention: Attention) ->
 def literal_slopes(heads: int) -> Tensor:
     """Return 2^(-8 (h+1) / heads) for every head count, the rule of the paper's text."""
     return torch.exp2(-8.0 * torch.arange(1, heads + 1) / heads)
-
-
-def dense_bias(spec: Spec) -> Callable[[Tensor], Tensor]:
-    """Return a function from slopes to the bias [1, heads, q_len, kv_len] in the spec's dtype.
-
-    It is cached by slopes; pairs that a causal mask hides are -inf.
-    """
-
-    def build(slopes: Tensor) -> Tensor:
-        keys = torch.arange(spec.kv_len, device=slopes.device)
-        distance = (keys - keys[spec.kv_len - spec.q_len :, None]).float()
-        if spec.causal:
-            distance.masked_fill_(distance > 0, float("-inf"))
-        else:
-            distance = -distance.abs()
-        return (slopes[:, None, None] * distance)[None].to(spec.dtype)
-
-    return cache_by_slopes(build)

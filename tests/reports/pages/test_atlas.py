@@ -35,7 +35,7 @@ BAD = Findings(
     errors=[
         BiasError("float32", 1024, 0.001, 0.5),
         BiasError("bfloat16", 1024, reason="declines: no"),
-        BiasError("bfloat16", 8192, reason=HIDDEN),
+        BiasError("bfloat16", 8192, 0.004, reason=HIDDEN),
     ],
     ended="killed by SIGSEGV",
 )
@@ -58,7 +58,7 @@ def test_every_wrong_answer_is_a_trap_and_names_who() -> None:
         "wrong with grouped heads: wrong by 0.3.",
         "with 12 heads slopes follow the literal rule.",
         "the bias of the oldest keys is off by 0.5 at 1024 keys in float32.",
-        "keys have no weight at 8192 keys in bfloat16.",
+        "the oldest keys are masked at 8192 keys in bfloat16.",
     ]
 
 
@@ -75,6 +75,7 @@ def test_the_page_has_each_in_each_table_and_says_who_did_not_end() -> None:
     assert "| declines" in text
     assert "takes no key_padding" not in text
     assert "0.001 / 0.5" in text
+    assert "0.004 / masked" in text
     assert text.rstrip().endswith("- odd, as shipped: killed by SIGSEGV")
 
 

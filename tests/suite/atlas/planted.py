@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction
-from suite.atlas.conventions import literal_rule
 from variants.problem import Attention, Spec, alibi_slopes
+from variants.providers.slope_rules import literal_slopes
 from variants.reference import for_each_head
 
 BiasFunction = Callable[[Spec, Tensor, Tensor], Tensor]
@@ -51,7 +51,7 @@ def without_bias_max(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
 
 def literal(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Makes slopes by the literal rule."""
-    return right(spec, literal_rule(spec.heads)[:, None, None], distance)
+    return right(spec, literal_slopes(spec.heads)[:, None, None], distance)
 
 
 def float16_distances(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from suite.atlas.bias_errors import bias_error
+from suite.atlas.bias_errors import bias_error, middle_error
 from suite.atlas.findings import HIDDEN
 from tests.suite.atlas import planted
 from tests.suite.atlas.planted import implementation
@@ -38,4 +38,17 @@ def test_a_bias_anchored_at_the_first_key_is_off_near_the_query() -> None:
 
 def test_distances_that_float16_has_no_number_for_hide_keys() -> None:
     halves = implementation(planted.float16_distances)
-    assert bias_error(halves, "float32", 65536).reason == HIDDEN
+    error = bias_error(halves, "float32", 65536)
+    assert (error.reason, error.far) == (HIDDEN, None)
+    assert error.near is not None
+    assert error.near < 1e-4
+
+
+def test_a_bias_counted_from_the_first_key_is_off_in_a_middle_row() -> None:
+    right, anchored = (
+        middle_error(implementation(bias), "float32").near
+        for bias in (planted.right, planted.anchored_at_the_first_key)
+    )
+    assert right is not None
+    assert anchored is not None
+    assert right < 1e-5 < anchored

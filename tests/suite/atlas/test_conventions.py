@@ -7,7 +7,7 @@ from torch import Tensor
 from suite.atlas import conventions
 from tests.suite.atlas import planted
 from tests.suite.atlas.planted import BiasFunction, implementation
-from variants.problem import Attention, Spec, alibi_slopes
+from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
 RIGHT = implementation(planted.right)
 
@@ -108,3 +108,14 @@ def test_wrong_heads_and_wrong_gradients_are_told() -> None:
 def test_padding_of_ours_is_right() -> None:
     with torch.no_grad():
         assert conventions.padding("eager") == "right"
+
+
+def test_who_takes_no_whole_prefill_is_asked_with_a_chunk() -> None:
+    def chunks_alone(spec: Spec) -> Attention:
+        if spec.q_len == spec.kv_len:
+            raise Unsupported("a cache is read by chunks")
+        return RIGHT(spec)
+
+    assert conventions.use_of_slopes(chunks_alone) == "the caller's"
+    assert conventions.grouped_heads(chunks_alone) == "right"
+    assert conventions.slope_rule(chunks_alone, 12).rule == "the paper's code"

@@ -64,6 +64,13 @@ def test_what_a_recording_has_itself_is_refused(
 
 def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
     other, no_k, odd = (tmp_path / f"{name}.safetensors" for name in ("other", "no_k", "odd"))
+    tensors = {f"a.{name}": torch.zeros(1, 2, 3, 4) for name in "qkv"}
+    for name, slopes in (
+        ("few", torch.ones(3)),
+        ("low", -torch.ones(2)),
+        ("nan", torch.full((2,), torch.nan)),
+    ):
+        save_file(tensors | {"a.slopes": slopes}, tmp_path / f"{name}.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
     save_file({"weight": torch.zeros(2)}, other)
     save_file({"a.q": torch.zeros(1, 2, 3, 4)}, no_k)
@@ -77,6 +84,9 @@ def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
         ("no_k.safetensors", r"no tensor 'a\.k'"),
         ("odd.safetensors", r"layer a has q \[1, 2, 3, 5\]"),
         ("words.safetensors", "its metadata: Invalid enum value 'some'"),
+        ("few.safetensors", r"a\.slopes has shape \[3\] in F32; give \[heads\] = \[2\]"),
+        ("low.safetensors", "finite and over 0"),
+        ("nan.safetensors", "finite and over 0"),
         ("good.safetensors#layer9", "no such layer; there are layer0, layer3"),
     ):
         with pytest.raises(BadRequest, match=complaint):

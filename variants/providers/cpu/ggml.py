@@ -1,12 +1,13 @@
 """ggml: the flash attention of ggml, which llama.cpp runs on CPUs.
 
 For: seeing what the kernel that most people run takes on the same tensors.
-Not for: gradients, slopes other than the usual ones.
+Not for: gradients, slopes other than those of the paper's code with a bias_max of 8.
 
-Bias: ggml multiplies a float16 mask of -|i - j| by slopes that it makes from its `max_bias`. So
-distances are exact to 2048 keys and rounded beyond, and a call with other slopes is declined. It
-takes an even or an odd head count by the rule of the paper's code. Queries and results are float32,
-keys and values are read as they lie. Source: ggml 0.20, package libggml-python (AVX2).
+Bias: ggml multiplies a float16 mask of -|i - j| by slopes that it makes from its `max_bias`, by the
+rule of the paper's code for every head count. So distances are exact to 2048 keys, rounded beyond,
+and masked from 65520 on; a call with other slopes is declined. Queries and results are float32,
+keys and values are read as they lie. In decode a step's time includes building its graph and mask.
+Source: ggml 0.20, package libggml-python (AVX2).
 """
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from variants.problem import Attention, Spec, alibi_slopes
 from variants.providers.cpu.ggml_library import GgmlAttention, library
+from variants.providers.dense_bias import signed_distance
 from variants.providers.package import Abilities
 from variants.providers.slope_rules import with_its_slopes
 
@@ -30,9 +32,7 @@ def prepare(spec: Spec) -> Attention:
 def shipped(spec: Spec) -> Attention:
     """Return ggml's attention with its own slopes, whatever slopes a call has."""
     library()
-    rows = torch.arange(spec.kv_len - spec.q_len, spec.kv_len)[:, None]
-    distance = (torch.arange(spec.kv_len) - rows).float()
-    mask = distance.masked_fill(distance > 0, float("-inf")) if spec.causal else -distance.abs()
+    mask = signed_distance(spec, spec.device)
     shapes = (spec.heads, spec.q_len), (spec.kv_heads, spec.kv_len)
     q, k = (torch.empty(spec.batch, *shape, spec.head_dim, device="meta") for shape in shapes)
     graph = GgmlAttention(q, k.to(spec.dtype), mask.half(), spec.scale, _MAX_BIAS)

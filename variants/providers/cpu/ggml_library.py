@@ -5,14 +5,13 @@ import weakref
 from ctypes import POINTER, Structure, byref, c_bool, c_char, c_float, c_int, c_int64, c_size_t
 from ctypes import c_void_p as pointer
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from variants.problem import Unsupported
+from variants.providers.package import folder_of
 
 INSTALL = "pip install libggml-python==0.20.2"
 KINDS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 30}
@@ -61,10 +60,7 @@ class _Library(NamedTuple):
 @cache
 def library() -> _Library:
     """Return ggml's libraries with their signatures set. Raises Unsupported without them."""
-    found = find_spec("libggml")
-    if found is None or found.origin is None:
-        raise Unsupported(f"No module named 'libggml'; install it: {INSTALL}")
-    folder = Path(found.origin).parent / "lib64"
+    folder = folder_of("libggml", INSTALL) / "lib64"
     try:
         base = ctypes.CDLL(str(folder / "libggml-base.so.0"), ctypes.RTLD_GLOBAL)
         cpu = ctypes.CDLL(str(folder / "libggml-cpu.so.0"))

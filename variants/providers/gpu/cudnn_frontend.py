@@ -1,10 +1,10 @@
 """cudnn: cuDNN's attention graph with its ALiBi mask.
 
 For: prefill on NVIDIA GPUs where cuDNN is the fastest bias-free attention.
-Not for: slopes other than the usual ones, bidirectional attention, gradients.
+Not for: other slopes than the paper code's, bidirectional attention, gradients.
 
-Bias: made inside for the usual slopes, causal alone. Queries are aligned bottom-right. Not yet seen
-on a GPU. Source: nvidia-cudnn-frontend, graph.sdpa.
+Bias: made inside, causal alone, of the paper code's slopes with a bias_max of 8. Queries are
+aligned bottom-right. Not yet seen on a GPU. Source: nvidia-cudnn-frontend, graph.sdpa.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from variants.problem import Attention, Spec, alibi_slopes
 from variants.providers.package import Abilities, package
 from variants.providers.slope_rules import with_its_slopes
 
-_ABILITIES = Abilities("cuDNN", device="cuda", dtypes=("bfloat16", "float16"), head_dims=8)
+_ABILITIES = Abilities("cuDNN", device="cuda", dtypes=("bfloat16", "float16"), head_dim_multiple=8)
 
 
 def prepare(spec: Spec) -> Attention:

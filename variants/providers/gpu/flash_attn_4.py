@@ -18,7 +18,7 @@ from variants.providers.package import Abilities, package
 
 _INSTALL = "pip install flash-attn-4"
 _ABILITIES = Abilities(
-    "FlashAttention 4", device="cuda", dtypes=("bfloat16", "float16"), head_dims=8
+    "FlashAttention 4", device="cuda", dtypes=("bfloat16", "float16"), head_dim_multiple=8
 )
 
 

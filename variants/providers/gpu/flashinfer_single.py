@@ -1,11 +1,11 @@
 """flashinfer: FlashInfer's single-request kernels with their ALiBi mode.
 
 For: serving one request: prefill, chunks and decode.
-Not for: batches, slopes other than the usual ones, bidirectional attention, gradients.
+Not for: batches, other slopes than the paper code's, bidirectional attention, gradients.
 
 Bias: slope * (key - query) on top of the scaled product in the FA2 kernels. It is signed, so
-bidirectional attention would be wrong and is declined. Slopes are made inside. Not yet
-seen on a GPU. Source: flashinfer-python, single_prefill_with_kv_cache and its decode twin.
+bidirectional attention would be wrong and is declined. Slopes are made inside. Not yet seen on a
+GPU. Source: flashinfer-python, single_prefill_with_kv_cache and its decode twin.
 """
 
 from torch import Tensor
@@ -14,7 +14,9 @@ from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 from variants.providers.package import Abilities, package
 from variants.providers.slope_rules import with_its_slopes
 
-_ABILITIES = Abilities("FlashInfer", device="cuda", dtypes=("bfloat16", "float16"), head_dims=64)
+_ABILITIES = Abilities(
+    "FlashInfer", device="cuda", dtypes=("bfloat16", "float16"), head_dim_multiple=64
+)
 
 
 def prepare(spec: Spec) -> Attention:

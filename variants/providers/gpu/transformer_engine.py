@@ -20,7 +20,7 @@ _ABILITIES = Abilities(
     bidirectional=True,
     gradients=True,
     traceable=True,
-    head_dims=8,
+    head_dim_multiple=8,
 )
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from variants.problem import Attention, Spec
+from variants.providers.dense_bias import dense_bias
 from variants.providers.package import Abilities, package
-from variants.providers.slope_rules import dense_bias
 from variants.slopes_cache import cache_by_slopes
 
 _ABILITIES = Abilities(

@@ -1,10 +1,11 @@
 """bloom: BLOOM's attention as transformers ships it.
 
 For: seeing what a user of BLOOM has today.
-Not for: bfloat16 that must be right: the bias is rounded to the model's dtype.
+Not for: answers that must be right: its biases cost scores digits, in bfloat16 most of them.
 
 Bias: slope * key position, in the model's dtype, added before the softmax to rounded products. Two
-neighbours far from the first key get the same bias in bfloat16. The module runs as it is: only its
+neighbours far from the first key get the same bias in bfloat16. In float32 scores lose digits to
+it, and the judge refuses that from some hundred keys on. The module runs as it is: only its
 projections are taken out, and a cache hands it the caller's k and v. Source: transformers'
 BloomAttention.
 """
@@ -15,7 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from variants.problem import Attention, Spec
-from variants.providers.models.handed_cache import HandedCache, transformers_module
+from variants.providers.models.handed_cache import (
+    HandedCache,
+    by_heads,
+    hidden_pairs,
+    transformers_module,
+)
 from variants.providers.package import Abilities
 from variants.slopes_cache import cache_by_slopes
 
@@ -64,15 +70,12 @@ def _attention(spec: Spec, alibi: Callable[[Tensor], Tensor]) -> Attention:
     hidden = torch.zeros(spec.batch, spec.q_len, spec.heads * spec.head_dim, dtype=spec.dtype)
     mask = None
     if spec.q_len > 1:
-        lowest = torch.finfo(spec.dtype).min
-        mask = torch.full((1, 1, spec.q_len, spec.kv_len), lowest, dtype=spec.dtype)
-        mask = mask.triu(spec.kv_len - spec.q_len + 1)
+        mask = hidden_pairs(spec).to(spec.dtype) * torch.finfo(spec.dtype).min
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        module._reshape = lambda _: (q, q, q)
+        module._reshape = lambda _: (q, q, q)  # the cache replaces k and v
         out = module(hidden, hidden, alibi(slopes), mask, HandedCache(k, v, spec.q_len))[0]
-        module._reshape = None
-        rows: Tensor = out.view(spec.batch, spec.q_len, spec.heads, spec.head_dim)
-        return rows.transpose(1, 2)
+        module._reshape = None  # holds no tensor between calls
+        return by_heads(spec, out)
 
     return attention

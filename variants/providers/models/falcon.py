@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from variants.problem import Attention, Spec
-from variants.providers.models.handed_cache import HandedCache, transformers_module
+from variants.providers.models.handed_cache import (
+    HandedCache,
+    by_heads,
+    hidden_pairs,
+    transformers_module,
+)
 from variants.providers.package import Abilities
 from variants.slopes_cache import cache_by_slopes
 
@@ -70,22 +75,20 @@ def _attention(spec: Spec, alibi: Callable[[Tensor], Tensor], implementation: st
         module = falcon.FalconAttention(config, 0).eval()
     module.query_key_value, module.dense = nn.Identity(), nn.Identity()
     hidden = torch.zeros(spec.batch, spec.q_len, spec.heads * spec.head_dim, dtype=spec.dtype)
-    offset = spec.kv_len - spec.q_len
-    masked = torch.ones(1, 1, spec.q_len, spec.kv_len, dtype=torch.bool).triu(offset + 1)
+    hidden_by_mask = hidden_pairs(spec)
 
     @cache_by_slopes
     def bias_and_mask(slopes: Tensor) -> tuple[Tensor, Tensor]:
         bias = alibi(slopes)
         scaled = bias / spec.head_dim**0.5
-        return bias, torch.masked_fill(scaled, masked, torch.finfo(spec.dtype).min)
+        return bias, torch.masked_fill(scaled, hidden_by_mask, torch.finfo(spec.dtype).min)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         rows, (bias, mask) = q.transpose(1, 2), bias_and_mask(slopes)
-        module._split_heads = lambda _: (rows, rows, rows)
+        module._split_heads = lambda _: (rows, rows, rows)  # the cache replaces k and v
         cache = HandedCache(k, v, spec.q_len)
         out = module(hidden, bias.expand(spec.batch, -1, -1, -1), mask, layer_past=cache)[0]
-        module._split_heads = None
-        heads: Tensor = out.view(spec.batch, spec.q_len, spec.heads, spec.head_dim)
-        return heads.transpose(1, 2)
+        module._split_heads = None  # holds no tensor between calls
+        return by_heads(spec, out)
 
     return attention

@@ -1,9 +1,11 @@
-"""A cache in transformers' form that holds the caller's keys and values."""
+"""What transformers' modules get and give here: a cache that holds k and v, a mask, rows."""
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from variants.problem import Spec
 from variants.providers.package import package
 
 INSTALL = "pip install transformers"
@@ -25,6 +27,17 @@ class HandedCache:
     def get_seq_length(self) -> int:
         """Return how many keys stood before those of the queries."""
         return self._length_before
+
+
+def hidden_pairs(spec: Spec) -> Tensor:
+    """Return which pairs a causal mask hides: bool [1, 1, q_len, kv_len]."""
+    everything = torch.ones(1, 1, spec.q_len, spec.kv_len, dtype=torch.bool)
+    return everything.triu(spec.kv_len - spec.q_len + 1)
+
+
+def by_heads(spec: Spec, rows: Tensor) -> Tensor:
+    """Return a module's output [batch, q_len, heads * head_dim] with its heads before its rows."""
+    return rows.view(spec.batch, spec.q_len, spec.heads, spec.head_dim).transpose(1, 2)
 
 
 def transformers_module(name: str) -> Any:

@@ -1,11 +1,12 @@
 """mpt: MPT's attention as transformers ships it.
 
 For: seeing what a user of MPT has today.
-Not for: long sequences: scores have heads x q_len x kv_len numbers.
+Not for: float32 that must be right; long sequences: scores have heads x q_len x kv_len numbers.
 
-Bias: slope * (key - last key) in float32, added to products rounded to the model's dtype. The
-module runs as it is: only its projections are taken out, and a cache hands it the caller's k and v.
-Source: transformers' MptAttention.
+Bias: slope * (key - last key) in float32, added to products rounded to the model's dtype. Rows far
+from the last key have biases of hundreds, which cost float32 scores digits; the judge refuses that
+from some hundred keys on. The module runs as it is: only its projections are taken out, and a cache
+hands it the caller's k and v. Source: transformers' MptAttention.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from variants.problem import Attention, Spec
-from variants.providers.models.handed_cache import HandedCache, transformers_module
+from variants.providers.models.handed_cache import (
+    HandedCache,
+    by_heads,
+    hidden_pairs,
+    transformers_module,
+)
 from variants.providers.package import Abilities
 from variants.slopes_cache import cache_by_slopes
 
@@ -73,14 +79,12 @@ def _attention(spec: Spec, position_bias: Callable[[Tensor], Tensor]) -> Attenti
     module.softmax_scale = spec.scale
     mask = None
     if spec.q_len > 1:
-        shape = 1, 1, spec.q_len, spec.kv_len
-        mask = torch.ones(shape, dtype=torch.bool).triu(spec.kv_len - spec.q_len + 1)
+        mask = hidden_pairs(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         rows = q.transpose(1, 2).flatten(2)
         cache = HandedCache(k, v, spec.q_len)
         out = module(rows, position_bias(slopes), cache, mask)[0]
-        heads: Tensor = out.view(spec.batch, spec.q_len, spec.heads, spec.head_dim)
-        return heads.transpose(1, 2)
+        return by_heads(spec, out)
 
     return attention

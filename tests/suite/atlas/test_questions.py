@@ -7,9 +7,9 @@ import pytest
 from reports.pages.atlas import traps
 from suite.atlas.bias_errors import DTYPES, LENGTHS
 from suite.atlas.conventions import HEAD_COUNTS
-from suite.atlas.expedition import explore, implementations
 from suite.atlas.findings import Findings
-from suite.atlas.inquiry import questions
+from suite.atlas.processes import ask_all, implementations
+from suite.atlas.questions import questions
 from suite.failures import BadRequest
 from tests.fakes.console import bench
 from tests.suite.atlas import planted
@@ -25,7 +25,7 @@ def test_every_question_is_asked_and_eager_has_no_trap() -> None:
     values = vars_of(findings)
     assert not [name for name, value in values.items() if not value and name != "ended"]
     assert [rule.heads for rule in findings.rules] == [*HEAD_COUNTS]
-    assert len(findings.errors) == len(DTYPES) * len(LENGTHS)
+    assert len(findings.errors) == len(DTYPES) * (len(LENGTHS) + 1)
     assert traps([findings]) == []
 
 
@@ -79,6 +79,6 @@ def test_the_command_writes_a_page_and_a_process_that_dies_is_said(
     assert "0 traps in 2 implementations" in done.stdout
     assert "[2/2] sdpa_key: answered" in done.stderr
     assert "| sdpa_key " in page.read_text()
-    monkeypatch.setattr("suite.atlas.expedition.COMMAND", ("false",))
-    (dead,) = explore([("eager", "raced")], 1, lambda _: None)
+    monkeypatch.setattr("suite.atlas.processes.COMMAND", ("false",))
+    (dead,) = ask_all([("eager", "raced")], 1, lambda _: None)
     assert dead.ended.startswith("exited with 1")

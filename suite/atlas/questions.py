@@ -1,6 +1,6 @@
 """The process that asks one implementation everything, and writes what it has learnt so far.
 
-    python -m suite.atlas.inquiry VARIANT SUBJECT
+    python -m suite.atlas.questions VARIANT EDITION
 
 A line of JSON after each question, so that a crash costs the questions that are left.
 """
@@ -54,6 +54,13 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
         except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
             findings.errors.append(BiasError(dtype, length, reason=_words_of(error)))
 
+    def ask_middle(dtype: str) -> None:
+        try:
+            findings.errors.append(bias_errors.middle_error(prepare, dtype))
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
+            reason, length = _words_of(error), bias_errors.MIDDLE_OF
+            findings.errors.append(BiasError(dtype, length, middle=True, reason=reason))
+
     of_the_bias = (
         ("sign", conventions.sign),
         ("slopes", conventions.use_of_slopes),
@@ -76,10 +83,12 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
         for dtype in bias_errors.DTYPES
         for length in bias_errors.LENGTHS
     ]
+    middles = [partial(ask_middle, dtype) for dtype in bias_errors.DTYPES]
     padding = ask("padding", lambda: conventions.padding(findings.variant))
     # The last are held against the caller's slopes, and what is shipped may have its own.
-    last = [] if findings.edition == "shipped" else [*second, padding, *errors]
-    return [*first, *rules, *last]
+    if findings.edition == "shipped":
+        return [*first, *rules]
+    return [*first, *rules, *second, padding, *errors, *middles]
 
 
 def _in_words(question: Callable[[], str]) -> str:

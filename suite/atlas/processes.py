@@ -1,4 +1,4 @@
-"""All inquiries: a process for each implementation, watched, some at a time."""
+"""A process for each implementation that is asked, watched, some at a time."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from suite.lanes.handle import ending, environment, last_words
 from variants.catalog import RACED
 from variants.host.software import is_installed
 
-COMMAND = (sys.executable, "-m", "suite.atlas.inquiry")
+COMMAND = (sys.executable, "-m", "suite.atlas.questions")
 LIMIT_S = 600.0
 
 Listener = Callable[[str], None]
@@ -43,7 +43,7 @@ def implementations(names: str | None) -> list[tuple[str, Edition]]:
     ]
 
 
-def explore(
+def ask_all(
     implementations: Sequence[tuple[str, Edition]], at_a_time: int, report: Listener
 ) -> Iterator[Findings]:
     """Ask each implementation, and yield the findings in the order of `implementations`.
