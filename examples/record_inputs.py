@@ -158,6 +158,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("tiny_alibi.safetensors"))
     parser.add_argument("--minutes", type=float, default=2.0, help="how long to train")
     options = parser.parse_args()
+    if not options.minutes > 0 or not options.out.absolute().parent.is_dir():
+        parser.error("--minutes: over 0; --out: in a folder that is there")
     data = text()
     model = trained(60 * options.minutes, data)
     start = len(data) // 2

@@ -48,11 +48,25 @@ def test_each_lane_runs_in_its_interpreter_and_its_versions_are_recorded(
     header = read(tmp_path / "r.jsonl").header
     assert header.software["torch of there.py"] == header.software["torch"]
     assert "torch of here.py" not in header.software
+    lines = Path("r.jsonl").read_text().splitlines()
+    Path("r.jsonl").write_text("\n".join(lines[:1]) + "\n")
     assert bench("run", "--resume", "r.jsonl").returncode == 0
+    again = json.loads(bench("table", "r.jsonl", "--format", "json").stdout)
+    assert {row["status"] for row in again} == {"measured"}
     other.write_text('#!/bin/sh\necho \'{"torch": "9.9"}\'\n')
     refused = bench("run", "--resume", "r.jsonl")
     assert refused.returncode == 2
     assert "torch of there.py 9.9 and not" in refused.stderr
+
+
+@pytest.mark.parametrize("answer", ["1", '{"torch": 3}', "[]"])
+def test_a_program_that_prints_something_else_is_refused(answer: str, tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    fake.chmod(0o755)
+    done = bench("run", *TINY, "--variants", "eager", "--python", f"eager={fake}")
+    assert done.returncode == 2
+    assert "it does not run Python; name an interpreter" in done.stderr
 
 
 def test_a_program_that_is_none_is_refused_before_anything_is_measured() -> None:

@@ -62,9 +62,12 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
         if before and getattr(before, name) != getattr(empty, name)
     ]
     incumbents = _incumbents(before, rules)
-    results = _choose_all(cells_of(files), group.rows, rules, incumbents, may_stay=not unlike)
+    elsewhere = {name for file in files for name, _ in file.header.plan.pythons}
+    rows = [row for row in group.rows if rules.others or row.variant not in elsewhere]
+    results = _choose_all(cells_of(files), rows, rules, incumbents, may_stay=not unlike)
     if not results.choices:
-        raise BadRequest(f"choose: nothing to choose; {'; '.join(results.left_out[:3])}")
+        why = results.left_out[:3] or ["no case has sequences of one length and random inputs"]
+        raise BadRequest(f"choose: nothing to choose; {'; '.join(why)}")
     new = msgspec.structs.replace(empty, choices=tuple(results.choices))
     older = before.choices if before else ()
     others = [choice for choice in older if choice.problem not in results.problems]

@@ -75,6 +75,10 @@ def choose(
     budget_s = parse.seconds("--budget", budget)
     if bool(files) == tune:
         raise click.UsageError("name results FILES, or give --tune to measure; one of them")
+    if grid["inputs"] is not None:
+        raise click.UsageError(
+            f"--inputs {grid['inputs']}: selections are of random inputs; drop --inputs"
+        )
     if not tune:
         refuse_options(context, {"budget", *grid}, "needs --tune, which measures")
     cache = user_folder()

@@ -77,6 +77,8 @@ def atlas(variants: str | None, out: Path | None) -> None:
     wanted = implementations(variants)
     is_whole = variants is None and not INSTALLED
     path = out or (ROOT / "docs" / "atlas.md" if is_whole else Path("atlas.md"))
+    if path.is_dir() or not path.parent.is_dir():
+        raise click.UsageError(f"--out {path}: name a file in a folder that is there")
     hardware = device_for("cpu").hardware
     findings = list(ask_all(wanted, hardware.cores, lambda line: click.echo(line, err=True)))
     if not any(each.sign for each in findings):

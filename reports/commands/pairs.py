@@ -194,7 +194,8 @@ def _duel(
     used = device_for(device)
     if inject is not None and used.kind != "cpu":
         raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
-    grid["sweep"] = grid["sweep"] or (None if grid["models"] else PAIRED_SWEEP)
+    has_shapes = grid["models"] or grid["inputs"]
+    grid["sweep"] = grid["sweep"] or (None if has_shapes else PAIRED_SWEEP)
     catalog = base.variants.values() if grid["variants"] is None else ()
     plan = paired(Request(**grid).plan(used.name), catalog)
     if budget_s is not None:

@@ -31,7 +31,6 @@ class Stopped(RunFailed):
 @grid_options
 @click.option(
     "--python",
-    "pythons",
     multiple=True,
     help="NAME=PROGRAM: the interpreter of a variant's lanes; may be given again.",
 )

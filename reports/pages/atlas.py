@@ -83,13 +83,15 @@ def traps(findings: Sequence[Findings]) -> list[str]:
     lines = []
     for each in findings:
         who = f"**{name(each)}**"
-        if each.sign in {"farther weigh more", "no bias"}:
+        if each.ended:
+            lines.append(f"{who}: not asked to the end: {each.ended}.")
+        if each.sign and each.sign != "nearer weigh more" and not each.sign.startswith("declines"):
             lines.append(f"{who}: {each.sign}.")
         if each.slopes and each.slopes != "the caller's" and not _is_refusal(each.slopes):
             whatever = ", whatever the caller's" if "its own" in each.slopes else ""
             lines.append(f"{who}: slopes are {each.slopes}{whatever}.")
-        if each.scale == "scaled with the scores":
-            lines.append(f"{who}: the bias is scaled with the scores.")
+        if each.scale in {"scaled with the scores", "scaled otherwise"}:
+            lines.append(f"{who}: the bias is {each.scale}.")
         if each.bidirectional in {"signed", "another form"}:
             lines.append(f"{who}: without a causal mask the bias is {each.bidirectional}.")
         if each.chunk and each.chunk != "bottom-right" and not _is_refusal(each.chunk):
@@ -166,6 +168,8 @@ def _rules(findings: Sequence[Findings]) -> str:
 
 
 def _rule(rule: SlopeRule) -> str:
+    if rule.first is None or rule.last is None:
+        return rule.rule
     return f"{rule.rule}: {rule.first:.3g} to {rule.last:.3g}"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction
-from suite.atlas.findings import SlopeRule
+from suite.atlas.findings import NO_NUMBER, SlopeRule
 from suite.atlas.implementation import (
     HEAD_DIM,
     gradient_error,
@@ -57,9 +57,13 @@ def slopes_of(prepare: PrepareFunction, slopes: Tensor, *, scale: float = HEAD_D
 def sign(prepare: PrepareFunction) -> str:
     """Say which keys weigh more."""
     slopes = slopes_of(prepare, _USUAL)
+    if not slopes.isfinite().all():
+        return NO_NUMBER
     if (slopes > 0).all():
         return "nearer weigh more"
-    return "farther weigh more" if (slopes < 0).all() else "no bias"
+    if (slopes < 0).all():
+        return "farther weigh more"
+    return "no bias" if (slopes == 0).all() else "nearer weigh more in some heads alone"
 
 
 def use_of_slopes(prepare: PrepareFunction) -> str:
@@ -77,7 +81,7 @@ def place_of_scale(prepare: PrepareFunction) -> str:
     once, twice = (slopes_of(prepare, _USUAL, scale=scale) for scale in (0.125, 0.25))
     if _alike(once, twice):
         return "after the scale"
-    return "scaled with the scores" if _alike(2 * once, twice) else "another"
+    return "scaled with the scores" if _alike(2 * once, twice) else "scaled otherwise"
 
 
 def bidirectional_form(prepare: PrepareFunction) -> str:
@@ -128,6 +132,8 @@ def slope_gradients(prepare: PrepareFunction) -> str:
 def slope_rule(prepare: PrepareFunction, heads: int) -> SlopeRule:
     """Return the slopes used for a head count, when the caller hands over the usual ones."""
     usual, found = alibi_slopes(heads), slopes_of(prepare, alibi_slopes(heads)).abs()
+    if not found.isfinite().all():
+        return SlopeRule(heads, NO_NUMBER, None, None)
     is_power_of_two = heads & (heads - 1) == 0
     rule = "another"
     for words, slopes in (("the paper's code", usual), ("the literal rule", literal_slopes(heads))):

@@ -9,6 +9,9 @@ EDITIONS: tuple[Edition, ...] = ("raced", "shipped")
 """An implementation as this project races it, or as its own project ships it."""
 
 
+NO_NUMBER = "no finite weights"
+"""The answer of an implementation whose outputs are no numbers."""
+
 HIDDEN = "the oldest keys are masked"
 """What is wrong where a bias is so far off that keys are as good as masked."""
 
@@ -18,8 +21,8 @@ class SlopeRule(msgspec.Struct, frozen=True):
 
     heads: int
     rule: str
-    first: float
-    last: float
+    first: float | None
+    last: float | None
 
 
 class BiasError(msgspec.Struct, frozen=True):

@@ -34,6 +34,10 @@ def implementations(names: str | None) -> list[tuple[str, Edition]]:
     else:
         by_name = {each.name: each for each in askable}
         words = parse.words("--variants", names)
+        if "peers" in words:
+            peers = [each for each in askable if each.package]
+            words.remove("peers")
+            words += [each.name for each in peers if is_installed(each.package)]
         chosen = [by_name[parse.name("--variants", word, by_name)] for word in words]
     return [
         (each.name, edition)

@@ -12,7 +12,7 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
 from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel, is_user_kernel, read_kernels
-from suite.recordings.layers import read_layers
+from suite.recordings.layers import layer_name, read_layers
 from variants.catalog import BASELINE, PEERS, RACED, on
 
 
@@ -21,7 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     None leaves what the sweep or the model has. Lists are comma-separated; `models` are names of
     presets, or files of the user's own in their form. Field `kv_heads` is option --kv-heads.
-    `pythons` are words like NAME=PROGRAM.
+    `python` are words like NAME=PROGRAM.
     """
 
     sweep: str | None = None
@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     norms: bool = False
     inputs: str | None = None
     variants: str | None = None
-    pythons: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
     batch: int | None = None
     heads: int | None = None
     kv_heads: int | None = None
@@ -65,7 +65,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
             device=device,
             kernels=kernels,
-            pythons=_pythons(self.pythons, names),
+            pythons=_pythons(self.python, names),
         )
 
     def cases(self) -> list[Case]:
@@ -192,6 +192,9 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
         try:
             cases += grid._replace(shapes=(shape,)).cases()
         except ValueError as error:
+            if shape.recording:
+                name = layer_name(shape.recording)
+                raise BadRequest(f"--inputs: {name} makes no case: {error}") from None
             of = f" of {shape.model}" if shape.model else ""
             raise BadRequest(f"--lengths, --q-len and --modes make no case{of}: {error}") from None
     return tuple(dict.fromkeys(cases))
@@ -204,6 +207,8 @@ def _pythons(words: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str
         name, mark, executable = word.partition("=")
         if not mark or not executable:
             raise BadRequest(f"--python {word}: give a variant and a program, NAME=PROGRAM")
+        if name in pythons:
+            raise BadRequest(f"--python {word}: {name} has {pythons[name]} already; give one")
         pythons[parse.name("--python", name, names)] = executable
     return tuple(pythons.items())
 

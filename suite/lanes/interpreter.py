@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from suite.conditions.policy import ROOT
 from suite.conditions.temporary import owned_folder
 from suite.failures import BadRequest
@@ -56,7 +58,11 @@ def open_interpreter(
     if program is None:
         raise NoInterpreter(f"{option}: no such program; name an interpreter")
     launch = Launch((str(Path(program).absolute()), "-m", "suite.lanes.lane"), folder)
-    return Interpreter(launch, json_from(launch, _SOFTWARE.format(packages=packages), option))
+    answer = json_from(launch, _SOFTWARE.format(packages=packages), option)
+    try:
+        return Interpreter(launch, msgspec.convert(answer, dict[str, str]))
+    except msgspec.ValidationError:
+        raise NoInterpreter(f"{option}: it does not run Python; name an interpreter") from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,6 +22,7 @@ FOLDER = "ALIBI_BENCH_FOLDER"
 """The variable that tells a lane the folder from which recordings are named."""
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_EXPONENTS = {"F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}
 _OPTION = "--inputs"
 
 
@@ -51,10 +53,16 @@ def read_layers(word: str) -> list[RecordedLayer]:
 
     Raises BadRequest for what is no recording, and for a layer that it does not have.
     """
-    name, _, wanted = word.partition("#")
-    path, what = Path(name), f"{_OPTION} {word}"
+    what = f"{_OPTION} {word}"
+    name, _, wanted = (word, "", "") if Path(word).is_file() else word.rpartition("#")
+    path = Path(name or wanted)
+    if not path.is_file():
+        raise BadRequest(f"{what}: no such file; give FILE.safetensors or FILE#LAYER")
     header, metadata = _header(path, what)
     layers = [key.removesuffix(".q") for key in header if key.endswith(".q")]
+    odd = [layer for layer in layers if not layer.isprintable() or "#" in layer or "@" in layer]
+    if odd:
+        raise BadRequest(f"{what}: layer {odd[0]!r}: name it in printable characters but # and @")
     if wanted and wanted not in layers:
         raise BadRequest(f"{what}: no such layer; there are {', '.join(layers) or 'none'}")
     if not layers:
@@ -74,7 +82,9 @@ def check_unchanged(recordings: Iterable[str], option: str) -> None:
         try:
             is_same = digest_of(path) == digest
         except OSError as error:
-            raise BadRequest(f"{option}: {error}") from None
+            raise BadRequest(
+                f"{option}: {path}: {error.strerror}; start where the run started, or put it back"
+            ) from None
         if not is_same:
             raise BadRequest(
                 f"{option}: {path} has changed since; start a new run without --resume"
@@ -109,12 +119,28 @@ def _header(path: Path, what: str) -> tuple[dict[str, tuple[list[int], str]], Co
             header = {key: (each.get_shape(), each.get_dtype()) for key, each in slices.items()}
             metadata = file.metadata() or {}
             _check_slopes(file, header, what)
+        _check_finite(path, what)
     except (OSError, SafetensorError) as error:
         raise BadRequest(f"{what}: {error}") from None
     try:
         return header, msgspec.convert(metadata, Conventions, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{what}: its metadata: {error}") from None
+
+
+def _check_finite(path: Path, what: str) -> None:
+    """Raise BadRequest for q, k or v with a NaN or an infinity, whose exponents are all ones."""
+    import numpy
+    from safetensors import deserialize
+
+    tensors: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    for key, tensor in tensors:
+        if key.rpartition(".")[2] in {"q", "k", "v"} and tensor["dtype"] in _EXPONENTS:
+            exponent = _EXPONENTS[tensor["dtype"]]
+            kind = "<u4" if exponent > 1 << 16 else "<u2"
+            bits: Any = numpy.frombuffer(tensor["data"], kind)
+            if (bits & exponent == exponent).any():
+                raise BadRequest(f"{what}: {key} has NaN or infinite numbers; record it again")
 
 
 def _check_slopes(file: Any, header: Mapping[str, tuple[list[int], str]], what: str) -> None:
@@ -146,7 +172,7 @@ def _layer(
         raise BadRequest(f"{what}: it has no tensor {error}") from None
     kinds = {header[f"{layer}.{name}"][1] for name in "qkv"}
     same = len(q) == len(k) == 4 and k == v and [q[0], *q[2:]] == [k[0], *k[2:]]
-    if kinds != {kind} or kind not in _DTYPES or not same or not k[1] or q[1] % k[1]:
+    if kinds != {kind} or kind not in _DTYPES or not same or 0 in (*q, *k) or q[1] % k[1]:
         shapes = ", ".join(f"{name} {shape}" for name, shape in (("q", q), ("k", k), ("v", v)))
         raise BadRequest(
             f"{what}: layer {layer} has {shapes} in {', '.join(sorted(kinds))}; give q [batch, "
@@ -166,4 +192,6 @@ def layer_name(recording: str) -> str:
 
 def recorded_id(recording: str) -> str:
     """Return what a case's id says of its recording: "tiny-layer2-1a2b3c4d"."""
-    return f"{layer_name(recording).replace(' ', '-')}-{recording.rpartition('@')[2]}"
+    return f"{quote(layer_name(recording), safe='')}-{recording.rpartition('@')[2]}".replace(
+        "%20", "-", 1
+    )

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from suite.atlas.conventions import use_of_slopes
+from suite.atlas.implementation import prepare_of
 from tests.fakes.console import bench
 from variants.catalog import PEERS
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
@@ -182,6 +184,44 @@ def test_a_cache_that_was_not_handed_over_is_refused_and_ends_with_its_tensor() 
     assert len(module._CACHES) == 1
     del q, k, v
     assert module._CACHES == {}
+
+
+def test_a_step_appends_its_own_key_and_value_to_the_cache_that_was_handed_over() -> None:
+    module, spec = module_of("vllm_cpu_cache"), spec_of(q_len=1, kv_len=20)
+    q, k, v = tensors(spec)
+    module.keep_cache(k, v)
+    k[:, :, -1].mul_(-1)
+    v[:, :, -1].add_(3)
+    slopes = alibi_slopes(8)
+    exact = attend(q.double(), k.double(), v.double(), slopes, scale=spec.scale, causal=True)
+    out = module.prepare(spec)(q, k, v, slopes)
+    assert (out.double() - exact).norm() / exact.norm() < 3e-6
+
+
+@pytest.mark.parametrize("name", CPU_PEERS)
+@pytest.mark.parametrize("head_dim", [1, 16, 17, 320])
+def test_an_odd_head_dim_is_right_or_declined_in_words(name: str, head_dim: int) -> None:
+    spec = spec_of(q_len=1, kv_len=40, head_dim=head_dim)
+    try:
+        error = error_of(name, spec, alibi_slopes(8))
+    except Unsupported:
+        return
+    assert error < FURTHER_OFF.get((name, "heads of 48"), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "jax"])
+def test_slopes_of_zero_and_queries_before_every_key_are_right(name: str) -> None:
+    slopes = alibi_slopes(8)
+    slopes[2] = 0
+    assert error_of(name, spec_of(), slopes) < 3e-6
+    spec = spec_of(q_len=60, kv_len=48, causal=False)
+    assert error_of(name, spec, alibi_slopes(8)) < 3e-6
+
+
+def test_the_atlas_hands_a_cache_over() -> None:
+    prepare = prepare_of("vllm_cpu_cache", "raced")
+    assert prepare is not None
+    assert use_of_slopes(prepare) == "the caller's"
 
 
 def test_peers_are_raced_judged_and_named_with_their_versions(

@@ -9,16 +9,11 @@ from variants.problem import Spec
 from variants.slopes_cache import cache_by_slopes
 
 
-def signed_distance(spec: Spec, device: torch.device) -> Tensor:
-    """Return what a positive slope multiplies: [q_len, kv_len] float32, at most 0.
-
-    It is -|i - j|, or -inf where a causal mask hides the key.
-    """
-    keys = torch.arange(spec.kv_len, device=device)
-    distance = (keys - keys[spec.kv_len - spec.q_len :, None]).float()
-    if spec.causal:
-        return distance.masked_fill(distance > 0, float("-inf"))
-    return -distance.abs()
+def distance_and_hidden(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return -|i - j| as float32, and which pairs a causal mask hides: [q_len, kv_len] each."""
+    rows = torch.arange(spec.kv_len - spec.q_len, spec.kv_len, device=device)[:, None]
+    steps = torch.arange(spec.kv_len, device=device) - rows
+    return -steps.abs().float(), (steps > 0) & spec.causal
 
 
 def dense_bias(spec: Spec) -> Callable[[Tensor], Tensor]:
@@ -28,6 +23,8 @@ def dense_bias(spec: Spec) -> Callable[[Tensor], Tensor]:
     """
 
     def build(slopes: Tensor) -> Tensor:
-        return (slopes[:, None, None] * signed_distance(spec, slopes.device))[None].to(spec.dtype)
+        distance, hidden = distance_and_hidden(spec, slopes.device)
+        bias = slopes[:, None, None] * distance
+        return bias.masked_fill(hidden, float("-inf"))[None].to(spec.dtype)
 
     return cache_by_slopes(build)

@@ -80,6 +80,16 @@ def test_peers_and_kernels_of_a_user_are_chosen_among_only_where_that_is_asked_f
     assert names == ["ggml", "mine.py?block=2", "eager"]
 
 
+def test_what_another_interpreter_measured_is_chosen_among_only_where_nothing_is_written() -> None:
+    file = tuned({"eager": {512: 3.0}, "flex": {512: 1.0}})
+    plan = msgspec.structs.replace(file.header.plan, pythons=(("flex", "/other/python"),))
+    elsewhere = file._replace(header=msgspec.structs.replace(file.header, plan=plan))
+    (ours,) = chosen(elsewhere).selection.choices
+    assert [candidate.variant for candidate in ours.candidates] == ["eager"]
+    (any_of_them,) = choose([elsewhere], Rules(others=True)).selection.choices
+    assert any_of_them.variant == "flex"
+
+
 def test_a_selections_software_is_without_that_of_peers() -> None:
     header = a_machine()
     raced = header.software | {"jax": "0.10.2", "torch of ggml": "2.11.0"}

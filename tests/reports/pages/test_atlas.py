@@ -1,9 +1,10 @@
 """The atlas as a page: every answer has a place, and every trap a line."""
 
 import msgspec
+import pytest
 
 from reports.pages.atlas import page, traps
-from suite.atlas.findings import HIDDEN, BiasError, Findings, SlopeRule
+from suite.atlas.findings import HIDDEN, NO_NUMBER, BiasError, Findings, SlopeRule
 
 GOOD = Findings(
     variant="eager",
@@ -50,6 +51,7 @@ def test_every_wrong_answer_is_a_trap_and_names_who() -> None:
     found = traps([GOOD, BAD])
     assert all(line.startswith("**odd, as shipped**: ") for line in found)
     assert [line.partition(": ")[2] for line in found] == [
+        "not asked to the end: killed by SIGSEGV.",
         "farther weigh more.",
         "slopes are twice its own, whatever the caller's.",
         "the bias is scaled with the scores.",
@@ -60,6 +62,23 @@ def test_every_wrong_answer_is_a_trap_and_names_who() -> None:
         "the bias of the oldest keys is off by 0.5 at 1024 keys in float32.",
         "the oldest keys are masked at 8192 keys in bfloat16.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "words"),
+    [
+        ("padding", "wrong by 0.5", "wrong with padding: wrong by 0.5."),
+        ("gradients", "wrong by 0.9", "wrong with gradients: wrong by 0.9."),
+        ("slope_gradients", "wrong by 0.9", "wrong with gradients of slopes: wrong by 0.9."),
+        ("scale", "scaled otherwise", "the bias is scaled otherwise."),
+        ("sign", "fails: NameError: x", "fails: NameError: x."),
+        ("sign", NO_NUMBER, "no finite weights."),
+        ("ended", "killed by SIGSEGV", "not asked to the end: killed by SIGSEGV."),
+    ],
+)
+def test_each_wrong_answer_alone_is_a_trap(field: str, answer: str, words: str) -> None:
+    wrong = msgspec.structs.replace(GOOD, **{field: answer})
+    assert traps([wrong]) == [f"**eager**: {words}"]
 
 
 def test_the_page_has_each_in_each_table_and_says_who_did_not_end() -> None:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
+import torch
 
 from reports.pages.atlas import traps
 from suite.atlas.bias_errors import DTYPES, LENGTHS
 from suite.atlas.conventions import HEAD_COUNTS
-from suite.atlas.findings import Findings
+from suite.atlas.findings import NO_NUMBER, Findings
 from suite.atlas.processes import ask_all, implementations
 from suite.atlas.questions import questions
 from suite.failures import BadRequest
@@ -31,6 +33,18 @@ def test_every_question_is_asked_and_eager_has_no_trap() -> None:
 
 def vars_of(findings: Findings) -> dict[str, object]:
     return {name: getattr(findings, name) for name in findings.__struct_fields__}
+
+
+def test_outputs_that_are_no_numbers_are_an_answer_that_can_be_written() -> None:
+    def not_a_number(spec: Spec) -> Attention:
+        return lambda q, *_: torch.full_like(q, torch.nan)
+
+    findings = Findings(variant="eager", edition="raced")
+    for question in questions(findings, not_a_number):
+        question()
+    again = msgspec.json.decode(msgspec.json.encode(findings), type=Findings)
+    assert again.sign == NO_NUMBER
+    assert {rule.rule for rule in again.rules} == {NO_NUMBER}
 
 
 def test_what_ships_is_asked_of_its_bias_alone() -> None:

@@ -122,7 +122,7 @@ def test_words_name_the_default_set_and_the_peers_of_the_device() -> None:
 
 
 def test_a_variant_may_have_an_interpreter_of_its_own() -> None:
-    plan = Request(variants="flex,eager", pythons=("flex=/opt/python",)).plan("cpu")
+    plan = Request(variants="flex,eager", python=("flex=/opt/python",)).plan("cpu")
     assert plan.pythons == (("flex", "/opt/python"),)
     for word, complaint in (
         ("flex", "--python flex: give a variant and a program, NAME=PROGRAM"),
@@ -133,7 +133,7 @@ def test_a_variant_may_have_an_interpreter_of_its_own() -> None:
         ),
     ):
         with pytest.raises(BadRequest, match=complaint):
-            Request(variants="flex,eager", pythons=(word,)).plan("cpu")
+            Request(variants="flex,eager", python=(word,)).plan("cpu")
 
 
 def test_pairs_have_one_pass_no_baseline_and_what_only_the_base_still_has() -> None:

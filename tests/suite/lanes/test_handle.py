@@ -11,6 +11,7 @@ import pytest
 
 from suite.clocks.series import TurnSamples
 from suite.conditions.policy import policy
+from suite.lanes import handle
 from suite.lanes.handle import Handle, LaneFault, Launch, out_of_memory_kills
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import Done, FirstCall, Prepare, Slice
@@ -148,6 +149,13 @@ def test_a_lane_runs_the_code_of_its_folder_though_python_trusts_none(
         pytest.raises(LaneFault, match="exited with 12"),
     ):
         lane.wait_until_ready()
+
+
+def test_a_lane_is_told_the_folder_from_which_recordings_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert handle.environment()["ALIBI_BENCH_FOLDER"] == str(tmp_path)
 
 
 def test_kills_for_memory_are_counted_from_the_kernels_own_counter(tmp_path: Path) -> None:

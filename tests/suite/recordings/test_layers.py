@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from suite.cases.request import Request
 from suite.failures import BadRequest
 from suite.recordings.layers import check_unchanged, file_and_layer, layer_name, read_layers
+from suite.recordings.tensors import load
 from tests.suite.recordings.files import write_recording
 
 
@@ -71,6 +72,10 @@ def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
         ("nan", torch.full((2,), torch.nan)),
     ):
         save_file(tensors | {"a.slopes": slopes}, tmp_path / f"{name}.safetensors")
+    save_file(tensors | {"a.v": torch.full((1, 2, 3, 4), torch.inf)}, tmp_path / "inf.safetensors")
+    empty = {f"a.{name}": torch.zeros(1, 2, 0, 4) for name in "qkv"}
+    save_file(empty, tmp_path / "none_at_all.safetensors")
+    write_recording(tmp_path / "hash.safetensors", layers=("a#b",))
     (tmp_path / "text.safetensors").write_text("no tensors")
     save_file({"weight": torch.zeros(2)}, other)
     save_file({"a.q": torch.zeros(1, 2, 3, 4)}, no_k)
@@ -87,10 +92,49 @@ def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
         ("few.safetensors", r"a\.slopes has shape \[3\] in F32; give \[heads\] = \[2\]"),
         ("low.safetensors", "finite and over 0"),
         ("nan.safetensors", "finite and over 0"),
+        ("inf.safetensors", r"a\.v has NaN or infinite numbers"),
+        ("none_at_all.safetensors", "layer a has q"),
+        ("hash.safetensors", r"layer 'a#b': name it in printable characters"),
+        ("", "no such file"),
         ("good.safetensors#layer9", "no such layer; there are layer0, layer3"),
     ):
         with pytest.raises(BadRequest, match=complaint):
             read_layers(str(tmp_path / word))
+
+
+def test_a_folder_may_have_a_hash_in_its_name_and_the_mask_may_be_bidirectional(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "c#d"
+    folder.mkdir()
+    path = write_recording(folder / "good.safetensors", causal="false")
+    (one,) = Request(inputs=f"{path}#layer0").plan("cpu").cases
+    both = Request(inputs=str(path)).plan("cpu").cases
+    assert one == both[0]
+    assert not one.causal
+    assert load(one.recording).q.shape == (1, 4, 40, 16)
+
+
+def test_layers_of_different_lengths_take_the_lengths_of_the_shortest(tmp_path: Path) -> None:
+    short, long = (
+        load_file(write_recording(tmp_path / f"{length}", length=length, layers=(f"of{length}",)))
+        for length in (20, 40)
+    )
+    path = tmp_path / "both.safetensors"
+    save_file(short | long, path)
+    assert {case.kv_len for case in Request(inputs=str(path)).plan("cpu").cases} == {20, 40}
+    with pytest.raises(BadRequest, match=r"--lengths 21: .* has 20 tokens"):
+        Request(inputs=str(path), lengths="21").plan("cpu")
+
+
+def test_two_layers_never_share_a_name(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "dup.safetensors", layers=("a b", "a-b", "a_b"))
+    assert len({case.id for case in Request(inputs=str(path)).plan("cpu").cases}) == 3
+
+
+def test_a_case_that_a_recording_does_not_make_names_its_layer(recording: str) -> None:
+    with pytest.raises(BadRequest, match="--inputs: mine layer0 makes no case: decode"):
+        Request(inputs=recording, modes="decode", lengths="9").plan("cpu")
 
 
 def test_a_recording_that_has_changed_or_gone_is_not_gone_on_with(

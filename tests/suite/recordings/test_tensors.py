@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from suite.agreement.inputs import draw
 from suite.cases.case import Case
@@ -57,6 +58,15 @@ def test_a_shorter_case_is_a_stretch_of_the_recording_with_its_last_queries(case
         assert torch.equal(inputs.q.abs(), last.abs())
         starts.add(start)
     assert len(starts) > 10
+
+
+def test_slopes_of_a_recording_take_the_place_of_the_rule(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "plain.safetensors", layers=("a",))
+    own = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    save_file(load_file(path) | {"a.slopes": own}, tmp_path / "own.safetensors")
+    (case,) = Request(inputs=str(tmp_path / "own.safetensors")).plan("cpu").cases
+    assert torch.equal(draw(case, 1, "set 0", CPU).slopes, own)
+    assert torch.equal(draw(case, 1, "after", CPU).slopes, own.flip(0))
 
 
 def test_layout_dtype_and_gradients_are_the_cases(case: Case) -> None:

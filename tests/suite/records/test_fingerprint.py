@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from suite.cases.request import Request
 from suite.conditions import policy
 from suite.conditions.device import device_for
-from suite.records.fingerprint import differences, run_header
+from suite.failures import BadRequest
+from suite.records.fingerprint import check_resumable, differences, run_header
 from suite.records.record import SCHEMA, RunHeader
 from tests.records import a_case, a_machine, a_plan
+from tests.suite.recordings.files import write_recording
 from variants.host.software import software
 
 THIS = a_machine()
@@ -124,3 +128,13 @@ def test_a_fingerprint_survives_being_written(reread: Any) -> None:
     found = run_header(a_plan(), [], CPU)
     decode: Callable[..., RunHeader] = reread.decode
     assert decode(reread.encode(found), type=RunHeader) == found
+
+
+def test_a_run_on_a_recording_that_has_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "mine.safetensors")
+    plan = Request(inputs=str(path), variants="eager").plan("cpu")
+    before = msgspec.structs.replace(THIS, plan=plan)
+    check_resumable(before, THIS)
+    write_recording(path, length=41)
+    with pytest.raises(BadRequest, match="has changed since"):
+        check_resumable(before, THIS)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from variants.problem import Attention, Spec, alibi_slopes
 from variants.providers.cpu.ggml_library import GgmlAttention, library
-from variants.providers.dense_bias import signed_distance
+from variants.providers.dense_bias import distance_and_hidden
 from variants.providers.package import Abilities
 from variants.providers.slope_rules import with_its_slopes
 
@@ -32,7 +32,8 @@ def prepare(spec: Spec) -> Attention:
 def shipped(spec: Spec) -> Attention:
     """Return ggml's attention with its own slopes, whatever slopes a call has."""
     library()
-    mask = signed_distance(spec, spec.device)
+    distance, hidden = distance_and_hidden(spec, spec.device)
+    mask = distance.masked_fill(hidden, float("-inf"))
     shapes = (spec.heads, spec.q_len), (spec.kv_heads, spec.kv_len)
     q, k = (torch.empty(spec.batch, *shape, spec.head_dim, device="meta") for shape in shapes)
     graph = GgmlAttention(q, k.to(spec.dtype), mask.half(), spec.scale, _MAX_BIAS)

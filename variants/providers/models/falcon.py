@@ -32,6 +32,7 @@ _ABILITIES = Abilities(
     grouped=False,
     gradients=True,
     traceable=True,
+    head_dim_multiple=2,
     any_scale=False,
 )
 
