@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from reports.tables.row import Row
 from suite.cases.case import form_name
-from suite.recordings.layers import layer_name
+from suite.recordings.names import layer_name
 from variants.catalog import AUTO, BASELINE
 
 Metric = Literal["time", "memory", "error", "start", "clock"]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
-from suite.recordings.layers import recorded_id
+from suite.recordings.names import recorded_id
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]

@@ -12,7 +12,8 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
 from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel, is_user_kernel, read_kernels
-from suite.recordings.layers import layer_name, read_layers
+from suite.recordings.layers import read_layers
+from suite.recordings.names import layer_name
 from variants.catalog import BASELINE, PEERS, RACED, on
 
 

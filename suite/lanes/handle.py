@@ -17,7 +17,7 @@ import msgspec
 from suite.conditions.policy import ROOT, Policy
 from suite.conditions.temporary import EndsWithBlock
 from suite.lanes.protocol import LaneAnswer, Ready, Refusal, Step, receive, send
-from suite.recordings.layers import FOLDER
+from suite.recordings.names import FOLDER
 from suite.records.record import Status
 from variants.catalog import Variant
 

@@ -6,33 +6,15 @@ The file's metadata may say `bias_max`, `slope_scale`, `scale` and `causal`, as 
 (docs/models.md).
 """
 
-import hashlib
-import math
-import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.parse import quote
-
-import msgspec
+from typing import NamedTuple
 
 from suite.failures import BadRequest
-
-FOLDER = "ALIBI_BENCH_FOLDER"
-"""The variable that tells a lane the folder from which recordings are named."""
+from suite.recordings.header import Conventions, Header, read_header
+from suite.recordings.names import digest_of
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-_EXPONENTS = {"F32": 0x7F800000, "BF16": 0x7F80, "F16": 0x7C00}
 _OPTION = "--inputs"
-
-
-class Conventions(msgspec.Struct, frozen=True):
-    """What a recording's metadata says of slopes, scale and mask, in the words of a case."""
-
-    bias_max: float = 8.0
-    slope_scale: Literal["1", "1/sqrt(d)"] = "1"
-    scale: Literal["1/sqrt(d)", "1/d"] = "1/sqrt(d)"
-    causal: bool = True
 
 
 class RecordedLayer(NamedTuple):
@@ -58,7 +40,7 @@ def read_layers(word: str) -> list[RecordedLayer]:
     path = Path(name or wanted)
     if not path.is_file():
         raise BadRequest(f"{what}: no such file; give FILE.safetensors or FILE#LAYER")
-    header, metadata = _header(path, what)
+    header, metadata = read_header(path, what)
     layers = [key.removesuffix(".q") for key in header if key.endswith(".q")]
     odd = [layer for layer in layers if not layer.isprintable() or "#" in layer or "@" in layer]
     if odd:
@@ -75,93 +57,10 @@ def read_layers(word: str) -> list[RecordedLayer]:
     ]
 
 
-def check_unchanged(recordings: Iterable[str], option: str) -> None:
-    """Raise BadRequest for a recording that is not there, or not what was measured."""
-    for recording in dict.fromkeys(recordings):
-        path, _, digest = file_and_layer(recording)
-        try:
-            is_same = digest_of(path) == digest
-        except OSError as error:
-            raise BadRequest(
-                f"{option}: {path}: {error.strerror}; start where the run started, or put it back"
-            ) from None
-        if not is_same:
-            raise BadRequest(
-                f"{option}: {path} has changed since; start a new run without --resume"
-            )
-
-
-def digest_of(path: Path) -> str:
-    """Return a digest of a recording's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=4)).hexdigest()
-
-
-def file_and_layer(recording: str) -> tuple[Path, str, str]:
-    """Return the file, the layer and the digest of a case's recording.
-
-    A relative name is from the folder that the variable FOLDER names, else from the current one.
-    """
-    place, _, digest = recording.rpartition("@")
-    name, _, layer = place.rpartition("#")
-    return Path(os.environ.get(FOLDER, ".")) / name, layer, digest
-
-
-def _header(path: Path, what: str) -> tuple[dict[str, tuple[list[int], str]], Conventions]:
-    """Return each tensor's shape and dtype, and the metadata."""
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise BadRequest(f"{what}: {error}; pip install safetensors") from None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-            header = {key: (each.get_shape(), each.get_dtype()) for key, each in slices.items()}
-            metadata = file.metadata() or {}
-            _check_slopes(file, header, what)
-        _check_finite(path, what)
-    except (OSError, SafetensorError) as error:
-        raise BadRequest(f"{what}: {error}") from None
-    try:
-        return header, msgspec.convert(metadata, Conventions, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"{what}: its metadata: {error}") from None
-
-
-def _check_finite(path: Path, what: str) -> None:
-    """Raise BadRequest for q, k or v with a NaN or an infinity, whose exponents are all ones."""
-    import numpy
-    from safetensors import deserialize
-
-    tensors: list[tuple[str, dict[str, Any]]] = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    for key, tensor in tensors:
-        if key.rpartition(".")[2] in {"q", "k", "v"} and tensor["dtype"] in _EXPONENTS:
-            exponent = _EXPONENTS[tensor["dtype"]]
-            kind = "<u4" if exponent > 1 << 16 else "<u2"
-            bits: Any = numpy.frombuffer(tensor["data"], kind)
-            if (bits & exponent == exponent).any():
-                raise BadRequest(f"{what}: {key} has NaN or infinite numbers; record it again")
-
-
-def _check_slopes(file: Any, header: Mapping[str, tuple[list[int], str]], what: str) -> None:
-    """Raise BadRequest for slopes that are not float32, one a head, finite and positive."""
-    for key, (shape, kind) in header.items():
-        layer, _, name = key.rpartition(".")
-        if name != "slopes" or f"{layer}.q" not in header:
-            continue
-        heads = header[f"{layer}.q"][0][1:2]
-        values = file.get_tensor(key).tolist() if (shape, kind) == (heads, "F32") else ()
-        if not values or not all(0 < value < math.inf for value in values):
-            raise BadRequest(
-                f"{what}: {key} has shape {shape} in {kind}; give [heads] = {heads} in F32, finite "
-                "and over 0"
-            )
-
-
 def _layer(
     recording: str,
     layer: str,
-    header: Mapping[str, tuple[list[int], str]],
+    header: Header,
     metadata: Conventions,
     what: str,
 ) -> RecordedLayer:
@@ -181,17 +80,3 @@ def _layer(
         )
     batch, heads, length, head_dim = q
     return RecordedLayer(recording, batch, heads, k[1], length, head_dim, _DTYPES[kind], metadata)
-
-
-def layer_name(recording: str) -> str:
-    """Return a recording's file without its folder, and the layer: "tiny layer2"."""
-    place = recording.rpartition("@")[0]
-    name, _, layer = place.rpartition("#")
-    return f"{name.rpartition('/')[2].removesuffix('.safetensors')} {layer}"
-
-
-def recorded_id(recording: str) -> str:
-    """Return what a case's id says of its recording: "tiny-layer2-1a2b3c4d"."""
-    return f"{quote(layer_name(recording), safe='')}-{recording.rpartition('@')[2]}".replace(
-        "%20", "-", 1
-    )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from suite.recordings.layers import digest_of, file_and_layer
+from suite.recordings.names import digest_of, file_and_layer
 
 
 class RecordedTensors(NamedTuple):

@@ -16,7 +16,7 @@ from suite.conditions import nvml, policy
 from suite.conditions.device import Device
 from suite.failures import BadRequest
 from suite.kernels.user_kernels import check_unchanged, variants_beside
-from suite.recordings import layers
+from suite.recordings import names as recordings
 from suite.records.record import SCHEMA, RunHeader
 from suite.records.store import Results, is_duel_record
 from variants.catalog import PEERS
@@ -63,8 +63,8 @@ def check_resumable(before: RunHeader, now: RunHeader) -> None:
         differs = "; ".join(phrases)
         raise BadRequest(f"--resume: this is {differs}; start a new run without --resume")
     check_unchanged(before.plan.kernels, "--resume")
-    recordings = [case.recording for case in before.plan.cases if case.recording]
-    layers.check_unchanged(recordings, "--resume")
+    named = (case.recording for case in before.plan.cases if case.recording)
+    recordings.check_unchanged(named, "--resume")
     names = [variant.name for variant in variants_beside(before.plan.kernels)]
     for name in before.plan.variants:
         parse.name("--resume: variant", name, names)

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from suite.cases.request import Request
 from suite.failures import BadRequest
-from suite.recordings.layers import check_unchanged, file_and_layer, layer_name, read_layers
+from suite.recordings.layers import read_layers
+from suite.recordings.names import check_unchanged, file_and_layer, layer_name
 from suite.recordings.tensors import load
 from tests.suite.recordings.files import write_recording
 
