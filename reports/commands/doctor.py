@@ -66,7 +66,8 @@ def atlas(variants: str | None, out: Path | None) -> None:
       python run_bench.py atlas
       python run_bench.py atlas --variants sdpa_key,vllm_cpu,bloom --out atlas.md
     """
-    from reports.pages.atlas import page, traps
+    from reports.pages.atlas import page
+    from reports.pages.atlas_traps import traps
     from suite.atlas.processes import ask_all, implementations
     from suite.conditions.device import device_for
     from suite.conditions.policy import ROOT

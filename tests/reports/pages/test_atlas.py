@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from reports.pages.atlas import page, traps
+from reports.pages.atlas import page
+from reports.pages.atlas_traps import traps
 from suite.atlas.findings import HIDDEN, NO_NUMBER, BiasError, Findings, SlopeRule
 
 GOOD = Findings(

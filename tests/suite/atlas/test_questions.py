@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import torch
 
-from reports.pages.atlas import traps
+from reports.pages.atlas_traps import traps
 from suite.atlas.bias_errors import DTYPES, LENGTHS
 from suite.atlas.conventions import HEAD_COUNTS
 from suite.atlas.findings import NO_NUMBER, Findings
