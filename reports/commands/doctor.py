@@ -87,4 +87,5 @@ def atlas(variants: str | None, out: Path | None) -> None:
     versions = software() | peer_versions([each.variant for each in findings])
     path.write_text(page(findings, versions, hardware.name))
     found = traps(findings)
-    show("\n".join([*found, f"{len(found)} traps in {len(findings)} implementations: {path}"]))
+    counts = f"{len(found)} trap{'s' * (len(found) != 1)} in {len(findings)} implementations"
+    show("\n".join([*found, f"{counts}: {path}"]))
