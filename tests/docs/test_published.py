@@ -113,7 +113,8 @@ def test_as_many_published_rows_are_too_noisy_as_the_page_says() -> None:
     paired = [row for row in rows if row.vs_no_bias is not None and row.variant != BASELINE.name]
     noisy = sum(row.contradictory for row in paired)
     page = (ROOT / "docs" / "method.md").read_text()
-    assert f"{noisy} of {len(paired)} published rows is." in page
+    verb = "is" if noisy == 1 else "are"
+    assert f"{noisy} of {len(paired)} published rows {verb}." in page
 
 
 def test_the_readmes_demo_is_what_best_says_of_the_xeon() -> None:
