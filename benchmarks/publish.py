@@ -4,8 +4,7 @@
 
 Each file is one `run`, named by what it is. A file that is not whole is completed, so a run that
 was interrupted goes on. A file that another commit of the measured code wrote, or that is in no set
-any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes some 100
-minutes.
+any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes an hour or two.
 """
 
 import subprocess

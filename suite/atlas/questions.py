@@ -48,18 +48,15 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
         except Exception:  # noqa: BLE001 - a head count that is not taken has no slopes
             return
 
-    def ask_error(dtype: str, length: int) -> None:
+    def ask_error(dtype: str, length: int, *, middle: bool) -> None:
         try:
-            findings.errors.append(bias_errors.bias_error(prepare, dtype, length))
+            if middle:
+                answer = bias_errors.middle_error(prepare, dtype)
+            else:
+                answer = bias_errors.bias_error(prepare, dtype, length)
         except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
-            findings.errors.append(BiasError(dtype, length, reason=_words_of(error)))
-
-    def ask_middle(dtype: str) -> None:
-        try:
-            findings.errors.append(bias_errors.middle_error(prepare, dtype))
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
-            reason, length = _words_of(error), bias_errors.MIDDLE_OF
-            findings.errors.append(BiasError(dtype, length, middle=True, reason=reason))
+            answer = BiasError(dtype, length, middle=middle, reason=_words_of(error))
+        findings.errors.append(answer)
 
     of_the_bias = (
         ("sign", conventions.sign),
@@ -77,18 +74,21 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
         [ask(field, partial(question, prepare)) for field, question in fields]
         for fields in (of_the_bias, of_the_rest)
     )
-    rules = [lambda heads=heads: ask_rule(heads) for heads in conventions.HEAD_COUNTS]
+    rules = [partial(ask_rule, heads) for heads in conventions.HEAD_COUNTS]
     errors = [
-        lambda dtype=dtype, length=length: ask_error(dtype, length)
+        partial(ask_error, dtype, length, middle=False)
         for dtype in bias_errors.DTYPES
         for length in bias_errors.LENGTHS
     ]
-    middles = [partial(ask_middle, dtype) for dtype in bias_errors.DTYPES]
+    errors += [
+        partial(ask_error, dtype, bias_errors.MIDDLE_OF, middle=True)
+        for dtype in bias_errors.DTYPES
+    ]
     padding = ask("padding", lambda: conventions.padding(findings.variant))
     # The last are held against the caller's slopes, and what is shipped may have its own.
     if findings.edition == "shipped":
         return [*first, *rules]
-    return [*first, *rules, *second, padding, *errors, *middles]
+    return [*first, *rules, *second, padding, *errors]
 
 
 def _in_words(question: Callable[[], str]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from suite.atlas.conventions import use_of_slopes
 from suite.atlas.implementation import prepare_of
 from tests.fakes.console import bench
+from tests.variants.providers.specs import spec_of, tensors
 from variants.catalog import PEERS
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 from variants.reference import attend
@@ -67,32 +68,8 @@ ROUNDING = ("bloom", "mpt", "falcon", "falcon_eager")
 """Peers whose rounding, or worse, the judge may refuse."""
 
 
-def spec_of(**changes: Any) -> Spec:
-    fields: dict[str, Any] = {
-        "batch": 1,
-        "heads": 8,
-        "kv_heads": 8,
-        "q_len": 200,
-        "kv_len": 200,
-        "head_dim": 64,
-        "dtype": torch.float32,
-        "device": torch.device("cpu"),
-        "scale": changes.get("head_dim", 64) ** -0.5,
-        "causal": True,
-        "needs_grad": False,
-    }
-    return Spec(**fields | changes)
-
-
 def module_of(name: str) -> Any:
     return importlib.import_module(CPU_PEERS[name].module)
-
-
-def tensors(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
-    torch.manual_seed(1)
-    shapes = (spec.heads, spec.q_len), (spec.kv_heads, spec.kv_len), (spec.kv_heads, spec.kv_len)
-    q, k, v = (torch.randn(spec.batch, *shape, spec.head_dim).to(spec.dtype) for shape in shapes)
-    return q, k, v
 
 
 def error_of(name: str, spec: Spec, slopes: Tensor) -> float:

@@ -37,7 +37,6 @@ class Abilities(NamedTuple):
     bidirectional: bool = False
     grouped: bool = True
     gradients: bool = False
-    chunks: bool = True
     head_dim_multiple: int = 1
     """Divides every head_dim that it takes."""
     any_scale: bool = True
@@ -63,8 +62,6 @@ class Abilities(NamedTuple):
             wrong = "has no bidirectional ALiBi"
         elif spec.heads != spec.kv_heads and not self.grouped:
             wrong = "takes as many kv heads as heads"
-        elif not self.chunks and spec.q_len not in {1, spec.kv_len}:
-            wrong = "takes one query, or as many as keys"
         elif spec.head_dim % self.head_dim_multiple:
             wrong = f"takes multiples of {self.head_dim_multiple} as head_dim, not {spec.head_dim}"
         elif not self.any_scale and abs(spec.scale * spec.head_dim**0.5 - 1) > 1e-6:

@@ -28,6 +28,8 @@ def test_every_question_is_asked_and_eager_has_no_trap() -> None:
     assert not [name for name, value in values.items() if not value and name != "ended"]
     assert [rule.heads for rule in findings.rules] == [*HEAD_COUNTS]
     assert len(findings.errors) == len(DTYPES) * (len(LENGTHS) + 1)
+    assert [error.dtype for error in findings.errors if error.middle] == [*DTYPES]
+    assert {error.length for error in findings.errors if not error.middle} == {*LENGTHS}
     assert traps([findings]) == []
 
 

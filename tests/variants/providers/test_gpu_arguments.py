@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.variants.providers import stand_ins
+from tests.variants.providers import specs, stand_ins
+from tests.variants.providers.specs import tensors
 from variants.catalog import PEERS
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 from variants.reference import attend
@@ -62,27 +63,9 @@ DECLINED = {("xformers", "grouped heads"), ("flashinfer", "a batch")}
 
 
 def spec_of(**changes: Any) -> Spec:
-    fields: dict[str, Any] = {
-        "batch": 1,
-        "heads": 8,
-        "kv_heads": 8,
-        "q_len": 24,
-        "kv_len": 24,
-        "head_dim": 64,
-        "dtype": torch.bfloat16,
-        "device": torch.device("cuda"),
-        "scale": 0.125,
-        "causal": True,
-        "needs_grad": False,
-    }
-    return Spec(**fields | changes)
-
-
-def tensors(spec: Spec) -> tuple[Tensor, Tensor, Tensor]:
-    torch.manual_seed(0)
-    shapes = (spec.heads, spec.q_len), (spec.kv_heads, spec.kv_len), (spec.kv_heads, spec.kv_len)
-    q, k, v = (torch.randn(spec.batch, *shape, spec.head_dim).to(spec.dtype) for shape in shapes)
-    return q, k, v
+    """Return a spec as a GPU's; what it is asked lies on the CPU."""
+    usual = {"q_len": 24, "kv_len": 24, "dtype": torch.bfloat16, "device": torch.device("cuda")}
+    return specs.spec_of(**usual | changes)
 
 
 def error_of(attention: Attention, spec: Spec, slopes: Tensor) -> float:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.variants.providers.test_gpu_arguments import CASES, DECLINED, spec_of, tensors
+from tests.variants.providers.specs import tensors
+from tests.variants.providers.test_gpu_arguments import CASES, DECLINED, spec_of
 from variants.catalog import PEERS
 from variants.host.software import is_installed
 from variants.problem import alibi_slopes
