@@ -205,7 +205,9 @@ def _pythons(words: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, str
     """Return each variant with the interpreter of its lanes, from words like NAME=PROGRAM."""
     pythons: dict[str, str] = {}
     for word in words:
-        name, mark, executable = word.partition("=")
+        planned = [name for name in names if word.startswith(f"{name}=")]
+        name = max(planned, key=len) if planned else word.partition("=")[0]  # names may have a "="
+        mark, executable = word[len(name) : len(name) + 1], word[len(name) + 1 :]
         if not mark or not executable:
             raise BadRequest(f"--python {word}: give a variant and a program, NAME=PROGRAM")
         if name in pythons:

@@ -1,5 +1,7 @@
 """What is asked for takes the place of the sweep's part; nothing is planned twice."""
 
+from pathlib import Path
+
 import pytest
 
 from suite.cases.plan import paired
@@ -124,6 +126,9 @@ def test_words_name_the_default_set_and_the_peers_of_the_device() -> None:
 def test_a_variant_may_have_an_interpreter_of_its_own() -> None:
     plan = Request(variants="flex,eager", python=("flex=/opt/python",)).plan("cpu")
     assert plan.pythons == (("flex", "/opt/python"),)
+    kernel = f"{Path(__file__).parents[3]}/examples/my_kernel.py?block=16"
+    named = Request(variants=f"flex,{kernel}", python=("my_kernel.py?block=16=/opt/python",))
+    assert named.plan("cpu").pythons == (("my_kernel.py?block=16", "/opt/python"),)
     for word, complaint in (
         ("flex", "--python flex: give a variant and a program, NAME=PROGRAM"),
         ("flex=", "NAME=PROGRAM"),
