@@ -25,6 +25,7 @@ def alibi_attention(
     variant: str = "auto",
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
@@ -46,6 +47,7 @@ def alibi_attention(
     variant: str = "auto",
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
@@ -66,6 +68,7 @@ def alibi_attention(
     variant: str = "auto",
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
@@ -87,6 +90,9 @@ def alibi_attention(
     key_padding: bool [batch, kv_len], True for padding, anywhere. Positions count real tokens.
     cu_seqlens: int32 [sequences + 1], for sequences packed one after another in a batch of 1: where
         each begins, and where the last ends. Each is attended to alone.
+    cu_seqlens_k: int32 [sequences + 1], beside cu_seqlens: where the keys of each packed sequence
+        begin. Its queries are its last tokens, so that steps of decode and chunks of prefills can
+        share a call.
     kv_lens: int32 [batch], how many keys of a static cache are filled. Queries are the last of
         those, so write the new keys before the call.
     norms: float32 [batch, kv_heads, 2, blocks], how large the keys and values of a cache are, from
@@ -118,7 +124,7 @@ def alibi_attention(
     the variant can't do this; the text says what would help.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
     check_name(variant)
     if torch.onnx.is_in_onnx_export():
         out, log_sum_exp = write_out(q, k, v, slopes, sequences, settings)
@@ -139,6 +145,7 @@ def variant_for(
     scale: float | None = None,
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
@@ -153,5 +160,5 @@ def variant_for(
     same errors.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
     return auto.choice(check_call(q, k, v, slopes, sequences, settings).spec)

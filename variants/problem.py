@@ -24,7 +24,7 @@ slopes [heads] float32.
 """
 
 
-SequenceKind = Literal["whole", "key_padding", "cu_seqlens", "kv_lens"]
+SequenceKind = Literal["whole", "key_padding", "cu_seqlens", "kv_lens", "cu_seqlens_k"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Spec:
 
     `scale` multiplies q·k. `layout` is the order of q's dimensions in memory. With `seq_lens` the
     batch is ragged (variants.batches.ragged): padded at the ends, or `packed`. A packed batch has
-    batch 1, and its q_len and kv_len are both the sum of the lengths.
+    batch 1, and its q_len and kv_len are sums: kv_len of `seq_lens`, q_len of `q_lens` where
+    sequences have fewer queries than keys, else of `seq_lens` too.
     """
 
     batch: int
@@ -89,6 +90,7 @@ class Spec:
     layout: str = "bhnd"
     slopes_need_grad: bool = False
     seq_lens: tuple[int, ...] = ()
+    q_lens: tuple[int, ...] = ()
     packed: bool = False
     extras: Extras = DENSE
 

@@ -10,6 +10,7 @@ from variants.catalog import CATALOG
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "key_padding": {"sequences": "key_padding"},
     "cu_seqlens": {"sequences": "cu_seqlens"},
+    "cu_seqlens_k": {"sequences": "cu_seqlens_k"},
     "kv_lens": {"sequences": "kv_lens"},
     "q_offset": {"q_offset": 3},
     "window": {"window": (8, 0)},

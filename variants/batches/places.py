@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from variants.batches.sequences import Sequences
 from variants.problem import Spec
@@ -48,7 +49,7 @@ def places_of(spec: Spec, sequences: Sequences) -> Places:
     slots = torch.arange(spec.kv_len, device=spec.device)[None]
     rows = torch.arange(spec.q_len, device=spec.device)[None]
     if sequences.cu_seqlens is not None:
-        return _packed(slots, sequences.cu_seqlens.long())
+        return _packed(rows, slots, sequences.cu_seqlens, sequences.cu_seqlens_k)
     if sequences.key_padding is not None:
         return _padded(spec, rows, sequences.key_padding)
     filled: Tensor | int = spec.kv_len
@@ -61,12 +62,23 @@ def places_of(spec: Spec, sequences: Sequences) -> Places:
     return Places(torch.zeros_like(q_position), q_position, k_sequence, slots)
 
 
-def _packed(slots: Tensor, cu_seqlens: Tensor) -> Places:
+def _packed(rows: Tensor, slots: Tensor, cu_seqlens: Tensor, cu_seqlens_k: Tensor | None) -> Places:
+    """Return places in which the queries of each sequence are its last tokens."""
+    q_sequence, q_position = _in_sequences(rows, cu_seqlens.long())
+    if cu_seqlens_k is None:
+        return Places(q_sequence, q_position, q_sequence, q_position)
+    k_sequence, k_position = _in_sequences(slots, cu_seqlens_k.long())
+    past = cu_seqlens_k.diff().long() - cu_seqlens.diff().long()  # keys before the first query
+    q_position = q_position + pad(past, (0, 1))[q_sequence]
+    return Places(q_sequence, q_position, k_sequence, k_position)
+
+
+def _in_sequences(slots: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sequence of each slot, and its position from the sequence's first slot on."""
     sequence = torch.searchsorted(cu_seqlens, slots, right=True) - 1
     is_real = (sequence >= 0) & (slots < cu_seqlens[-1])
     position = slots - cu_seqlens[sequence.clamp(0, len(cu_seqlens) - 1)]
-    sequence = sequence.where(is_real, NO_SEQUENCE)
-    return Places(sequence, position, sequence, position)
+    return sequence.where(is_real, NO_SEQUENCE), position
 
 
 def _padded(spec: Spec, rows: Tensor, key_padding: Tensor) -> Places:

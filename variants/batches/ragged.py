@@ -1,7 +1,8 @@
 """Batches of sequences of different lengths, for variants that compute one length at a time.
 
 Padded: [batch, heads, longest, head_dim], with the padding after each sequence. Packed: [1, heads,
-sum of lengths, head_dim], one sequence after another.
+sum of lengths, head_dim], one sequence after another. Where a packed sequence has fewer queries
+than keys (`q_lens`), they are its last tokens, as in a step of decode or a chunk of a prefill.
 """
 
 from collections.abc import Callable
@@ -28,17 +29,22 @@ def ragged(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
 
 
 def _by_sequence(prepare: Callable[[Spec], Attention], spec: Spec) -> Attention:
+    keys = spec.seq_lens
+    queries = spec.q_lens or keys
     attentions = {
-        length: prepare(replace(spec, q_len=length, kv_len=length, seq_lens=(), packed=False))
-        for length in spec.seq_lens
+        (q_len, kv_len): prepare(
+            replace(spec, q_len=q_len, kv_len=kv_len, seq_lens=(), q_lens=(), packed=False)
+        )
+        for q_len, kv_len in zip(queries, keys, strict=True)
     }
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        parts = [torch.split(tensor, list(spec.seq_lens), dim=2) for tensor in (q, k, v)]
+        q_parts = torch.split(q, list(queries), dim=2)
+        k_parts, v_parts = (torch.split(tensor, list(keys), dim=2) for tensor in (k, v))
         return torch.cat(
             [
-                attentions[length](q_part, k_part, v_part, slopes)
-                for length, q_part, k_part, v_part in zip(spec.seq_lens, *parts, strict=True)
+                attentions[q_part.shape[2], k_part.shape[2]](q_part, k_part, v_part, slopes)
+                for q_part, k_part, v_part in zip(q_parts, k_parts, v_parts, strict=True)
             ],
             dim=2,
         )

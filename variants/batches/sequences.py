@@ -14,13 +14,16 @@ class Sequences(NamedTuple):
     `key_padding` is bool [batch, kv_len]: True is padding. `cu_seqlens` is int32 [sequences + 1]:
     where each packed sequence of a batch of 1 begins, and where the last ends. `kv_lens` is int32
     [batch]: how many keys of each cache are filled, from the first on. `norms` are float32 [batch,
-    kv_heads, 2, blocks] (variants.batches.cache_norms); no answer depends on them.
+    kv_heads, 2, blocks] (variants.batches.cache_norms); no answer depends on them. `cu_seqlens_k`,
+    beside `cu_seqlens`, says where the keys of each packed sequence begin, where they are more than
+    its queries; then `cu_seqlens` speaks of queries alone.
     """
 
     key_padding: Tensor | None = None
     cu_seqlens: Tensor | None = None
     kv_lens: Tensor | None = None
     norms: Tensor | None = None
+    cu_seqlens_k: Tensor | None = None
 
 
 GeneralAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Sequences], tuple[Tensor, Tensor]]

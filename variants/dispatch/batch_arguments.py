@@ -1,6 +1,7 @@
 """The checks of alibi_attention's arguments beyond dense attention, and their short form."""
 
-from typing import NamedTuple, cast
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class Settings(NamedTuple):
 
 MOST_POSITIONS = 1 << 24  # float32 holds positions exactly up to here
 _WHOLE_NUMBERS = (torch.int32, torch.int64)
+_PACKED = ("cu_seqlens", "cu_seqlens_k")
 
 
 def extras_of(
@@ -61,9 +63,11 @@ def check_sequences(
     """
     by_name = sequences._replace(norms=None)._asdict()
     tensors = {name: tensor for name, tensor in by_name.items() if tensor is not None}
-    given = list(tensors)
+    given = [name for name in tensors if name != "cu_seqlens_k"]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are given: each says it all, give one of them")
+    if "cu_seqlens_k" in tensors and "cu_seqlens" not in tensors:
+        raise ValueError("cu_seqlens_k is given alone: give the queries' cu_seqlens beside it")
     q_len, kv_len = q.shape[2], k.shape[2]
     if q_len > kv_len and q_offset is None and (causal or given):
         raise ValueError(
@@ -73,13 +77,13 @@ def check_sequences(
     for name, tensor in tensors.items():
         _check_tensor(name, tensor, q, k)
     if sequences.cu_seqlens is not None:
-        _check_packed(q, k, sequences.cu_seqlens, q_offset)
+        _check_packed(q, k, sequences.cu_seqlens, sequences.cu_seqlens_k, q_offset)
     if sequences.kv_lens is not None and _has_values(sequences.kv_lens):
         least, most = int(sequences.kv_lens.min()), int(sequences.kv_lens.max())
         if least < 0 or most > kv_len:
             wrong = least if least < 0 else most
             raise ValueError(f"kv_lens has {wrong}: give 0 to {kv_len}, the room of the cache")
-    return cast(SequenceKind, given[0] if given else "whole")
+    return cast(SequenceKind, list(tensors)[-1] if tensors else "whole")
 
 
 def check_offset(q_offset: object) -> None:
@@ -111,35 +115,61 @@ def check_window(window: object, *, causal: bool) -> tuple[int, int]:
 
 def _check_tensor(name: str, tensor: object, q: Tensor, k: Tensor) -> None:
     batch, kv_len = q.shape[0], k.shape[2]
-    shapes = {"key_padding": [batch, kv_len], "kv_lens": [batch], "cu_seqlens": ["sequences + 1"]}
+    shapes: dict[str, list[Any]] = {"key_padding": [batch, kv_len], "kv_lens": [batch]}
+    shapes |= {packed: ["sequences + 1"] for packed in _PACKED}
     kinds = (torch.bool,) if name == "key_padding" else _WHOLE_NUMBERS
     wanted = f"{'bool' if name == 'key_padding' else 'int32'} {shapes[name]} on {q.device}"
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{name} is a {type(tensor).__name__}: give a tensor, {wanted}")
-    fits = tensor.dim() == 1 if name == "cu_seqlens" else list(tensor.shape) == shapes[name]
+    fits = tensor.dim() == 1 if name in _PACKED else list(tensor.shape) == shapes[name]
     if not fits or tensor.dtype not in kinds or tensor.device != q.device:
         shape = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
         raise ValueError(f"{name} is {shape}: give {wanted}")
 
 
-def _check_packed(q: Tensor, k: Tensor, cu_seqlens: Tensor, q_offset: int | None) -> None:
-    if q.shape[0] != 1 or q.shape[2] != k.shape[2]:
+def _check_packed(
+    q: Tensor, k: Tensor, cu_seqlens: Tensor, cu_seqlens_k: Tensor | None, q_offset: int | None
+) -> None:
+    is_mixed = cu_seqlens_k is not None
+    if q.shape[0] != 1 or (q.shape[2] != k.shape[2] and not is_mixed):
         raise ValueError(
             f"q is {list(q.shape)} and k {list(k.shape)}: packed sequences (cu_seqlens) are a "
-            "batch of 1 with as many queries as keys"
+            "batch of 1 with as many queries as keys; cu_seqlens_k says where there are more keys"
         )
     if q_offset is not None:
-        raise ValueError("q_offset and cu_seqlens: each packed sequence begins at position 0")
-    if not len(cu_seqlens):
-        raise ValueError("cu_seqlens is empty: give 0 and the end of each sequence")
-    if not _has_values(cu_seqlens):
-        return
-    ends = cu_seqlens.tolist()
-    if ends[0] != 0 or sorted(ends) != ends or ends[-1] > q.shape[2]:
         raise ValueError(
-            f"cu_seqlens {ends[:8]}: give 0 and the end of each sequence, rising to at most "
-            f"{q.shape[2]}, the number of tokens"
+            "q_offset and cu_seqlens: the queries of a packed sequence are its last tokens"
         )
+    queries = _lengths("cu_seqlens", cu_seqlens, q.shape[2])
+    if cu_seqlens_k is None:
+        return
+    if len(cu_seqlens_k) != len(cu_seqlens):
+        raise ValueError(
+            f"cu_seqlens has {len(cu_seqlens)} numbers and cu_seqlens_k {len(cu_seqlens_k)}: both "
+            "are of the same sequences, give as many"
+        )
+    keys = _lengths("cu_seqlens_k", cu_seqlens_k, k.shape[2])
+    for sequence, (q_len, kv_len) in enumerate(zip(queries, keys, strict=True)):
+        if q_len > kv_len:
+            raise ValueError(
+                f"sequence {sequence} has {q_len} queries (cu_seqlens) and {kv_len} keys "
+                "(cu_seqlens_k): its queries are among its keys, give at least as many"
+            )
+
+
+def _lengths(name: str, ends: Tensor, tokens: int) -> list[int]:
+    """Return the lengths of packed sequences, or none where values can't be looked at."""
+    if not len(ends):
+        raise ValueError(f"{name} is empty: give 0 and the end of each sequence")
+    if not _has_values(ends):
+        return []
+    values = ends.tolist()
+    if values[0] != 0 or sorted(values) != values or values[-1] > tokens:
+        raise ValueError(
+            f"{name} {values[:8]}: give 0 and the end of each sequence, rising to at most "
+            f"{tokens}, the number of tokens"
+        )
+    return [end - first for first, end in pairwise(values)]
 
 
 def _has_values(tensor: Tensor) -> bool:

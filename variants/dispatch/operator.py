@@ -27,6 +27,7 @@ _AUTOGRAD_KEYS = tuple(
     getattr(torch._C.DispatchKey, name)
     for name in ("AutogradCPU", "AutogradCUDA", "AutogradOther", "AutogradMeta", "ADInplaceOrView")
 )
+_OPTIONS = 4 + len(Sequences._fields)  # where a call's tensors end, and its options begin
 _NOMINAL = 16  # queries and keys, where a variant is asked whether it has a backward
 
 
@@ -40,6 +41,7 @@ def attention(
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
     norms: Tensor | None,
+    cu_seqlens_k: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -48,7 +50,7 @@ def attention(
     return_lse: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return a variant's output, contiguous, and its log-sum-exp, which is empty if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, return_lse)
     out, log_sum_exp = answer(check_call(q, k, v, slopes, sequences, settings), variant)
     return out.contiguous(), log_sum_exp.contiguous().clone()
@@ -64,6 +66,7 @@ def _shapes(
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
     norms: Tensor | None,
+    cu_seqlens_k: Tensor | None,
     variant: str,  # noqa: ARG001
     causal: bool,
     scale: float | None,
@@ -75,7 +78,7 @@ def _shapes(
     check_fit(q, k, v)
     check_scale(scale)
     check_slopes(slopes, q.shape[0], q.shape[1], q.device)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
     check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     rows = tuple(q.shape[:3])
     log_sum_exp = q.new_empty(rows if return_lse else (0,), dtype=torch.float32)
@@ -94,6 +97,7 @@ def attention_backward(
     cu_seqlens: Tensor | None,
     kv_lens: Tensor | None,
     norms: Tensor | None,
+    cu_seqlens_k: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -102,7 +106,7 @@ def attention_backward(
     slopes_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and the slopes, contiguous; the last is 0 if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
     wants_lse = d_log_sum_exp is not None
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, wants_lse)
     with _recording():
@@ -211,7 +215,8 @@ def _recording() -> ExitStack:
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001
     """Keep the inputs for the backward. Raises Unsupported for a variant that has none."""
-    q, k, v, slopes, key_padding, cu_seqlens, kv_lens, norms, variant, causal = inputs[:10]
+    q, k, v, slopes, *sequences = inputs[:_OPTIONS]
+    variant, causal = inputs[_OPTIONS : _OPTIONS + 2]
     spec = Spec(
         batch=1,
         heads=int(q.shape[1]),
@@ -227,9 +232,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
         slopes_need_grad=ctx.needs_input_grad[3],
     )
     attention_for(variant, spec)
-    ctx.save_for_backward(q, k, v, slopes, key_padding, cu_seqlens, kv_lens, norms)
-    ctx.options = inputs[8:13]
-    ctx.returned_lse = inputs[13]
+    ctx.save_for_backward(q, k, v, slopes, *sequences)
+    *ctx.options, ctx.returned_lse = inputs[_OPTIONS:]
 
 
 def _backward(ctx: Any, d_out: Tensor, d_log_sum_exp: Tensor) -> tuple[Tensor | None, ...]:
@@ -237,7 +241,7 @@ def _backward(ctx: Any, d_out: Tensor, d_log_sum_exp: Tensor) -> tuple[Tensor | 
     wants_slopes = ctx.needs_input_grad[3]
     gradients = attention_backward(d_out, d_lse, *ctx.saved_tensors, *ctx.options, wants_slopes)
     d_q, d_k, d_v, d_slopes = gradients
-    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 10
+    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 11
 
 
 def _refuse(ctx: Any, *gradients: Tensor) -> None:  # noqa: ARG001

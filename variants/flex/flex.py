@@ -23,7 +23,7 @@ from variants.problem import Attention, Spec, Unsupported
 
 def prepare(spec: Spec) -> Attention:
     """Return flex_attention compiled for the spec; the first call builds the kernel."""
-    if spec.seq_lens and not spec.packed:
+    if spec.seq_lens and (spec.q_lens or not spec.packed):
         return ragged(prepare, spec)
     _decline(spec)
     offset = spec.kv_len - spec.q_len

@@ -52,11 +52,19 @@ def attend(
     `out` in no sequence are 0. By default each batch entry is one, with queries at the end of its
     keys. With `norms` of the cache (variants.batches.cache_norms) up to FEW_QUERIES causal queries
     read the keys that they need. Blocks of bfloat16 queries are computed in AMX tiles where the
-    machine has them, and all else in float32.
+    machine has them, and all else in float32. A packed batch that has sequences of FEW_QUERIES
+    and of more is two calls of the kernels.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
     """
+    if sequences is not None and q.shape[0] == 1:
+        is_long = sequences[:, 2] > FEW_QUERIES
+        if is_long.any() and not is_long.all():
+            return _in_two_calls(
+                *(q, k, v, slopes, scale, reach, sequences, is_long),
+                *(norms, wants_log_sum_exp),
+            )
     kernels, dtype = library(), q.dtype
     runs = runs_of(sequences, q, k)
     is_few = runs.most_queries <= FEW_QUERIES
@@ -76,6 +84,47 @@ def attend(
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
+
+
+def _in_two_calls(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    scale: float,
+    reach: Reach,
+    sequences: Tensor,
+    is_long: Tensor,
+    norms: Tensor | None,
+    wants_log_sum_exp: bool,
+) -> Attended:
+    """Return what `attend` does for a packed batch: long sequences in blocks, the others by key.
+
+    A long cache of a short sequence would be copied and converted for the blocks.
+    """
+    many, few = sequences[is_long], sequences[~is_long].clone()
+    first, end = int(many[:, 3].min()), int((many[:, 3] + many[:, 4]).max())
+    near = many - torch.tensor([0, 0, 0, first, 0, 0])
+    k_near, v_near = k[:, :, first:end], v[:, :, first:end]
+    wide = attend(
+        *(q, k_near, v_near, slopes, scale, reach),
+        sequences=near,
+        wants_log_sum_exp=wants_log_sum_exp,
+    )
+    rows = torch.cat([torch.arange(line[1], line[1] + line[2]) for line in few.tolist()])
+    if not len(rows):
+        return wide
+    few[:, 1] = few[:, 2].cumsum(0) - few[:, 2]
+    narrow = attend(
+        *(q[:, :, rows], k, v, slopes, scale, reach),
+        sequences=few,
+        norms=norms,
+        wants_log_sum_exp=wants_log_sum_exp,
+    )
+    wide.out[:, :, rows] = narrow.out
+    if wants_log_sum_exp:
+        wide.log_sum_exp[:, :, rows] = narrow.log_sum_exp
+    return wide._replace(looked_at=wide.looked_at + narrow.looked_at)
 
 
 def out_like(q: Tensor, value_dim: int) -> Tensor:

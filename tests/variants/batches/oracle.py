@@ -67,17 +67,22 @@ def _tokens(
     kv_len: int,
     key_padding: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
     q_offset: int | None = None,
 ) -> tuple[list[_Token | None], list[Any]]:
     """Return the queries and the keys of a batch entry; None stands for padding."""
     keys: list[_Token | None] = [None] * kv_len
     if cu_seqlens is not None:
-        ends = cu_seqlens.tolist()
-        for sequence, (first, end) in enumerate(pairwise(ends)):
+        ends_k = (cu_seqlens if cu_seqlens_k is None else cu_seqlens_k).tolist()
+        queries: list[_Token | None] = [None] * q_len
+        for sequence, (first, end) in enumerate(pairwise(ends_k)):
             for slot in range(first, end):
                 keys[slot] = _Token(sequence, slot - first)
-        return keys, keys
+            first_query, last_query = cu_seqlens[sequence : sequence + 2].tolist()
+            for row in range(first_query, last_query):
+                queries[row] = _Token(sequence, end - first - (last_query - row))
+        return queries, keys
     if key_padding is not None:
         real = [slot for slot in range(kv_len) if not key_padding[entry, slot]]
     else:

@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any, cast
 
 import pytest
@@ -23,7 +24,13 @@ GARBAGE = (math.nan, math.inf, 3e38, -3e38)
 
 COMPILED = ("flex", "compile")
 SOME_FORMS = (
-    *("padded both, bidirectional", "packed", "window, both sides", "slopes by batch entry"),
+    *(
+        "padded both, bidirectional",
+        "packed",
+        "mixed",
+        "window, both sides",
+        "slopes by batch entry",
+    ),
     *("padded left", "static cache, a step", "one kv head", "an earlier chunk of keys"),
 )
 """Forms that show all that COMPILED do in another way; each makes a graph, which takes a second."""
@@ -46,6 +53,27 @@ BATCHES: dict[str, dict[str, Any]] = {
         "cu_seqlens": torch.tensor([0, 33, 70], dtype=torch.int32),
         "batch": 1,
         "causal": False,
+    },
+    "mixed": {
+        "cu_seqlens": torch.tensor([0, 1, 1, 24, 25]),
+        "cu_seqlens_k": torch.tensor([0, 9, 12, 50, 66]),
+        "batch": 1,
+        "q_len": 28,
+    },
+    "mixed, bidirectional": {
+        "cu_seqlens": torch.tensor([0, 20, 25, 45], dtype=torch.int32),
+        "cu_seqlens_k": torch.tensor([0, 20, 30, 70], dtype=torch.int32),
+        "batch": 1,
+        "q_len": 45,
+        "kv_heads": 2,
+        "causal": False,
+    },
+    "mixed, with a window": {
+        "cu_seqlens": torch.tensor([0, 30, 31]),
+        "cu_seqlens_k": torch.tensor([0, 30, 70]),
+        "batch": 1,
+        "q_len": 31,
+        "window": (12, 0),
     },
     "static cache, a step": {"kv_lens": torch.tensor([17, 70], dtype=torch.int32), "q_len": 1},
     "static cache, a chunk": {"kv_lens": torch.tensor([17, 3]), "q_len": 9},
@@ -104,8 +132,8 @@ def padding_of(kv_len: int, arguments: dict[str, Any]) -> Tensor:
         return is_padding
     if "kv_lens" in arguments:
         return slots >= cast(Tensor, arguments["kv_lens"])[:, None]
-    end = arguments["cu_seqlens"][-1] if "cu_seqlens" in arguments else kv_len
-    return slots >= end
+    ends = arguments.get("cu_seqlens_k", arguments.get("cu_seqlens"))
+    return slots >= (kv_len if ends is None else ends[-1])
 
 
 @pytest.mark.uncompiled
@@ -164,7 +192,9 @@ def assert_right_with_log_sum_exp(name: str, batch: str) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("batch", ["padded left", "packed", "static cache, a chunk", "window"])
+@pytest.mark.parametrize(
+    "batch", ["padded left", "packed", "mixed", "static cache, a chunk", "window"]
+)
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "native_window"])
 def test_half_precision_is_right_too(name: str, batch: str, dtype: torch.dtype) -> None:
     inputs, arguments = problem(dtype=dtype, **BATCHES[batch])
@@ -178,7 +208,9 @@ def test_half_precision_is_right_too(name: str, batch: str, dtype: torch.dtype) 
 @pytest.mark.matrix
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("value", GARBAGE)
-@pytest.mark.parametrize("batch", [name for name in BATCHES if "pad" in name or "cache" in name])
+@pytest.mark.parametrize(
+    "batch", [name for name in BATCHES if any(word in name for word in ("pad", "cache", "mixed"))]
+)
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "native_window", "auto"])
 def test_garbage_in_padding_reaches_nothing(name: str, batch: str, value: float) -> None:
     assert_garbage_reaches_nothing(name, batch, value)
@@ -212,7 +244,9 @@ def test_a_compiled_graph_gives_the_same(name: str, batch: str) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("value", GARBAGE)
-@pytest.mark.parametrize("batch", ["padded left", "padded both, bidirectional", "empty cache"])
+@pytest.mark.parametrize(
+    "batch", ["padded left", "padded both, bidirectional", "empty cache", "mixed"]
+)
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "auto"])
 def test_garbage_in_padding_reaches_no_gradient(name: str, batch: str, value: float) -> None:
     (q, k, v), arguments = problem(**BATCHES[batch])
@@ -306,8 +340,14 @@ def batches(draw: st.DrawFn) -> dict[str, Any]:
         lengths = draw(st.lists(places, min_size=batch, max_size=batch))
         drawn["kv_lens"] = torch.tensor(lengths)
     elif form == "cu_seqlens":
-        ends = sorted(draw(st.lists(places, max_size=6)))
-        return drawn | {"cu_seqlens": torch.tensor([0, *ends]), "batch": 1, "q_len": kv_len}
+        ends = [0, *sorted(draw(st.lists(places, max_size=6)))]
+        drawn |= {"cu_seqlens": torch.tensor(ends), "batch": 1, "q_len": kv_len}
+        if draw(st.booleans()):
+            queries = [draw(st.integers(0, end - first)) for first, end in pairwise(ends)]
+            drawn["cu_seqlens_k"] = drawn["cu_seqlens"]
+            drawn["cu_seqlens"] = torch.tensor([0, *accumulate(queries)])
+            drawn["q_len"] = draw(st.integers(max(1, sum(queries)), kv_len))
+        return drawn
     if draw(st.booleans()):
         drawn["q_offset"] = draw(st.integers(-40, kv_len + 40))
     q_lens = st.integers(1, 90 if "q_offset" in drawn else kv_len)

@@ -28,7 +28,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "packed with an offset": (
         {"cu_seqlens": torch.tensor([0, 70]), "batch": 1, "q_offset": 3},
-        "each packed sequence begins at position 0",
+        "the queries of a packed sequence are its last tokens",
     ),
     "packed, falling": (
         {"cu_seqlens": torch.tensor([0, 50, 40]), "batch": 1},
@@ -40,6 +40,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "packed, not from 0": ({"cu_seqlens": torch.tensor([1, 70]), "batch": 1}, "give 0 and the end"),
     "packed, empty": ({"cu_seqlens": torch.tensor([]).int(), "batch": 1}, "cu_seqlens is empty"),
+    "keys of packed sequences alone": (
+        {"cu_seqlens_k": torch.tensor([0, 70]), "batch": 1},
+        "cu_seqlens_k is given alone: give the queries' cu_seqlens beside it",
+    ),
+    "keys of fewer sequences": (
+        {"cu_seqlens": torch.tensor([0, 9, 70]), "cu_seqlens_k": torch.tensor([0, 70]), "batch": 1},
+        "cu_seqlens has 3 numbers and cu_seqlens_k 2: both are of the same sequences",
+    ),
+    "fewer keys than queries": (
+        {
+            "cu_seqlens": torch.tensor([0, 9, 70]),
+            "cu_seqlens_k": torch.tensor([0, 8, 69]),
+            "batch": 1,
+        },
+        r"sequence 0 has 9 queries \(cu_seqlens\) and 8 keys \(cu_seqlens_k\)",
+    ),
+    "keys past the end": (
+        {"cu_seqlens": torch.tensor([0, 9]), "cu_seqlens_k": torch.tensor([0, 71]), "batch": 1},
+        r"cu_seqlens_k \[0, 71\]: give 0 and the end of each sequence, rising to at most 70",
+    ),
     "cache over its room": (
         {"kv_lens": torch.tensor([3, 71])},
         "kv_lens has 71: give 0 to 70, the room of the cache",
