@@ -59,6 +59,9 @@ def grid_options(command: _Command) -> _Command:
             click.option("--dtypes", "--dtype", help="Any of float32,bfloat16,float16."),
             click.option("--modes", "--mode", help="Any of forward,backward (both),decode."),
             click.option("--seq-lens", help="One batch of sequences, such as 900,512,40."),
+            click.option(
+                "--requests", help="A server's batch: count x queries : keys, as 8x1:4096."
+            ),
             click.option("--padding", help="Pad --seq-lens left or right, and tell variants so."),
             click.option("--window", type=int, help="How many positions back a query sees."),
             click.option("--norms", is_flag=True, help="Decode: norms are kept beside the cache."),

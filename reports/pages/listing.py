@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from suite.cases.mixed_batch import notation
 from suite.cases.models import built_in
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import RACED, Variant
@@ -53,7 +54,9 @@ def sweeps() -> str:
     lines = [
         (
             f"{name} (default on {default_on[name]})" if name in default_on else name,
-            "+".join(map(str, sweep.seq_lens)) or ",".join(map(str, sweep.lengths)),
+            (sweep.q_lens and notation(sweep.q_lens, sweep.seq_lens))
+            or "+".join(map(str, sweep.seq_lens))
+            or ",".join(map(str, sweep.lengths)),
             ",".join(sweep.dtypes),
             ",".join(sweep.modes),
             f"{len(sweep.seq_lens) or sweep.batch or sweep.shapes[0].batch} x "

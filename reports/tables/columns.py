@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from reports.tables.row import Row
 from suite.cases.case import form_name
+from suite.cases.mixed_batch import notation
 from suite.recordings.names import layer_name
 from variants.catalog import AUTO, BASELINE
 
@@ -20,7 +21,12 @@ class Column(NamedTuple):
 
 
 def length_of(row: Row) -> str:
-    """Return kv_len; "q_len of kv_len" where they differ; a ragged batch's lengths joined by +."""
+    """Return kv_len; "q_len of kv_len" where they differ; a ragged batch's lengths joined by +.
+
+    For a server's batch return what --requests takes.
+    """
+    if row.q_lens:
+        return notation(row.q_lens, row.seq_lens)
     if row.seq_lens:
         return "+".join(map(str, row.seq_lens))
     return str(row.kv_len) if row.q_len == row.kv_len else f"{row.q_len} of {row.kv_len}"
@@ -29,7 +35,7 @@ def length_of(row: Row) -> str:
 def mode_of(row: Row) -> str:
     """Return the mode, then a ragged batch's form, the window, norms and recorded layer, if any."""
     words = [row.mode]
-    words += [form_name(row.form, row.padding)] if row.seq_lens else []
+    words += [form_name(row.form, row.padding, row.q_lens)] if row.seq_lens else []
     words += [f"window {row.window}"] if row.window else []
     words += ["norms"] if row.norms else []
     words += [layer_name(row.recording)] if row.recording else []

@@ -51,6 +51,7 @@ class Row(msgspec.Struct, kw_only=True):
     layout: str
     logit_scale: float
     seq_lens: tuple[int, ...]
+    q_lens: tuple[int, ...]
     form: str
     padding: str
     window: int

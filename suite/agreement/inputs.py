@@ -60,7 +60,7 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         batch=case.batch if packed_len is None else 1,
         heads=case.heads,
         kv_heads=case.kv_heads,
-        q_len=packed_len or case.q_len,
+        q_len=sum(case.q_lens) or packed_len or case.q_len,
         kv_len=packed_len or kv_len or case.kv_len,
         head_dim=case.head_dim,
         dtype=getattr(torch, case.dtype),
@@ -71,24 +71,32 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         layout=case.layout,
         seq_lens=case.seq_lens,
         packed=packed_len is not None,
-        **_extras_of(case),
+        **_newer_fields(case),
     )
 
 
-def _extras_of(case: Case) -> dict[str, Any]:
-    """Return the field of a spec that says what a case wants beyond dense attention, if anything.
+def _newer_fields(case: Case) -> dict[str, Any]:
+    """Return the fields of a spec that say what a case wants beyond dense attention, if anything.
 
-    Imported here, because `ab` runs trees whose specs have no such field.
+    Imported here, because `ab` runs trees whose specs have no such fields.
     """
-    if not case.window and not case.padding and not case.norms:
+    if not (case.window or case.padding or case.q_lens or case.norms):
         return {}
-    form = "key_padding" if case.form == "padded" else "cu_seqlens"
     extras = importlib.import_module("variants.problem").Extras(
-        sequences=form if case.padding else "whole",
+        sequences=_kind_of(case),
         window=(case.window, -1 if case.causal else case.window) if case.window else (-1, -1),
         **({"norms": True} if case.norms else {}),
     )
-    return {"extras": extras}
+    return {"extras": extras, **({"q_lens": case.q_lens} if case.q_lens else {})}
+
+
+def _kind_of(case: Case) -> str:
+    """Return how variants are told of the sequences of a case (variants.problem.SequenceKind)."""
+    if case.q_lens:
+        return "cu_seqlens_k"
+    if not case.padding:
+        return "whole"
+    return "key_padding" if case.form == "padded" else "cu_seqlens"
 
 
 def slopes_of(case: Case) -> Tensor:

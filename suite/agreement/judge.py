@@ -54,7 +54,7 @@ def check(
 
     `answers` (alibi, no_bias or rope) names the oracle; `seed` draws the sampled rows.
     """
-    call = JudgedCall(attention, inputs, [Part("", spec, EVERYWHERE)])
+    call = JudgedCall(attention, inputs, [Part("", spec, EVERYWHERE, EVERYWHERE)])
     return compare_parts(judge(call, answers=answers, seed=seed).errors, spec.dtype)
 
 

@@ -31,7 +31,7 @@ def prepare_function(
         plain = msgspec.structs.replace(case, norms=False)
         return partial(_without_norms, prepare_function(module_name, options, plain, device))
     dense: PrepareFunction = partial(module.prepare, **options)
-    if not case.padding and not case.window and not case.norms:
+    if not (case.padding or case.q_lens or case.window or case.norms):
         return dense
     if hasattr(module, "prepare_general"):
         return partial(_with_sequences, partial(module.prepare_general, **options), case, device)
@@ -75,12 +75,18 @@ def _without_norms(prepare: PrepareFunction, spec: Spec) -> Attention:
 def _sequences(case: Case, device: torch.device) -> Any:
     """Return the case's Sequences (variants.batches.sequences)."""
     make = importlib.import_module("variants.batches.sequences").Sequences
+
+    def ends_of(lengths: tuple[int, ...]) -> Tensor:
+        ends = torch.tensor((0, *lengths), dtype=torch.int32, device=device)
+        return ends.cumsum(0, dtype=torch.int32)
+
+    if case.q_lens:
+        return make(cu_seqlens=ends_of(case.q_lens), cu_seqlens_k=ends_of(case.seq_lens))
     if not case.padding:
         return make()
     if case.form == "padded":
         return make(key_padding=padding_of(case, device))
-    ends = torch.tensor((0, *case.seq_lens), dtype=torch.int32, device=device)
-    return make(cu_seqlens=ends.cumsum(0, dtype=torch.int32))
+    return make(cu_seqlens=ends_of(case.seq_lens))
 
 
 def _refuse(module_name: str, spec: Spec) -> Attention:

@@ -25,17 +25,18 @@ EVERYWHERE: Place = (slice(None), slice(None), slice(None))
 class Part(NamedTuple):
     """A part of an answer that has an oracle of its own: its spec, and where it lies.
 
-    `name` is empty where the part is the whole case.
+    `name` is empty where the part is the whole case. `kv_place` is where its keys and values lie.
     """
 
     name: str
     spec: Spec
     place: Place
+    kv_place: Place
 
     def inputs(self, whole: Inputs) -> Inputs:
         """Return the part's inputs, as views."""
         dout = None if whole.dout is None else whole.dout[self.place]
-        q, k, v = (tensor[self.place] for tensor in (whole.q, whole.k, whole.v))
+        q, k, v = whole.q[self.place], whole.k[self.kv_place], whole.v[self.kv_place]
         return replace(whole, q=q, k=k, v=v, dout=dout)
 
 
@@ -55,7 +56,7 @@ def judged_calls(
         for kv_len in case.kv_lens:
             spec = spec_of(case, device, kv_len)
             cache = replace(inputs, k=inputs.k[:, :, :kv_len], v=inputs.v[:, :, :kv_len])
-            part = Part(f"step at {kv_len}: ", spec, EVERYWHERE)
+            part = Part(f"step at {kv_len}: ", spec, EVERYWHERE, EVERYWHERE)
             yield JudgedCall(prepare(spec), cache, [part])
     else:
         yield JudgedCall(attention, inputs, parts_of(case, device))
@@ -64,22 +65,27 @@ def judged_calls(
 def parts_of(case: Case, device: torch.device) -> list[Part]:
     """Return the parts of one call: the sequences of a ragged batch, or the whole."""
     if not case.seq_lens:
-        return [Part("", spec_of(case, device), EVERYWHERE)]
+        return [Part("", spec_of(case, device), EVERYWHERE, EVERYWHERE)]
     parts = []
-    for number, length in enumerate(case.seq_lens):
+    for number, (q_len, kv_len) in enumerate(case.sequence_lens):
         alone = msgspec.structs.replace(
-            case, batch=1, q_len=length, kv_len=length, seq_lens=(), form="padded", padding=""
+            case,
+            **{"batch": 1, "q_len": q_len, "kv_len": kv_len, "seq_lens": (), "q_lens": ()},
+            **{"form": "padded", "padding": ""},
         )
-        place = _sequence_place(case, number)
-        parts.append(Part(f"sequence {number}: ", spec_of(alone, device), place))
+        place, kv_place = (
+            _sequence_place(case, number, lengths)
+            for lengths in (case.q_lens or case.seq_lens, case.seq_lens)
+        )
+        parts.append(Part(f"sequence {number}: ", spec_of(alone, device), place, kv_place))
     return parts
 
 
-def _sequence_place(case: Case, number: int) -> Place:
-    """Return where a sequence of a ragged batch lies."""
-    length = case.seq_lens[number]
+def _sequence_place(case: Case, number: int, lengths: tuple[int, ...]) -> Place:
+    """Return where a sequence of a ragged batch lies, among sequences of such lengths."""
+    length = lengths[number]
     if case.form == "packed":
-        start = sum(case.seq_lens[:number])
+        start = sum(lengths[:number])
         return slice(0, 1), slice(None), slice(start, start + length)
     first = case.kv_len - length if case.padding == "left" else 0
     return slice(number, number + 1), slice(None), slice(first, first + length)

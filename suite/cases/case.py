@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from suite.cases.mixed_batch import notation
 from suite.recordings.names import recorded_id
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -48,7 +49,9 @@ class Case(
     With `seq_lens` the batch is ragged: it has a sequence of each length in tokens. Form `padded`
     pads them at their ends to the longest, form `packed` lays them one after another into
     [1, heads, sum of lengths, head_dim]. With `padding` the padded form has its padding on that
-    side, the variant is told which tokens are real, and padding holds NaN. With `window` a query
+    side, the variant is told which tokens are real, and padding holds NaN. With `q_lens` the batch
+    is a server's: `seq_lens` are the keys of each sequence, its queries are so many of its last
+    tokens, form is `packed`, and variants are told by cu_seqlens_k. With `window` a query
     sees so many positions before its own, and after it too if attention is not causal; 0 is no
     limit. With `norms` the caller has those of its cache, and a variant may read them. With
     `recording`, "FILE#LAYER@DIGEST", q, k and v are those of a model (suite/recordings).
@@ -71,6 +74,7 @@ class Case(
     layout: Layout = "bhnd"
     logit_scale: Positive = 1.0
     seq_lens: tuple[Count, ...] = ()
+    q_lens: tuple[Count, ...] = ()
     form: Form = "padded"
     padding: Padding = ""
     window: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
@@ -116,6 +120,8 @@ class Case(
     def _check_sequences(self) -> None:
         if self.padding and not self.seq_lens:
             raise ValueError("padding needs seq_lens: the lengths of the sequences")
+        if self.q_lens:
+            self._check_queries()
         if not self.seq_lens:
             if self.form != "padded":
                 raise ValueError("packed needs seq_lens: the lengths of the sequences")
@@ -124,26 +130,40 @@ class Case(
             raise ValueError(f"seq_lens: a length is at least 1 and at most {LARGEST}")
         if self.mode == "decode":
             raise ValueError("decode: a ragged batch is measured forward and backward only")
-        longest = max(self.seq_lens)
-        if (self.batch, self.q_len, self.kv_len) != (len(self.seq_lens), longest, longest):
+        longest, most = max(self.seq_lens), max(self.q_lens or self.seq_lens)
+        if (self.batch, self.q_len, self.kv_len) != (len(self.seq_lens), most, longest):
             raise ValueError(
                 f"seq_lens make a batch of {len(self.seq_lens)} and lengths of {longest}; "
                 "give no other batch, lengths or q_len"
             )
 
+    def _check_queries(self) -> None:
+        if self.form != "packed" or self.padding or self.mode != "forward":
+            raise ValueError("q_lens: a server's batch is packed, has no padding, and is forward")
+        if len(self.q_lens) != len(self.seq_lens):
+            raise ValueError(
+                f"q_lens has {len(self.q_lens)} sequences and seq_lens {len(self.seq_lens)}; "
+                "give the queries and the keys of each"
+            )
+        for q_len, kv_len in self.sequence_lens:
+            if not 1 <= q_len <= kv_len:
+                raise ValueError(
+                    f"q_lens: {q_len} queries of {kv_len} keys; give at least 1, at most the keys"
+                )
+
     @property
     def id(self) -> str:
         """The case's name: lengths, heads, head_dim and dtype, then what is not the default."""
-        length = f"n{'_'.join(map(str, self.seq_lens)) or self.kv_len}"
         parts = [
-            length if self.q_len == self.kv_len else f"q{self.q_len}-{length}",
+            self._length_id,
             f"h{self.heads}" if self.kv_heads == self.heads else f"h{self.heads}kv{self.kv_heads}",
             f"d{self.head_dim}",
             self.dtype,
         ]
         parts += [self.mode] if self.mode != "forward" else []
         parts += [f"b{self.batch}"] if self.batch != 1 and not self.seq_lens else []
-        parts += [form_name(self.form, self.padding).replace(" ", "_")] if self.seq_lens else []
+        if self.seq_lens:
+            parts += [form_name(self.form, self.padding, self.q_lens).replace(" ", "_")]
         parts += [f"window{self.window}"] if self.window else []
         parts += ["norms"] if self.norms else []
         parts += [recorded_id(self.recording)] if self.recording else []
@@ -154,6 +174,19 @@ class Case(
         parts += [self.layout] if self.layout != "bhnd" else []
         parts += [f"x{_short(self.logit_scale)}"] if self.logit_scale != 1 else []
         return "-".join(parts)
+
+    @property
+    def _length_id(self) -> str:
+        if self.q_lens:
+            words = notation(self.q_lens, self.seq_lens)
+            return "n" + words.replace(",", "_").replace(":", "of")
+        length = f"n{'_'.join(map(str, self.seq_lens)) or self.kv_len}"
+        return length if self.q_len == self.kv_len else f"q{self.q_len}-{length}"
+
+    @property
+    def sequence_lens(self) -> tuple[tuple[int, int], ...]:
+        """The queries and the keys of each sequence of a ragged batch."""
+        return tuple(zip(self.q_lens or self.seq_lens, self.seq_lens, strict=True))
 
     @property
     def is_dense(self) -> bool:
@@ -180,7 +213,7 @@ class Case(
         leaves. A triangle counts as half of its square.
         """
         if self.seq_lens:
-            pairs = sum(self._pairs(length, length) for length in self.seq_lens)
+            pairs = sum(self._pairs(q_len, kv_len) for q_len, kv_len in self.sequence_lens)
         else:
             keys = (self.kv_lens[0] + self.kv_lens[-1]) / 2
             pairs = self.batch * self._pairs(self.q_len, keys)
@@ -205,15 +238,17 @@ class Case(
         Every input is read once and every result written once. Forward reads q, k and v and writes
         out. Backward also reads dout and writes dq, dk and dv.
         """
-        queries = sum(self.seq_lens) or self.batch * self.q_len
+        queries = sum(self.q_lens or self.seq_lens) or self.batch * self.q_len
         keys_twice = 2 * sum(self.seq_lens) or self.batch * (self.kv_lens[0] + self.kv_lens[-1])
         rows = 2 * queries * self.heads + keys_twice * self.kv_heads
         times = 2 if self.mode == "backward" else 1
         return times * rows * self.head_dim * (4 if self.dtype == "float32" else 2)
 
 
-def form_name(form: str, padding: str) -> str:
+def form_name(form: str, padding: str, q_lens: tuple[int, ...]) -> str:
     """Return the form of a ragged batch, with the side of its padding, or how variants are told."""
+    if q_lens:
+        return f"{form} cu_seqlens_k"
     if not padding:
         return form
     return f"padded {padding}" if form == "padded" else "packed cu_seqlens"

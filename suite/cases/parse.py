@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 
+from suite.cases import mixed_batch
 from suite.cases.case import LARGEST
 from suite.failures import BadRequest
 
@@ -108,6 +109,21 @@ def batch_lengths(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     return tuple(_length(option, word.strip()) for word in text.split(","))
+
+
+def requests(
+    option: str, text: str | None
+) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:
+    """Read a server's batch as the queries and the keys of its sequences; None stays None.
+
+    Raises BadRequest.
+    """
+    if text is None:
+        return None, None
+    try:
+        return mixed_batch.read(text)
+    except ValueError as error:
+        raise BadRequest(f"{option} {error}") from None
 
 
 def _length(option: str, word: str) -> int:

@@ -32,6 +32,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     modes: str | None = None
     q_len: int | None = None
     seq_lens: str | None = None
+    requests: str | None = None
     padding: str | None = None
     window: int | None = None
     norms: bool = False
@@ -78,11 +79,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def _grid(self, kind: str) -> Sweep:
         grid = self._with_heads(self._starting_grid(kind))
-        if grid.seq_lens or self.seq_lens is not None:
+        if self.requests is not None:
+            self._refuse("beside --requests, which are packed", "seq_lens", "padding")
+        if grid.seq_lens or self.seq_lens is not None or self.requests is not None:
             self._refuse("beside sequences, which have their own", "lengths", "batch", "q_len")
+        q_lens, kv_lens = parse.requests("--requests", self.requests)
         typed: dict[str, object] = {
             "lengths": parse.lengths("--lengths", self.lengths),
-            "seq_lens": parse.batch_lengths("--seq-lens", self.seq_lens),
+            "seq_lens": parse.batch_lengths("--seq-lens", self.seq_lens) or kv_lens,
+            "q_lens": () if self.seq_lens is not None else q_lens,
             "dtypes": parse.dtypes("--dtypes", self.dtypes, DTYPES),
             "modes": parse.names("--modes", self.modes, MODES),
             "batch": parse.count("--batch", self.batch),
@@ -105,7 +110,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """Return the grid of the models, or else of the sweep."""
         if self.inputs is not None:
             why = "beside --inputs: a recording has its own"
-            fields = ("sweep", "models", "seq_lens", "batch", "heads", "kv_heads", "head_dim")
+            fields = (
+                "sweep",
+                "models",
+                "seq_lens",
+                "requests",
+                "batch",
+                "heads",
+                "kv_heads",
+                "head_dim",
+            )
             self._refuse(why, *fields, "logit_scale")
             return self._grid_of_recording(self.inputs)
         if self.models is None:

@@ -35,7 +35,8 @@ class Sweep(NamedTuple):
 
     Without lengths or a batch the grid takes each shape's. With `q_len` only the last q_len
     positions of each length are queries. Without it every position is a query, except in decode,
-    which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed.
+    which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed;
+    with `q_lens` it is a server's batch, in which each sequence has so many queries, packed alone.
     With `padding`, a side, variants are told which of its tokens are real. `window` is how far
     back a query sees. With `norms` the caller keeps those of its cache.
     """
@@ -48,6 +49,7 @@ class Sweep(NamedTuple):
     batch: int | None = None
     q_len: int | None = None
     seq_lens: tuple[int, ...] = ()
+    q_lens: tuple[int, ...] = ()
     padding: Padding = ""
     window: int = 0
     norms: bool = False
@@ -65,7 +67,9 @@ class Sweep(NamedTuple):
                 batch=len(self.seq_lens) or self.batch or shape.batch,
                 heads=shape.heads,
                 kv_heads=shape.kv_heads or shape.heads,
-                q_len=self.q_len or (1 if mode == "decode" else length),
+                q_len=max(self.q_lens, default=0)
+                or self.q_len
+                or (1 if mode == "decode" else length),
                 kv_len=length,
                 head_dim=shape.head_dim,
                 causal=shape.causal,
@@ -77,6 +81,7 @@ class Sweep(NamedTuple):
                 layout=self.layout,
                 logit_scale=self.logit_scale,
                 seq_lens=self.seq_lens,
+                q_lens=self.q_lens,
                 form=form,
                 padding=self.padding,
                 window=self.window,
@@ -97,6 +102,8 @@ class Sweep(NamedTuple):
 
     @property
     def _forms(self) -> tuple[Form, ...]:
+        if self.q_lens:
+            return ("packed",)
         return FORMS if self.seq_lens else FORMS[:1]
 
 
@@ -138,6 +145,14 @@ SWEEPS = {
         dtypes=("bfloat16",),
         modes=("forward",),
         seq_lens=(1024, 512, 384, 128),
+    ),
+    "server": Sweep(
+        "a server's step: seven sequences in decode and a chunk of a prefill, packed",
+        lengths=(),
+        dtypes=("bfloat16",),
+        modes=("forward",),
+        seq_lens=(4096, 4096, 2048, 2048, 1024, 1024, 512, 2048),
+        q_lens=(1, 1, 1, 1, 1, 1, 1, 512),
     ),
     "long": Sweep(
         "inference where the square of the length hurts",

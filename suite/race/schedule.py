@@ -76,6 +76,7 @@ def coverage_order(cases: Sequence[Case]) -> list[Case]:
             kv_len=1,
             batch=1,
             seq_lens=(),
+            q_lens=(),
             form="padded",
             padding="",
         )

@@ -46,6 +46,7 @@ def _small_cases(case: Case) -> Iterator[Case]:
             q_len=1 if case.mode == "decode" else ODD_LENGTH,
             kv_len=ODD_LENGTH,
             seq_lens=(),
+            q_lens=(),
             form="padded",
             padding="",
             recording="",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports.pages import listing
+from suite.cases.mixed_batch import notation
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import CATALOG, Variant
 
@@ -51,7 +52,8 @@ def test_every_sweep_is_listed_with_its_grid_and_its_purpose(name: str) -> None:
     sweep = SWEEPS[name]
     for part in (sweep.lengths, sweep.dtypes, sweep.modes):
         assert not part or ",".join(map(str, part)) in line.split()
-    assert "+".join(map(str, sweep.seq_lens)) in line
+    joined = "+".join(map(str, sweep.seq_lens))
+    assert (notation(sweep.q_lens, sweep.seq_lens) if sweep.q_lens else joined) in line
     assert sweep.purpose in line
     assert str(sweep.passes) in line.split()
     for shape in sweep.shapes:

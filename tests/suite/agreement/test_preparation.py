@@ -1,6 +1,7 @@
 """Cases with padding, packing and windows: told to variants, poisoned, and held to the oracle."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,15 @@ TAKE_ALL = {
     "auto": "variants.dispatch.auto",
 }
 LENGTHS = {"batch": 3, "seq_lens": (17, 90, 5), "q_len": 90, "kv_len": 90}
+SERVER = {**LENGTHS, "q_lens": (1, 40, 5), "q_len": 40, "form": "packed"}
 CASES: dict[str, dict[str, Any]] = {
     "padded left": {**LENGTHS, "padding": "left"},
     "padded right": {**LENGTHS, "padding": "right"},
     "padded left, bidirectional": {**LENGTHS, "padding": "left", "causal": False},
     "packed": {**LENGTHS, "padding": "right", "form": "packed"},
+    "server": {**SERVER},
+    "server, bidirectional": {**SERVER, "causal": False},
+    "server, with a window": {**SERVER, "window": 9},
     "window": {"window": 9, "q_len": 90, "kv_len": 90},
     "window, bidirectional": {"window": 9, "q_len": 90, "kv_len": 90, "causal": False},
     "window in a chunk": {"window": 9, "q_len": 20, "kv_len": 90},
@@ -73,6 +78,12 @@ def test_a_variant_for_dense_batches_declines_all_but_packed_sequences(name: str
     case, module = small(name), "variants.sdpa.sdpa_folded"
     if name == "packed":
         assert check(module, case).agrees
+        return
+    if case.q_lens and not case.window:
+        with pytest.raises(
+            Unsupported, match="sdpa_mask take a chunk" if case.causal else "has to be causal"
+        ):
+            check(module, case)
         return
     with pytest.raises(Unsupported, match="eager, sdpa_mask, flex and native_window take it"):
         check(module, case)
@@ -153,6 +164,34 @@ def counting_padding(
     k, v = k.clone(), v.clone()
     out, log_sum_exp = formula.attend(spec, q, k, v, slopes, sequences)
     return out + 0 * v.sum(dim=2, keepdim=True), log_sum_exp
+
+
+def shifted(
+    spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
+) -> tuple[Tensor, Tensor]:
+    """Attend as if the queries of each sequence were its first tokens."""
+    assert sequences.cu_seqlens is not None
+    assert sequences.cu_seqlens_k is not None
+    queries = sequences.cu_seqlens.diff().tolist()
+    firsts = sequences.cu_seqlens_k.tolist()
+    slots = [
+        first + row for first, count in zip(firsts, queries, strict=False) for row in range(count)
+    ]
+    whole = q.new_zeros(*q.shape[:2], k.shape[2], q.shape[3]).index_copy(2, torch.tensor(slots), q)
+    square = replace(spec, q_len=k.shape[2])
+    packed = Sequences(cu_seqlens=sequences.cu_seqlens_k)
+    out, log_sum_exp = formula.attend(square, whole, k, v, slopes, packed)
+    return out[:, :, slots], log_sum_exp
+
+
+def test_queries_of_a_server_that_are_placed_wrongly_are_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def prepare_general(spec: Spec) -> Callable[..., Any]:
+        return lambda *arguments: shifted(spec, *arguments)
+
+    monkeypatch.setattr(eager, "prepare_general", prepare_general)
+    assert not check("variants.plain.eager", small("server")).agrees
 
 
 @pytest.mark.parametrize("attend", [untold, counting_padding])

@@ -121,7 +121,7 @@ def test_no_row_has_a_budget_that_excuses_anything(dtype: str, changes: dict[str
         mode="backward",
     )
     spec, inputs = spec_of(case, CPU), draw(case, 0, "set 0", CPU)
-    call = JudgedCall(variant("eager", case), inputs, [Part("", spec, EVERYWHERE)])
+    call = JudgedCall(variant("eager", case), inputs, [Part("", spec, EVERYWHERE, EVERYWHERE)])
     (errors,) = judge(call, answers="alibi", seed=SEED).errors
     for label, worst in errors.items():
         for error in worst:

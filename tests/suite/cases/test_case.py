@@ -65,6 +65,7 @@ CHANGES: dict[str, object] = {
     "layout": "bnhd",
     "logit_scale": 4.0,
     "seq_lens": (300, 7),
+    "q_lens": (7, 9),
     "form": "packed",
     "padding": "left",
     "window": 100,
@@ -91,6 +92,11 @@ def test_a_change_of_any_one_value_shows_in_the_name(case: Case, field: str) -> 
         changes = {"kv_heads": 1}
     elif field == "q_len":
         changes = {"q_len": 1}
+    elif field == "q_lens":
+        case = msgspec.structs.replace(
+            case, **RAGGED | {"q_len": 300, "form": "packed", "mode": "forward"}
+        )
+        changes |= {"q_len": 9}
     elif field in {"seq_lens", "form", "padding"}:
         case = msgspec.structs.replace(case, **RAGGED)
     elif field == "recording":
@@ -234,6 +240,39 @@ def test_a_name_says_how_padding_lies_and_how_packing_is_told() -> None:
     assert case_of(**RAGGED, padding="left").id == "n7_300-h8-d64-float32-padded_left"
     packed = case_of(**RAGGED, padding="left", form="packed")
     assert packed.id == "n7_300-h8-d64-float32-packed_cu_seqlens"
+
+
+SERVER: dict[str, Any] = RAGGED | {"q_lens": (1, 40), "q_len": 40, "form": "packed"}
+
+
+def test_a_servers_batch_is_named_by_queries_and_keys() -> None:
+    assert case_of(**SERVER).id == "n1of7_40of300-h8-d64-float32-packed_cu_seqlens_k"
+
+
+def test_useful_work_of_a_servers_batch_is_that_of_its_sequences() -> None:
+    apart = [case_of(q_len=1, kv_len=7), case_of(q_len=40, kv_len=300)]
+    server = case_of(**SERVER)
+    assert server.useful_flops == sum(case.useful_flops for case in apart)
+    assert server.useful_bytes == sum(case.useful_bytes for case in apart)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"form": "padded"}, "q_lens: a server's batch is packed, has no padding, and is forward"),
+        ({"padding": "left"}, "is packed, has no padding"),
+        ({"mode": "backward"}, "and is forward"),
+        ({"q_lens": (1,)}, "q_lens has 1 sequences and seq_lens 2"),
+        ({"q_lens": (8, 40)}, "q_lens: 8 queries of 7 keys"),
+        ({"q_len": 41}, "give no other batch, lengths or q_len"),
+        ({"seq_lens": ()}, "q_lens has 2 sequences and seq_lens 0"),
+    ],
+)
+def test_a_servers_batch_that_contradicts_itself_is_refused(
+    change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        case_of(**SERVER | change)
 
 
 @pytest.mark.parametrize("causal", [False, True])

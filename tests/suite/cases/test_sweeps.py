@@ -28,7 +28,10 @@ def test_a_sweep_has_every_length_in_every_dtype_mode_and_shape(name: str) -> No
         (case.q_len, case.kv_len, case.dtype, case.mode, shape_of(case)) for case in sweep.cases()
     }
     assert found == {
-        (sweep.q_len or (1 if mode == "decode" else length), length, dtype, mode, shape)
+        (
+            max(sweep.q_lens, default=0) or sweep.q_len or (1 if mode == "decode" else length),
+            *(length, dtype, mode, shape),
+        )
         for length in sweep.lengths or (max(sweep.seq_lens),)
         for dtype in sweep.dtypes
         for mode in sweep.modes
