@@ -24,7 +24,7 @@ from suite.records.fingerprint import run_header
 from suite.records.record import Agreement, CellRecord, Fault, Memory, Time
 from suite.records.store import Store, read
 from suite.run import Run
-from variants.catalog import BASELINE, BY_NAME, Disagreement, on
+from variants.catalog import BASELINE, BY_NAME, PEERS, Disagreement, on
 
 STEP_TIMEOUT_S = 120.0
 
@@ -61,6 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     device = device_for(metafunc.config.getoption("--alibi-device"))
     sweep = SWEEPS[metafunc.config.getoption("--alibi-sweep") or DEFAULT_SWEEPS[device.kind]]
     own = [kernel.variant for kernel in _kernels(metafunc.config)]
+    wants_peers = metafunc.config.getoption("--alibi-peers")
+    peers = [peer for peer in PEERS if wants_peers and peer.device in ("any", device.kind)]
     metafunc.parametrize(
         ("case", "variant", "timer"),
         [
@@ -72,7 +74,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 marks=pytest.mark.benchmark(timer=timer, group=case.id),
             )
             for case in sweep.cases()
-            for variant in (*on(device.kind), *own)
+            for variant in (*on(device.kind), *peers, *own)
             for timer in (ReplayTimer(),)
         ],
     )

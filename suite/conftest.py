@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="A kernel of your own, such as ./my_kernel.py; may be given several times.",
     )
     group.addoption(
+        "--alibi-peers", action="store_true", help="Other projects' kernels for the device too."
+    )
+    group.addoption(
         "--alibi-passes", type=int, default=1, help="Passes whose samples an item gets."
     )
 

@@ -34,7 +34,8 @@ class PricedAdvice(NamedTuple):
     """The advised variant for a problem, the fastest, and the regret as a share (0.05 is 5%).
 
     `regret` is None where the advised variant disagreed or failed there. `bound` is the largest
-    regret that the advice allowed for; None if it gave no bound.
+    regret that the advice allowed for; None if it gave no bound. `recording` is that of the priced
+    case (suite/recordings), empty where its inputs were random numbers.
     """
 
     problem: Problem
@@ -42,6 +43,7 @@ class PricedAdvice(NamedTuple):
     fastest: str
     regret: float | None
     bound: float | None
+    recording: str = ""
 
 
 class Flips(NamedTuple):
@@ -77,6 +79,8 @@ def price_left_out(files: Sequence[Results]) -> list[PricedAdvice]:
 def price_unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[PricedAdvice]:
     """Price the advice of `files` for the problems that only a fresh race has measured.
 
+    A race on recorded inputs is priced whatever was measured: advice is from random numbers.
+
     The fastest variant is picked on the odd rounds of the race. It and the advised variant are then
     timed on the even rounds, so that a variant picked by luck has its usual time. Therefore a
     regret can be below 0. Raises BadRequest for files of different devices, software or policies.
@@ -87,7 +91,7 @@ def price_unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Pri
     picking, pricing = (_contests(split_rounds(fresh, parity)) for parity in (1, 0))
     priced = []
     for case in cells_of(fresh):
-        if not case.is_dense or problem_of(case) in measured:
+        if not case.has_dense_shape or (case.is_dense and problem_of(case) in measured):
             continue
         answer = pick(problem_of(case), _as_only_selection(selection))
         odd, even = picking[case], pricing[case]
@@ -96,8 +100,12 @@ def price_unseen(files: Sequence[Results], fresh: Sequence[Results]) -> list[Pri
             continue
         agrees = answer.variant in even.candidates
         regret = even.ratio(answer.variant, fastest).value - 1 if agrees else None
-        bound = answer.regret_at_most
-        priced.append(PricedAdvice(problem_of(case), answer.variant, fastest, regret, bound))
+        priced.append(
+            PricedAdvice(
+                *(problem_of(case), answer.variant, fastest, regret, answer.regret_at_most),
+                recording=case.recording,
+            )
+        )
     return priced
 
 

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from reports.choosing.answer_text import problem_words
 from reports.choosing.regret import Flips, PricedAdvice
+from suite.recordings.names import layer_name
 
 
 class Summary(NamedTuple):
@@ -68,6 +69,12 @@ def _fields(priced: Sequence[PricedAdvice]) -> dict[str, object]:
     }
 
 
+def _words(advice: PricedAdvice) -> tuple[str, ...]:
+    """Return the shape, length, dtype and mode; with the mode goes a recorded layer, if any."""
+    *rest, mode = problem_words(advice.problem)
+    return *rest, f"{mode}, {layer_name(advice.recording)}" if advice.recording else mode
+
+
 def _part(name: str, priced: Sequence[PricedAdvice], form: str) -> list[str]:
     figures = summary(priced)
     if figures is None and priced:
@@ -76,7 +83,7 @@ def _part(name: str, priced: Sequence[PricedAdvice], form: str) -> list[str]:
         return [f"{name}: nothing to price."]
     lines = [
         (
-            *problem_words(advice.problem),
+            *_words(advice),
             advice.advised,
             advice.fastest,
             "lost" if advice.regret is None else f"{advice.regret:.1%}",

@@ -191,7 +191,12 @@ class Case(
     @property
     def is_dense(self) -> bool:
         """Whether it has no sequences, window, norms or recording; selections are of such cases."""
-        return not (self.seq_lens or self.window or self.norms or self.recording)
+        return self.has_dense_shape and not self.recording
+
+    @property
+    def has_dense_shape(self) -> bool:
+        """Whether it has no sequences, window or norms: a selection has advice for it."""
+        return not (self.seq_lens or self.window or self.norms)
 
     @property
     def kv_lens(self) -> range:

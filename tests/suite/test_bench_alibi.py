@@ -17,7 +17,7 @@ from suite import conftest
 from suite.bench_alibi import ReplayTimer, _stop_without_samples
 from suite.cases.case import Dtype
 from tests.records import a_case, a_check
-from variants.catalog import on
+from variants.catalog import PEERS, on
 from variants.host.hardware import this_cpu
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +170,14 @@ def test_a_run_fails_where_a_median_has_grown_by_more_than_is_allowed(
 
 
 @pytest.mark.heavy
+def test_peers_for_the_device_are_items_where_they_are_wanted() -> None:
+    for_cpu = {peer.name for peer in PEERS if peer.device in {"any", "cpu"}}
+    for words, names in (((), set()), (("--alibi-peers",), for_cpu)):
+        listed = pytest_suite("--collect-only", "-k", "n128-h8-d64-float32", *words).stdout
+        found = {peer.name for peer in PEERS if f"float32-{peer.name}]" in listed}
+        assert found == names
+
+
 def test_disabled_benchmarks_race_nothing() -> None:
     done = pytest_suite("--benchmark-disable")
     assert done.returncode == 0, done.stdout

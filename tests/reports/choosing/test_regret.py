@@ -168,6 +168,20 @@ WINDOWED = msgspec.structs.replace(a_case(40, "bfloat16"), window=8)
 WITH_NORMS = msgspec.structs.replace(a_case(40, "bfloat16"), q_len=1, mode="decode", norms=True)
 
 
+def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_measured() -> None:
+    file = tuned(CROSSING)
+    recorded = msgspec.structs.replace(case_of(512), recording="tiny.safetensors#layer1@0123abcd")
+    records = [
+        msgspec.structs.replace(record, case=recorded)
+        if getattr(record, "case", None) == case_of(512)
+        else record
+        for record in file.records
+    ]
+    (priced,) = price_unseen([file], [file._replace(records=records)])
+    assert (priced.problem.kv_len, priced.regret) == (512, 0.0)
+    assert "forward, tiny layer1" in render({"Unseen": [priced]}, Flips(0, 0), "simple")
+
+
 @pytest.mark.parametrize("other", [RAGGED, WINDOWED, WITH_NORMS], ids=["ragged", "window", "norms"])
 def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) -> None:
     file = tuned(CROSSING)
