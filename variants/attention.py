@@ -27,6 +27,7 @@ def alibi_attention(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    block_tables: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
@@ -49,6 +50,7 @@ def alibi_attention(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    block_tables: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
@@ -70,6 +72,7 @@ def alibi_attention(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    block_tables: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
@@ -95,6 +98,9 @@ def alibi_attention(
         share a call.
     kv_lens: int32 [batch], how many keys of a static cache are filled. Queries are the last of
         those, so write the new keys before the call.
+    block_tables: int32 [batch, pages of a sequence], beside kv_lens, for a cache in pages: k is
+        [pages, kv_heads, page_size, head_dim], v the same but for its value_dim, and slot s of a
+        sequence lies in page block_tables[sequence, s // page_size] at s % page_size.
     norms: float32 [batch, kv_heads, 2, blocks], how large the keys and values of a cache are, from
         variants.batches.cache_norms. With them a step of native_window reads the part of the cache
         that can matter. No answer depends on them, unless they are smaller than the truth.
@@ -124,7 +130,7 @@ def alibi_attention(
     the variant can't do this; the text says what would help.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
     check_name(variant)
     if torch.onnx.is_in_onnx_export():
         out, log_sum_exp = write_out(q, k, v, slopes, sequences, settings)
@@ -147,6 +153,7 @@ def variant_for(
     cu_seqlens: Tensor | None = None,
     cu_seqlens_k: Tensor | None = None,
     kv_lens: Tensor | None = None,
+    block_tables: Tensor | None = None,
     norms: Tensor | None = None,
     q_offset: int | None = None,
     window: tuple[int, int] | None = None,
@@ -160,5 +167,5 @@ def variant_for(
     same errors.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
     return auto.choice(check_call(q, k, v, slopes, sequences, settings).spec)

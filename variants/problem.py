@@ -34,14 +34,16 @@ class Extras:
     `sequences` is how the call tells its sequences apart (variants.batches.sequences). `q_offset`
     is the position of the first query; None puts the queries at the last keys. `window` is how many
     positions before and after its own a query sees; -1 is no limit. `value_dim` is v's head_dim
-    where it differs from k's. `slopes_by_batch` is so for slopes [batch, heads]. `norms` says that
-    the caller keeps norms of its cache, which a variant may use.
+    where it differs from k's. `page_size` is the number of slots in a page, where k and v lie in
+    pages (variants.batches.pages). `slopes_by_batch` is so for slopes [batch, heads]. `norms` says
+    that the caller keeps norms of its cache, which a variant may use.
     """
 
     sequences: SequenceKind = "whole"
     q_offset: int | None = None
     window: tuple[int, int] = (-1, -1)
     value_dim: int | None = None
+    page_size: int | None = None
     slopes_by_batch: bool = False
     norms: bool = False
     return_lse: bool = False
@@ -54,6 +56,7 @@ class Extras:
             self.sequences: self.sequences != "whole",
             "q_offset": self.q_offset is not None,
             "window": self.window != (-1, -1),
+            "block_tables": self.page_size is not None,
             "v of another head_dim": self.value_dim is not None,
             "slopes [batch, heads]": self.slopes_by_batch,
             "norms": self.norms,

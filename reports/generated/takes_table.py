@@ -12,6 +12,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "cu_seqlens": {"sequences": "cu_seqlens"},
     "cu_seqlens_k": {"sequences": "cu_seqlens_k"},
     "kv_lens": {"sequences": "kv_lens"},
+    "block_tables": {"sequences": "kv_lens", "page_size": 16},
     "q_offset": {"q_offset": 3},
     "window": {"window": (8, 0)},
     "return_lse": {"return_lse": True},

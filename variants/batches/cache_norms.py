@@ -56,15 +56,14 @@ def append_norms(norms: Tensor, k: Tensor, v: Tensor, first: int | Tensor) -> Te
     return norms.scatter_reduce_(3, blocks.long(), _sizes(k, v), "amax")
 
 
-def refuse_norms(norms: object, k: Tensor) -> None:
-    """Raise ValueError for what is not float32 [batch, kv_heads, 2, all of k's blocks]."""
-    batch, kv_heads, kv_len = k.shape[:3]
+def refuse_norms(norms: object, batch: int, kv_heads: int, kv_len: int, on: torch.device) -> None:
+    """Raise ValueError for what is not float32 [batch, kv_heads, 2, all blocks of kv_len slots]."""
     least = -(-kv_len // BLOCK)
-    wanted = f"float32 [{batch}, {kv_heads}, 2, {least} or more] on {k.device}, from cache_norms"
+    wanted = f"float32 [{batch}, {kv_heads}, 2, {least} or more] on {on}, from cache_norms"
     if not isinstance(norms, Tensor):
         raise ValueError(f"norms are a {type(norms).__name__}: give a tensor, {wanted}")
     fits = norms.dim() == 4 and norms.shape[:3] == (batch, kv_heads, 2) and norms.shape[3] >= least
-    if not fits or norms.dtype != torch.float32 or norms.device != k.device:
+    if not fits or norms.dtype != torch.float32 or norms.device != on:
         shape = f"{norms.dtype} {list(norms.shape)} on {norms.device}"
         raise ValueError(f"norms are {shape}: give {wanted}")
 

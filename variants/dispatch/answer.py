@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variants.batches.pages import from_pages
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.catalog import CATALOG, Variant
 from variants.dispatch.call import Call
@@ -91,6 +92,9 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
     module = importlib.import_module(entry.module)
     if spec.extras.norms and not getattr(module, "READS_NORMS", False):
         return _without_norms(entry, spec)
+    if spec.extras.page_size is not None and not getattr(module, "READS_PAGES", False):
+        whole = replace(spec, extras=replace(spec.extras, page_size=None))
+        return from_pages(prepare_for(entry, whole))
     if spec.extras == DENSE:
         return _for_backward(entry, spec, module.prepare(spec, **entry.options))
     if not hasattr(module, "prepare_general"):

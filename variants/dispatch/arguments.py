@@ -24,8 +24,11 @@ def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} is on {tensor.device}: give the CPU or a CUDA GPU")
 
 
-def check_fit(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together."""
+def check_fit(q: Tensor, k: Tensor, v: Tensor, *, in_pages: bool = False) -> None:
+    """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together.
+
+    `in_pages` is so for k and v [pages, kv_heads, page_size, dim].
+    """
     for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype or tensor.device != q.device:
             raise ValueError(
@@ -37,7 +40,7 @@ def check_fit(q: Tensor, k: Tensor, v: Tensor) -> None:
             f"k is {list(k.shape)} and v {list(v.shape)}: only their head_dim may differ"
         )
     (batch, heads, _, head_dim), (kv_batch, kv_heads, _, kv_dim) = q.shape, k.shape
-    if (batch, head_dim) != (kv_batch, kv_dim):
+    if (batch, head_dim) != (batch if in_pages else kv_batch, kv_dim):
         raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
     if 0 in (*q.shape, *k.shape, *v.shape):
         raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: no dimension may be 0")

@@ -24,6 +24,7 @@ from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
 
 READS_NORMS = True
+READS_PAGES = True
 
 _Prepared = tuple[str, Callable[..., Any], tuple[str, ...]]
 """A variant's name, its attention, and the names to try after it."""

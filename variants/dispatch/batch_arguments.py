@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from variants.batches.cache_norms import refuse_norms
+from variants.batches.pages import room_of
 from variants.batches.sequences import Sequences
 from variants.problem import Extras, SequenceKind
 from variants.tracing import is_traced
@@ -38,13 +39,15 @@ def extras_of(
         raise ValueError(f"dropout_p {dropout_p}: give a share from 0 to under 1")
     kind = check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     if sequences.norms is not None:
-        refuse_norms(sequences.norms, k)
+        room = room_of(k, sequences.block_tables)
+        refuse_norms(sequences.norms, int(q.shape[0]), int(k.shape[1]), room, k.device)
     if kind == "whole" and q_offset is not None and q_offset == k.shape[2] - q.shape[2] >= 0:
         q_offset = None
     return Extras(
         sequences=kind,
         q_offset=q_offset,
         window=check_window(settings.window, causal=causal),
+        page_size=None if sequences.block_tables is None else int(k.shape[2]),
         value_dim=None if v.shape[3] == q.shape[3] else int(v.shape[3]),
         slopes_by_batch=slopes.dim() == 2,
         norms=sequences.norms is not None,
@@ -61,21 +64,22 @@ def check_sequences(
     Values of cu_seqlens and kv_lens are looked at on a CPU alone; elsewhere that would wait for the
     device.
     """
-    by_name = sequences._replace(norms=None)._asdict()
+    kv_len = room_of(k, sequences.block_tables)
+    by_name = sequences._replace(norms=None, block_tables=None)._asdict()
     tensors = {name: tensor for name, tensor in by_name.items() if tensor is not None}
     given = [name for name in tensors if name != "cu_seqlens_k"]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are given: each says it all, give one of them")
     if "cu_seqlens_k" in tensors and "cu_seqlens" not in tensors:
         raise ValueError("cu_seqlens_k is given alone: give the queries' cu_seqlens beside it")
-    q_len, kv_len = q.shape[2], k.shape[2]
+    q_len = q.shape[2]
     if q_len > kv_len and q_offset is None and (causal or given):
         raise ValueError(
             f"q_len {q_len} is over kv_len {kv_len}: the first queries would stand before all "
             "keys; q_offset says where they stand"
         )
     for name, tensor in tensors.items():
-        _check_tensor(name, tensor, q, k)
+        _check_tensor(name, tensor, q, kv_len)
     if sequences.cu_seqlens is not None:
         _check_packed(q, k, sequences.cu_seqlens, sequences.cu_seqlens_k, q_offset)
     if sequences.kv_lens is not None and _has_values(sequences.kv_lens):
@@ -113,8 +117,8 @@ def check_window(window: object, *, causal: bool) -> tuple[int, int]:
     return before, -1 if causal else after
 
 
-def _check_tensor(name: str, tensor: object, q: Tensor, k: Tensor) -> None:
-    batch, kv_len = q.shape[0], k.shape[2]
+def _check_tensor(name: str, tensor: object, q: Tensor, kv_len: int) -> None:
+    batch = q.shape[0]
     shapes: dict[str, list[Any]] = {"key_padding": [batch, kv_len], "kv_lens": [batch]}
     shapes |= {packed: ["sequences + 1"] for packed in _PACKED}
     kinds = (torch.bool,) if name == "key_padding" else _WHOLE_NUMBERS

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from variants.batches.pages import check_tables, room_of
 from variants.batches.sequences import Sequences
 from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
 from variants.dispatch.batch_arguments import Settings, extras_of
@@ -37,7 +38,9 @@ def check_call(
     given = (k, v)
     q, k, v = in_autocast_dtype(q, k, v)
     sequences = norms_of_same(sequences, given, (k, v))
-    check_fit(q, k, v)
+    check_fit(q, k, v, in_pages=sequences.block_tables is not None)
+    if sequences.block_tables is not None:
+        check_tables(q, k, sequences)
     check_scale(settings.scale)
     if slopes is None:
         make_slopes = standard_slopes.__wrapped__ if is_traced() else standard_slopes
@@ -69,13 +72,13 @@ def _spec(
 ) -> Spec:
     grad_enabled = torch.is_grad_enabled()
     batch, heads, q_len, head_dim = map(int, q.shape)  # torch.jit.trace has tensors for sizes
-    kv_heads, kv_len = map(int, k.shape[1:3])
+    kv_heads = int(k.shape[1])
     return Spec(
         batch=batch,
         heads=heads,
         kv_heads=kv_heads,
         q_len=q_len,
-        kv_len=kv_len,
+        kv_len=int(room_of(k, sequences.block_tables)),
         head_dim=head_dim,
         dtype=q.dtype,
         device=q.device,

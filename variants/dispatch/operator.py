@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from variants.batches import formula
+from variants.batches.pages import check_tables, gather
 from variants.batches.sequences import Sequences
 from variants.dispatch.answer import answer, attention_for
 from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
@@ -42,6 +43,7 @@ def attention(
     kv_lens: Tensor | None,
     norms: Tensor | None,
     cu_seqlens_k: Tensor | None,
+    block_tables: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -50,7 +52,7 @@ def attention(
     return_lse: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return a variant's output, contiguous, and its log-sum-exp, which is empty if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, return_lse)
     out, log_sum_exp = answer(check_call(q, k, v, slopes, sequences, settings), variant)
     return out.contiguous(), log_sum_exp.contiguous().clone()
@@ -67,6 +69,7 @@ def _shapes(
     kv_lens: Tensor | None,
     norms: Tensor | None,
     cu_seqlens_k: Tensor | None,
+    block_tables: Tensor | None,
     variant: str,  # noqa: ARG001
     causal: bool,
     scale: float | None,
@@ -75,10 +78,12 @@ def _shapes(
     return_lse: bool,
 ) -> tuple[Tensor, Tensor]:
     check_kinds(q, k, v)
-    check_fit(q, k, v)
+    check_fit(q, k, v, in_pages=block_tables is not None)
     check_scale(scale)
     check_slopes(slopes, q.shape[0], q.shape[1], q.device)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
+    if block_tables is not None:
+        check_tables(q, k, sequences)
     check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     rows = tuple(q.shape[:3])
     log_sum_exp = q.new_empty(rows if return_lse else (0,), dtype=torch.float32)
@@ -98,6 +103,7 @@ def attention_backward(
     kv_lens: Tensor | None,
     norms: Tensor | None,
     cu_seqlens_k: Tensor | None,
+    block_tables: Tensor | None,
     variant: str,
     causal: bool,
     scale: float | None,
@@ -106,7 +112,7 @@ def attention_backward(
     slopes_need_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and the slopes, contiguous; the last is 0 if not wanted."""
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k)
+    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
     wants_lse = d_log_sum_exp is not None
     settings = Settings(causal, scale, q_offset, _pair(window), 0.0, wants_lse)
     with _recording():
@@ -176,6 +182,9 @@ def write_out(
     Lengths may be dynamic, but in the exporter by torch.jit.trace, whose sizes are tensors.
     """
     sequences = sequences._replace(norms=None)  # no answer depends on them
+    if sequences.block_tables is not None:
+        k, v = (gather(part, sequences.block_tables) for part in (k, v))
+        sequences = sequences._replace(block_tables=None)
     is_jit = torch._C._get_tracing_state() is not None
     whole: Callable[[Any], Any] = int if is_jit else lambda size: size
     batch, heads, q_len, head_dim = map(whole, q.shape)
@@ -241,7 +250,7 @@ def _backward(ctx: Any, d_out: Tensor, d_log_sum_exp: Tensor) -> tuple[Tensor | 
     wants_slopes = ctx.needs_input_grad[3]
     gradients = attention_backward(d_out, d_lse, *ctx.saved_tensors, *ctx.options, wants_slopes)
     d_q, d_k, d_v, d_slopes = gradients
-    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 11
+    return d_q, d_k, d_v, d_slopes if wants_slopes else None, *[None] * 12
 
 
 def _refuse(ctx: Any, *gradients: Tensor) -> None:  # noqa: ARG001

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from variants.native.kernel_arguments import MOST_KEYS
-from variants.native.kernel_library import MOST_HEAD_DIM, SEQUENCE_FIELDS
+from variants.native.kernel_library import FEW_QUERIES, MOST_HEAD_DIM, SEQUENCE_FIELDS
 from variants.problem import Spec
 from variants.tracing import is_traced
 
@@ -45,8 +45,18 @@ def need_grad(*tensors: Tensor) -> bool:
     return any(tensor.requires_grad for tensor in tensors)
 
 
-def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, after: int) -> None:
+def refuse_shapes(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    before: int,
+    after: int,
+    block_tables: Tensor | None = None,
+) -> None:
     """Raise ValueError for tensors that the kernel would read out of bounds or answer wrongly."""
+    if block_tables is not None:
+        _refuse_pages(q, k, block_tables)
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.dim() != 4 or 0 in tensor.shape[:2] or not tensor.shape[3]:
             raise ValueError(f"{name} is {list(tensor.shape)}: give [batch, heads, length, dim]")
@@ -57,7 +67,7 @@ def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, 
         if tensor.shape[2] > MOST_KEYS:
             raise ValueError(f"length {tensor.shape[2]}: the kernel counts to {MOST_KEYS}")
     batch, heads = q.shape[:2]
-    if k.shape[0] != batch or k.shape[3] != q.shape[3]:
+    if (k.shape[0] != batch and block_tables is None) or k.shape[3] != q.shape[3]:
         raise ValueError(f"q is {list(q.shape)} and k {list(k.shape)}: batch or head_dim differ")
     if v.shape[:3] != k.shape[:3]:
         raise ValueError(f"k is {list(k.shape)} and v {list(v.shape)}: only their last may differ")
@@ -71,14 +81,27 @@ def refuse_shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, before: int, 
         raise ValueError(f"reach {before}, {after}: give positions, at least 0 on both sides")
 
 
-def refuse_sequences(sequences: Tensor, q: Tensor, k: Tensor) -> None:
-    """Raise ValueError for sequences that are not inside of q and k."""
+def _refuse_pages(q: Tensor, k: Tensor, block_tables: Tensor) -> None:
+    if block_tables.dtype != torch.int32 or block_tables.shape[:1] != q.shape[:1]:
+        shape = f"{block_tables.dtype} {list(block_tables.shape)}"
+        raise ValueError(f"block_tables is {shape}: give int32 [{q.shape[0]}, pages]")
+    if k.shape[2] & (k.shape[2] - 1) or q.shape[2] > FEW_QUERIES:
+        raise ValueError(
+            f"{q.shape[2]} queries and pages of {k.shape[2]}: the kernel reads pages of a power of "
+            f"two slots for at most {FEW_QUERIES} queries"
+        )
+    if ((block_tables < 0) | (block_tables >= k.shape[0])).any():
+        raise ValueError(f"block_tables leads out of the {k.shape[0]} pages")
+
+
+def refuse_sequences(sequences: Tensor, q: Tensor, room: int) -> None:
+    """Raise ValueError for sequences that are not inside of q and of `room` keys."""
     if sequences.dtype != torch.int64 or sequences.shape[1:] != (len(SEQUENCE_FIELDS),):
         shape = f"[sequences, {len(SEQUENCE_FIELDS)}]"
         raise ValueError(f"sequences {sequences.dtype} {list(sequences.shape)}: give int64 {shape}")
     batch, first_query, queries, first_key, keys, position = sequences.unbind(1)
     parts = ((batch, 1, q.shape[0]), (first_query, queries, q.shape[2]))
-    for first, count, size in (*parts, (first_key, keys, k.shape[2])):
+    for first, count, size in (*parts, (first_key, keys, room)):
         some = torch.as_tensor(count)
         inside = (first >= 0) & (some >= 0) & (some <= size) & (first <= size - some)
         if not inside.all():

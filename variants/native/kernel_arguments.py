@@ -62,11 +62,13 @@ def structure(
     scale: float,
     dtype: torch.dtype,
     norms: Tensor | None = None,
+    block_tables: Tensor | None = None,
 ) -> CallStructure:
     """Return what a kernel is called with: the tensors are those that it points at.
 
     They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys.
-    `norms` are of variants.batches.cache_norms, and only few queries read them.
+    `norms` are of variants.batches.cache_norms and `block_tables` of variants.batches.pages; only
+    few queries read them.
     What is left out is a share of the rounding of `dtype`.
     """
     q, k, v, slopes, out, *_ = tensors
@@ -74,7 +76,11 @@ def structure(
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
     call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
     norms_address = 0 if norms is None else norms.data_ptr()
-    call.pointers[:] = [*(tensor.data_ptr() for tensor in tensors), runs.address, norms_address]
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    call.pointers[:] = [*addresses, runs.address, norms_address, 0]
+    if block_tables is not None:
+        call.pointers[len(call.pointers) - 1] = block_tables.data_ptr()
+        call.pages_stride, call.page_bits = block_tables.stride(0), k.shape[2].bit_length() - 1
     norms_strides = (0, 0, 0) if norms is None else norms.stride()[:3]
     strides = [step for part in (q, k, v, out) for step in part.stride()[:3]]
     call.strides[:] = [*strides, *norms_strides]
@@ -90,7 +96,7 @@ def _constants(
     share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
     least = math.log(share) - _ROUNDED
     steps = (min(step, EVERY_KEY) for step in reach)  # positions are added to it
-    values = (*sizes, *rest, *steps, 0, scale, least)
+    values = (*sizes, *rest, 0, 0, *steps, 0, scale, least)
     names = [field[0] for field in CallStructure._fields_][2:]
     for name, value in zip(names, values, strict=True):
         setattr(call, name, value)

@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from variants.native.kernel_arguments import Reach, rows_of, runs_of, structure
-from variants.native.kernel_library import BLOCK, CHUNK, library
-
-FEW_QUERIES = 16
-"""Up to so many queries of a sequence are computed key by key; more fill a block."""
+from variants.native.kernel_library import BLOCK, CHUNK, FEW_QUERIES, library
 
 _FEW = {
     torch.float32: "attend_few_in_float32",
@@ -42,6 +39,7 @@ def attend(
     *,
     sequences: Tensor | None = None,
     norms: Tensor | None = None,
+    block_tables: Tensor | None = None,
     wants_log_sum_exp: bool = False,
 ) -> Attended:
     """Return the attention of q to k and v.
@@ -51,9 +49,10 @@ def attend(
     the CPU, a line of SEQUENCE_FIELDS for each group of queries that see the same keys; rows of
     `out` in no sequence are 0. By default each batch entry is one, with queries at the end of its
     keys. With `norms` of the cache (variants.batches.cache_norms) up to FEW_QUERIES causal queries
-    read the keys that they need. Blocks of bfloat16 queries are computed in AMX tiles where the
-    machine has them, and all else in float32. A packed batch that has sequences of FEW_QUERIES
-    and of more is two calls of the kernels.
+    read the keys that they need. With `block_tables` k and v lie in pages of a power of two slots
+    (variants.batches.pages), and an entry has up to FEW_QUERIES queries. Blocks of bfloat16 queries
+    are computed in AMX tiles where the machine has them, and all else in float32. A packed batch
+    that has sequences of FEW_QUERIES and of more is two calls of the kernels.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
@@ -80,7 +79,8 @@ def attend(
     packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
     norms = None if norms is None else rows_of(norms)
-    call = structure(tensors, runs, blocks, reach, scale, dtype, norms)
+    tables = None if block_tables is None else rows_of(block_tables)
+    call = structure(tensors, runs, blocks, reach, scale, dtype, norms, tables)
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
     return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)

@@ -11,6 +11,7 @@ from variants.compiled.shipped import shipped_library
 from variants.problem import Unsupported
 
 BLOCK = 64  # queries or keys in a block
+FEW_QUERIES = 16  # or fewer of a sequence are computed key by key; more fill a block
 CHUNK = 32  # keys and head_dim are padded to multiples of this
 MOST_HEAD_DIM = 256
 SEQUENCE_FIELDS = ("batch", "first_query", "queries", "first_key", "keys", "position")
@@ -20,16 +21,17 @@ _SOURCE = Path(__file__).parent / "kernel" / "native_window.cpp"
 class CallStructure(ctypes.Structure):
     """The struct `Call` of call.h.
 
-    The pointers are of q, k, v, slopes, out, the log-sum-exp, packed keys and values, sequences and
-    norms; the strides, in elements, of batch, head and row of q, k, v, out and norms.
+    The pointers are of q, k, v, slopes, out, the log-sum-exp, packed keys and values, sequences,
+    norms and pages; the strides, in elements, of batch, head and row of q, k, v, out and norms.
     """
 
     _fields_ = [
-        ("pointers", ctypes.c_uint64 * 9),
+        ("pointers", ctypes.c_uint64 * 10),
         ("strides", ctypes.c_int64 * 15),
         *((name, ctypes.c_int64) for name in ("heads", "kv_heads", "q_len", "head_dim")),
         *((name, ctypes.c_int64) for name in ("value_dim", "sequence_count")),
         *((name, ctypes.c_int64) for name in ("threads", "packed_blocks", "slopes_batch_stride")),
+        *((name, ctypes.c_int64) for name in ("pages_stride", "page_bits")),
         *((name, ctypes.c_int64) for name in ("before", "after", "looked_at")),
         *((name, ctypes.c_float) for name in ("scale", "least")),
     ]

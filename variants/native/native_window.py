@@ -16,8 +16,11 @@ Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, d
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
+from dataclasses import replace
+
 from torch import Tensor
 
+from variants.batches.pages import from_pages
 from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
@@ -25,11 +28,12 @@ from variants.native import kernel_library
 from variants.native.call_checks import fits, is_plain
 from variants.native.kernel_arguments import EVERY_KEY, MOST_KEYS, Reach
 from variants.native.kernel_call import attend
-from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
+from variants.native.kernel_library import BLOCK, FEW_QUERIES, MOST_HEAD_DIM
 from variants.native.torch_operator import checked_attend, operator
 from variants.problem import Attention, Spec, Unsupported
 
 READS_NORMS = True
+READS_PAGES = True
 
 
 def prepare(spec: Spec) -> Attention:
@@ -43,13 +47,17 @@ def prepare(spec: Spec) -> Attention:
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         if is_plain(q, k, v, slopes) and fits(spec, q, k, v, slopes):
             return attend(q, k, v, slopes, spec.scale, reach).out
-        return kernel(q, k, v, slopes, spec.scale, *reach, None, None, False)[0]
+        return kernel(q, k, v, slopes, spec.scale, *reach, None, None, None, False)[0]
 
     return attention
 
 
 def prepare_general(spec: Spec) -> GeneralAttention:
-    """Return the kernel for batches of any form; it reads no padding."""
+    """Return the kernel for batches of any form. It reads no padding; few queries read pages."""
+    page_size = spec.extras.page_size
+    if page_size is not None and not _reads_pages(spec, page_size):
+        whole = replace(spec, extras=replace(spec.extras, page_size=None))
+        return from_pages(prepare_general(whole))
     _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
@@ -60,8 +68,8 @@ def prepare_general(spec: Spec) -> GeneralAttention:
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         call = checked_attend if is_plain(q, k, v, slopes, sequences.norms) else kernel
-        runs = runs_of(spec, sequences)
-        return call(q, k, v, slopes, spec.scale, *reach, runs, sequences.norms, wants_lse)
+        runs, tables = runs_of(spec, sequences), sequences.block_tables
+        return call(q, k, v, slopes, spec.scale, *reach, runs, sequences.norms, tables, wants_lse)
 
     return attention
 
@@ -83,6 +91,13 @@ def density(
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
     looked_at = attend(q, k, v, slopes, spec.scale, _reach(spec), norms=norms).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
+
+
+def _reads_pages(spec: Spec, page_size: int) -> bool:
+    """Return whether the kernel reads pages; else they are copied out of them."""
+    is_power_of_two = page_size & (page_size - 1) == 0
+    learns = spec.needs_grad or spec.slopes_need_grad
+    return spec.q_len <= FEW_QUERIES and is_power_of_two and not learns
 
 
 def _reach(spec: Spec) -> Reach:

@@ -114,7 +114,7 @@ class _Attention(_SingleLevelFunction):
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        *tensors, scale, before, after, sequences, _norms = inputs
+        *tensors, scale, before, after, sequences, _norms, _block_tables = inputs
         context.save_for_backward(*tensors, *output, sequences)
         context.options = (scale, before, after)
         context.set_materialize_grads(False)
@@ -126,7 +126,7 @@ class _Attention(_SingleLevelFunction):
         *saved, sequences = context.saved_tensors
         d_out = torch.zeros_like(saved[4]) if d_out is None else d_out
         found = _backward()(d_out, d_log_sum_exp, *saved, *context.options, sequences)
-        return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 5
+        return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 6
 
 
 def _without_gradients(*arguments: Any) -> tuple[Tensor, ...]:
@@ -177,7 +177,7 @@ def _on_cpu(
     refuse_shapes(q, k, v, slopes, before, after)
     refuse_outputs(d_out, d_log_sum_exp, out, log_sum_exp, (*q.shape[:3], v.shape[3]))
     if sequences is not None:
-        refuse_sequences(sequences, q, k)
+        refuse_sequences(sequences, q, k.shape[2])
         refuse_overlaps(sequences)
     reach = Reach(before, after)
     done = gradients(

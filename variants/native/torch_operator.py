@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from variants.batches.cache_norms import refuse_norms
+from variants.batches.pages import room_of
 from variants.native.call_checks import refuse_sequences, refuse_shapes
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_call import attend, out_like
@@ -22,12 +23,24 @@ from variants.tracing import operations
 
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
-    " Tensor? sequences, Tensor? norms, bool wants_log_sum_exp) -> (Tensor, Tensor)"
+    " Tensor? sequences, Tensor? norms, Tensor? block_tables, bool wants_log_sum_exp)"
+    " -> (Tensor, Tensor)"
 )
 _lock = Lock()
 
+_Maybe = Tensor | None
 Operator = Callable[
-    [Tensor, Tensor, Tensor, Tensor, float, int, int, Tensor | None, Tensor | None, bool],
+    [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+        float,
+        int,
+        int,
+        *tuple[_Maybe, _Maybe, _Maybe],
+        bool,
+    ],
     tuple[Tensor, Tensor],
 ]
 
@@ -67,20 +80,23 @@ def checked_attend(
     after: int,
     sequences: Tensor | None,
     norms: Tensor | None,
+    block_tables: Tensor | None,
     wants_log_sum_exp: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return what the operator does for tensors on a CPU that need no gradient."""
-    refuse_shapes(q, k, v, slopes, before, after)
+    refuse_shapes(q, k, v, slopes, before, after, block_tables)
+    room = room_of(k, block_tables)
     if norms is not None:
-        refuse_norms(norms, k)
+        refuse_norms(norms, q.shape[0], k.shape[1], room, k.device)
     if sequences is not None:
-        refuse_sequences(sequences, q, k)
+        refuse_sequences(sequences, q, room)
     elif after == 0 and q.shape[2] > k.shape[2]:
         raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
     done = attend(
         *(q, k, v, slopes, scale, Reach(before, after)),
         sequences=sequences,
         norms=norms,
+        block_tables=block_tables,
         wants_log_sum_exp=wants_log_sum_exp,
     )
     return done.out, done.log_sum_exp
@@ -96,6 +112,7 @@ def _fake(
     after: int,  # noqa: ARG001
     sequences: Tensor | None,  # noqa: ARG001
     norms: Tensor | None,  # noqa: ARG001
+    block_tables: Tensor | None,  # noqa: ARG001
     wants_log_sum_exp: bool,
 ) -> tuple[Tensor, Tensor]:
     wanted = q.shape[:3] if wants_log_sum_exp else (0,)

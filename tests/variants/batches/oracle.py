@@ -32,9 +32,12 @@ def answer(
     causal: bool = True,
     scale: float | None = None,
     window: tuple[int, int] | None = None,
+    block_tables: Tensor | None = None,
     **batch: Any,
 ) -> Answer:
     """Return the answer to a call of alibi_attention with these arguments."""
+    if block_tables is not None:
+        k, v = (_out_of_pages(part, block_tables) for part in (k, v))
     q, k, v, slopes = (tensor.double() for tensor in (q, k, v, slopes))
     slopes = slopes.expand(q.shape[0], -1)
     scale = q.shape[3] ** -0.5 if scale is None else scale
@@ -59,6 +62,11 @@ def answer(
                 log_sum_exp[entry, head, row] = scores.logsumexp(0)
                 out[entry, head, row] = scores.softmax(0) @ v[entry, head // groups, seen]
     return Answer(out, log_sum_exp)
+
+
+def _out_of_pages(pages: Tensor, block_tables: Tensor) -> Tensor:
+    """Return the slots of each sequence, page after page."""
+    return torch.stack([torch.cat([*pages[table.tolist()]], dim=1) for table in block_tables])
 
 
 def _tokens(

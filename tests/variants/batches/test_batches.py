@@ -31,7 +31,13 @@ SOME_FORMS = (
         "window, both sides",
         "slopes by batch entry",
     ),
-    *("padded left", "static cache, a step", "one kv head", "an earlier chunk of keys"),
+    *(
+        "padded left",
+        "pages, a step",
+        "static cache, a step",
+        "one kv head",
+        "an earlier chunk of keys",
+    ),
 )
 """Forms that show all that COMPILED do in another way; each makes a graph, which takes a second."""
 
@@ -77,6 +83,10 @@ BATCHES: dict[str, dict[str, Any]] = {
     },
     "static cache, a step": {"kv_lens": torch.tensor([17, 70], dtype=torch.int32), "q_len": 1},
     "static cache, a chunk": {"kv_lens": torch.tensor([17, 3]), "q_len": 9},
+    "pages, a step": {"page_size": 16, "kv_lens": (17, 70), "q_len": 1, "kv_heads": 2},
+    "pages, some tokens": {"page_size": 32, "kv_lens": (9, 70), "q_len": 9, "window": (20, 0)},
+    "pages, a chunk": {"page_size": 16, "kv_lens": (40, 70), "q_len": 40, "value_dim": 24},
+    "pages of an odd size": {"page_size": 12, "kv_lens": (0, 70), "q_len": 2},
     "empty cache": {"kv_lens": torch.tensor([0, 70]), "q_len": 2},
     "window": {"window": (12, 0)},
     "window of a query alone": {"window": (0, 0)},

@@ -60,6 +60,34 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"cu_seqlens": torch.tensor([0, 9]), "cu_seqlens_k": torch.tensor([0, 71]), "batch": 1},
         r"cu_seqlens_k \[0, 71\]: give 0 and the end of each sequence, rising to at most 70",
     ),
+    "pages without lengths": (
+        {"block_tables": torch.zeros(2, 3).int()},
+        "block_tables needs kv_lens beside it",
+    ),
+    "pages as a list": (
+        {"block_tables": [[0], [1]], "kv_lens": torch.tensor([3, 4])},
+        r"block_tables is a list: give a tensor, int32 \[2, pages of a sequence\] on cpu",
+    ),
+    "pages of one sequence too few": (
+        {"block_tables": torch.zeros(1, 3).int(), "kv_lens": torch.tensor([3, 4])},
+        r"block_tables is torch.int32 \[1, 3\] on cpu: give int32 \[2, pages",
+    ),
+    "pages that are not there": (
+        {"block_tables": torch.full((2, 3), 2).int(), "kv_lens": torch.tensor([3, 4])},
+        "block_tables has 2: give 0 to 1, the pages of k and v",
+    ),
+    "more slots than the table has": (
+        {"block_tables": torch.zeros(2, 3).int(), "kv_lens": torch.tensor([3, 211])},
+        "kv_lens has 211: give 0 to 210, the room of the cache",
+    ),
+    "pages of padded sequences": (
+        {
+            "block_tables": torch.zeros(2, 1).int(),
+            "kv_lens": torch.tensor([3, 4]),
+            "key_padding": padding(70, (0, 70), (0, 70)),
+        },
+        "key_padding and kv_lens are given: each says it all, give one",
+    ),
     "cache over its room": (
         {"kv_lens": torch.tensor([3, 71])},
         "kv_lens has 71: give 0 to 70, the room of the cache",

@@ -153,7 +153,7 @@ def test_a_graph_refuses_in_words_what_it_can_not_do() -> None:
 
 def test_a_gradient_of_gradients_is_refused_with_the_variant_that_has_it() -> None:
     q, k, v = tensors()
-    arguments = (k, v, alibi_slopes(4), *[None] * 5, "eager", True, None, None, None, False)
+    arguments = (k, v, alibi_slopes(4), *[None] * 6, "eager", True, None, None, None, False)
     leaf = q.requires_grad_()
     out, _ = cast(Any, attention)(leaf, *arguments)
     (first,) = torch.autograd.grad(out.square().sum(), leaf, create_graph=True)
@@ -167,7 +167,7 @@ def test_the_operator_is_what_torch_asks_of_one(name: str, needs_grad: bool) -> 
     if needs_grad and name not in TRAIN:
         pytest.skip("has no backward on a CPU")
     q, k, v = (tensor.requires_grad_(needs_grad) for tensor in tensors(head_dim=64))
-    arguments = (q, k, v, alibi_slopes(4), *[None] * 5, name, True, None, None, None, False)
+    arguments = (q, k, v, alibi_slopes(4), *[None] * 6, name, True, None, None, None, False)
     checks = ("test_schema", "test_faketensor")
     if needs_grad:
         checks = ("test_autograd_registration", "test_aot_dispatch_dynamic")
@@ -176,7 +176,7 @@ def test_the_operator_is_what_torch_asks_of_one(name: str, needs_grad: bool) -> 
 
 def test_the_backward_is_what_torch_asks_of_an_operator() -> None:
     q, k, v = tensors()
-    options = (*[None] * 5, "sdpa_mask", True, None, None, None)
+    options = (*[None] * 6, "sdpa_mask", True, None, None, None)
     arguments = (torch.ones_like(q), None, q, k, v, alibi_slopes(4), *options, True)
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(cast(Any, attention_backward), arguments, test_utils=checks)
@@ -193,7 +193,7 @@ def test_an_exported_layer_answers_at_other_lengths() -> None:
 
 def test_vmap_of_the_operator_is_a_call_for_each_entry() -> None:
     q, k, v = tensors()
-    rest = (k, v, alibi_slopes(4), *[None] * 5, "sdpa_mask", True, None, None, None, True)
+    rest = (k, v, alibi_slopes(4), *[None] * 6, "sdpa_mask", True, None, None, None, True)
     stacked, _ = torch.func.vmap(lambda q: cast(Any, attention)(q, *rest))(torch.stack([q, -q]))
     assert_close(stacked[1], truth(-q, k, v), torch.float32)
 
@@ -203,7 +203,7 @@ def test_operations_are_counted_as_torch_counts_its_own_attention(name: str) -> 
     q, k, v = tensors()
     with torch.no_grad(), FlopCounterMode(display=False) as plain:
         alibi_attention(q, k, v, variant=name)
-    arguments = (alibi_slopes(4), *[None] * 5, name, True, None, None, None, False)
+    arguments = (alibi_slopes(4), *[None] * 6, name, True, None, None, None, False)
     with FlopCounterMode(display=False) as traced:
         cast(Any, attention)(q, k, v, *arguments)
     pairs = 2 * 4 * 48 * 48

@@ -112,4 +112,5 @@ def by_torch(given: Drawn, **options: Any) -> tuple[Tensor, Tensor]:
     slopes = options.get("slopes", alibi_slopes(given.q.shape[1]))
     wants = bool(options.get("wants_lse"))
     sequences = options.get("sequences")
-    return torch_operator.operator()(*given[:3], slopes, 0.2, EVERY_KEY, 0, sequences, None, wants)
+    call = torch_operator.operator()
+    return call(*given[:3], slopes, 0.2, EVERY_KEY, 0, sequences, None, None, wants)

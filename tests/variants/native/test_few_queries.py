@@ -16,7 +16,8 @@ from tests.effort import examples
 from tests.variants.formula import TOLERANCE
 from variants.batches.cache_norms import cache_norms
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach
-from variants.native.kernel_call import FEW_QUERIES, Attended, attend
+from variants.native.kernel_call import Attended, attend
+from variants.native.kernel_library import FEW_QUERIES
 from variants.problem import alibi_slopes
 
 SHAPES: dict[str, dict[str, Any]] = {

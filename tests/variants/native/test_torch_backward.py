@@ -76,7 +76,7 @@ def test_torch_s_own_checks_pass() -> None:
     given = Drawn(*(part.requires_grad_() for part in drawn(q_len=70, kv_len=90)))
     torch.library.opcheck(
         cast(Any, torch_operator.operator()),
-        (*given[:3], alibi_slopes(4), 0.2, EVERY_KEY, 0, None, None, True),
+        (*given[:3], alibi_slopes(4), 0.2, EVERY_KEY, 0, None, None, None, True),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
     plain = drawn(q_len=70, kv_len=90)
@@ -94,7 +94,7 @@ def test_transforms_and_checkpoints_give_the_same_gradient() -> None:
     attention = torch_operator.operator()
 
     def loss(q: Tensor) -> Tensor:
-        out = attention(q, given.k, given.v, slopes, 0.2, EVERY_KEY, 0, None, None, False)[0]
+        out = attention(q, given.k, given.v, slopes, 0.2, EVERY_KEY, 0, None, None, None, False)[0]
         return (out * given.d_out).sum()
 
     leaf = given.q.clone().requires_grad_()

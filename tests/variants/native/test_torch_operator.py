@@ -27,9 +27,8 @@ def called(
     sequences: Tensor | None = None,
 ) -> Tensor:
     slopes = alibi_slopes(q.shape[1]) if slopes is None else slopes
-    return torch_operator.operator()(q, k, v, slopes, scale, before, after, sequences, None, False)[
-        0
-    ]
+    call = torch_operator.operator()
+    return call(q, k, v, slopes, scale, before, after, sequences, None, None, False)[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -61,7 +60,7 @@ def test_the_operator_is_what_torch_asks_of_one(layout: str, dtype: torch.dtype)
     for some, wants in ((None, True), (sequences, False)):
         torch.library.opcheck(
             cast(Any, torch_operator.operator()),
-            (q, k, k[..., :24], slopes, 0.2, EVERY_KEY, 0, some, None, wants),
+            (q, k, k[..., :24], slopes, 0.2, EVERY_KEY, 0, some, None, None, wants),
             test_utils=("test_schema", "test_faketensor"),
         )
     tolerated = 2e-2 if dtype == torch.bfloat16 else 1e-5
@@ -190,7 +189,7 @@ def test_the_log_sum_exp_is_the_formula_s() -> None:
     scores -= alibi_slopes(HEADS).double()[:, None, None] * distance.abs()
     for after, seen in ((0, distance <= 0), (EVERY_KEY, distance <= 1000)):
         found = torch_operator.operator()(
-            q, k, k, alibi_slopes(HEADS), 0.2, EVERY_KEY, after, None, None, True
+            q, k, k, alibi_slopes(HEADS), 0.2, EVERY_KEY, after, None, None, None, True
         )[1]
         wanted = scores.masked_fill(~seen, -torch.inf).logsumexp(dim=-1)
         torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)

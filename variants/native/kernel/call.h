@@ -15,17 +15,20 @@ struct Sequence {
 };
 
 struct Call {
-  const void *q, *k, *v;      // [batch, heads, q_len, head_dim], then with kv_heads, kv_len; v's dim may differ
+  const void *q, *k, *v;      // [batch, heads, q_len, head_dim], then with kv_heads, kv_len; v's dim may differ.
+                              // With `pages` k and v are [pages, kv_heads, page size, head_dim]
   const float* slopes;        // [heads], or [batch, heads]
   void* out;                  // [batch, heads, q_len, value_dim]; rows of no sequence are not written
   float* log_sum_exp;         // [batch, heads, q_len], or null
   void* packed;               // room for packed keys and values, aligned to 64 bytes
   const Sequence* sequences;  // [sequence_count]
   const float* norms;         // [batch, kv_heads, 2, blocks of KEYS slots]: the largest |k| and |v|, or null
+  const int32_t* pages;       // [sequence_count, pages_stride]: where the keys of each sequence lie, or null
   Strides q_strides, k_strides, v_strides, out_strides, norms_strides;
   int64_t heads, kv_heads, q_len, head_dim, value_dim, sequence_count, threads;
   int64_t packed_blocks;  // of keys, over all sequences and kv heads
   int64_t slopes_batch_stride;
+  int64_t pages_stride, page_bits;  // a page has 2^page_bits keys
   int64_t before, after;  // a key may be this far from a query; after is 0 for causal attention
   int64_t looked_at;      // output: the pairs of a query and a key that were computed
   float scale;            // of q·k

@@ -102,7 +102,50 @@ static void clear(const Sums& sums, const float* largest, int64_t rows, int64_t 
   std::fill_n(sums.out, rows * value_pairs, Pair{});
 }
 
-template <class Type> class FewQueries {
+// Where the keys or values of a sequence and kv head lie: one after another.
+template <class Type> class RowsInOrder {
+ public:
+  using Element = typename Type::Element;
+
+  RowsInOrder() = default;
+
+  RowsInOrder(const Call& call, const void* tensor, const Strides& strides, const Group& group)
+      : first(Call::at((const Element*)tensor, strides, call.sequences[group.sequence].batch, group.kv_head,
+                       call.sequences[group.sequence].first_key)),
+        stride(strides.row) {}
+
+  const Element* operator[](int64_t key) const { return first + key * stride; }
+
+ private:
+  const Element* first = nullptr;
+  int64_t stride = 0;
+};
+
+// The same where they lie in pages that a table names.
+template <class Type> class RowsInPages {
+ public:
+  using Element = typename Type::Element;
+
+  RowsInPages() = default;
+
+  RowsInPages(const Call& call, const void* tensor, const Strides& strides, const Group& group)
+      : first((const Element*)tensor + group.kv_head * strides.head),
+        pages(call.pages + group.sequence * call.pages_stride),
+        page_stride(strides.batch),
+        stride(strides.row),
+        bits(call.page_bits) {}
+
+  const Element* operator[](int64_t key) const {
+    return first + pages[key >> bits] * page_stride + (key & ((int64_t{1} << bits) - 1)) * stride;
+  }
+
+ private:
+  const Element* first = nullptr;
+  const int32_t* pages = nullptr;
+  int64_t page_stride = 0, stride = 0, bits = 0;
+};
+
+template <class Type, template <class> class Rows> class FewQueries {
  public:
   using Element = typename Type::Element;
 
@@ -121,8 +164,8 @@ template <class Type> class FewQueries {
   // Turn to the rows of a group, and read their queries.
   void take(const Group& to) {
     point_at(to);
-    k = Call::at((const Element*)call.k, call.k_strides, sequence.batch, to.kv_head, sequence.first_key);
-    v = Call::at((const Element*)call.v, call.v_strides, sequence.batch, to.kv_head, sequence.first_key);
+    k = Rows<Type>(call, call.k, call.k_strides, to);
+    v = Rows<Type>(call, call.v, call.v_strides, to);
     for (int64_t row = 0; row < to.rows; ++row) {
       const int64_t head = head_of(row), query = query_of(row);
       const auto* q =
@@ -279,7 +322,7 @@ template <class Type> class FewQueries {
   Floats products(int64_t row, int64_t first, int64_t end) const {
     const Element* keys[LANES];
     UNROLLED for (int lane = 0; lane < LANES; ++lane)
-      keys[lane] = k + std::min<int64_t>(first + lane, end - 1) * call.k_strides.row;
+      keys[lane] = k[std::min<int64_t>(first + lane, end - 1)];
     Floats sums[LANES] = {};
     const auto add = [&](Pair q, auto read) {
       UNROLLED for (int lane = 0; lane < LANES; ++lane) {
@@ -345,7 +388,7 @@ template <class Type> class FewQueries {
     const float* weights = (const float*)scores;
     Pair added[COUNT] = {};  // of one block, because longer sums lose more digits
     for (int64_t key = begin; key < end; ++key) {
-      const Element* value = v + key * call.v_strides.row;
+      const Element* value = v[key];
       UNROLLED for (int i = 0; i < COUNT; ++i) {
         const Pair part = read(value, pair + i);
         added[i].first += part.first * weights[key - begin];
@@ -362,7 +405,7 @@ template <class Type> class FewQueries {
   const int64_t group, pairs, value_pairs;
   const Group* rows = nullptr;
   Sequence sequence;
-  const Element *k = nullptr, *v = nullptr;
+  Rows<Type> k, v;
   Pair queries[MOST_ROWS][MOST_PAIRS];
   float slope[MOST_ROWS], position[MOST_ROWS];
   Floats scores[KEYS / LANES];  // of a row and a block of keys, then the weights
@@ -416,12 +459,12 @@ static std::vector<Part> split(const Call& call, std::vector<Group>& groups) {
 }
 
 // Attend to groups that are not split: one loop, in which a thread does all of a group.
-template <class Type>
+template <class Few>
 static int64_t attend_whole(const Call& call, std::vector<Group>& groups, AllSums& sums, bool has_bounds) {
   int64_t looked_at = 0;
 #pragma omp parallel num_threads(call.threads) reduction(+ : looked_at)
   {
-    const auto few = std::make_unique<FewQueries<Type>>(call);
+    const auto few = std::make_unique<Few>(call);
     float largest[MOST_ROWS], query_norms[MOST_ROWS];
 #pragma omp for schedule(dynamic) nowait
     for (size_t i = 0; i < groups.size(); ++i) {
@@ -441,7 +484,7 @@ static int64_t attend_whole(const Call& call, std::vector<Group>& groups, AllSum
 }
 
 // Attend to groups that are split into parts, with norms of the cache in rounds.
-template <class Type>
+template <class Few>
 static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::vector<Part> parts, AllSums& of_groups) {
   const int64_t value_pairs = blocks_of(call.value_dim, PAIR);
   const bool has_bounds = parts.empty();
@@ -458,7 +501,7 @@ static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::v
   bool reads_more = false;
 #pragma omp parallel num_threads(call.threads)
   {
-    const auto few = std::make_unique<FewQueries<Type>>(call);
+    const auto few = std::make_unique<Few>(call);
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < groups.size(); ++i) {
       float* largest = &nearest[i * MOST_ROWS];
@@ -507,7 +550,7 @@ static int64_t attend_parts(const Call& call, std::vector<Group>& groups, std::v
   return looked_at;
 }
 
-template <class Type> static void attend_few(Call& call) {
+template <class Few> static void attend_groups(Call& call) {
   const bool has_bounds = call.norms && call.after == 0;
   std::vector<Group> groups = groups_of(call);
   // Gentle heads read most keys, so they go first.
@@ -522,6 +565,13 @@ template <class Type> static void attend_few(Call& call) {
   const auto is_whole = [](const Group& group) { return group.end_part - group.first_part <= 1; };
   const bool are_whole = has_bounds ? groups.size() >= (size_t)(call.threads * PARTS_A_THREAD)
                                     : std::all_of(groups.begin(), groups.end(), is_whole);
-  call.looked_at = are_whole ? attend_whole<Type>(call, groups, sums, has_bounds)
-                             : attend_parts<Type>(call, groups, std::move(parts), sums);
+  call.looked_at = are_whole ? attend_whole<Few>(call, groups, sums, has_bounds)
+                             : attend_parts<Few>(call, groups, std::move(parts), sums);
+}
+
+template <class Type> static void attend_few(Call& call) {
+  if (call.pages)
+    attend_groups<FewQueries<Type, RowsInPages>>(call);
+  else
+    attend_groups<FewQueries<Type, RowsInOrder>>(call);
 }
