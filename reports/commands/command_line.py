@@ -12,7 +12,7 @@ from reports.commands.choosing import best, choose, regret
 from reports.commands.doctor import atlas, doctor
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.run import Stopped, run
-from reports.commands.show import list_, table
+from reports.commands.show import export, list_, schema, table
 from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version
 from variants.selection.files import BadSelection
@@ -38,7 +38,21 @@ def cli(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (run, list_, doctor, table, compare, ab, aa, choose, best, regret, atlas):
+for command in (
+    run,
+    list_,
+    doctor,
+    table,
+    export,
+    schema,
+    compare,
+    ab,
+    aa,
+    choose,
+    best,
+    regret,
+    atlas,
+):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):
     command.help = as_typed_here(command.help or "")

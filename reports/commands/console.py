@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,20 @@ def read_once(paths: Iterable[Path]) -> list["Results"]:
     for file in files:
         warn(file.warnings)
     return files
+
+
+def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write texts to files by their paths in a folder, which is made if need be.
+
+    Raises UsageError for a folder that can't be made or written.
+    """
+    try:
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--out {folder}: {error.strerror or error}") from None
 
 
 def refuse_options(context: click.Context, names: Iterable[str], why: str) -> None:

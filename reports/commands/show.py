@@ -1,4 +1,4 @@
-"""`list` and `table`: the names to use, and results as tables."""
+"""`list`, `table`, `export` and `schema`: the names to use, and results for people and programs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
-from reports.commands.console import read_once, show
+from reports.commands.console import read_once, show, warn, write_folder
 from reports.commands.options import format_option
 
 FORMATS = ("simple", "github", "csv", "json")
 METRICS = ("time", "memory", "error", "start", "clock")
 KINDS = ("variants", "models", "sweeps")
+FILE_EXPORTS = ("pytest-benchmark", "github-action", "bencher", "hud")
+FOLDER_EXPORTS = ("otava", "asv")
+DOCUMENTS = ("results", "selections", "table")
 
 
 @click.command("list")
@@ -53,3 +56,64 @@ def table(files: Sequence[Path], form: Any, metric: Any) -> None:
     from reports.tables.table import render
 
     show(render(groups(read_once(files)), form, metric))
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice((*FILE_EXPORTS, *FOLDER_EXPORTS)),
+    required=True,
+    help="The tool that is to read it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write, or the folder, which otava and asv need; without it stdout.",
+)
+def export(files: Sequence[Path], form: Any, out: Path | None) -> None:
+    """Write results files in the format of a tool that tracks benchmarks.
+
+    pytest-benchmark, github-action, bencher and hud take one run, whose FILES are of one device,
+    software and commit. otava and asv take the history: name all FILES, and their folder is
+    written anew. A cell without a time is left out, and stderr says why.
+
+    \b
+    Example:
+      python run_bench.py export results/FILE.jsonl --format bencher
+      python run_bench.py export results/main-*.jsonl --format otava --out otava/
+    """
+    from reports.exports.formats import export_file, export_folder
+
+    if form in FOLDER_EXPORTS:
+        if out is None:
+            raise click.UsageError(f"--format {form} is of several files: name a folder with --out")
+        if out.exists() and not out.is_dir():
+            raise click.UsageError(f"--out {out} is a file, and --format {form} needs a folder")
+        history = export_folder(read_once(files), form)
+        warn(history.cautions)
+        write_folder(out, history.files)
+        return
+    if out is not None and out.is_dir():
+        raise click.UsageError(f"--out {out} is a folder, and --format {form} is one file")
+    run = export_file(read_once(files), form)
+    warn(run.cautions)
+    if out is None:
+        show(run.text)
+    else:
+        write_folder(out.parent, {out.name: f"{run.text}\n"})
+
+
+@click.command()
+@click.argument("document", type=click.Choice(DOCUMENTS))
+def schema(document: Any) -> None:
+    """Print the JSON schema of a line of a results file, of a selection, or of `table`'s json.
+
+    \b
+    Example:
+      python run_bench.py schema results
+    """
+    from reports.exports.schemas import schema_text
+
+    show(schema_text(document))

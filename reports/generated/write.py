@@ -1,4 +1,4 @@
-"""Write what `make docs` writes: docs/variants.md and peers.md, reach.svg, each device's index.
+"""Write what `make docs` writes: docs/variants.md, peers.md, reach.svg, schemas/, devices' indexes.
 
     python -m reports.generated.write
 
@@ -9,6 +9,7 @@ results file.
 from collections.abc import Sequence
 from pathlib import Path
 
+from reports.exports.schemas import DOCUMENTS, schema_text
 from reports.generated import peers_page, reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
@@ -28,6 +29,8 @@ def main() -> None:
     (ROOT / "docs" / "variants.md").write_text(variants_page.page())
     (ROOT / "docs" / "peers.md").write_text(peers_page.page())
     (ROOT / "docs" / "reach.svg").write_text(reach.picture())
+    for document in DOCUMENTS:
+        (ROOT / "docs" / "schemas" / f"{document}.json").write_text(f"{schema_text(document)}\n")
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
         for path, text in pages(folder).items():
             path.write_text(text)

@@ -1,5 +1,6 @@
 """Turns records into rows: one row for each cell of a plan, also for a cell that failed."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -147,6 +148,7 @@ def _fill_in_times(row: Row, case: Case, times_by_pass: Times) -> None:
     medians = by_pass((place, log_median_ms(time)) for place, time in times_by_pass)
     estimate = mean_over_passes(list(medians.values()))
     row.time_ms, row.time_ci_ms = estimate
+    row.pass_ms = tuple(math.exp(median) for median in medians.values())
     row.passes, row.samples = len(medians), sum(time.taken for time in times)
     row.tflops = case.useful_flops / (estimate.value * 1e9)
     row.prepare_s = min(time.prepare_s for time in times)

@@ -19,7 +19,7 @@ class Row(msgspec.Struct, kw_only=True):
     - `contradictory`: `time_ms` over the baseline's and `vs_no_bias` differ by more than a factor
       of `rank.CONTRADICTION`, so that neither is to be trusted. Such a row has no rank.
     - `time_ms` is the series that `cost` names. `device_ms` to `graph_ms` are all series; the CPU
-      has `cost`'s alone.
+      has `cost`'s alone. `pass_ms` has the median of each pass, and `time_ms` is their mean.
     - `throttled` and `disturbed` count repeated turns. `sm_clock_mhz` is the lowest and highest
       SM clock read.
     - `gemm_share` and `copy_share` are useful FLOPs and bytes a second over those of a large matrix
@@ -67,6 +67,7 @@ class Row(msgspec.Struct, kw_only=True):
     reason: str | None = None
     time_ms: float | None = None
     time_ci_ms: tuple[float, float] | None = None
+    pass_ms: tuple[float, ...] = ()
     samples: int = 0
     passes: int = 0
     vs_no_bias: float | None = None

@@ -22,7 +22,9 @@ _Factor = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 _Milliseconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-_Text = Annotated[str, msgspec.Meta(max_length=400, pattern=rf"^[^{_CONTROLS}]*\Z")]
+_NO_CONTROLS = rf"^(?![\s\S]*[{_CONTROLS}])"
+"""No control anywhere, as Python and JavaScript read it: only Python has \\Z, and $ lets \\n by."""
+_Text = Annotated[str, msgspec.Meta(max_length=400, pattern=_NO_CONTROLS)]
 _Texts = Annotated[dict[_Text, _Text], msgspec.Meta(max_length=32)]
 
 

@@ -51,7 +51,7 @@ def test_csv_has_the_rows_and_fields_of_json_with_an_interval_in_two_columns() -
         for name in ("time_ci_ms", "vs_no_bias_ci", "sm_clock_mhz"):
             low, high = row.pop(name) or ("", "")
             assert (written[f"{name}_low"], written[f"{name}_high"]) == (str(low), str(high))
-        for name in ("kernels", "seq_lens", "q_lens", "thread_pools"):
+        for name in ("kernels", "seq_lens", "q_lens", "thread_pools", "pass_ms"):
             assert written[name] == " ".join(map(str, row.pop(name)))
         for name, value in row.items():
             assert written[name].lower() == ("" if value is None else str(value).lower())

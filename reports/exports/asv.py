@@ -1,0 +1,141 @@
+"""The folder of results that `asv publish` reads: machines, benchmarks, and a file a commit.
+
+https://asv.readthedocs.io/en/stable/dev.html#file-formats
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from reports.exports.points import Point, conditions_digest, json_text
+from suite.records.record import RunHeader
+from variants.host.hardware import Gpu
+
+BENCHMARK_VERSION = "1"
+"""asv leaves out results of another version of a benchmark."""
+
+RESULT_COLUMNS = ("result", "params", "version", "samples")
+
+
+class AsvMachine(msgspec.Struct, frozen=True):
+    """A device, by its hardware key; `version` is the format's."""
+
+    machine: str
+    os: str
+    cpu: str
+    num_cpu: str
+    gpu: str
+    version: int = 1
+
+
+class AsvBenchmark(msgspec.Struct, frozen=True):
+    """A series of asv: the time or the memory of one cell."""
+
+    name: str
+    pretty_name: str
+    type: str
+    unit: str
+    code: str = ""
+    param_names: tuple[str, ...] = ()
+    params: tuple[tuple[str, ...], ...] = ()
+    version: str = BENCHMARK_VERSION
+
+
+class AsvResults(msgspec.Struct, frozen=True):
+    """One commit on one machine with one set of software; `date` in milliseconds since 1970.
+
+    Each of `results` has a value for each of `result_columns`.
+    """
+
+    commit_hash: str
+    date: int
+    env_name: str
+    params: dict[str, str]
+    python: str
+    requirements: dict[str, str]
+    results: dict[str, tuple[Any, ...]]
+    env_vars: dict[str, str] = {}
+    durations: dict[str, float] = {}
+    result_columns: tuple[str, ...] = RESULT_COLUMNS
+    version: int = 2
+
+
+def at_commits(points: Sequence[Point]) -> tuple[list[Point], list[str]]:
+    """Return the points that a commit alone measured, and how many others are left out."""
+    placed = [point for point in points if _is_commit(point.header)]
+    others = len(points) - len(placed)
+    caution = f"{others} of {len(points)} times are left out: asv wants a commit without changes"
+    return placed, [caution] if others else []
+
+
+def _is_commit(header: RunHeader) -> bool:
+    circumstances = header.circumstances
+    return not circumstances.uncommitted and not circumstances.commit.startswith("tree-")
+
+
+def export(points: Sequence[Point]) -> dict[str, str]:
+    """Return the files by their paths in the folder of results."""
+    benchmarks: dict[str, Any] = {}
+    machines: dict[str, AsvMachine] = {}
+    runs: dict[str, list[Point]] = {}
+    for point in points:
+        benchmarks |= {each.name: each for each in _benchmarks(point)}
+        key = point.row.hardware_key
+        machines[f"{key}/machine.json"] = _machine(point.header)
+        commit = point.header.circumstances.commit[:8]
+        runs.setdefault(f"{key}/{commit}-{_environment(point.header)}.json", []).append(point)
+    documents: dict[str, object] = {"benchmarks.json": benchmarks | {"version": 2}}
+    documents |= machines
+    documents |= {path: _results(run) for path, run in runs.items()}
+    return {path: json_text(document) for path, document in documents.items()}
+
+
+def _benchmarks(point: Point) -> list[AsvBenchmark]:
+    cell = f"{point.row.case}.{point.row.variant}"
+    return [
+        AsvBenchmark(f"time.{cell}", cell, "time", "seconds"),
+        AsvBenchmark(f"memory.{cell}", cell, "memory", "bytes"),
+    ]
+
+
+def _machine(header: RunHeader) -> AsvMachine:
+    hardware = header.hardware
+    cpu = hardware.host if isinstance(hardware, Gpu) else hardware
+    return AsvMachine(
+        machine=hardware.key,
+        os="Linux",
+        cpu=cpu.name,
+        num_cpu=str(cpu.cores),
+        gpu=hardware.name if isinstance(hardware, Gpu) else "",
+    )
+
+
+def _environment(header: RunHeader) -> str:
+    return f"torch{header.software.get('torch', 'unknown')}-{conditions_digest(header)}"
+
+
+def _results(points: Sequence[Point]) -> AsvResults:
+    header = points[0].header
+    machine = msgspec.to_builtins(_machine(header))
+    software = {name: version for name, version in header.software.items() if version != "absent"}
+    params = {name: str(value) for name, value in machine.items() if name != "version"}
+    python = header.circumstances.python.rpartition(".")[0]
+    params |= software | {"python": python, "conditions": conditions_digest(header)}
+    results: dict[str, tuple[Any, ...]] = {}
+    for point in points:
+        time, memory = _benchmarks(point)
+        samples_s = [each / 1000 for each in point.row.pass_ms]
+        results[time.name] = ([point.time_ms / 1000], [], BENCHMARK_VERSION, [samples_s])
+        if point.memory_bytes is not None:
+            results[memory.name] = ([point.memory_bytes], [], BENCHMARK_VERSION, None)
+    return AsvResults(
+        commit_hash=header.circumstances.commit,
+        date=round(datetime.fromisoformat(header.started).timestamp() * 1000),
+        env_name=_environment(header),
+        params=params,
+        python=python,
+        requirements=software,
+        results=results,
+    )

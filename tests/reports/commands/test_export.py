@@ -1,0 +1,92 @@
+"""`export` and `schema`: where the text goes, what is said beside it, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reports.commands.show import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPORTS
+from reports.exports import formats, schemas
+from tests.fakes.console import Done, bench
+from tests.records import a_case, a_machine, a_pair, a_plan, a_versus, write
+from tests.reports.exported import a_finished_run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the file of a run with two measured cells of four."""
+    run = a_finished_run()
+    return write(tmp_path / "run.jsonl", run.header, *run.records[1:])
+
+
+def refusal(done: Done) -> str:
+    """Return the one line with which a command ended, with 2."""
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_the_command_offers_the_formats_and_documents_that_there_are() -> None:
+    assert (FILE_EXPORTS, FOLDER_EXPORTS) == (formats.FILE_FORMATS, formats.FOLDER_FORMATS)
+    assert DOCUMENTS == schemas.DOCUMENTS
+
+
+@pytest.mark.parametrize("form", FILE_EXPORTS)
+def test_a_format_of_one_file_goes_to_stdout_and_reasons_to_stderr(form: str, file: Path) -> None:
+    done = bench("export", file, "--format", form)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)
+    assert done.stderr.splitlines()[0].startswith("Warning: 2 of 4 cells are left out")
+
+
+def test_out_gets_what_stdout_would(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "bencher.json"
+    assert bench("export", file, "--format", "bencher", "--out", out).stdout == ""
+    assert out.read_text() == bench("export", file, "--format", "bencher").stdout
+
+
+@pytest.mark.parametrize(("form", "index"), [("otava", "otava.yaml"), ("asv", "benchmarks.json")])
+def test_a_format_of_many_files_makes_its_folder(
+    form: str, index: str, file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "history"
+    done = bench("export", file, "--format", form, "--out", out)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "n512-h8-d64-float32" in (out / index).read_text()
+    assert done.stderr.splitlines()[0].startswith("Warning: 2 of 4 cells are left out")
+
+
+@pytest.mark.parametrize("form", FOLDER_EXPORTS)
+def test_a_format_of_many_files_needs_a_folder(form: str, file: Path) -> None:
+    words = ("export", file, "--format", form)
+    assert "name a folder with --out" in refusal(bench(*words))
+    assert "is a file" in refusal(bench(*words, "--out", file))
+
+
+def test_a_format_of_one_file_refuses_a_folder(file: Path, tmp_path: Path) -> None:
+    assert "is a folder" in refusal(bench("export", file, "--format", "hud", "--out", tmp_path))
+
+
+def test_a_place_that_cannot_be_written_is_refused(file: Path) -> None:
+    done = bench("export", file, "--format", "otava", "--out", file / "inside")
+    assert "Not a directory" in done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+
+
+def test_a_file_of_pairs_is_refused(tmp_path: Path) -> None:
+    pairs = write(
+        tmp_path / "pairs.jsonl", a_machine(a_plan()), a_versus(), a_pair(a_case(), "flex")
+    )
+    line = refusal(bench("export", pairs, "--format", "bencher"))
+    assert "a file of pairs and no run's" in line
+    assert "compare" in line
+
+
+def test_a_format_has_to_be_named(file: Path) -> None:
+    assert "--format" in refusal(bench("export", file))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_schema_prints_what_docs_has(document: str) -> None:
+    kept = Path(__file__).parents[3] / "docs" / "schemas" / f"{document}.json"
+    assert bench("schema", document).stdout == kept.read_text()
