@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,15 +64,29 @@ def read_once(paths: Iterable[Path]) -> list["Results"]:
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
     """Write texts to files by their paths in a folder, which is made if need be.
 
-    Raises UsageError for a folder that can't be made or written.
+    Raises UsageError for a file that can't be written.
     """
-    try:
-        for name, text in texts.items():
-            path = folder / name
+    for name, text in texts.items():
+        path = folder / name
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.UsageError(f"--out {folder}: {error.strerror or error}") from None
+        except OSError as error:
+            raise click.UsageError(f"--out: {path}: {error.strerror or error}") from None
+
+
+def refuse_other_files(folder: Path, names: Container[str]) -> None:
+    """Raise UsageError if a folder has a file of another name, which whoever reads it would read.
+
+    Such a file may be of a run that is no longer to be shown.
+    """
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in names:
+            raise click.UsageError(
+                f"--out {folder} has {name}, which is not of this export; remove it, or name a "
+                "new folder"
+            )
 
 
 def refuse_options(context: click.Context, names: Iterable[str], why: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reports.commands.console import read_once, show, warn, write_folder
+from reports.commands.console import read_once, refuse_other_files, show, warn, write_folder
 from reports.commands.options import format_option
 
 FORMATS = ("simple", "github", "csv", "json")
@@ -76,8 +76,8 @@ def export(files: Sequence[Path], form: Any, out: Path | None) -> None:
     """Write results files in the format of a tool that tracks benchmarks.
 
     pytest-benchmark, github-action, bencher and hud take one run, whose FILES are of one device,
-    software and commit. otava and asv take the history: name all FILES, and their folder is
-    written anew. A cell without a time is left out, and stderr says why.
+    software and commit. otava and asv take the history, into a folder of its own: name all FILES
+    each time. A cell without a valid time is left out, and stderr says why.
 
     \b
     Example:
@@ -89,20 +89,20 @@ def export(files: Sequence[Path], form: Any, out: Path | None) -> None:
     if form in FOLDER_EXPORTS:
         if out is None:
             raise click.UsageError(f"--format {form} is of several files: name a folder with --out")
-        if out.exists() and not out.is_dir():
-            raise click.UsageError(f"--out {out} is a file, and --format {form} needs a folder")
         history = export_folder(read_once(files), form)
-        warn(history.cautions)
+        refuse_other_files(out, history.files)
         write_folder(out, history.files)
+        warn(history.cautions)
         return
-    if out is not None and out.is_dir():
-        raise click.UsageError(f"--out {out} is a folder, and --format {form} is one file")
+    if out is not None and any(out.resolve() == file.resolve() for file in files):
+        raise click.UsageError(f"--out {out} is one of FILES; name another file")
     run = export_file(read_once(files), form)
-    warn(run.cautions)
     if out is None:
+        warn(run.cautions)
         show(run.text)
     else:
         write_folder(out.parent, {out.name: f"{run.text}\n"})
+        warn(run.cautions)
 
 
 @click.command()

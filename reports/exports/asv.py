@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from reports.exports.points import Point, conditions_digest, json_text
+from reports.exports.points import Point, conditions_digest, file_name, json_text
 from suite.records.record import RunHeader
 from variants.host.hardware import Gpu
 
@@ -82,10 +82,9 @@ def export(points: Sequence[Point]) -> dict[str, str]:
     runs: dict[str, list[Point]] = {}
     for point in points:
         benchmarks |= {each.name: each for each in _benchmarks(point)}
-        key = point.row.hardware_key
-        machines[f"{key}/machine.json"] = _machine(point.header)
-        commit = point.header.circumstances.commit[:8]
-        runs.setdefault(f"{key}/{commit}-{_environment(point.header)}.json", []).append(point)
+        folder = file_name(point.row.hardware_key)
+        machines[f"{folder}/machine.json"] = _machine(point.header)
+        runs.setdefault(f"{folder}/{_file(point.header)}", []).append(point)
     documents: dict[str, object] = {"benchmarks.json": benchmarks | {"version": 2}}
     documents |= machines
     documents |= {path: _results(run) for path, run in runs.items()}
@@ -110,6 +109,10 @@ def _machine(header: RunHeader) -> AsvMachine:
         num_cpu=str(cpu.cores),
         gpu=hardware.name if isinstance(hardware, Gpu) else "",
     )
+
+
+def _file(header: RunHeader) -> str:
+    return file_name(f"{header.circumstances.commit[:8]}-{_environment(header)}.json")
 
 
 def _environment(header: RunHeader) -> str:

@@ -9,11 +9,10 @@ every run measures every cell. Its rows are the commits, by time.
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reports.exports.points import Point
+from reports.exports.points import Point, file_name
 from suite.conditions.policy import Policy
 
 CONFIG = "otava.yaml"
@@ -58,10 +57,12 @@ def _series(points: Sequence[Point]) -> list[OtavaSeries]:
     by_name: dict[str, list[Point]] = {}
     for point in sorted(points, key=_began):
         by_name.setdefault(point.name_on_device, []).append(point)
-    return [
-        OtavaSeries(name, f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.csv", each)
-        for name, each in by_name.items()
-    ]
+    return [OtavaSeries(name, _file(each[0]), each) for name, each in by_name.items()]
+
+
+def _file(point: Point) -> str:
+    row = point.row
+    return "/".join(map(file_name, (row.hardware_key, row.case, f"{row.variant}.csv")))
 
 
 def _csv(points: Sequence[Point]) -> str:
@@ -78,18 +79,22 @@ def _csv(points: Sequence[Point]) -> str:
 
 
 def _config(series: Sequence[OtavaSeries]) -> str:
-    """Return the configuration; JSON strings are quoted as YAML takes them."""
     lines = ["tests:"]
     for each in series:
         lines += [
-            f"  {json.dumps(each.name)}:",
+            f"  {_quoted(each.name)}:",
             "    type: csv",
-            f"    file: {json.dumps(each.file)}",
+            f"    file: {_quoted(each.file)}",
             "    time_column: time",
             "    attributes: [commit, torch]",
             "    metrics:",
-            f"      {json.dumps(each.name)}: {{column: time_ms, direction: -1, scale: 1}}",
+            f"      {_quoted(each.name)}: {{column: time_ms, direction: -1, scale: 1}}",
         ]
     lines += ["test_groups:", f"  {TEST_GROUP}:"]
-    lines += [f"    - {json.dumps(each.name)}" for each in series]
+    lines += [f"    - {_quoted(each.name)}" for each in series]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as YAML takes it: as a JSON string, but without pairs of surrogates."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,8 +1,10 @@
 """What every export is made of: the cells that have a time, under names that never change."""
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -87,6 +89,16 @@ def refuse_several(groups: Sequence[Group], form: str) -> None:
 def conditions_digest(header: RunHeader) -> str:
     """Return eight hex digits that are equal if and only if runs are comparable."""
     return blake2b(measuring_conditions(header), digest_size=4).hexdigest()
+
+
+def file_name(text: str) -> str:
+    """Return a file's name for a text: another for each, and none that leads out of its folder.
+
+    Results files are data from strangers, and `..` may be a variant's name.
+    """
+    return re.sub(
+        r"[^A-Za-z0-9_.+-]|^\.", lambda odd: quote(odd[0], safe="").replace(".", "%2E"), text
+    )
 
 
 def json_text(value: object) -> str:

@@ -60,17 +60,37 @@ def test_a_format_of_many_files_makes_its_folder(
 def test_a_format_of_many_files_needs_a_folder(form: str, file: Path) -> None:
     words = ("export", file, "--format", form)
     assert "name a folder with --out" in refusal(bench(*words))
-    assert "is a file" in refusal(bench(*words, "--out", file))
+    assert "File exists" in refusal(bench(*words, "--out", file))
+
+
+@pytest.mark.parametrize("form", FOLDER_EXPORTS)
+def test_a_folder_is_written_twice_but_not_beside_files_of_another_export(
+    form: str, file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "history"
+    words = ("export", file, "--format", form, "--out", out)
+    assert [bench(*words).returncode, bench(*words).returncode] == [0, 0]
+    (out / "sub").mkdir()
+    (out / "sub" / "older.json").write_text("{}")
+    line = refusal(bench(*words))
+    assert "sub/older.json" in line
+    assert "name a new folder" in line
+
+
+def test_the_results_are_never_written_over(file: Path) -> None:
+    before = file.read_bytes()
+    words = ("export", file, "--format", "bencher")
+    assert "is one of FILES" in refusal(bench(*words, "--out", file))
+    assert file.read_bytes() == before
 
 
 def test_a_format_of_one_file_refuses_a_folder(file: Path, tmp_path: Path) -> None:
-    assert "is a folder" in refusal(bench("export", file, "--format", "hud", "--out", tmp_path))
+    assert "Is a directory" in refusal(bench("export", file, "--format", "hud", "--out", tmp_path))
 
 
 def test_a_place_that_cannot_be_written_is_refused(file: Path) -> None:
     done = bench("export", file, "--format", "otava", "--out", file / "inside")
-    assert "Not a directory" in done.stderr.splitlines()[-1]
-    assert done.returncode == 2
+    assert "Not a directory" in refusal(done)
 
 
 def test_a_file_of_pairs_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.reports.exported import (
     reader,
 )
 
-FILE = f"{KEY}_n512-h8-d64-float32_flex.csv"
+FILE = f"{KEY}/{CELL}.csv"
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

@@ -1,8 +1,10 @@
 """Which cells are exported, under which names, and what is said of the others."""
 
+from pathlib import Path
+
 import pytest
 
-from reports.exports.points import cautions_of, points_of, refuse_several
+from reports.exports.points import cautions_of, file_name, points_of, refuse_several
 from reports.tables.cells import groups
 from suite.failures import BadRequest
 from suite.records.store import Results
@@ -69,6 +71,14 @@ def test_several_runs_are_refused_where_a_format_is_of_one(
     with pytest.raises(BadRequest, match=word) as refused:
         refuse_several(groups([a_finished_run(), other]), "bencher")
     assert "export each alone" in str(refused.value)
+
+
+def test_a_files_name_never_leads_out_of_its_folder_and_no_two_texts_share_one() -> None:
+    texts = ["..", ".", "../x", "/etc/x", "a/b", "a_b", "a%2Fb", "a:b", "./k.py?block=64", "käse"]
+    names = [file_name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all(Path("folder", name).resolve().parent == Path("folder").resolve() for name in names)
+    assert file_name("d30b8acd-torch2.13.0+cpu.json") == "d30b8acd-torch2.13.0+cpu.json"
 
 
 def test_two_files_of_one_run_are_one() -> None:
