@@ -8,7 +8,7 @@ import pytest
 from reports.commands.show import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPORTS
 from reports.exports import formats, schemas
 from tests.fakes.console import Done, bench
-from tests.records import a_case, a_machine, a_pair, a_plan, a_versus, write
+from tests.records import a_case, a_machine, a_pair, a_plan, a_run, a_versus, write
 from tests.reports.exported import a_finished_run
 
 
@@ -100,6 +100,28 @@ def test_a_file_of_pairs_is_refused(tmp_path: Path) -> None:
     line = refusal(bench("export", pairs, "--format", "bencher"))
     assert "a file of pairs and no run's" in line
     assert "compare" in line
+
+
+@pytest.mark.parametrize("form", FILE_EXPORTS)
+def test_runs_of_two_commits_are_refused_in_a_format_of_one_run(
+    form: str, file: Path, tmp_path: Path
+) -> None:
+    other = a_finished_run(header=a_machine(a_plan(passes=3), commit="f" * 40))
+    second = write(tmp_path / "other.jsonl", other.header, *other.records[1:])
+    line = refusal(bench("export", file, second, "--format", form))
+    assert "commit 000000000000 and commit ffffffffffff" in line
+
+
+@pytest.mark.parametrize("form", FOLDER_EXPORTS)
+def test_names_in_a_strangers_file_lead_to_no_place_outside_of_the_folder(
+    form: str, tmp_path: Path
+) -> None:
+    run = a_run({"..": [1.0], "../../../x": [1.0]}, header=a_machine(key="../.."))
+    file = write(tmp_path / "run.jsonl", run.header, *run.records[1:])
+    out = tmp_path / "deep" / "down" / "history"
+    bench("export", file, "--format", form, "--out", out)
+    outside = {path for path in tmp_path.rglob("*") if path.is_file() and out not in path.parents}
+    assert outside == {file}
 
 
 def test_a_format_has_to_be_named(file: Path) -> None:

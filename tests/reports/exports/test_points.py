@@ -8,7 +8,7 @@ from reports.exports.points import cautions_of, file_name, points_of, refuse_sev
 from reports.tables.cells import groups
 from suite.failures import BadRequest
 from suite.records.store import Results
-from tests.records import a_case, a_fault, a_machine, a_plan, a_run, results
+from tests.records import a_case, a_fault, a_machine, a_plan, a_run, measured, results
 from tests.reports.exported import CELL, KEY, a_finished_run
 
 
@@ -42,6 +42,23 @@ def test_cells_without_a_time_are_counted_with_their_reasons() -> None:
     assert count.startswith("2 of 4 cells are left out")
     assert disagrees.startswith("eager disagrees (n512-h8-d64-float32)")
     assert unsupported == "compile unsupported (n512-h8-d64-float32): no compiler"
+
+
+def test_a_time_that_cannot_be_true_is_left_out() -> None:
+    case = a_case()
+    fault = a_fault(case, "flex", status="implausible", reason="faster than the device")
+    run = results(a_machine(), *measured(case, "flex"), *measured(case, "eager"), fault)
+    assert names_of(run) == ["n512-h8-d64-float32/eager"]
+    assert "flex implausible (n512-h8-d64-float32): faster than the device" in cautions_of(
+        groups([run])
+    )
+
+
+def test_a_time_that_is_too_noisy_is_exported_and_named() -> None:
+    (group,) = groups([a_run({"no_bias": [1.0], "flex": [2.0]})])
+    group.rows[1].contradictory = True
+    assert len(points_of([group])) == 2
+    assert cautions_of([group]) == [f"1 of 2 cells are too noisy: {CELL}"]
 
 
 def test_nothing_is_said_where_every_cell_has_a_time() -> None:
