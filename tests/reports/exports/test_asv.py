@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -48,8 +49,9 @@ def test_a_commits_file_has_seconds_and_bytes_of_each_cell() -> None:
     assert document["commit_hash"] == "0" * 40
 
 
-def test_another_torch_at_the_same_commit_is_another_file() -> None:
-    other = a_finished_run(header=a_machine(a_plan(passes=3), torch="2.14.0"))
+@pytest.mark.parametrize("changed", [{"torch": "2.14.0"}, {"threads": 1}], ids=str)
+def test_another_torch_or_policy_at_the_same_commit_is_another_file(changed: Any) -> None:
+    other = a_finished_run(header=a_machine(a_plan(passes=3), **changed))
     assert len(export_folder([a_finished_run(), other], "asv").files) == 4
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from reports.exports.formats import FILE_FORMATS, export_file
-from tests.records import a_machine, a_plan
+from tests.records import a_case, a_machine, a_plan, measured, results
 from tests.reports.exported import CELL, KEY, a_finished_run, decoded
 from variants.host.hardware import Gpu
 
@@ -146,6 +146,14 @@ def test_hud_has_a_record_for_each_metric_of_a_cell() -> None:
         assert record.dependencies["torch"].version == "2.13.0"
         assert record.dependencies["torch"].repo == "pytorch/pytorch"
         assert "triton" not in record.dependencies, "it is absent"
+
+
+def test_hud_calls_a_backward_training() -> None:
+    case = a_case(mode="backward")
+    run = results(a_machine(a_plan(case)), *measured(case, "flex"))
+    records = msgspec.convert(decoded(export_file([run], "hud").text), list[DocumentedRecord])
+    assert {record.benchmark.mode for record in records} == {"training"}
+    assert {record.benchmark.extra_info["mode"] for record in records} == {"backward"}
 
 
 def test_hud_names_a_gpu_and_its_host() -> None:
