@@ -4,7 +4,6 @@ https://asv.readthedocs.io/en/stable/dev.html#file-formats
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -135,7 +134,7 @@ def _results(points: Sequence[Point]) -> AsvResults:
             results[memory.name] = ([point.memory_bytes], [], BENCHMARK_VERSION, None)
     return AsvResults(
         commit_hash=header.circumstances.commit,
-        date=round(datetime.fromisoformat(header.started).timestamp() * 1000),
+        date=round(points[0].began.timestamp() * 1000),
         env_name=_environment(header),
         params=params,
         python=python,

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from reports.exports.points import Point, file_name
@@ -49,8 +50,8 @@ def with_policy_of_newest(points: Sequence[Point]) -> tuple[list[Point], list[st
     return same, [caution] if others else []
 
 
-def _began(point: Point) -> str:
-    return point.header.started
+def _began(point: Point) -> datetime:
+    return point.began
 
 
 def _series(points: Sequence[Point]) -> list[OtavaSeries]:
@@ -74,7 +75,7 @@ def _csv(points: Sequence[Point]) -> str:
         changes = " with changes" if header.circumstances.uncommitted else ""
         commit = f"{header.circumstances.commit}{changes}"
         torch = header.software.get("torch", "")
-        writer.writerow([header.started, commit, torch, point.time_ms])
+        writer.writerow([point.began.isoformat(), commit, torch, point.time_ms])
     return text.getvalue()
 
 

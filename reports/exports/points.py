@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote
@@ -32,6 +33,17 @@ class Point(NamedTuple):
     def name_on_device(self) -> str:
         """`hardware key/case/variant`, where a format has no other place for the device."""
         return f"{self.row.hardware_key}/{self.name}"
+
+    @property
+    def began(self) -> datetime:
+        """When the run began, in UTC where it doesn't say. Raises BadRequest for no time."""
+        try:
+            began = datetime.fromisoformat(self.header.started)
+        except ValueError:
+            raise BadRequest(
+                f"export: a run began at {self.header.started!r}, which is no time; leave it out"
+            ) from None
+        return began if began.tzinfo else began.replace(tzinfo=UTC)
 
     @property
     def memory_bytes(self) -> int | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reports.choosing.candidates import Rules
 from reports.choosing.choose import choose
-from reports.commands.show import FORMATS, METRICS
+from reports.commands.show import FILE_EXPORTS, FOLDER_EXPORTS, FORMATS, METRICS
 from suite.records.record import Record, Series, Time
 from suite.records.store import Results
 from tests.effort import examples
@@ -128,6 +128,15 @@ def test_a_damaged_run_is_shown_chosen_from_priced_and_compared(
     assert_no_traceback(bench("regret", whole, "--unseen", file, "--format", "json"))
     assert_no_traceback(bench("compare", whole, file), 1)
     assert_no_traceback(bench("compare", file, whole, "--format", "json"), 1)
+
+
+@calmly
+@given(content=damaged(TUNING), form=st.sampled_from([*FILE_EXPORTS, *FOLDER_EXPORTS]))
+def test_a_damaged_run_is_exported(folder: Path, content: bytes, form: str) -> None:
+    file = folder / "damaged.jsonl"
+    file.write_bytes(content)
+    out = folder / f"{form}-{len(list(folder.iterdir()))}"
+    assert_no_traceback(bench("export", file, "--format", form, "--out", out))
 
 
 @calmly

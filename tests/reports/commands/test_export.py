@@ -124,6 +124,14 @@ def test_names_in_a_strangers_file_lead_to_no_place_outside_of_the_folder(
     assert outside == {file}
 
 
+@pytest.mark.parametrize("form", FOLDER_EXPORTS)
+def test_a_run_that_began_at_no_time_is_refused(form: str, tmp_path: Path) -> None:
+    run = a_finished_run(header=a_machine(a_plan(passes=3), started="yesterday"))
+    file = write(tmp_path / "run.jsonl", run.header, *run.records[1:])
+    line = refusal(bench("export", file, "--format", form, "--out", tmp_path / "out"))
+    assert "a run began at 'yesterday', which is no time" in line
+
+
 def test_a_format_has_to_be_named(file: Path) -> None:
     assert "--format" in refusal(bench("export", file))
 
