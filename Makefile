@@ -71,7 +71,7 @@ gpu:
 	$(PYTHON) run_bench.py run --budget $$((left > 30 ? left : 30))s $$asked || exit 3; \
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
-# docs/variants.md, and the index, picture and tables of each device with published results.
+# docs/variants.md and schemas/, and the index, picture and tables of each device with published results.
 docs: setup
 	$(BIN)/python -m reports.generated.write
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from reports.exports.points import Point, conditions_digest, file_name, json_text
+from suite.failures import BadRequest
 from suite.records.record import RunHeader
 from variants.host.hardware import Gpu
 
@@ -62,8 +63,16 @@ class AsvResults(msgspec.Struct, frozen=True):
 
 
 def at_commits(points: Sequence[Point]) -> tuple[list[Point], list[str]]:
-    """Return the points that a commit alone measured, and how many others are left out."""
+    """Return the points that a commit alone measured, and how many others are left out.
+
+    Raises BadRequest if that is all of them.
+    """
     placed = [point for point in points if _is_commit(point.header)]
+    if not placed:
+        raise BadRequest(
+            "export --format asv: FILES were measured with uncommitted changes or without git, and "
+            "asv wants a commit; commit and measure again"
+        )
     others = len(points) - len(placed)
     caution = f"{others} of {len(points)} times are left out: asv wants a commit without changes"
     return placed, [caution] if others else []

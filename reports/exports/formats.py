@@ -61,11 +61,6 @@ def export_folder(files: Sequence[Results], form: FolderFormat) -> FolderExport:
         texts = otava.export(points)
     else:
         points, cautions = asv.at_commits(points)
-        if not points:
-            raise BadRequest(
-                "export --format asv: FILES were measured with uncommitted changes, "
-                "and asv wants a commit; commit and measure again"
-            )
         texts = asv.export(points)
     return FolderExport(texts, [*cautions_of(runs), *cautions])
 
