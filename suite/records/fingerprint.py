@@ -5,6 +5,7 @@ opens a results file. `check_resumable` holds a file to be continued against thi
 `refuse_mixed` holds several files against each other.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -31,18 +32,24 @@ def run_header(
 ) -> RunHeader:
     """Return the header of a run that starts now on `device`.
 
-    `others` are the versions that lanes of other interpreters have.
+    `others` are the versions that lanes of other interpreters have. Of an absolute path in the
+    command line only the last name stays: results are shared, and a person's folders are private.
     """
     return RunHeader(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=tuple(argv),
+        argv=tuple(_without_folders(word) for word in argv),
         hardware=device.hardware,
         software=software() | peer_versions(_here(plan)) | dict(others or {}),
         policy=policy.policy(device.kind, device.hardware.cores),
         circumstances=policy.circumstances(_gpu_facts(device)),
         plan=plan,
     )
+
+
+def _without_folders(word: str) -> str:
+    """Return a word of a command line with the last name of each absolute path in it."""
+    return re.sub(r"(^|[=,])/(?:[^/,?]*/)*", r"\1", word)
 
 
 def _here(plan: Plan) -> list[str]:

@@ -106,6 +106,15 @@ def test_what_surrounds_a_run_forbids_no_comparison(other: RunHeader) -> None:
     assert differences(THIS, other) == []
 
 
+def test_a_fingerprint_names_nobodys_folders() -> None:
+    words = ["--out", "/home/ada/x.jsonl", "--out=/tmp/x.jsonl", "--variants", "flex,/a/k.py?b=1/2"]
+    assert run_header(a_plan(), words, CPU).argv == (
+        *("--out", "x.jsonl", "--out=x.jsonl", "--variants", "flex,k.py?b=1/2"),
+    )
+    relative = ("--out", "results/x.jsonl", "--python", "ggml=python")
+    assert run_header(a_plan(), relative, CPU).argv == relative
+
+
 def test_a_fingerprint_says_who_measured_what_and_when() -> None:
     plan = a_plan(a_case(64))
     found = run_header(plan, ["run", "--lengths", "64"], CPU)
