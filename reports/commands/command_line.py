@@ -11,6 +11,7 @@ import click
 from reports.commands.choosing import best, choose, regret
 from reports.commands.doctor import atlas, doctor
 from reports.commands.pairs import aa, ab, compare
+from reports.commands.publish import publish
 from reports.commands.run import Stopped, run
 from reports.commands.show import export, list_, schema, table
 from suite.failures import BadRequest, RunFailed
@@ -52,6 +53,7 @@ for command in (
     best,
     regret,
     atlas,
+    publish,
 ):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):

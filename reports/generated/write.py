@@ -38,7 +38,11 @@ def main() -> None:
 
 def pages(folder: Path) -> dict[Path, str]:
     """Return the generated files of one device's folder and what belongs in them."""
-    files = [read(path) for path in sorted(folder.glob("*.jsonl"))]
+    return device_pages(folder, [read(path) for path in sorted(folder.glob("*.jsonl"))])
+
+
+def device_pages(folder: Path, files: Sequence[Results]) -> dict[Path, str]:
+    """Return the generated files of a device's folder, whose results files are `files`."""
     texts = {
         file.path.with_suffix(".md"): render(groups([file]), "github") + "\n" for file in files
     }

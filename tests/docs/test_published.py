@@ -10,6 +10,9 @@ import pytest
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
 from reports.generated.write import PUBLISHED, pages
+from reports.publishing.beside import is_new
+from reports.publishing.checks import RULES
+from reports.publishing.filing import published_files
 from reports.tables.cells import groups
 from reports.verdicts import calibration_table
 from reports.verdicts.calibration import calibrate, pairs_of
@@ -20,6 +23,7 @@ from variants.catalog import BASELINE
 FILES = sorted(PUBLISHED.glob("*/*.jsonl"))
 DEVICES = sorted(path for path in PUBLISHED.iterdir() if path.is_dir())
 XEON = PUBLISHED / "cpu-intel-6.167.1-avx2-avx512f-bf16-fp16-amx-bf16-2cores"
+OTHER_XEON = PUBLISHED / "cpu-intel-6.207.2-avx2-avx512f-bf16-fp16-2cores"
 
 
 def name_of(path: Path) -> str:
@@ -54,16 +58,58 @@ def test_the_readmes_picture_is_a_published_one() -> None:
     assert (ROOT / picture) in {device / "ratio.svg" for device in DEVICES}
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_a_published_file_is_whole_and_stands_in_its_devices_folder(file: Path) -> None:
+ONE_PASS = "one pass: three would take hours, and its table says that it has no interval"
+TWO_SETS = "measured before timed calls went through two sets of inputs"
+MOVED = "the machine was not quiet, and its table says so"
+DISAGREEMENT = "the disagreement is what it shows, and the row is not ranked"
+EXCEPTIONS = {
+    "has_enough_passes": {
+        ONE_PASS: "25.1/backward-long 26.2/backward-half 26.2/backward-long 26.2/chunk "
+        "26.2/embedding 26.2/large-scores 26.2/long 26.2/peers-decode-long 26.2/peers-long "
+        "26.2/wide 6.167/large-scores 6.167/large-scores-kernel 6.167/long-32768 6.167/long-65536 "
+        "6.167/wide-32-of-128 6.167/wide-32-of-128-blocks 6.167/wide-32-of-128-kernel "
+        "6.167/wide-32-of-64 6.167/wide-32-of-64-blocks 6.167/wide-32-of-64-kernel "
+        "6.167/wide-8-of-128 6.167/wide-8-of-128-blocks 6.167/wide-8-of-128-kernel "
+        "6.167/wide-backward-8-of-128",
+    },
+    "has_published_policy": {
+        TWO_SETS: " ".join(
+            f"{device}/{path.stem}"
+            for device, folder in (("6.167", XEON), ("6.207", OTHER_XEON))
+            for path in sorted(folder.glob("*.jsonl"))
+        )
+    },
+    "has_quiet_canary": {MOVED: "25.1/forward 25.1/backward"},
+    "agrees": {DISAGREEMENT: "6.167/bidirectional 6.167/unseen-backward-whole"},
+}
+"""Files that break a rule of `publish`, which came later: by rule and reason, then their names."""
+
+
+def short_name(path: Path) -> str:
+    """Return a file's name behind the family and model of its device: 6.167/forward."""
+    processor = re.search(r"-(\d+\.\d+)\.\d+-", path.parent.name)
+    assert processor is not None
+    return f"{processor[1]}/{path.stem}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=short_name)
+def test_publish_takes_a_published_file_but_for_its_exceptions(file: Path) -> None:
     results = read(file)
-    assert results.warnings == []
+    broken = {rule.__name__ for rule in RULES if list(rule(results))}
+    excepted = {
+        rule
+        for rule, reasons in EXCEPTIONS.items()
+        if any(short_name(file) in names.split() for names in reasons.values())
+    }
+    assert broken == excepted
     assert file.parent.name == results.header.hardware.key
-    assert file.stat().st_size < 16 << 20
-    assert not results.header.circumstances.uncommitted
-    planned = results.header.plan
-    cells = len(planned.cases) * len(planned.variants) * planned.passes
-    assert len(results.finished()) == cells
+
+
+def test_no_pass_is_published_twice() -> None:
+    for device in DEVICES:
+        files = published_files(device)
+        for number, results in enumerate(files):
+            assert not list(is_new(results, files[:number])), results.path
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=name_of)

@@ -1,0 +1,58 @@
+"""`publish`: check anyone's results, and file them where all can read them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from reports.commands.console import show
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Publish under this name; without it that of the sweep.")
+@click.option("--check", is_flag=True, help="Say what is wrong, and file nothing.")
+def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
+    """Check results FILES, and file them under results/published/.
+
+    A file is published if a stranger can trust it and repeat it: one commit without changes, at
+    least 3 passes, agreement, a quiet machine, no path or host name. Else each thing that is wrong
+    is said with what mends it, and the exit code is 2. A file that passes is copied into its
+    device's folder, whose tables, index and selection are written anew.
+
+    \b
+    Example:
+      python run_bench.py publish results/gpu.jsonl
+      python run_bench.py publish results/FILE.jsonl --name decode
+      python run_bench.py publish --check results/FILE.jsonl
+    """
+    from reports.publishing.beside import findings_beside
+    from reports.publishing.checks import findings
+    from reports.publishing.filing import filed_text, filings
+    from reports.publishing.finding import report
+    from suite.conditions.policy import ROOT
+    from suite.failures import BadRequest
+    from suite.records.store import read
+    from variants.host.installation import INSTALLED
+
+    if INSTALLED:
+        raise click.UsageError("publish files into a clone of the repository; run it in one")
+    if len(files) > 1 and name is not None:
+        raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")
+    every = [read(path) for path in dict.fromkeys(files)]
+    wrong = 0
+    for number, results in enumerate(every):
+        faults = findings(results) or findings_beside(results, ROOT, every[:number])
+        wrong += bool(faults)
+        show(report(results.path, faults))
+    if wrong:
+        raise BadRequest(f"{wrong} of {len(every)} files can't be published; see above")
+    if check:
+        return
+    for filing in filings(every, name, ROOT):
+        filing.write()
+        show(filed_text(filing, ROOT))
+    show(
+        "Next: commit results/published and selections, and open a pull request "
+        "(docs/your-hardware.md)"
+    )

@@ -1,0 +1,167 @@
+"""A file goes into its device's folder, with table, index, picture and selection made anew."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reports.generated.write import pages
+from reports.publishing.beside import findings_beside
+from reports.publishing.filing import Filing, filings, name_of
+from suite.cases.sweeps import SWEEPS
+from suite.failures import BadRequest
+from suite.records.store import Results
+from tests.fakes.console import Done, bench
+from tests.records import a_plan, write
+from tests.reports.publishing.good_file import a_good_file, a_header, good_records
+from variants.selection.files import read as read_selection
+
+KEY = "cpu-invented-2cores"
+
+
+def filed(results: Results, root: Path, name: str = "first") -> Filing:
+    (filing,) = filings([results], name, root)
+    filing.write()
+    return filing
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {str(it.relative_to(root)): it.read_bytes() for it in root.rglob("*") if it.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return the root of a checkout in which nothing is published."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the command line publish into `root`."""
+    monkeypatch.setattr("suite.conditions.policy.ROOT", root)
+    return root
+
+
+def publish(*words: object) -> Done:
+    return bench("publish", *words)
+
+
+def test_a_file_is_filed_with_table_index_picture_and_selection(tmp_path: Path, root: Path) -> None:
+    good = a_good_file(tmp_path / "mine.jsonl")
+    filed(good, root)
+    folder = root / "results" / "published" / KEY
+    assert set(snapshot(root)) == {
+        *(f"results/published/{KEY}/{it}" for it in ("first.jsonl", "first.md", "README.md")),
+        f"results/published/{KEY}/ratio.svg",
+        f"selections/{KEY}.json",
+    }
+    assert (folder / "first.jsonl").read_bytes() == good.path.read_bytes()
+    assert {path: path.read_text() for path in pages(folder)} == pages(folder)
+    chosen = read_selection(root / "selections" / f"{KEY}.json")
+    assert [choice.variant for choice in chosen.choices] == ["eager"]
+
+
+def test_a_second_file_renews_the_index_of_both(tmp_path: Path, root: Path) -> None:
+    filed(a_good_file(tmp_path / "mine.jsonl"), root)
+    again = a_good_file(tmp_path / "again.jsonl", ms=1.1)
+    assert findings_beside(again, root) == []
+    filed(again, root, "second")
+    index = (root / "results" / "published" / KEY / "README.md").read_text()
+    assert "[first](first.jsonl)" in index
+    assert "[second](second.jsonl)" in index
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_name_is_that_of_the_sweep_on_old_gpus_too(name: str) -> None:
+    for sweep in (SWEEPS[name], SWEEPS[name].without_bfloat16()):
+        header = msgspec.structs.replace(a_header(), plan=a_plan(*sweep.cases()))
+        assert name_of(Results(Path("x.jsonl"), header, [], [])) == name
+
+
+def test_a_file_of_no_sweep_needs_a_name(tmp_path: Path, root: Path) -> None:
+    good = a_good_file(tmp_path / "mine.jsonl")
+    with pytest.raises(BadRequest, match="of no sweep; say what they are, such as --name"):
+        filings([good], None, root)
+    for name in ("Mine", "a/b", "../x", "a" * 61, "-x"):
+        with pytest.raises(BadRequest, match="give small letters, digits and hyphens"):
+            filings([good], name, root)
+
+
+def test_a_name_that_is_taken_is_refused_and_another_is_proposed(
+    tmp_path: Path, root: Path
+) -> None:
+    filed(a_good_file(tmp_path / "mine.jsonl"), root)
+    with pytest.raises(BadRequest, match=r"first\.jsonl is there already; .* --name first-2"):
+        filings([a_good_file(tmp_path / "again.jsonl", ms=1.1)], "first", root)
+
+
+def test_the_command_files_a_good_file_and_says_what_comes_next(
+    tmp_path: Path, checkout: Path
+) -> None:
+    done = publish(a_good_file(tmp_path / "mine.jsonl").path, "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert f"Published: results/published/{KEY}/mine.jsonl" in done.stdout
+    assert "open a pull request" in done.stdout
+    assert (checkout / "results" / "published" / KEY / "mine.jsonl").exists()
+
+
+def test_a_check_files_nothing(tmp_path: Path, checkout: Path) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    done = publish("--check", path)
+    assert done == Done(0, f"{path}: nothing is wrong with it\n", "")
+    assert snapshot(checkout) == {}
+
+
+def test_of_two_files_none_is_filed_where_one_is_wrong(tmp_path: Path, checkout: Path) -> None:
+    good = a_good_file(tmp_path / "good.jsonl").path
+    wrong = write(tmp_path / "wrong.jsonl", a_header(), *good_records()[:-3])
+    done = publish(good, wrong)
+    assert done.returncode == 2
+    assert done.stderr == "Error: 1 of 2 files can't be published; see above\n"
+    assert "wrong.jsonl: 1 thing to mend\n! 1 of 9 cells" in done.stdout
+    assert snapshot(checkout) == {}
+
+
+def test_the_same_results_twice_are_filed_once(tmp_path: Path, checkout: Path) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    assert publish(path, "--name", "mine").returncode == 0
+    done = publish(path, "--name", "again")
+    assert done.returncode == 2
+    assert "it has passes 1, 2, 3 of" in done.stdout
+
+
+def test_a_name_for_two_files_and_what_is_no_results_file_are_refused(
+    tmp_path: Path, checkout: Path
+) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    text = tmp_path / "notes.txt"
+    text.write_text("hello\n")
+    for words, complaint in (
+        ((path, text, "--name", "x"), "--name x is for one file"),
+        ((text,), "not a results file"),
+        ((tmp_path / "none.jsonl",), "No such file"),
+    ):
+        done = publish(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: ")
+        assert complaint in done.stderr
+
+
+def test_a_file_and_its_copy_are_not_published_together(tmp_path: Path, checkout: Path) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(path.read_bytes())
+    done = publish(path, copy)
+    assert done.returncode == 2
+    assert "mine.jsonl again" in done.stdout
+    assert snapshot(checkout) == {}
+
+
+def test_two_files_of_one_name_are_refused_before_either_is_filed(
+    tmp_path: Path, root: Path
+) -> None:
+    files = [a_good_file(tmp_path / f"{ms}.jsonl", ms=ms) for ms in (1.0, 1.1)]
+    with pytest.raises(BadRequest, match=r"would both be same\.jsonl"):
+        filings(files, "same", root)
