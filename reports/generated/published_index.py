@@ -36,11 +36,13 @@ def index(files: Sequence[Results]) -> str:
 
 
 def _line(file: Results) -> tuple[str, ...]:
+    """Return a file's line: what a budget left out of its plan is not in it."""
     header, name = file.header, file.path.name
     plan = header.plan
+    begun = {case for case, _, _ in file.finished()}
     return (
         f"[{file.path.stem}]({name})",
-        _contents(plan.cases),
+        _contents([case for case in plan.cases if case in begun]),
         str(len(plan.variants)),
         str(plan.passes),
         header.started[:10],

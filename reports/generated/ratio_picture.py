@@ -15,7 +15,7 @@ from reports.tables.row import Row
 from reports.tables.table import by
 from variants.catalog import PEERS
 
-DTYPES = ("bfloat16", "float32")
+DTYPES = ("bfloat16", "float16", "float32")
 MODES = {
     "forward": "forward",
     "backward": "forward and backward",

@@ -22,6 +22,7 @@ from suite.records.store import Results, read
 from variants.catalog import AUTO
 
 PUBLISHED = ROOT / "results" / "published"
+USUAL_SHAPE = (8, 8, 64)
 
 
 def main() -> None:
@@ -52,10 +53,11 @@ def device_pages(folder: Path, files: Sequence[Results]) -> dict[Path, str]:
 
 
 def usual_rows(files: Sequence[Results]) -> list[Row]:
-    """Return the rows of 8 heads of 64 that are drawn: causal, logit scale 1, without auto.
+    """Return the rows that are drawn: of the drawn shape, causal, logit scale 1, without auto.
 
     Those of the newest group come first, so that peers are drawn beside what they raced with.
     """
+    shape = drawn_shape(files)
     newest_first = sorted(
         groups_of_newest(files), key=lambda group: group.header.started, reverse=True
     )
@@ -63,7 +65,7 @@ def usual_rows(files: Sequence[Results]) -> list[Row]:
         row
         for group in newest_first
         for row in group.rows
-        if (row.heads, row.kv_heads, row.head_dim) == (8, 8, 64)
+        if (row.heads, row.kv_heads, row.head_dim) == shape
         and (row.batch, row.causal, row.logit_scale, row.layout) == (1, True, 1.0, "bhnd")
         and row.q_len == (1 if row.mode == "decode" else row.kv_len)
         and not (row.seq_lens or row.window or row.recording)
@@ -71,9 +73,21 @@ def usual_rows(files: Sequence[Results]) -> list[Row]:
     ]
 
 
+def drawn_shape(files: Sequence[Results]) -> tuple[int, int, int]:
+    """Return the heads, kv heads and head_dim that a device's picture is of.
+
+    They are those of most pictures, 8 heads of 64, or else those of the device's first case: a GPU
+    publishes the shapes of models.
+    """
+    cases = [case for file in files for case in file.header.plan.cases]
+    shapes = [(case.heads, case.kv_heads, case.head_dim) for case in cases]
+    return USUAL_SHAPE if USUAL_SHAPE in shapes else shapes[0]
+
+
 def _title(files: Sequence[Results]) -> str:
-    hardware = files[0].header.hardware
-    return f"Causal ALiBi attention, 8 heads of 64: {hardware.name}"
+    heads, _, head_dim = drawn_shape(files)
+    name = files[0].header.hardware.name
+    return f"Causal ALiBi attention, {heads} heads of {head_dim}: {name}"
 
 
 if __name__ == "__main__":

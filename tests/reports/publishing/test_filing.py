@@ -10,10 +10,11 @@ from reports.publishing.beside import findings_beside
 from reports.publishing.filing import Filing, filings, name_of
 from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
-from suite.records.store import Results
+from suite.records.store import Results, read
 from tests.fakes.console import Done, bench
-from tests.records import a_plan, write
-from tests.reports.publishing.good_file import a_good_file, a_header, good_records
+from tests.records import a_case, a_plan, write
+from tests.reports.publishing.good_file import CASE, VARIANTS, a_good_file, a_header, good_records
+from tests.variants.selections import a_gpu
 from variants.selection.files import read as read_selection
 
 KEY = "cpu-invented-2cores"
@@ -165,3 +166,32 @@ def test_two_files_of_one_name_are_refused_before_either_is_filed(
     files = [a_good_file(tmp_path / f"{ms}.jsonl", ms=ms) for ms in (1.0, 1.1)]
     with pytest.raises(BadRequest, match=r"would both be same\.jsonl"):
         filings(files, "same", root)
+
+
+def test_a_run_that_a_budget_cut_short_is_indexed_by_what_it_measured(
+    tmp_path: Path, root: Path
+) -> None:
+    plan = msgspec.structs.replace(a_header().plan, cases=(CASE, a_case(1024)))
+    header = msgspec.structs.replace(a_header(), plan=plan)
+    filed(read(write(tmp_path / "part.jsonl", header, *good_records())), root)
+    index = (root / "results" / "published" / KEY / "README.md").read_text()
+    assert "forward, 512 keys, float32" in index
+    assert "1024 keys" not in index
+
+
+def test_the_picture_of_an_old_gpu_is_of_its_first_shape_in_float16(
+    tmp_path: Path, root: Path
+) -> None:
+    case = SWEEPS["gpu"].without_bfloat16().cases()[0]
+    plan = a_plan(case, variants=VARIANTS, passes=3)
+    records = [
+        msgspec.structs.replace(each, case=case) if hasattr(each, "case") else each
+        for each in good_records()
+    ]
+    header = msgspec.structs.replace(a_header(), plan=plan, hardware=a_gpu("cuda-invented", "7.5"))
+    filed(read(write(tmp_path / "gpu.jsonl", header, *records)), root)
+    folder = root / "results" / "published" / "cuda-invented"
+    assert "float16, 1 x 32 heads of 128" in (folder / "README.md").read_text()
+    picture = (folder / "ratio.svg").read_text()
+    assert "32 heads of 128: Invented GPU" in picture
+    assert "float16" in picture
