@@ -73,7 +73,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 id=f"{case.id}-{variant.name}",
                 marks=pytest.mark.benchmark(timer=timer, group=case.id),
             )
-            for case in sweep.cases()
+            for case in sweep.in_half(device.half).cases()
             for variant in (*on(device.kind), *peers, *own)
             for timer in (ReplayTimer(),)
         ],

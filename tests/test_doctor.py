@@ -7,6 +7,7 @@ import pytest
 from suite.conditions import health
 from suite.probe import worker
 from tests.fakes.console import Done, bench
+from tests.fakes.gpus import gpus, with_cuda
 from variants.catalog import CATALOG
 from variants.host.hardware import this_cpu
 
@@ -66,6 +67,15 @@ def test_a_worker_that_can_t_start_is_one_line_and_3(monkeypatch: pytest.MonkeyP
     done = bench("doctor", "--device", "cpu")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith("Error: a process that tries variants can't")
+
+
+def test_an_old_gpu_is_told_that_it_is_measured_in_float16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_cuda(monkeypatch, gpus("7.5"))
+    done = doctor(monkeypatch, "measured", "--device", "cuda")
+    assert done.returncode == 0, done.stderr
+    assert "compute capability 7.5) only emulates bfloat16, so sweeps and models" in done.stdout
 
 
 @pytest.mark.heavy

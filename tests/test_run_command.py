@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from suite.cases.plan import Plan
+from suite.failures import BadRequest
 from suite.records.record import Time
 from suite.records.store import read
 from tests.fakes.console import Done, bench
+from tests.fakes.gpus import gpus, with_cuda
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
@@ -137,3 +140,18 @@ def test_without_a_compiler_compile_and_flex_name_the_package_to_install(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("unsupported") >= 4
     assert "apt-get install g++" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [("run",), ("choose", "--tune"), ("aa",)], ids=lambda words: words[0]
+)
+def test_an_old_gpu_is_measured_in_float16_by_every_command(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(plan: Plan, *_: object) -> None:
+        raise BadRequest(" ".join(sorted({case.dtype for case in plan.cases})))
+
+    with_cuda(monkeypatch, gpus("7.5"))
+    monkeypatch.setattr("suite.records.fingerprint.run_header", stop)
+    done = bench(*words, *(() if words[0] == "choose" else ("--out", tmp_path / "it.jsonl")))
+    assert (done.returncode, done.stderr) == (2, "Error: float16\n")

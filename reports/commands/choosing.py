@@ -121,7 +121,9 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
     used = device_for(grid.pop("device"))
     if out is not None:
         _check_name(used.hardware.key, out)
-    header = run_header(without(Request(**grid).plan(used.name), AUTO), sys.argv[1:], used)
+    header = run_header(
+        without(Request(**grid).plan(used.name, used.half), AUTO), sys.argv[1:], used
+    )
     path = default_path(f"tuned-{header.hardware.key}")
     measure(path, header, used, budget_s)
     click.echo(f"Results: {path}", err=True)

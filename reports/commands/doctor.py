@@ -39,9 +39,7 @@ def doctor(device: str | None, deep: bool) -> None:
     show(page.machine_lines(hardware, software(), circumstances({}), state))
     show(f"\n{page.troubles(health.troubles(hardware, os.environ, state))}\n")
     rules = policy(used.kind, hardware.cores)
-    results = probe(
-        CATALOG, rules, used.name, deep=deep, report=lambda line: click.echo(line, err=True)
-    )
+    results = probe(CATALOG, rules, used, deep=deep, report=lambda line: click.echo(line, err=True))
     show(page.variants(results))
     if not any(result.status == "measured" and result.variant in ALIBI for result in results):
         raise RunFailed("no ALiBi variant was seen to run here; the report above says why")

@@ -197,7 +197,7 @@ def _duel(
     has_shapes = grid["models"] or grid["inputs"]
     grid["sweep"] = grid["sweep"] or (None if has_shapes else PAIRED_SWEEP)
     catalog = base.variants.values() if grid["variants"] is None else ()
-    plan = paired(Request(**grid).plan(used.name), catalog)
+    plan = paired(Request(**grid).plan(used.name, used.half), catalog)
     if budget_s is not None:
         refuse_small(budget_s, plan)
     header = run_header(plan, sys.argv[1:], used)

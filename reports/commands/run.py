@@ -75,7 +75,7 @@ def run(
         conclude(resume, strict=strict)
         return
     used = device_for(device)
-    plan = Request(**grid).plan(used.name)
+    plan = Request(**grid).plan(used.name, used.half)
     path = out or default_path(used.hardware.key)
     if path.is_dir():
         raise click.UsageError(f"--out {path}: a folder; name a file in it")

@@ -54,7 +54,7 @@ def name_of(results: Results) -> str | None:
     """
     planned = set(results.header.plan.cases)
     for name, sweep in SWEEPS.items():
-        half = sweep.without_bfloat16()
+        half = sweep.in_half("float16")
         if planned in (set(sweep.cases()), set(half.cases())):
             return name
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from suite.cases import parse
-from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case
+from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case, Dtype
 from suite.cases.models import UnreadableModels, built_in, read
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
@@ -50,14 +50,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     step_timeout: str = "120s"
 
-    def plan(self, device: str) -> Plan:
+    def plan(self, device: str, half: Dtype = "bfloat16") -> Plan:
         """Return the plan for a device by torch's name; without a sweep its kind's default is used.
 
+        Where no dtypes are typed, `half` takes the place of bfloat16 in those of sweeps and models.
         Raises BadRequest for a name that doesn't exist, a number out of range, or options that
         make no case together.
         """
         kind = device.partition(":")[0]
         grid = self._grid(kind)
+        if self.dtypes is None and self.inputs is None:
+            grid = grid.in_half(half)
         names, kernels = _variants(self.variants, kind)
         return Plan(
             cases=_cases(grid),

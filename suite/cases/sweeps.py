@@ -96,9 +96,9 @@ class Sweep(NamedTuple):
         ]
         return list(dict.fromkeys(cases))
 
-    def without_bfloat16(self) -> "Sweep":
-        """Return the grid with float16 in place of bfloat16, each dtype once."""
-        dtypes: list[Dtype] = ["float16" if it == "bfloat16" else it for it in self.dtypes]
+    def in_half(self, half: Dtype) -> "Sweep":
+        """Return the grid with the dtype `half` in place of bfloat16, each dtype once."""
+        dtypes: list[Dtype] = [half if it == "bfloat16" else it for it in self.dtypes]
         return self._replace(dtypes=tuple(dict.fromkeys(dtypes)))
 
     @property

@@ -1,11 +1,11 @@
 """The device that a run measures: the user's choice, or the best that torch can use here."""
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from suite.failures import BadRequest
 from variants.host import cuda_driver
-from variants.host.hardware import Hardware, this_cpu, this_gpu
+from variants.host.hardware import Gpu, Hardware, this_cpu, this_gpu
 from variants.host.software import torch_cuda
 
 
@@ -24,6 +24,15 @@ class Device(NamedTuple):
     def kind(self) -> str:
         """The kind of device: cpu or cuda."""
         return self.name.partition(":")[0]
+
+    @property
+    def half(self) -> Literal["bfloat16", "float16"]:
+        """The half precision that it is measured in by default.
+
+        It is bfloat16, and float16 on a GPU that only emulates bfloat16.
+        """
+        emulates = isinstance(self.hardware, Gpu) and not self.hardware.has_bfloat16
+        return "float16" if emulates else "bfloat16"
 
 
 def device_for(name: str | None = None) -> Device:

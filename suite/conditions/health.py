@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psutil
 
 from suite.conditions.nvml import Absent, GpuState
-from variants.host.hardware import Hardware
+from variants.host.hardware import Gpu, Hardware
 from variants.host.nvml_bindings import REMEDY, NoNvml, bindings
 
 BUSY_SHARE = 0.1
@@ -47,6 +47,7 @@ def troubles(
         *governor_trouble(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         *environment_troubles(environment, hardware.cores),
         *compiler_trouble(environment.get("CXX", "g++")),
+        *bfloat16_trouble(hardware),
         *(() if isinstance(gpu, Absent) else gpu_troubles(gpu)),
         *bindings_trouble(),
     ]
@@ -110,6 +111,16 @@ def bindings_trouble() -> Iterator[Trouble]:
         yield Trouble(
             f"the module pynvml has no {', '.join(lacking)}, so a GPU is not read in full",
             REMEDY,
+        )
+
+
+def bfloat16_trouble(hardware: Hardware) -> Iterator[Trouble]:
+    """Yield a trouble on a GPU that only emulates bfloat16."""
+    if isinstance(hardware, Gpu) and not hardware.has_bfloat16:
+        yield Trouble(
+            f"this GPU (compute capability {hardware.capability}) only emulates bfloat16, "
+            "so sweeps and models are measured in float16",
+            "nothing needs to be done; --dtypes bfloat16 measures the emulation",
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from suite.cases.case import Mode
+from suite.conditions.device import Device
 from suite.conditions.policy import Policy
 from suite.failures import RunFailed
 from suite.probe.worker import Worker
@@ -32,9 +33,9 @@ class ProbeResult(NamedTuple):
 
 
 def probe(
-    variants: Sequence[Variant], policy: Policy, device: str, *, deep: bool, report: Report
+    variants: Sequence[Variant], policy: Policy, device: Device, *, deep: bool, report: Report
 ) -> list[ProbeResult]:
-    """Try every variant forward and backward on `device`, in bfloat16.
+    """Try every variant forward and backward on a device, in its half precision.
 
     `report` hears of each before it is tried. Without `deep` no variant is tried that waits for a
     compiler, and none after `QUICK_S`; with it each may take `STEP_S`. Raises RunFailed when a
@@ -59,7 +60,7 @@ def probe(
 def _try(
     cells: Sequence[tuple[str, Mode]],
     policy: Policy,
-    device: str,
+    device: Device,
     limit_s: float | None,
     report: Report,
 ) -> Iterator[ProbeResult]:

@@ -1,8 +1,8 @@
 """The process of a worker: it tries cells on a tiny case, and writes what became of each.
 
-    python -m suite.probe.trial DEVICE THREADS CELLS
+    python -m suite.probe.trial DEVICE THREADS CELLS HALF
 
-CELLS is a JSON list of [variant, mode].
+CELLS is a JSON list of [variant, mode], HALF the dtype of their case.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import torch
 
-from suite.cases.case import Case, Mode
+from suite.cases.case import Case, Dtype, Mode
 from suite.clocks.timer import Bench
 from suite.lanes.lane import Lane
 from suite.lanes.prepared_case import Subject
@@ -23,7 +23,7 @@ from variants.catalog import BY_NAME
 LENGTH = 64
 
 
-def main(device: str, threads: str, cells: str) -> None:
+def main(device: str, threads: str, cells: str, half: Dtype) -> None:
     """Write an outcome for the start, then one for each cell, until one has spoilt the process."""
     lines = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what variants and compilers print is no outcome
@@ -32,20 +32,22 @@ def main(device: str, threads: str, cells: str) -> None:
         torch.cuda.set_device(device)
     lines.write(b'["measured", ""]\n')
     parsed = msgspec.json.decode(cells, type=list[tuple[str, Mode]])
-    for outcome in outcomes(parsed, Bench(torch.device(device))):
+    for outcome in outcomes(parsed, Bench(torch.device(device)), half):
         lines.write(msgspec.json.encode(outcome) + b"\n")
 
 
-def outcomes(cells: Iterable[tuple[str, Mode]], bench: Bench) -> Iterator[Outcome]:
+def outcomes(
+    cells: Iterable[tuple[str, Mode]], bench: Bench, half: Dtype = "bfloat16"
+) -> Iterator[Outcome]:
     """Try cells and yield the outcome of each; end after one that has spoilt the process."""
     for name, mode in cells:
-        outcome = _try(name, mode, bench)
+        outcome = _try(name, mode, bench, half)
         yield outcome
         if outcome.ends_worker:
             return
 
 
-def _try(name: str, mode: Mode, bench: Bench) -> Outcome:
+def _try(name: str, mode: Mode, bench: Bench, half: Dtype) -> Outcome:
     variant = BY_NAME[name]
     lane = Lane(Subject(variant.module, dict(variant.options), variant.answers), bench)
     case = Case(
@@ -54,7 +56,7 @@ def _try(name: str, mode: Mode, bench: Bench) -> Outcome:
         head_dim=64,
         q_len=LENGTH,
         kv_len=LENGTH,
-        dtype="bfloat16",
+        dtype=half,
         mode=mode,
     )
     for step in (Prepare(case, inputs_seed=0), FirstCall(), Check("before", rows_seed=0)):
@@ -66,4 +68,4 @@ def _try(name: str, mode: Mode, bench: Bench) -> Outcome:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:])  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from suite.conditions.device import Device
 from suite.conditions.policy import ROOT, Policy
 from suite.conditions.temporary import EndsWithBlock
 from suite.lanes.handle import ending, environment, last_words
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
 class Worker(EndsWithBlock):
     """A process whose output is a line for its start, then a line for each cell."""
 
-    def __init__(self, cells: Sequence[tuple[str, str]], policy: Policy, device: str) -> None:
+    def __init__(self, cells: Sequence[tuple[str, str]], policy: Policy, device: Device) -> None:
         """Start the process, without waiting for it."""
         self._lines: list[bytes] = []
         self._unfinished = b""
@@ -47,7 +48,7 @@ class Worker(EndsWithBlock):
         self._cache = tempfile.TemporaryDirectory(prefix="alibi-bench-probe-")
         threads = str(policy.threads)
         self._process = subprocess.Popen(
-            [*COMMAND, device, threads, json.dumps(cells)],
+            [*COMMAND, device.name, threads, json.dumps(cells), device.half],
             cwd=ROOT,
             env=environment()
             | policy.malloc

@@ -51,6 +51,14 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="de
         """Return how many of the host's cores this process may use."""
         return self.host.cores
 
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether it computes in bfloat16: compute capability 8.0 or newer.
+
+        Source: the CUDA C++ Programming Guide's table of features by compute capability.
+        """
+        return float(self.capability) >= 8.0
+
 
 Hardware = Cpu | Gpu
 

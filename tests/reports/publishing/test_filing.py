@@ -76,7 +76,7 @@ def test_a_second_file_renews_the_index_of_both(tmp_path: Path, root: Path) -> N
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_name_is_that_of_the_sweep_on_old_gpus_too(name: str) -> None:
-    for sweep in (SWEEPS[name], SWEEPS[name].without_bfloat16()):
+    for sweep in (SWEEPS[name], SWEEPS[name].in_half("float16")):
         header = msgspec.structs.replace(a_header(), plan=a_plan(*sweep.cases()))
         assert name_of(Results(Path("x.jsonl"), header, [], [])) == name
 
@@ -182,7 +182,7 @@ def test_a_run_that_a_budget_cut_short_is_indexed_by_what_it_measured(
 def test_the_picture_of_an_old_gpu_is_of_its_first_shape_in_float16(
     tmp_path: Path, root: Path
 ) -> None:
-    case = SWEEPS["gpu"].without_bfloat16().cases()[0]
+    case = SWEEPS["gpu"].in_half("float16").cases()[0]
     plan = a_plan(case, variants=VARIANTS, passes=3)
     records = [
         msgspec.structs.replace(each, case=case) if hasattr(each, "case") else each

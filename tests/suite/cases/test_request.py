@@ -34,6 +34,17 @@ def test_without_a_sweep_the_device_s_own_is_taken_in_its_variants(
     assert made.device == device
 
 
+@pytest.mark.parametrize("request_", [Request(), Request(models="mpt-7b"), Request(sweep="decode")])
+def test_on_an_old_gpu_what_is_not_typed_is_in_float16(request_: Request) -> None:
+    assert {case.dtype for case in request_.plan("cuda:0", "float16").cases} == {"float16"}
+    assert {case.dtype for case in request_.plan("cuda:0", "bfloat16").cases} == {"bfloat16"}
+
+
+def test_on_an_old_gpu_bfloat16_can_be_typed() -> None:
+    cases = Request(dtypes="bfloat16").plan("cuda:0", "float16").cases
+    assert {case.dtype for case in cases} == {"bfloat16"}
+
+
 def test_a_sweep_without_a_name_is_refused() -> None:
     with pytest.raises(BadRequest, match="--sweep : no such name; there are"):
         plan_of(sweep="")

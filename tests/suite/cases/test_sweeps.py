@@ -94,3 +94,13 @@ def test_sequences_are_measured_padded_and_packed() -> None:
         ("padded", (7, 30, 7), 3, 30),
         ("packed", (7, 30, 7), 3, 30),
     ]
+
+
+@each_sweep
+def test_a_sweep_in_float16_has_it_in_place_of_bfloat16_and_each_case_once(name: str) -> None:
+    sweep = SWEEPS[name]
+    dtypes = sweep.in_half("float16").dtypes
+    assert "bfloat16" not in dtypes
+    assert set(dtypes) == {"float16" if it == "bfloat16" else it for it in sweep.dtypes}
+    assert len(set(dtypes)) == len(dtypes)
+    assert sweep.in_half("bfloat16") == sweep

@@ -115,6 +115,16 @@ def test_the_canary_is_the_turn_after_the_warm_ones_a_call_at_a_time() -> None:
     assert ran.samples_ns == [3 * MILLISECOND, 2 * MILLISECOND, 9 * MILLISECOND]
 
 
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)]
+)
+def test_the_canary_of_a_gpu_is_in_what_it_computes_in(
+    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert machine_speed._half(torch.device("cuda:0")) == dtype
+
+
 def test_waiting_for_the_cpu_is_nothing() -> None:
     Bench(CPU).wait()
 

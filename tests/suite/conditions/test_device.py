@@ -4,29 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from suite.conditions import device
 from suite.conditions.device import NoDevice, device_for
-from variants.host import cuda_driver
-from variants.host.cuda_driver import DriverDevice, NoCuda
+from tests.fakes.gpus import gpus, with_cuda
 from variants.host.hardware import Gpu, this_cpu
 from variants.host.software import torch_cuda
 
-GPUS = [
-    DriverDevice(index, "Invented GPU", f"GPU-{index}", "9.0", 132, 80 << 30, 50 << 20)
-    for index in range(2)
-]
-
-
-def with_cuda(monkeypatch: pytest.MonkeyPatch, found: list[DriverDevice] | str) -> None:
-    """Let torch be built with CUDA, and the driver tell of GPUs or of what is the matter."""
-
-    def told() -> list[DriverDevice]:
-        if isinstance(found, str):
-            raise NoCuda(found)
-        return found
-
-    monkeypatch.setattr(device, "torch_cuda", lambda: "13.0")
-    monkeypatch.setattr(cuda_driver, "devices", told)
+GPUS = gpus()
 
 
 def test_the_cpu_can_always_be_asked_for() -> None:
@@ -89,3 +72,12 @@ def test_torchs_cuda_is_the_one_that_torch_tells() -> None:
 
     assert torch_cuda() == torch.version.cuda
     assert Path(torch.__file__).with_name("version.py").exists()
+
+
+@pytest.mark.parametrize(("capability", "half"), [("7.5", "float16"), ("8.0", "bfloat16")])
+def test_an_old_gpu_is_measured_in_float16(
+    capability: str, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cuda(monkeypatch, gpus(capability))
+    assert device_for("cuda").half == half
+    assert device_for("cpu").half == "bfloat16"

@@ -8,6 +8,7 @@ import pytest
 from suite.conditions import health
 from suite.conditions.nvml import Absent, GpuState
 from tests.fakes.nvml import WELL
+from tests.variants.selections import a_cpu, a_gpu
 
 
 def test_a_quiet_machine_has_no_trouble() -> None:
@@ -77,3 +78,12 @@ def test_a_gpu_that_says_nothing_is_no_trouble() -> None:
     absent = Absent("NVML: Not Supported")
     silent = GpuState(**{field.name: absent for field in fields(GpuState)})
     assert not list(health.gpu_troubles(silent))
+
+
+def test_a_gpu_without_bfloat16_is_told_of_float16() -> None:
+    (trouble,) = health.bfloat16_trouble(a_gpu(capability="7.5"))
+    assert "compute capability 7.5" in trouble.what
+    assert "measured in float16" in trouble.what
+    assert "--dtypes bfloat16" in trouble.help
+    assert not list(health.bfloat16_trouble(a_gpu(capability="8.0")))
+    assert not list(health.bfloat16_trouble(a_cpu()))

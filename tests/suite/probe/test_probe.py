@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from suite.conditions.device import device_for
 from suite.conditions.policy import policy
 from suite.failures import RunFailed
 from suite.probe import probe as probing
 from suite.probe import worker
 from suite.probe.probe import MODES, ProbeResult, probe
+from tests.fakes.gpus import gpus, with_cuda
 from variants.catalog import BY_NAME, CATALOG
 
 HEAD = """
@@ -25,12 +27,14 @@ TRIED = [(name, mode) for mode in MODES for name in ("eager", "sdpa_mask")]
 
 
 def probed(
-    monkeypatch: pytest.MonkeyPatch, source: str, *, deep: bool = False
+    monkeypatch: pytest.MonkeyPatch, source: str, *, deep: bool = False, device: str = "cpu"
 ) -> tuple[dict[tuple[str, str], ProbeResult], list[str]]:
     """Return what became of each cell where a worker runs this source, and what was reported."""
     monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-S", "-c", HEAD + source))
     reported: list[str] = []
-    results = probe(VARIANTS, policy("cpu", 2), "cpu", deep=deep, report=reported.append)
+    results = probe(
+        VARIANTS, policy("cpu", 2), device_for(device), deep=deep, report=reported.append
+    )
     assert [(each.variant, each.mode) for each in results] == [
         (name, mode) for mode in MODES for name in NAMES
     ]
@@ -124,6 +128,13 @@ def test_a_deep_look_ends_a_cell_that_hangs_and_goes_on(monkeypatch: pytest.Monk
     results = probed(monkeypatch, source, deep=True)[0]
     assert results["flex", "forward"][2:] == ("timed_out", "took over 120 s")
     assert sum(result.status == "measured" for result in results.values()) == 5
+
+
+def test_on_an_old_gpu_variants_are_tried_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cuda(monkeypatch, gpus("7.5"))
+    source = READY + 'for _ in cells: write("measured", sys.argv[1] + " " + sys.argv[4])\n'
+    results, _ = probed(monkeypatch, source, device="cuda:1")
+    assert {results[cell].reason for cell in TRIED} == {"cuda:1 float16"}
 
 
 def test_a_worker_that_can_t_start_ends_the_probe_with_its_words(

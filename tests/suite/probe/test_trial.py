@@ -35,6 +35,17 @@ def test_variants_that_agree_are_measured_and_those_that_decline_say_why() -> No
     assert declining.reason
 
 
+def test_a_cell_is_tried_in_the_half_precision_of_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def decline(spec: Spec) -> Attention:
+        raise Unsupported(str(spec.dtype))
+
+    prepare(monkeypatch, decline)
+    ((_, reason),) = outcomes([("sdpa_mask", "forward")], BENCH, "float16")
+    assert reason == "torch.float16"
+
+
 def test_a_variant_that_disagrees_is_told_with_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(monkeypatch, lambda _: lambda *tensors: torch.zeros_like(tensors[0]))
     ((status, reason),) = tried(("sdpa_mask", "forward"))

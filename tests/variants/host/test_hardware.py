@@ -327,3 +327,14 @@ def test_hardware_is_read_back_as_what_it_was(fake_nvml: FakeNvml) -> None:
         read_back: Cpu | Gpu = msgspec.json.decode(written, type=Hardware)
         assert read_back == one
         assert msgspec.json.decode(written)["device"] == device
+
+
+@pytest.mark.parametrize(
+    ("capability", "has_it"),
+    [("6.0", False), ("7.0", False), ("7.5", False), ("8.0", True), ("9.0", True), ("12.0", True)],
+)
+def test_a_gpu_computes_in_bfloat16_from_compute_capability_8_on(
+    capability: str, has_it: bool, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml()
+    assert this_gpu(H100._replace(capability=capability)).has_bfloat16 == has_it
