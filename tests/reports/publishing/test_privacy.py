@@ -25,6 +25,7 @@ def examples(path: Path, text: str, host: str = "localhost") -> list[str]:
         ("/home/ada/results/x.jsonl", "/home/ada/results/x.jsonl"),
         ("--out=/tmp/x.jsonl", "/tmp/x.jsonl"),
         ('Traceback:\n  File "/opt/site-packages/torch/x.py"', "/opt/site-packages/torch/x.py"),
+        ("failed in\n/home/ada/x.py", "/home/ada/x.py"),
         ("in ~/bench/x.jsonl", "~/bench/x.jsonl"),
         ("no route to gpu7.cluster.internal", "gpu7.cluster.internal"),
         ("ip-10-0-3-17 is gone", "ip-10-0-3-17"),
