@@ -69,6 +69,7 @@ def clone(tmp_path: Path) -> Path:
 def test_the_workflow_checks_the_files_that_a_pull_request_adds_alone(clone: Path) -> None:
     added = {"results/published/b/x y.jsonl": "new", "results/published/b/x y.md": "table"}
     other = {"results/published/a/1.jsonl": "changed", "examples/z.jsonl": "none of ours"}
+    (clone / "results/published/a/2.jsonl").unlink()
     commit(clone, {**added, **other, "results/published/c/d/moved.jsonl": "2.jsonl"})
     words = words_of_check(clone)
     assert words[:3] == ["run_bench.py", "publish", "--check"]
