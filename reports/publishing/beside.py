@@ -50,6 +50,12 @@ def _fits(results: Results, others: Sequence[Results]) -> Iterator[Finding]:
     except BadRequest as error:
         mend = "measure with the software of the files that are published, or open an issue"
         yield Finding(str(error), mend)
+        return
+    try:
+        choose([*others, results], Rules())
+    except BadRequest as error:
+        mend = "measure again on a quiet machine, with more --passes or another variant"
+        yield Finding(f"no variant can be chosen from it: {error}", mend)
 
 
 def _stands_in_its_place(results: Results, root: Path) -> Iterator[Finding]:

@@ -86,10 +86,9 @@ EXCEPTIONS = {
 
 
 def short_name(path: Path) -> str:
-    """Return a file's name behind the family and model of its device: 6.167/forward."""
-    processor = re.search(r"-(\d+\.\d+)\.\d+-", path.parent.name)
-    assert processor is not None
-    return f"{processor[1]}/{path.stem}"
+    """Return a file's name behind the family and model of its CPU, 6.167/forward, or its GPU."""
+    device = re.sub(r"^cpu-.*-(\d+\.\d+)\.\d+-.*", r"\1", path.parent.name)
+    return f"{device}/{path.stem}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=short_name)

@@ -8,8 +8,8 @@ import pytest
 from reports.publishing.beside import findings_beside
 from reports.publishing.filing import filings
 from suite.records.store import read
-from tests.records import write
-from tests.reports.publishing.good_file import a_good_file, a_header, good_records
+from tests.records import a_fault, write
+from tests.reports.publishing.good_file import CASE, a_good_file, a_header, good_records
 
 KEY = "cpu-invented-2cores"
 
@@ -41,6 +41,16 @@ def test_other_software_than_that_of_the_device_is_refused(tmp_path: Path) -> No
     other = read(write(tmp_path / "other.jsonl", header, *good_records(ms=1.1)))
     (finding,) = findings_beside(other, tmp_path)
     assert "torch 2.14.0 and not 2.13.0" in finding.what
+
+
+def test_a_file_from_which_nothing_can_be_chosen_is_told_of_it(tmp_path: Path) -> None:
+    records = [each for each in good_records() if getattr(each, "variant", "no_bias") == "no_bias"]
+    faults = [
+        a_fault(CASE, variant, number) for variant in ("eager", "sdpa_key") for number in (1, 2, 3)
+    ]
+    results = read(write(tmp_path / "it.jsonl", a_header(), *records, *faults))
+    (finding,) = findings_beside(results, tmp_path)
+    assert finding.what.startswith("no variant can be chosen from it: choose: nothing to choose")
 
 
 @pytest.mark.parametrize("stale", [f"results/published/{KEY}/first.md", f"selections/{KEY}.json"])
