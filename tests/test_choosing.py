@@ -10,6 +10,7 @@ from reports.commands.console import default_path
 from suite.records.store import Results
 from tests.conftest import Folders
 from tests.fakes.console import Done, bench
+from tests.fakes.gpus import gpus, with_cuda
 from tests.fakes.in_process import repeat_no_turn
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
@@ -314,3 +315,12 @@ def test_a_small_race_is_measured_chosen_from_advised_and_priced(
     )
     assert priced.returncode == 0, priced.stderr
     assert "Unseen: 1 problems" in priced.stdout
+
+
+@pytest.mark.parametrize(("capability", "half"), [("7.5", "float16"), ("8.0", "bfloat16")])
+def test_best_asks_of_the_half_precision_that_the_gpu_has(
+    capability: str, half: str, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_cuda(monkeypatch, gpus(capability))
+    (answer,) = json.loads(commands.ran("best", "--length", "512", "--format", "json"))
+    assert answer["problem"]["dtype"] == half

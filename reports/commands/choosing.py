@@ -164,6 +164,8 @@ def best(
     else:
         selections, refused = selections_of_device(used.hardware)
     warn(refused)
+    if question["dtypes"] is None:
+        question["dtypes"] = "bfloat16" if used is None else used.half
     answers = [pick(problem_of(case), selections) for case in Request(**question).cases()]
     show(answers_text(answers, form, used and used.name, explain=explain))
 

@@ -89,7 +89,7 @@ def question_options(command: _Command) -> _Command:
                 "--modes", "--mode", default="forward", show_default=True, help="Also: backward."
             ),
             click.option(
-                "--dtypes", "--dtype", default="bfloat16", show_default=True, help="Also: float32."
+                "--dtypes", "--dtype", help="Default: bfloat16; float16 on a GPU without it."
             ),
             *_SHAPE,
             DEVICE,
