@@ -9,11 +9,13 @@ from typing import NoReturn
 import click
 
 from reports.commands.choosing import best, choose, regret
-from reports.commands.doctor import atlas, doctor
+from reports.commands.doctor import atlas, doctor, list_
 from reports.commands.pairs import aa, ab, compare
-from reports.commands.publish import publish
+from reports.commands.results.export import export, schema
+from reports.commands.results.history import history
+from reports.commands.results.publish import publish
+from reports.commands.results.table import table
 from reports.commands.run import Stopped, run
-from reports.commands.show import export, list_, schema, table
 from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version
 from variants.selection.files import BadSelection
@@ -46,6 +48,7 @@ for command in (
     table,
     export,
     schema,
+    history,
     compare,
     ab,
     aa,

@@ -1,4 +1,4 @@
-"""`doctor` and `atlas`: the machine, which variants run on it, and which ALiBi each computes."""
+"""`list`, `doctor`, `atlas`: what can be named, what runs here, which ALiBi each computes."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,22 @@ import click
 
 from reports.commands.console import show
 from reports.commands.options import DEVICE
+
+KINDS = ("variants", "models", "sweeps")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+def list_(kind: str) -> None:
+    """Show what can be named: variants, models or sweeps.
+
+    \b
+    Example:
+      python run_bench.py list variants
+    """
+    from reports.pages import listing
+
+    show({"variants": listing.variants, "models": listing.models}.get(kind, listing.sweeps)())
 
 
 @click.command()

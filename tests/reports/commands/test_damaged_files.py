@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from reports.choosing.candidates import Rules
 from reports.choosing.choose import choose
-from reports.commands.show import FILE_EXPORTS, FOLDER_EXPORTS, FORMATS, METRICS
+from reports.commands.results.export import FILE_EXPORTS, FOLDER_EXPORTS
+from reports.commands.results.table import FORMATS, METRICS
 from suite.records.record import Record, Series, Time
 from suite.records.store import Results
 from tests.effort import examples

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.commands.show import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPORTS
+from reports.commands.results.export import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPORTS
 from reports.exports import formats, schemas
 from tests.fakes.console import Done, bench
 from tests.records import a_case, a_machine, a_pair, a_plan, a_run, a_versus, write

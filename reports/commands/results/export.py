@@ -1,4 +1,4 @@
-"""`list`, `table`, `export` and `schema`: the names to use, and results for people and programs."""
+"""`export` and `schema`: results for other tools, and what files of ours look like."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,55 +7,10 @@ from typing import Any
 import click
 
 from reports.commands.console import read_once, refuse_other_files, show, warn, write_folder
-from reports.commands.options import format_option
 
-FORMATS = ("simple", "github", "csv", "json")
-METRICS = ("time", "memory", "error", "start", "clock")
-KINDS = ("variants", "models", "sweeps")
 FILE_EXPORTS = ("pytest-benchmark", "github-action", "bencher", "hud")
 FOLDER_EXPORTS = ("otava", "asv")
 DOCUMENTS = ("results", "selections", "table")
-
-
-@click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
-def list_(kind: str) -> None:
-    """Show what can be named: variants, models or sweeps.
-
-    \b
-    Example:
-      python run_bench.py list variants
-    """
-    from reports.pages import listing
-
-    show({"variants": listing.variants, "models": listing.models}.get(kind, listing.sweeps)())
-
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@format_option(FORMATS)
-@click.option(
-    "--metric",
-    type=click.Choice(METRICS),
-    default="time",
-    show_default=True,
-    help="What the columns for people show.",
-)
-def table(files: Sequence[Path], form: Any, metric: Any) -> None:
-    """Show results files as a table, or every figure as csv or json.
-
-    --metric memory, error, start or clock shows other columns: bytes, errors beside their budgets,
-    what preparing and the first call cost and after how many calls that has paid for itself, or
-    the clock's other series.
-
-    \b
-    Example:
-      python run_bench.py table results/FILE.jsonl --metric memory --format github
-    """
-    from reports.tables.cells import groups
-    from reports.tables.table import render
-
-    show(render(groups(read_once(files)), form, metric))
 
 
 @click.command()

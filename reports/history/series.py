@@ -1,0 +1,91 @@
+"""The series of a history: each cell's time and status in every run, by hardware key."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from reports.history.environment import machine_key
+from reports.tables.estimates import Estimate, mean_over_passes
+from reports.tables.row import NOT_YET
+from reports.verdicts.cell_state import CellState, run_states
+from suite.cases.case import Case
+from suite.records.record import Canary, RunHeader, Status
+from suite.records.store import Results, StoreError, is_duel_record
+
+
+class PastRun(NamedTuple):
+    """A run of one code: its header, and the log of its canary in ms, the mean over passes."""
+
+    header: RunHeader
+    log_canary: float | None
+
+    @property
+    def code(self) -> str:
+        return self.header.circumstances.code
+
+
+class Point(NamedTuple):
+    """A cell in a run: its status, and its time in ms, which is None unless it was measured."""
+
+    run: PastRun
+    status: Status
+    reason: str
+    time: Estimate | None
+    passes: int
+
+    @property
+    def log_ms(self) -> float:
+        """The natural logarithm of the time in ms. Needs a time."""
+        assert self.time is not None
+        return math.log(self.time.value)
+
+
+class CellHistory(NamedTuple):
+    """A cell on one kind of hardware, in the order of its runs.
+
+    `hardware_key` leaves a GPU's power limit out, which may change from run to run.
+    """
+
+    hardware_key: str
+    case: Case
+    variant: str
+    points: tuple[Point, ...]
+
+    @property
+    def timed(self) -> list[Point]:
+        """The points that have a time."""
+        return [point for point in self.points if point.time is not None]
+
+
+def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
+    """Return each cell's series, by hardware key, in the order of first appearance.
+
+    Runs are in the order in which they began. A file that several commits measured is as many runs.
+    Raises StoreError for a file of pairs: both of its sides were measured at one time.
+    """
+    for file in files:
+        if any(is_duel_record(record) for record in file.records):
+            raise StoreError(f"{file.path}: a file of pairs and no run's; name results of `run`")
+    parts = [part for file in files for part in file.by_code()]
+    points: dict[tuple[str, Case, str], list[Point]] = {}
+    for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
+        run = PastRun(part.header, _log_canary(part.records))
+        for (case, variant), state in run_states(part, normalise=False).items():
+            key = machine_key(part.header.hardware), case, variant
+            points.setdefault(key, []).append(_point(run, state))
+    return [CellHistory(*key, tuple(series)) for key, series in points.items()]
+
+
+def _point(run: PastRun, state: CellState) -> Point:
+    if state.status != "measured":
+        return Point(run, state.status, state.reason, None, 0)
+    if not state.figures:
+        return Point(run, "skipped", NOT_YET, None, 0)
+    passes = len(state.figures)
+    return Point(run, state.status, "", mean_over_passes(state.figures), passes)
+
+
+def _log_canary(records: Iterable[object]) -> float | None:
+    logs = [math.log(record.median_ms) for record in records if isinstance(record, Canary)]
+    return statistics.fmean(logs) if logs else None

@@ -1,0 +1,96 @@
+"""A history as plain rows, for text, programs and charts: a row a cell and run, and the steps."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from reports.history.change_points import FEWEST_RUNS
+from reports.history.series import CellHistory, Point, cell_histories
+from reports.history.steps import HistoryStep, steps_of
+from suite.records.record import Status
+from suite.records.store import Results
+
+Mark = Literal["", "slower", "faster"]
+
+
+class TimelinePoint(msgspec.Struct, frozen=True):
+    """A cell in a run. `time_ms` is None unless it was measured, its interval below three passes.
+
+    `mark` is set where a step begins, and `cause` is that step's ("code", "environment" or
+    "machine"). A chart of times draws `time_ms` with `time_ci_ms` over `started`, a line for each
+    (hardware_key, case, variant); a grid of statuses draws `status` over `started`.
+    """
+
+    hardware_key: str
+    device: str
+    case: str
+    variant: str
+    started: str
+    code: str
+    status: Status
+    reason: str
+    time_ms: float | None
+    time_ci_ms: tuple[float, float] | None
+    passes: int
+    mark: Mark
+    cause: str
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """A history: points by cell and then by run; steps, what regressed first and then by size.
+
+    `judged` counts the cells with enough runs to have steps. `short` has the others by variant,
+    case and hardware key, each with its number of runs that have a time.
+    """
+
+    points: list[TimelinePoint]
+    steps: list[HistoryStep]
+    judged: int
+    short: dict[str, int]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether any cell got slower by what is not known to be other than the code."""
+        return any(step.is_regression for step in self.steps)
+
+
+def timeline(files: Sequence[Results]) -> Timeline:
+    """Return the history of results files, which may be of several devices; measures nothing.
+
+    `msgspec.to_builtins` of it is what `history --format json` prints. Raises StoreError for a file
+    of pairs, and NoRuptures if ruptures is not installed.
+    """
+    cells = cell_histories(files)
+    points: list[TimelinePoint] = []
+    steps: list[HistoryStep] = []
+    for cell in cells:
+        own = steps_of(cell)
+        marks = {step.started: step for step in own}
+        points += [_row(cell, point, marks.get(point.run.header.started)) for point in cell.points]
+        steps += own
+    short = {_name(cell): len(cell.timed) for cell in cells if len(cell.timed) < FEWEST_RUNS}
+    steps.sort(key=lambda step: (not step.is_regression, -abs(step.change)))
+    return Timeline(points, steps, len(cells) - len(short), short)
+
+
+def _name(cell: CellHistory) -> str:
+    return f"{cell.variant} {cell.case.id} {cell.hardware_key}"
+
+
+def _row(cell: CellHistory, point: Point, step: HistoryStep | None) -> TimelinePoint:
+    return TimelinePoint(
+        hardware_key=cell.hardware_key,
+        device=point.run.header.hardware.name,
+        case=cell.case.id,
+        variant=cell.variant,
+        started=point.run.header.started,
+        code=point.run.code,
+        status=point.status,
+        reason=point.reason,
+        time_ms=point.time and point.time.value,
+        time_ci_ms=point.time and point.time.interval,
+        passes=point.passes,
+        mark="" if step is None else "slower" if step.change > 0 else "faster",
+        cause="" if step is None else step.cause,
+    )

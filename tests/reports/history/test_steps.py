@@ -1,0 +1,182 @@
+"""What made a step: the code, the environment or the machine."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from reports.history.series import cell_histories
+from reports.history.steps import SAME_CODE
+from suite.conditions.policy import Policy
+from suite.records.record import RunHeader
+from tests.records import a_machine
+from tests.reports.pasts import a_commit, a_past, changed, header, steps
+from variants.catalog import PEERS
+from variants.host.hardware import Cpu, Gpu
+
+BEFORE, AFTER = 10, 6
+RUNS = range(BEFORE + AFTER)
+SLOWER = [1.0] * BEFORE + [1.05] * AFTER
+SMALL_STEP = [1.0] * 25 + [1.025] * 25
+
+
+def from_run(number: int, change: Callable[[RunHeader], RunHeader]) -> list[RunHeader]:
+    """Return headers of which those from run `number` on are changed."""
+    return [change(header(run)) if run >= number else header(run) for run in RUNS]
+
+
+def test_a_step_at_a_commit_is_the_codes_and_names_it() -> None:
+    (step,) = steps(a_past(SLOWER))
+    assert (step.cause, step.is_regression, step.place) == ("code", True, BEFORE)
+    assert step.first_code == f"commit {a_commit(BEFORE)[:12]}"
+    assert step.started == header(BEFORE).started
+    low, high = step.change_ci
+    assert 0.04 < low < 0.05 < high < 0.06
+    assert low < step.change < high
+
+
+def test_a_faster_step_is_no_regression() -> None:
+    (step,) = steps(a_past(SLOWER[::-1]))
+    assert (step.cause, step.is_regression) == ("code", False)
+    assert -0.06 < step.change < -0.04
+
+
+def of_other_policy(own: RunHeader) -> RunHeader:
+    return changed(own, policy=Policy(threads=1, malloc={}, omp_wait_policy="default", clock="cpu"))
+
+
+def of_other_torch(own: RunHeader) -> RunHeader:
+    return changed(own, software=own.software | {"torch": "2.14.1"})
+
+
+def of_other_driver(own: RunHeader) -> RunHeader:
+    gpu = {"driver": "590.1"}
+    return changed(own, circumstances=msgspec.structs.replace(own.circumstances, gpu=gpu))
+
+
+def of_other_governor(own: RunHeader) -> RunHeader:
+    slow = msgspec.structs.replace(own.circumstances, governor="powersave")
+    return changed(own, circumstances=slow)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (of_other_torch, "torch 2.14.1 and not 2.13.0"),
+        (of_other_driver, "driver 590.1 and not absent"),
+        (of_other_policy, "threads 1 and not 2"),
+        (of_other_governor, "governor powersave and not unknown"),
+    ],
+)
+def test_a_step_at_a_change_of_environment_is_not_the_codes(
+    change: Callable[[RunHeader], RunHeader], reason: str
+) -> None:
+    (step,) = steps(a_past(SLOWER, headers=from_run(BEFORE, change)))
+    assert (step.cause, step.reason, step.is_regression) == ("environment", reason, False)
+
+
+def test_a_lower_power_limit_makes_no_other_series_and_explains_a_step() -> None:
+    host = a_machine().hardware
+    assert isinstance(host, Cpu)
+
+    def on_gpu(run: int) -> RunHeader:
+        watts = 700 if run < BEFORE else 500
+        key = f"cuda-invented-{watts}w"
+        return changed(
+            header(run), hardware=Gpu(key, "Invented", "9.0", 1, 1, 1, False, watts, host)
+        )
+
+    (step,) = steps(a_past(SLOWER, headers=[on_gpu(run) for run in RUNS]))
+    assert (step.hardware_key, step.cause) == ("cuda-invented", "environment")
+    assert step.reason == "power limit 500 W and not 700 W"
+
+
+def test_an_environment_that_moves_nothing_makes_no_step() -> None:
+    assert steps(a_past([1.0] * len(RUNS), headers=from_run(BEFORE, of_other_torch))) == []
+
+
+def test_a_step_of_the_code_is_found_beside_one_of_the_environment() -> None:
+    levels = [1.0] * 5 + [1.2] * 5 + [1.27] * 6
+    environmental, coded = steps(a_past(levels, headers=from_run(5, of_other_torch)))
+    assert (environmental.cause, environmental.place) == ("environment", 5)
+    assert (coded.cause, coded.place) == ("code", 10)
+
+
+def test_another_package_matters_to_the_peer_that_needs_it_alone() -> None:
+    peer = next(variant for variant in PEERS if variant.package != "torch")
+
+    def newer(own: RunHeader) -> RunHeader:
+        return changed(own, software=own.software | {str(peer.package): "99"})
+
+    whole = from_run(0, lambda own: changed(own, software=own.software | {str(peer.package): "1"}))
+    headers = [*whole[:BEFORE], *(newer(own) for own in whole[BEFORE:])]
+    causes = {
+        name: step.cause
+        for name in ("eager", peer.name)
+        for step in steps(a_past(SLOWER, headers=headers, variant=name))
+    }
+    assert causes == {"eager": "code", peer.name: "environment"}
+
+
+def test_a_step_within_one_commit_is_the_machines() -> None:
+    headers = [header(run, commit=0) for run in RUNS]
+    (step,) = steps(a_past(SLOWER, headers=headers))
+    assert (step.cause, step.reason) == ("machine", SAME_CODE)
+
+
+def test_a_small_step_is_the_codes_if_a_commit_came_near_it() -> None:
+    for first in (24, 25, 26):
+        headers = [header(run, commit=int(run >= first)) for run in range(50)]
+        (step,) = steps(a_past(SMALL_STEP, headers=headers, spread=0.012))
+        assert (step.cause, step.first_code) == ("code", f"commit {a_commit(1)[:12]}")
+
+
+def test_a_step_that_may_be_of_several_commits_names_them() -> None:
+    (large,) = steps(a_past(SLOWER))
+    (small,) = steps(a_past(SMALL_STEP, spread=0.012))
+    assert large.codes == (large.first_code,)
+    assert {small.first_code, f"commit {a_commit(25)[:12]}"} <= set(small.codes)
+    assert len(small.codes) > 1
+    assert small.codes == tuple(sorted(small.codes))
+
+
+def test_a_step_that_the_canary_shares_is_the_machines() -> None:
+    canaries = [7.0 * level for level in SLOWER]
+    (step,) = steps(a_past(SLOWER, canaries=canaries))
+    assert (step.cause, step.is_regression) == ("machine", False)
+    assert step.reason.startswith("the canary moved by +5.")
+
+
+def test_of_a_step_beyond_the_canarys_the_rest_is_the_codes() -> None:
+    canaries = [7.0] * BEFORE + [7.0 * 1.05] * AFTER
+    (step,) = steps(a_past([1.0] * BEFORE + [1.05 * 1.10] * AFTER, canaries=canaries))
+    assert step.is_regression
+    assert step.change == pytest.approx(0.10, abs=0.01)
+    assert step.change_ci[0] < step.change < step.change_ci[1]
+    assert "taken off" in step.reason
+
+
+@pytest.mark.parametrize("canary", [0.95, 1.0])
+def test_a_canary_that_did_not_get_slower_excuses_nothing(canary: float) -> None:
+    canaries = [7.0] * BEFORE + [7.0 * canary] * AFTER
+    (step,) = steps(a_past(SLOWER, canaries=canaries))
+    assert step.is_regression
+    assert step.change == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_canary_that_moves_alone_makes_no_step() -> None:
+    canaries = [7.0] * BEFORE + [9.0] * AFTER
+    assert steps(a_past([1.0] * len(RUNS), canaries=canaries)) == []
+
+
+def test_five_runs_have_no_step_not_even_of_the_environment() -> None:
+    levels = [1.0] * 2 + [2.0] * 3
+    headers = from_run(2, of_other_torch)[:5]
+    assert steps(a_past(levels, headers=headers)) == []
+
+
+def test_runs_are_in_the_order_in_which_they_began() -> None:
+    files = a_past(SLOWER)
+    assert steps(files[::-1]) == steps(files)
+    (cell,) = cell_histories(files[::-1])
+    assert [point.run.header for point in cell.points] == [file.header for file in files]

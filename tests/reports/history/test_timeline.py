@@ -1,0 +1,117 @@
+"""A history as rows, and as text for people, GitHub and programs."""
+
+import json
+
+import msgspec
+import pytest
+
+from reports.history.text import render, summary
+from reports.history.timeline import Timeline, timeline
+from suite.records.store import StoreError
+from tests.records import a_case, a_fault, a_pair, a_plan, a_versus, measured, results
+from tests.reports.pasts import a_commit, a_past, changed, header
+
+SLOWER = [1.0] * 10 + [1.05] * 6
+MIXED = {"eager": SLOWER, "flex": [1.0] * 8 + [0.8] * 8, "sdpa_key": [2.0] * 6 + [2.2] * 10}
+
+
+def mixed() -> Timeline:
+    """Return a history of three cells, each in files of its own."""
+    return timeline(
+        [file for name, levels in MIXED.items() for file in a_past(levels, variant=name)]
+    )
+
+
+def test_what_regressed_comes_first_and_then_the_largest() -> None:
+    steps = mixed().steps
+    assert [step.variant for step in steps] == ["sdpa_key", "eager", "flex"]
+    assert [step.is_regression for step in steps] == [True, True, False]
+
+
+def test_a_point_is_marked_where_a_step_begins_and_nowhere_else() -> None:
+    points = timeline(a_past(SLOWER)).points
+    assert [point.mark for point in points] == [""] * 10 + ["slower"] + [""] * 5
+    assert points[10].cause == "code"
+    assert [point.started for point in points] == sorted(point.started for point in points)
+
+
+def test_a_point_has_the_interval_of_three_passes_and_none_of_one() -> None:
+    case = a_case()
+    (three,) = timeline(
+        [
+            results(
+                changed(header(0), plan=a_plan(case, variants=["eager"])),
+                *(each for n in (1, 2, 3) for each in measured(case, "eager", 1 + n / 100, n)),
+            )
+        ]
+    ).points
+    assert three.passes == 3
+    assert three.time_ms == pytest.approx(1.02, rel=1e-3)
+    assert three.time_ci_ms is not None
+    assert three.time_ci_ms[0] < 1.01
+    assert timeline(a_past([1.0])).points[0].time_ci_ms is None
+
+
+def test_a_run_in_which_a_cell_failed_keeps_its_place_and_breaks_no_series() -> None:
+    files = a_past(SLOWER)
+    case = a_case()
+    files[3] = results(files[3].header, a_fault(case, "eager", status="crashed"))
+    history = timeline(files)
+    assert history.points[3].status == "crashed"
+    assert history.points[3].time_ms is None
+    assert [step.started for step in history.steps] == [header(10).started]
+
+
+def test_a_cell_that_fails_in_the_last_run_is_named() -> None:
+    files = a_past(SLOWER)
+    files[-1] = results(files[-1].header, a_fault(a_case(), "eager", reason="no kernel"))
+    text = render(timeline(files), "simple")
+    assert f"eager n512-h8-d64-float32: unsupported since {a_commit(15)[:12]}" in text
+    assert "measured before: no kernel" in text
+
+
+def test_short_series_are_counted_and_not_judged() -> None:
+    history = timeline(a_past(SLOWER[:5]))
+    assert history.short == {"eager n512-h8-d64-float32 cpu-invented-2cores": 5}
+    assert summary(history) == "NOT JUDGED; 0 steps in 0 cells judged, 1 too short"
+    assert "a step takes 6 runs with a time: 1 cell with 5" in render(history, "simple")
+
+
+def test_the_text_leads_from_regressions_to_a_line_that_says_so() -> None:
+    text = render(mixed(), "simple")
+    assert text.index("Slower, and nothing") < text.index("sdpa_key") < text.index("eager")
+    assert text.index("eager") < text.index("Faster by the code") < text.index("flex")
+    assert text.splitlines()[-1] == (
+        "REGRESSED: 2 unexplained slower steps; 3 steps in 3 cells judged"
+    )
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_history_without_steps_says_so_and_has_no_table() -> None:
+    text = render(timeline(a_past([1.0] * 8)), "simple")
+    assert text.endswith("no unexplained slower step; 0 steps in 1 cell judged")
+    assert "95% interval" not in text
+
+
+def test_what_is_not_the_code_has_its_reason() -> None:
+    headers = [header(run, torch="2.13.0" if run < 10 else "2.14.1") for run in range(16)]
+    text = render(timeline(a_past(SLOWER, headers=headers)), "github")
+    assert "Not the code" in text
+    assert "- eager n512-h8-d64-float32: environment: torch 2.14.1 and not 2.13.0" in text
+    assert "no unexplained slower step; 1 step" in text
+
+
+def test_programs_get_every_point_and_step_as_strict_json() -> None:
+    history = mixed()
+    fields = json.loads(render(history, "json"))
+    assert fields["regressed"] is True
+    assert fields["summary"] == summary(history)
+    assert len(fields["points"]) == 48
+    assert msgspec.convert(fields["steps"][0], type(history.steps[0])) == history.steps[0]
+    json.dumps(fields, allow_nan=False)
+
+
+def test_a_file_of_pairs_is_refused() -> None:
+    pairs = results(header(0), a_versus(), a_pair(a_case(), "eager"))
+    with pytest.raises(StoreError, match="a file of pairs"):
+        timeline([pairs])
