@@ -23,7 +23,7 @@ FEWEST_ON_A_SIDE = 3
 PENALTY = 8.0
 """What a step costs PELT, in units of the noise's variance times the logarithm of the runs."""
 
-LEVEL = 0.0002
+LEVEL = 0.0001
 """The p-value, of both sides together, above which a proposed step is dropped."""
 
 LEAST_NOISE = 0.001
@@ -37,14 +37,14 @@ class NoRuptures(BadRequest):
     """The package that finds change points is missing; the text says how to install it."""
 
 
-def change_points(logs: Sequence[float]) -> list[int]:
+def change_points(logs: Sequence[float], penalty: float = PENALTY) -> list[int]:
     """Return the places at which a new level begins; none for under FEWEST_RUNS figures.
 
-    Raises NoRuptures if ruptures is not installed.
+    `penalty` is what a step costs, as PENALTY is. Raises NoRuptures if ruptures is not installed.
     """
     if len(logs) < FEWEST_RUNS:
         return []
-    places = _proposals(logs)
+    places = _proposals(logs, penalty)
     while places:
         edges = [0, *places, len(logs)]
         chances = [
@@ -103,21 +103,24 @@ def _squares(figures: Sequence[float]) -> float:
     return math.fsum((figure - centre) ** 2 for figure in figures)
 
 
-def _proposals(logs: Sequence[float]) -> list[int]:
+def _proposals(logs: Sequence[float], penalty: float) -> list[int]:
     noise = max(_noise(logs), LEAST_NOISE)
     signal = [[log / noise] for log in logs]
-    search = _ruptures().Pelt(model="l2", min_size=FEWEST_ON_A_SIDE, jump=1)
-    ends = search.fit(_array(signal)).predict(pen=PENALTY * math.log(len(logs)))
+    # The linear kernel's cost is the sum of squares around the mean; this search of it is in C.
+    search = _ruptures().KernelCPD(kernel="linear", min_size=FEWEST_ON_A_SIDE)
+    ends = search.fit(_array(signal)).predict(pen=penalty * math.log(len(logs)))
     return [int(end) for end in ends[:-1]]
 
 
 def _noise(logs: Sequence[float]) -> float:
-    """Return the standard deviation of the figures around their levels.
+    """Return the standard deviation of the figures around their levels, from their neighbours.
 
-    It is taken from the median distance of neighbours, which a few steps and outliers don't move.
+    A few steps and outliers don't move the median distance of neighbours; of figures without these
+    the root mean square says more. Both can only be too large by them, so the smaller one counts.
     """
-    distance = statistics.median(abs(after - before) for before, after in pairwise(logs))
-    return distance / (statistics.NormalDist().inv_cdf(0.75) * math.sqrt(2))
+    distances = [abs(after - before) for before, after in pairwise(logs)]
+    normal = statistics.median(distances) / statistics.NormalDist().inv_cdf(0.75)
+    return min(normal, math.sqrt(statistics.fmean(each**2 for each in distances))) / math.sqrt(2)
 
 
 def _array(signal: Sequence[Sequence[float]]) -> Any:

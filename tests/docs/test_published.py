@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.history_steps import tables
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
 from reports.generated.write import PUBLISHED, pages
@@ -127,6 +128,15 @@ def test_the_rates_of_verdicts_are_those_of_the_published_pairs() -> None:
     rates = calibration_table.render(calibrate(pairs_of(files), gate=0.01), "simple")
     indented = "\n".join(f"    {line}".rstrip() for line in rates.splitlines())
     assert indented in (ROOT / "docs" / "verdicts.md").read_text()
+
+
+@pytest.mark.heavy
+def test_the_steps_of_verdicts_are_those_of_the_published_pairs() -> None:
+    page = (ROOT / "docs" / "verdicts.md").read_text()
+    words = " ".join(page.split())
+    for table in tables():
+        indented = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
+        assert indented in page or " ".join(table.split()) in words, table
 
 
 @pytest.mark.heavy
