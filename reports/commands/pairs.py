@@ -48,7 +48,6 @@ def compare(
     Example:
       python run_bench.py compare results/before.jsonl results/after.jsonl
     """
-    from reports.verdicts.compare_pairs import compare_pairs
     from reports.verdicts.compare_runs import compare_runs
     from suite.cases.parse import share
     from suite.records.store import read
@@ -61,7 +60,7 @@ def compare(
     for file in (before, after):
         warn(file.warnings if file else [])
     if after is None:
-        judge(compare_pairs(before), form)
+        judge_pairs(before, form)
     else:
         judge(compare_runs(before, after, least, across), form)
 
@@ -104,13 +103,13 @@ def ab(
         kernels = read_kernel(base, "--base"), read_kernel(head, "--head")
         options["variants"] = head
         base_side, head_side = kernel_sides(*kernels, software())
-        judge(_duel(base_side, head=head_side, **options), form)
+        judge_pairs(_duel(base_side, head=head_side, **options), form)
     elif base is not None:
         with reference_side(base, software()) as side:
-            judge(_duel(side, **options), form)
+            judge_pairs(_duel(side, **options), form)
     elif base_python is not None:
         with import_folder() as folder:
-            judge(_duel(interpreter_side(base_python, folder), **options), form)
+            judge_pairs(_duel(interpreter_side(base_python, folder), **options), form)
 
 
 @click.command()
@@ -131,11 +130,11 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
       python run_bench.py aa --inject 5% --variants sdpa_key
     """
     from reports.verdicts import calibration, calibration_table
+    from reports.verdicts.compare_pairs import compare_pairs
     from reports.verdicts.verdict_table import render
     from suite.cases.parse import share
     from suite.clocks.planted_slowdown import LARGEST_SLOWDOWN
     from suite.pairs.sides import head_side
-    from suite.records.store import read
     from variants.host.software import software
 
     earlier = read_once(files)
@@ -148,12 +147,13 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
         raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
     if options["pairs"] != 0:
         injected = None if inject is None else share("--inject", inject, below=LARGEST_SLOWDOWN)
-        out = options["out"] = options["out"] or default_path("aa")
+        options["out"] = options["out"] or default_path("aa")
         itself = head_side(software(), calibration.ITSELF)
-        comparison = _duel(itself, inject=injected, **options)
+        measured = _duel(itself, inject=injected, **options)
+        comparison = compare_pairs(measured)
         if form != "json":
             show(f"{render(comparison, form)}\n")
-        earlier.append(read(out))
+        earlier.append(measured)
     pairs = calibration.pairs_of(earlier)
     rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
     show(calibration_table.render(rates, form, comparison))
@@ -173,12 +173,12 @@ def _duel(
     inject: float | None = None,
     **grid: Any,
 ) -> Any:
-    """Measure `base` against `head`, or this tree, in pairs and return the `Comparison`.
+    """Measure `base` against `head`, or this tree, in pairs and return the `Results`.
 
     Raises UsageError for a slowdown on a GPU, and for a file that exists; BudgetTooSmall.
     """
     from reports.commands.progress import progress
-    from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
+    from reports.verdicts.compare_pairs import suspected_cells
     from suite.cases import parse
     from suite.cases.plan import paired
     from suite.cases.request import Request
@@ -220,14 +220,27 @@ def _duel(
             suspected=lambda: suspected_cells(read(path), least),
             inject=inject,
         )
-    return compare_pairs(read(path))
+    return read(path)
 
 
-def judge(comparison: Any, form: Any) -> None:
+def judge_pairs(pairs: Any, form: Any) -> None:
+    """Show the comparison of a file of pairs and end with its verdict.
+
+    For GitHub it also says what such a comparison would have found.
+    """
+    from reports.pull_request.power import power
+    from reports.verdicts.compare_pairs import compare_pairs
+
+    comparison = compare_pairs(pairs)
+    judge(comparison, form, power(pairs) if form == "github" else None)
+
+
+def judge(comparison: Any, form: Any, power: Any = None) -> None:
     """Show a comparison and end with its verdict."""
+    from reports.pull_request.comment import comment
     from reports.verdicts.verdict_table import render
 
-    show(render(comparison, form))
+    show(comment(comparison, power) if form == "github" else render(comparison, form))
     exit_by_verdict(comparison)
 
 

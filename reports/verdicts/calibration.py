@@ -151,7 +151,7 @@ def autocorrelation(pairs: Sequence[PairFigures]) -> float:
 
 
 def _plan(pairs: Sequence[PairFigures], count: int, gate: float, random: Random) -> PairsPlan:
-    alarms = sum("slower" in _draw_verdicts(pairs, count, gate, random) for _ in range(RESAMPLES))
+    alarms = sum("slower" in draw_verdicts(pairs, count, gate, random) for _ in range(RESAMPLES))
     power: dict[float, CountRate] = {}
     for effect in EFFECTS:
         hits = sum(_is_found(pairs, count, gate, effect, random) for _ in range(RESAMPLES_OF_POWER))
@@ -163,12 +163,10 @@ def _is_found(
     pairs: Sequence[PairFigures], count: int, gate: float, effect: float, random: Random
 ) -> bool:
     slowed = random.randrange(len(pairs[0]))
-    return (
-        _draw_verdicts(pairs, count, gate, random, slowed, math.log1p(effect))[slowed] == "slower"
-    )
+    return draw_verdicts(pairs, count, gate, random, slowed, math.log1p(effect))[slowed] == "slower"
 
 
-def _draw_verdicts(
+def draw_verdicts(
     pairs: Sequence[PairFigures],
     count: int,
     gate: float,
@@ -176,7 +174,10 @@ def _draw_verdicts(
     slowed: int = 0,
     shift: float = 0.0,
 ) -> list[str]:
-    """Return the verdicts of a comparison drawn from the pairs; cell `slowed` is shifted."""
+    """Return the verdicts of a comparison drawn from the pairs, of which it takes 3 * `count`.
+
+    Cell `slowed` is shifted by `shift`, a log(head / base).
+    """
     sample = [
         [sign * figure for figure in pair.values()]
         for pair in random.sample(list(pairs), 3 * count)

@@ -1,6 +1,7 @@
 """A comparison for people and for programs: a table, reasons, and one line of summary."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,22 +22,35 @@ def render(comparison: Comparison, layout: VerdictFormat) -> str:
         return msgspec.json.format(
             msgspec.json.encode(comparison_fields(comparison)), indent=2
         ).decode()
-    lines = sorted(
-        comparison.lines,
-        key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)),
-    )
-    table = tabulate(
+    lines = worst_first(comparison.lines)
+    title = f"{comparison.head} against {comparison.base}"
+    parts = [title, table(lines, layout), "\n".join(comparison.notes)]
+    parts += [reasons(lines, layout), summary(comparison)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def worst_first(lines: Sequence[Line]) -> list[Line]:
+    """Return lines in the order to read them: regressions, then other changes, then the rest."""
+    return sorted(lines, key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)))
+
+
+def table(lines: Sequence[Line], layout: str) -> str:
+    """Return a table of lines in their order."""
+    return tabulate(
         [_line_cells(line) for line in lines],
         _HEADERS,
         layout,
         colalign=_ALIGNMENT if lines else None,
         disable_numparse=True,
     )
+
+
+def reasons(lines: Sequence[Line], layout: str) -> str:
+    """Return a line of text for each line that has a reason; in github an item of a list."""
     mark = "- " if layout == "github" else ""
-    reasons = [f"{mark}{line.variant} {line.case}: {line.reason}" for line in lines if line.reason]
-    title = f"{comparison.head} against {comparison.base}"
-    parts = [title, table, "\n".join(comparison.notes), "\n".join(reasons), summary(comparison)]
-    return "\n\n".join(part for part in parts if part)
+    return "\n".join(
+        f"{mark}{line.variant} {line.case}: {line.reason}" for line in lines if line.reason
+    )
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:
@@ -63,12 +77,13 @@ def summary(comparison: Comparison) -> str:
     parts += [f"{less_exact} less exact"] if less_exact else []
     cells = len(comparison.lines)
     return (
-        f"{_outcome(comparison)}: {comparison.judged} of {cells} cell{'' if cells == 1 else 's'} "
+        f"{outcome(comparison)}: {comparison.judged} of {cells} cell{'' if cells == 1 else 's'} "
         f"judged: {', '.join(parts) or 'nothing'}"
     )
 
 
-def _outcome(comparison: Comparison) -> str:
+def outcome(comparison: Comparison) -> str:
+    """Return whether anything regressed, or that nothing could be judged, in two words."""
     if comparison.regressed:
         return "REGRESSED"
     return "no regression" if comparison.judged else "NOT JUDGED"

@@ -1,0 +1,45 @@
+"""A comparison as the comment of a pull request: the verdict, what changed, and the rest folded."""
+
+from reports.pull_request.power import Power
+from reports.verdicts.comparison import Comparison, Line
+from reports.verdicts.verdict_table import outcome, reasons, summary, table, worst_first
+
+
+def comment(comparison: Comparison, power: Power | None) -> str:
+    """Return GitHub's markdown; without `power` it does not say what would have been found."""
+    lines = worst_first(comparison.lines)
+    changed = [line for line in lines if _is_change(line)]
+    rest = [line for line in lines if not _is_change(line)]
+    parts = [
+        f"**{outcome(comparison)}{_could_find(power)}**",
+        _escaped(f"{comparison.head} against {comparison.base}. {summary(comparison)}."),
+        _escaped("\n".join(comparison.notes)),
+        *([table(changed, "github"), _escaped(reasons(changed, "github"))] if changed else []),
+        _folded(rest, others=bool(changed)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _is_change(line: Line) -> bool:
+    return line.regressed or line.verdict == "faster"
+
+
+def _could_find(power: Power | None) -> str:
+    if power is None:
+        return ""
+    return f"; +{power.effect:.0%} would be found in {power.rate.share:.0%}"
+
+
+def _folded(lines: list[Line], others: bool) -> str:
+    """Return cells that did not change, behind a line to open."""
+    if not lines:
+        return ""
+    which = "other " if others else ""
+    title = f"{len(lines)} {which}cell{'' if len(lines) == 1 else 's'}, of which none changed"
+    inside = [table(lines, "github"), _escaped(reasons(lines, "github"))]
+    body = "\n\n".join(part for part in inside if part)
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;")
