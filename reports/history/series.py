@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from reports.history.environment import machine_key
 from reports.tables.estimates import Estimate, mean_over_passes
 from reports.tables.row import NOT_YET
@@ -62,11 +64,9 @@ def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
     """Return each cell's series, by hardware key, in the order of first appearance.
 
     Runs are in the order in which they began. A file that several commits measured is as many runs.
-    Raises StoreError for a file of pairs: both of its sides were measured at one time.
+    Raises StoreError for a file of pairs, which has no series, and for a second file of one run.
     """
-    for file in files:
-        if any(is_duel_record(record) for record in file.records):
-            raise StoreError(f"{file.path}: a file of pairs and no run's; name results of `run`")
+    _refuse_pairs_and_copies(files)
     parts = [part for file in files for part in file.by_code()]
     points: dict[tuple[str, Case, str], list[Point]] = {}
     for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
@@ -75,6 +75,16 @@ def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
             key = machine_key(part.header.hardware), case, variant
             points.setdefault(key, []).append(_point(run, state))
     return [CellHistory(*key, tuple(series)) for key, series in points.items()]
+
+
+def _refuse_pairs_and_copies(files: Sequence[Results]) -> None:
+    headers: dict[bytes, Results] = {}
+    for file in files:
+        if any(is_duel_record(record) for record in file.records):
+            raise StoreError(f"{file.path}: a file of pairs and no run's; name results of `run`")
+        first = headers.setdefault(msgspec.json.encode(file.header), file)
+        if first is not file:
+            raise StoreError(f"{file.path}: the same run as {first.path}; name one of them")
 
 
 def _point(run: PastRun, state: CellState) -> Point:

@@ -92,6 +92,13 @@ def steps_of(cell: CellHistory) -> list[HistoryStep]:
     return steps
 
 
+def longest_stretch(cell: CellHistory) -> int:
+    """Return the most runs with a time that a cell has in one environment without a change."""
+    points = cell.timed
+    edges = [0, *_environment_changes(cell.variant, points), len(points)]
+    return max(end - start for start, end in pairwise(edges))
+
+
 def _environment_changes(variant: str, points: Sequence[Point]) -> dict[int, str]:
     """Return the places at which a new environment begins, each with what changed."""
     environments = [environment(point.run.header, variant) for point in points]

@@ -34,7 +34,8 @@ def render(timeline: Timeline, layout: HistoryFormat) -> str:
         steps = [step for step in timeline.steps if belongs(step)]
         parts += [f"{title}:", _table(steps, layout), _notes(steps, layout)] if steps else []
     parts += [_status_changes(timeline.points, layout), _short(timeline), summary(timeline)]
-    return "\n\n".join(part for part in parts if part)
+    text = "\n\n".join(part for part in parts if part)
+    return text.replace("<", "&lt;") if layout == "github" else text
 
 
 def summary(timeline: Timeline) -> str:
@@ -117,7 +118,7 @@ def _short(timeline: Timeline) -> str:
     counts = ", ".join(
         f"{_count(cells, 'cell')} with {number}" for number, cells in sorted(runs.items())
     )
-    return f"Too short, for a step takes {FEWEST_RUNS} runs with a time: {counts}"
+    return f"Too short, for a step takes {FEWEST_RUNS} timed runs in one environment: {counts}"
 
 
 def _count(number: int, what: str) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from reports.history.change_points import FEWEST_RUNS
 from reports.history.series import CellHistory, Point, cell_histories
-from reports.history.steps import HistoryStep, steps_of
+from reports.history.steps import HistoryStep, longest_stretch, steps_of
 from suite.records.record import Status
 from suite.records.store import Results
 
@@ -40,8 +40,8 @@ class TimelinePoint(msgspec.Struct, frozen=True):
 class Timeline(msgspec.Struct, frozen=True):
     """A history: points by cell and then by run; steps, what regressed first and then by size.
 
-    `judged` counts the cells with enough runs to have steps. `short` has the others by variant,
-    case and hardware key, each with its number of runs that have a time.
+    `judged` counts the cells with enough runs in one environment for a step of the code. `short`
+    has the others by variant, case and hardware key, each with the most runs that it has in one.
     """
 
     points: list[TimelinePoint]
@@ -69,7 +69,8 @@ def timeline(files: Sequence[Results]) -> Timeline:
         marks = {step.started: step for step in own}
         points += [_row(cell, point, marks.get(point.run.header.started)) for point in cell.points]
         steps += own
-    short = {_name(cell): len(cell.timed) for cell in cells if len(cell.timed) < FEWEST_RUNS}
+    stretches = {_name(cell): longest_stretch(cell) for cell in cells}
+    short = {name: runs for name, runs in stretches.items() if runs < FEWEST_RUNS}
     steps.sort(key=lambda step: (not step.is_regression, -abs(step.change)))
     return Timeline(points, steps, len(cells) - len(short), short)
 

@@ -1,6 +1,7 @@
 """A history as rows, and as text for people, GitHub and programs."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -74,7 +75,23 @@ def test_short_series_are_counted_and_not_judged() -> None:
     history = timeline(a_past(SLOWER[:5]))
     assert history.short == {"eager n512-h8-d64-float32 cpu-invented-2cores": 5}
     assert summary(history) == "NOT JUDGED; 0 steps in 0 cells judged, 1 too short"
-    assert "a step takes 6 runs with a time: 1 cell with 5" in render(history, "simple")
+    assert "a step takes 6 timed runs in one environment: 1 cell with 5" in render(
+        history, "simple"
+    )
+
+
+def test_runs_of_ever_changing_environments_are_not_judged() -> None:
+    headers = [header(run, torch=f"2.{13 + run % 2}.0") for run in range(16)]
+    history = timeline(a_past(SLOWER, headers=headers))
+    assert history.judged == 0
+    assert list(history.short.values()) == [1]
+
+
+def test_markup_in_a_reason_shows_as_text_on_github() -> None:
+    files = a_past(SLOWER)
+    files[-1] = results(files[-1].header, a_fault(a_case(), "eager", reason="<b>no kernel"))
+    assert "&lt;b>no kernel" in render(timeline(files), "github")
+    assert "<b>no kernel" in render(timeline(files), "simple")
 
 
 def test_the_text_leads_from_regressions_to_a_line_that_says_so() -> None:
@@ -109,6 +126,13 @@ def test_programs_get_every_point_and_step_as_strict_json() -> None:
     assert len(fields["points"]) == 48
     assert msgspec.convert(fields["steps"][0], type(history.steps[0])) == history.steps[0]
     json.dumps(fields, allow_nan=False)
+
+
+def test_a_copy_of_a_run_is_refused() -> None:
+    first, *rest = a_past(SLOWER)
+    copy = first._replace(path=Path("copy.jsonl"))
+    with pytest.raises(StoreError, match=r"copy\.jsonl: the same run as 00\.jsonl"):
+        timeline([first, *rest, copy])
 
 
 def test_a_file_of_pairs_is_refused() -> None:
