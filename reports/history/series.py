@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,14 @@ from reports.tables.estimates import Estimate, mean_over_passes
 from reports.tables.row import NOT_YET
 from reports.verdicts.cell_state import CellState, run_states
 from suite.cases.case import Case
-from suite.records.record import Canary, RunHeader, Status
+from suite.cases.plan import Cell
+from suite.records.record import Canary, RunHeader, Status, Time
 from suite.records.store import Results, StoreError, is_duel_record
+
+MOST_DISTURBED = 1.0
+"""A time whose turns were disturbed more often than once each has no say in steps. No published
+time of the Xeons and of the EPYC with AVX2 is over it, and 99% are at most half of it. On a machine
+whose cores were kept busy nearly all are over it (docs/verdicts.md)."""
 
 
 class PastRun(NamedTuple):
@@ -28,13 +35,17 @@ class PastRun(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A cell in a run: its status, and its time in ms, which is None unless it was measured."""
+    """A cell in a run: its status, and its time in ms, which is None unless it was measured.
+
+    `disturbed` says that other processes held the cores at over MOST_DISTURBED attempts a turn.
+    """
 
     run: PastRun
     status: Status
     reason: str
     time: Estimate | None
     passes: int
+    disturbed: bool
 
     @property
     def log_ms(self) -> float:
@@ -55,9 +66,9 @@ class CellHistory(NamedTuple):
     points: tuple[Point, ...]
 
     @property
-    def timed(self) -> list[Point]:
-        """The points that have a time."""
-        return [point for point in self.points if point.time is not None]
+    def steady(self) -> list[Point]:
+        """The points that have a time which other processes did not disturb."""
+        return [point for point in self.points if point.time is not None and not point.disturbed]
 
 
 def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
@@ -71,9 +82,10 @@ def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
     points: dict[tuple[str, Case, str], list[Point]] = {}
     for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
         run = PastRun(part.header, _log_canary(part.records))
+        disturbed = _disturbed_cells(part.records)
         for (case, variant), state in run_states(part, normalise=False).items():
             key = machine_key(part.header.hardware), case, variant
-            points.setdefault(key, []).append(_point(run, state))
+            points.setdefault(key, []).append(_point(run, state, (case, variant) in disturbed))
     return [CellHistory(*key, tuple(series)) for key, series in points.items()]
 
 
@@ -87,13 +99,24 @@ def _refuse_pairs_and_copies(files: Sequence[Results]) -> None:
             raise StoreError(f"{file.path}: the same run as {first.path}; name one of them")
 
 
-def _point(run: PastRun, state: CellState) -> Point:
+def _point(run: PastRun, state: CellState, disturbed: bool) -> Point:
     if state.status != "measured":
-        return Point(run, state.status, state.reason, None, 0)
+        return Point(run, state.status, state.reason, None, 0, disturbed)
     if not state.figures:
-        return Point(run, "skipped", NOT_YET, None, 0)
+        return Point(run, "skipped", NOT_YET, None, 0, disturbed)
     passes = len(state.figures)
-    return Point(run, state.status, "", mean_over_passes(state.figures), passes)
+    return Point(run, state.status, "", mean_over_passes(state.figures), passes, disturbed)
+
+
+def _disturbed_cells(records: Iterable[object]) -> set[Cell]:
+    """Return the cells whose turns, in all passes, were disturbed too often."""
+    turns: Counter[Cell] = Counter()
+    attempts: Counter[Cell] = Counter()
+    for record in records:
+        if isinstance(record, Time):
+            turns[record.case, record.variant] += len(record.turns)
+            attempts[record.case, record.variant] += record.disturbed
+    return {cell for cell in turns if attempts[cell] > MOST_DISTURBED * turns[cell]}
 
 
 def _log_canary(records: Iterable[object]) -> float | None:

@@ -38,7 +38,7 @@ class HistoryStep(msgspec.Struct, frozen=True):
 
     `change` is a share: 0.05 is 5% slower; `change_ci` is its 95% interval. `first_code` measured
     the first run after the most likely place; `codes` are all that may have brought the step, in
-    the order of their runs. `place` counts the cell's runs with a time before the step.
+    the order of their runs. `place` counts the cell's undisturbed runs before the step.
     """
 
     hardware_key: str
@@ -68,11 +68,11 @@ class _Span(NamedTuple):
 
 
 def steps_of(cell: CellHistory) -> list[HistoryStep]:
-    """Return a cell's steps in their order; none for a cell with under FEWEST_RUNS times.
+    """Return a cell's steps in their order; none for under FEWEST_RUNS undisturbed times.
 
     Raises NoRuptures if ruptures is not installed.
     """
-    points = cell.timed
+    points = cell.steady
     if len(points) < FEWEST_RUNS:
         return []
     logs = [point.log_ms for point in points]
@@ -93,8 +93,8 @@ def steps_of(cell: CellHistory) -> list[HistoryStep]:
 
 
 def longest_stretch(cell: CellHistory) -> int:
-    """Return the most runs with a time that a cell has in one environment without a change."""
-    points = cell.timed
+    """Return the most undisturbed runs that a cell has in one environment without a change."""
+    points = cell.steady
     edges = [0, *_environment_changes(cell.variant, points), len(points)]
     return max(end - start for start, end in pairwise(edges))
 

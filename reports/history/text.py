@@ -33,7 +33,8 @@ def render(timeline: Timeline, layout: HistoryFormat) -> str:
     for title, belongs in _SECTIONS.items():
         steps = [step for step in timeline.steps if belongs(step)]
         parts += [f"{title}:", _table(steps, layout), _notes(steps, layout)] if steps else []
-    parts += [_status_changes(timeline.points, layout), _short(timeline), summary(timeline)]
+    parts += [_status_changes(timeline.points, layout), _disturbed(timeline.points)]
+    parts += [_short(timeline), summary(timeline)]
     text = "\n\n".join(part for part in parts if part)
     return text.replace("<", "&lt;") if layout == "github" else text
 
@@ -111,6 +112,14 @@ def _status_changes(points: Sequence[TimelinePoint], layout: str) -> str:
     return "\n".join(["Another status in the last run:", *lines]) if lines else ""
 
 
+def _disturbed(points: Sequence[TimelinePoint]) -> str:
+    disturbed = sum(point.disturbed for point in points)
+    if not disturbed:
+        return ""
+    times = _count(sum(point.time_ms is not None for point in points), "time")
+    return f"Left out of the search for steps: {disturbed} of {times}, disturbed by other processes"
+
+
 def _short(timeline: Timeline) -> str:
     if not timeline.short:
         return ""
@@ -118,7 +127,7 @@ def _short(timeline: Timeline) -> str:
     counts = ", ".join(
         f"{_count(cells, 'cell')} with {number}" for number, cells in sorted(runs.items())
     )
-    return f"Too short, for a step takes {FEWEST_RUNS} timed runs in one environment: {counts}"
+    return f"Too short, for a step takes {FEWEST_RUNS} steady runs in one environment: {counts}"
 
 
 def _count(number: int, what: str) -> str:

@@ -17,9 +17,10 @@ Mark = Literal["", "slower", "faster"]
 class TimelinePoint(msgspec.Struct, frozen=True):
     """A cell in a run. `time_ms` is None unless it was measured, its interval below three passes.
 
-    `mark` is set where a step begins, and `cause` is that step's ("code", "environment" or
-    "machine"). A chart of times draws `time_ms` with `time_ci_ms` over `started`, a line for each
-    (hardware_key, case, variant); a grid of statuses draws `status` over `started`.
+    A time that other processes disturbed has no say in steps. `mark` is set where a step begins,
+    and `cause` is that step's ("code", "environment" or "machine"). A chart of times draws
+    `time_ms` with `time_ci_ms` over `started`, a line for each (hardware_key, case, variant); a
+    grid of statuses draws `status` over `started`.
     """
 
     hardware_key: str
@@ -33,6 +34,7 @@ class TimelinePoint(msgspec.Struct, frozen=True):
     time_ms: float | None
     time_ci_ms: tuple[float, float] | None
     passes: int
+    disturbed: bool
     mark: Mark
     cause: str
 
@@ -92,6 +94,7 @@ def _row(cell: CellHistory, point: Point, step: HistoryStep | None) -> TimelineP
         time_ms=point.time and point.time.value,
         time_ci_ms=point.time and point.time.interval,
         passes=point.passes,
+        disturbed=point.disturbed,
         mark="" if step is None else "slower" if step.change > 0 else "faster",
         cause="" if step is None else step.cause,
     )

@@ -8,7 +8,8 @@ import pytest
 
 from reports.history.text import render, summary
 from reports.history.timeline import Timeline, timeline
-from suite.records.store import StoreError
+from suite.records.record import Time
+from suite.records.store import Results, StoreError
 from tests.records import a_case, a_fault, a_pair, a_plan, a_versus, measured, results
 from tests.reports.pasts import a_commit, a_past, changed, header
 
@@ -75,7 +76,7 @@ def test_short_series_are_counted_and_not_judged() -> None:
     history = timeline(a_past(SLOWER[:5]))
     assert history.short == {"eager n512-h8-d64-float32 cpu-invented-2cores": 5}
     assert summary(history) == "NOT JUDGED; 0 steps in 0 cells judged, 1 too short"
-    assert "a step takes 6 timed runs in one environment: 1 cell with 5" in render(
+    assert "a step takes 6 steady runs in one environment: 1 cell with 5" in render(
         history, "simple"
     )
 
@@ -85,6 +86,38 @@ def test_runs_of_ever_changing_environments_are_not_judged() -> None:
     history = timeline(a_past(SLOWER, headers=headers))
     assert history.judged == 0
     assert list(history.short.values()) == [1]
+
+
+def disturbed(file: Results, attempts: int) -> Results:
+    """Return a file in which each time's turns were disturbed so often in all."""
+    return file._replace(
+        records=[
+            msgspec.structs.replace(record, disturbed=attempts)
+            if isinstance(record, Time)
+            else record
+            for record in file.records
+        ]
+    )
+
+
+def test_a_time_that_other_processes_disturbed_has_no_say_in_steps_and_is_shown() -> None:
+    files = a_past(SLOWER)
+    busy = [disturbed(file, 6 if run >= 10 else 5) for run, file in enumerate(files)]
+    history = timeline(busy)
+    assert [point.disturbed for point in history.points] == [False] * 10 + [True] * 6
+    assert all(point.time_ms for point in history.points)
+    assert history.steps == []
+    text = render(history, "simple")
+    assert "Left out of the search for steps: 6 of 16 times, disturbed by other" in text
+    assert "Left out" not in render(timeline(files), "simple")
+
+
+def test_a_few_disturbed_runs_hide_no_step() -> None:
+    files = a_past(SLOWER)
+    for run in (2, 10, 12):
+        files[run] = disturbed(files[run], 99)
+    (step,) = timeline(files).steps
+    assert step.first_code == f"commit {a_commit(11)[:12]}"
 
 
 def test_markup_in_a_reason_shows_as_text_on_github() -> None:
