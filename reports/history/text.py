@@ -113,10 +113,11 @@ def _status_changes(points: Sequence[TimelinePoint], layout: str) -> str:
 
 
 def _disturbed(points: Sequence[TimelinePoint]) -> str:
-    disturbed = sum(point.disturbed for point in points)
+    timed = [point for point in points if point.time_ms is not None]
+    disturbed = sum(point.disturbed for point in timed)
     if not disturbed:
         return ""
-    times = _count(sum(point.time_ms is not None for point in points), "time")
+    times = _count(len(timed), "time")
     return f"Left out of the search for steps: {disturbed} of {times}, disturbed by other processes"
 
 
