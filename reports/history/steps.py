@@ -6,8 +6,8 @@ the environment's, whatever the code did. Any other step is the code's, with two
 
 - The code is the same before and after, wherever near the step may be: it is the machine's.
 - The canary has moved in the same direction between the same runs, and what remains of the step
-  without the canary's move includes 0 in its 95% interval: it is the machine's. If more remains,
-  that remainder is the code's.
+  without the canary's move is up to 1%, or includes 0 in its 95% interval: it is the machine's. If
+  more remains, that remainder is the code's.
 """
 
 import math
@@ -19,6 +19,7 @@ import msgspec
 
 from reports.history.change_points import (
     FEWEST_RUNS,
+    chance,
     change_points,
     is_step,
     plausible_places,
@@ -31,6 +32,9 @@ from reports.verdicts.moderated_t import Effect, interval
 Cause = Literal["code", "environment", "machine"]
 
 SAME_CODE = "the same code before and after"
+
+CHANCE_OF_REST = 0.05
+"""The p-value up to which more than the canary moved: the 95% interval of the rest excludes 0."""
 
 
 class HistoryStep(msgspec.Struct, frozen=True):
@@ -133,14 +137,13 @@ def _inner_step(cell: CellHistory, points: Sequence[Point], span: _Span) -> Hist
     ]
     if not places:
         return _step(cell, points, span.place, effect, "machine", SAME_CODE)
-    codes = tuple(points[place].run.code for place in sorted(places))
+    codes = tuple(dict.fromkeys(points[place].run.code for place in sorted(places)))
     canary = _canary_effect(points, span)
     if canary is None:
         return _step(cell, points, places[0], effect, "code", "", codes)
     rest = _difference(effect, canary)
-    low, high = interval(rest)
     moved = f"the canary moved by {math.expm1(canary.estimate):+.1%} in the same runs"
-    if low <= 0 <= high or rest.estimate * effect.estimate < 0:
+    if chance(rest) > CHANCE_OF_REST or rest.estimate * effect.estimate < 0:
         return _step(cell, points, places[0], effect, "machine", moved, codes)
     return _step(cell, points, places[0], rest, "code", f"{moved}, which is taken off", codes)
 

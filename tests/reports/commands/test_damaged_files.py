@@ -141,6 +141,19 @@ def test_a_damaged_run_is_exported(folder: Path, content: bytes, form: str) -> N
 
 
 @calmly
+@given(content=damaged(TUNING), form=st.sampled_from(["simple", "github", "json"]))
+def test_a_damaged_run_has_its_place_in_a_history(folder: Path, content: bytes, form: str) -> None:
+    past = folder / "past"
+    past.mkdir(exist_ok=True)
+    for day in range(1, 7):
+        header = msgspec.structs.replace(a_tuning().header, started=f"2026-02-0{day}T00:00:00")
+        lines = [msgspec.json.encode(header), *TUNING[1:]]
+        (past / f"{day}.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    (past / "damaged.jsonl").write_bytes(content)
+    assert_no_traceback(bench("history", past, "--format", form, "--fail"), 1)
+
+
+@calmly
 @given(content=damaged(PAIRS), form=st.sampled_from(["simple", "github", "json"]))
 def test_a_damaged_file_of_pairs_is_judged(folder: Path, content: bytes, form: str) -> None:
     file = folder / "damaged.jsonl"

@@ -156,6 +156,13 @@ def test_of_a_step_beyond_the_canarys_the_rest_is_the_codes() -> None:
     assert "taken off" in step.reason
 
 
+def test_a_rest_that_nobody_acts_on_is_the_machines_however_certain() -> None:
+    canaries = [7.0] * 20 + [7.0 * 1.05] * 20
+    levels = [1.0] * 20 + [1.05 * 1.008] * 20
+    (step,) = steps(a_past(levels, canaries=canaries))
+    assert step.cause == "machine"
+
+
 @pytest.mark.parametrize("canary", [0.95, 1.0])
 def test_a_canary_that_did_not_get_slower_excuses_nothing(canary: float) -> None:
     canaries = [7.0] * BEFORE + [7.0 * canary] * AFTER
