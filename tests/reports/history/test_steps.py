@@ -171,6 +171,13 @@ def test_a_canary_that_did_not_get_slower_excuses_nothing(canary: float) -> None
     assert step.change == pytest.approx(0.05, abs=0.005)
 
 
+def test_a_canary_that_spreads_widely_excuses_nothing() -> None:
+    canaries = [5.0, 9.0] * (BEFORE // 2) + [5.0, 10.0] * (AFTER // 2)
+    (step,) = steps(a_past(SLOWER, canaries=canaries))
+    assert step.is_regression
+    assert step.reason == ""
+
+
 def test_a_canary_that_moves_alone_makes_no_step() -> None:
     canaries = [7.0] * BEFORE + [9.0] * AFTER
     assert steps(a_past([1.0] * len(RUNS), canaries=canaries)) == []

@@ -70,6 +70,7 @@ def test_a_cell_that_fails_in_the_last_run_is_named() -> None:
     text = render(timeline(files), "simple")
     assert f"eager n512-h8-d64-float32: unsupported since {a_commit(15)[:12]}" in text
     assert "measured before: no kernel" in text
+    assert "Another status" not in render(timeline(a_past(SLOWER)), "simple")
 
 
 def test_short_series_are_counted_and_not_judged() -> None:
