@@ -34,7 +34,7 @@ class PastRun(NamedTuple):
         return self.header.circumstances.code
 
 
-class Point(NamedTuple):
+class SeriesPoint(NamedTuple):
     """A cell in a run: its status, and its time in ms, which is None unless it was measured.
 
     `disturbed` says that other processes held the cores at over MOST_DISTURBED attempts a turn.
@@ -63,10 +63,10 @@ class CellHistory(NamedTuple):
     hardware_key: str
     case: Case
     variant: str
-    points: tuple[Point, ...]
+    points: tuple[SeriesPoint, ...]
 
     @property
-    def steady(self) -> list[Point]:
+    def steady(self) -> list[SeriesPoint]:
         """The points that have a time which other processes did not disturb."""
         return [point for point in self.points if point.time is not None and not point.disturbed]
 
@@ -79,7 +79,7 @@ def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
     """
     _refuse_pairs_and_copies(files)
     parts = [part for file in files for part in file.by_code()]
-    points: dict[tuple[str, Case, str], list[Point]] = {}
+    points: dict[tuple[str, Case, str], list[SeriesPoint]] = {}
     for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
         run = PastRun(part.header, _log_canary(part.records))
         disturbed = _disturbed_cells(part.records)
@@ -99,13 +99,13 @@ def _refuse_pairs_and_copies(files: Sequence[Results]) -> None:
             raise StoreError(f"{file.path}: the same run as {first.path}; name one of them")
 
 
-def _point(run: PastRun, state: CellState, disturbed: bool) -> Point:
+def _point(run: PastRun, state: CellState, disturbed: bool) -> SeriesPoint:
     if state.status != "measured":
-        return Point(run, state.status, state.reason, None, 0, disturbed)
+        return SeriesPoint(run, state.status, state.reason, None, 0, disturbed)
     if not state.figures:
-        return Point(run, "skipped", NOT_YET, None, 0, disturbed)
+        return SeriesPoint(run, "skipped", NOT_YET, None, 0, disturbed)
     passes = len(state.figures)
-    return Point(run, state.status, "", mean_over_passes(state.figures), passes, disturbed)
+    return SeriesPoint(run, state.status, "", mean_over_passes(state.figures), passes, disturbed)
 
 
 def _disturbed_cells(records: Iterable[object]) -> set[Cell]:

@@ -26,7 +26,7 @@ from reports.history.change_points import (
     step_effect,
 )
 from reports.history.environment import changes, environment
-from reports.history.series import CellHistory, Point
+from reports.history.series import CellHistory, SeriesPoint
 from reports.verdicts.moderated_t import Effect, interval
 
 Cause = Literal["code", "environment", "machine"]
@@ -103,7 +103,7 @@ def longest_stretch(cell: CellHistory) -> int:
     return max(end - start for start, end in pairwise(edges))
 
 
-def _environment_changes(variant: str, points: Sequence[Point]) -> dict[int, str]:
+def _environment_changes(variant: str, points: Sequence[SeriesPoint]) -> dict[int, str]:
     """Return the places at which a new environment begins, each with what changed."""
     environments = [environment(point.run.header, variant) for point in points]
     phrases = {
@@ -119,7 +119,7 @@ def _spans(places: Sequence[int], runs: int) -> list[_Span]:
 
 
 def _environment_step(
-    cell: CellHistory, points: Sequence[Point], span: _Span, reason: str
+    cell: CellHistory, points: Sequence[SeriesPoint], span: _Span, reason: str
 ) -> HistoryStep | None:
     effect = _effect([point.log_ms for point in points], span)
     if not is_step(effect):
@@ -127,7 +127,7 @@ def _environment_step(
     return _step(cell, points, span.place, effect, "environment", reason)
 
 
-def _inner_step(cell: CellHistory, points: Sequence[Point], span: _Span) -> HistoryStep:
+def _inner_step(cell: CellHistory, points: Sequence[SeriesPoint], span: _Span) -> HistoryStep:
     logs = [point.log_ms for point in points]
     effect = _effect(logs, span)
     places = [
@@ -148,7 +148,7 @@ def _inner_step(cell: CellHistory, points: Sequence[Point], span: _Span) -> Hist
     return _step(cell, points, places[0], rest, "code", f"{moved}, which is taken off", codes)
 
 
-def _canary_effect(points: Sequence[Point], span: _Span) -> Effect | None:
+def _canary_effect(points: Sequence[SeriesPoint], span: _Span) -> Effect | None:
     """Return the canary's own step between a step's runs; None unless both go the same way."""
     canaries = [point.run.log_canary for point in points]
     logs = [canary for canary in canaries[span.low : span.high] if canary is not None]
@@ -174,7 +174,7 @@ def _difference(effect: Effect, canary: Effect) -> Effect:
 
 def _step(
     cell: CellHistory,
-    points: Sequence[Point],
+    points: Sequence[SeriesPoint],
     place: int,
     effect: Effect,
     cause: Cause,

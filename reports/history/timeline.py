@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from reports.history.change_points import FEWEST_RUNS
-from reports.history.series import CellHistory, Point, cell_histories
+from reports.history.series import CellHistory, SeriesPoint, cell_histories
 from reports.history.steps import HistoryStep, longest_stretch, steps_of
 from suite.records.record import Status
 from suite.records.store import Results
@@ -81,7 +81,7 @@ def _name(cell: CellHistory) -> str:
     return f"{cell.variant} {cell.case.id} {cell.hardware_key}"
 
 
-def _row(cell: CellHistory, point: Point, step: HistoryStep | None) -> TimelinePoint:
+def _row(cell: CellHistory, point: SeriesPoint, step: HistoryStep | None) -> TimelinePoint:
     return TimelinePoint(
         hardware_key=cell.hardware_key,
         device=point.run.header.hardware.name,
