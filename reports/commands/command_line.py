@@ -13,6 +13,7 @@ from reports.commands.doctor import atlas, doctor, list_
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.results.export import export, schema
 from reports.commands.results.history import history
+from reports.commands.results.page import page
 from reports.commands.results.publish import publish
 from reports.commands.results.table import table
 from reports.commands.run import Stopped, run
@@ -46,6 +47,7 @@ for command in (
     list_,
     doctor,
     table,
+    page,
     export,
     schema,
     history,

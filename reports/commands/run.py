@@ -36,6 +36,7 @@ class Stopped(RunFailed):
 )
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
+@click.option("--page", is_flag=True, help="Write a page of charts too, beside the results file.")
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results file to write.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Results file to complete.")
@@ -45,6 +46,7 @@ def run(
     /,
     device: str | None,
     budget: str | None,
+    page: bool,
     strict: bool,
     out: Path | None,
     resume: Path | None,
@@ -69,10 +71,12 @@ def run(
 
     budget_s = None if budget is None else parse.seconds("--budget", budget)
     if resume is not None:
-        options = [name for name in context.params if name not in {"resume", "strict", "budget"}]
+        stay = {"resume", "page", "strict", "budget"}
+        options = [name for name in context.params if name not in stay]
         refuse_options(context, options, "beside --resume: the file has its plan")
+        folder = _page_folder(resume) if page else None
         _complete(resume, budget_s)
-        conclude(resume, strict=strict)
+        conclude(resume, strict=strict, page=folder)
         return
     used = device_for(device)
     plan = Request(**grid).plan(used.name, used.half)
@@ -81,10 +85,24 @@ def run(
         raise click.UsageError(f"--out {path}: a folder; name a file in it")
     if path.exists():
         raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
+    folder = _page_folder(path) if page else None
     with interpreters_of(plan.pythons) as others:
         header = run_header(plan, sys.argv[1:], used, software_of(others))
         measure(path, header, used, budget_s, others=others)
-    conclude(path, strict=strict)
+    conclude(path, strict=strict, page=folder)
+
+
+def _page_folder(path: Path) -> Path:
+    """Return the folder of a results file's page: beside the file, by its name.
+
+    Raises BadRequest if a page can't be written there, before anything is measured.
+    """
+    from reports.web_page.write_page import check_extra, check_folder
+
+    folder = path.with_name(f"{path.stem}-page")
+    check_extra()
+    check_folder(folder, "--page")
+    return folder
 
 
 def _complete(path: Path, budget_s: float | None) -> None:
@@ -156,8 +174,8 @@ def measure(
         results.close()
 
 
-def conclude(path: Path, *, strict: bool) -> None:
-    """Show the table and the file's path.
+def conclude(path: Path, *, strict: bool, page: Path | None = None) -> None:
+    """Show the table and the file's path, and write a page into the folder `page`.
 
     With `strict`, exit 1 if a variant disagrees, else 3 if a cell was not measured.
     """
@@ -165,8 +183,13 @@ def conclude(path: Path, *, strict: bool) -> None:
     from reports.tables.table import render
     from suite.records.store import read
 
-    measured = groups([read(path)])
+    results = read(path)
+    measured = groups([results])
     show(f"{render(measured, 'simple')}\n\nResults: {path}")
+    if page is not None:
+        from reports.web_page.write_page import write_page
+
+        show(f"Page: {write_page([results], page)[0]}")
     statuses = {row.status for group in measured for row in group.rows} - {"measured"}
     if strict and statuses:
         raise SystemExit(1 if "disagrees" in statuses else 3)

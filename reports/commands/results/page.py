@@ -1,0 +1,31 @@
+"""`page`: results as a page of charts, as pictures and as Markdown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from reports.commands.console import read_once, show
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The folder to write it into."
+)
+def page(files: Sequence[Path], out: Path) -> None:
+    """Write results files as a page with charts and filters, as pictures, and as Markdown.
+
+    Writes index.html, which is whole in one file and needs no network, the charts as SVG and PNG,
+    and report.md. Results of several devices stand side by side. Needs the extra `report`.
+
+    \b
+    Example:
+      python run_bench.py page results/FILE.jsonl --out results/page
+    """
+    from reports.web_page.write_page import check_extra, check_folder, write_page
+
+    check_extra()
+    check_folder(out, "--out")
+    written = write_page(read_once(files), out)
+    show(f"Page: {written[0]}")

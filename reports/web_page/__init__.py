@@ -1,0 +1,1 @@
+"""What `page` writes: an index.html with charts and filters, pictures, and a report.md."""

@@ -1,0 +1,72 @@
+"""index.html: the page's values, the charts' library and the files of assets/ in one file.
+
+Everything in it that came from a results file is JSON in which no `<` is left; page.js makes
+text nodes of it. The page may open no connection: its policy forbids that to the browser.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+import msgspec
+
+from reports.web_page.charts.kinds import CHARTS, spec_of
+from reports.web_page.page_cells import PageCell
+from reports.web_page.page_data import PageData
+
+_ASSETS = Path(__file__).with_name("assets")
+GENERATOR = "alibi-bench page"
+
+
+def index_page(data: PageData) -> str:
+    """Return the text of index.html."""
+    return Template(_asset("page.html")).substitute(
+        generator=GENERATOR,
+        style=_asset("page.css"),
+        library=_in_script(_library()),
+        data=_in_script(_json(data)),
+        program=_in_script(_asset("page.js")),
+    )
+
+
+def _json(data: PageData) -> str:
+    values = {
+        "columns": _columns(data.cells),
+        "answers": data.answers,
+        "looks": data.looks,
+        "setups": data.setups,
+        "first": {**data.first._asdict(), "length": data.first_length},
+        "charts": [
+            {
+                "name": kind.name,
+                "title": kind.title,
+                "caption": kind.caption,
+                "data": kind.data,
+                "fields": kind.fields,
+                "spec": spec_of(kind, data.looks),
+            }
+            for kind in CHARTS
+        ],
+    }
+    return msgspec.json.encode(values).decode().replace("<", "\\u003c")
+
+
+def _columns(cells: Sequence[PageCell]) -> dict[str, list[object]]:
+    """Return the cells by field, which is half the size of a list of cells."""
+    return {name: [getattr(cell, name) for cell in cells] for name in PageCell.__struct_fields__}
+
+
+def _library() -> str:
+    """Return the JavaScript of Vega, Vega-Lite and vega-embed, which vl-convert has with it."""
+    from vl_convert import javascript_bundle
+
+    return str(javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _in_script(text: str) -> str:
+    """Return text that can't end the script element that it stands in."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

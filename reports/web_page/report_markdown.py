@@ -1,0 +1,122 @@
+"""report.md: the answers, every table, the statuses and the fingerprint as GitHub's Markdown."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from reports.tables.columns import three_digits, times
+from reports.tables.table import by
+from reports.web_page.answers import ViewAnswer
+from reports.web_page.page_cells import PageCell, View, view_of
+from reports.web_page.page_data import PageData, SetupFacts
+
+_HEADERS = (
+    "keys",
+    "variant",
+    "ms",
+    "95% interval",
+    "vs no_bias",
+    "% GEMM",
+    "% copy",
+    "peak MiB",
+    "error",
+    "budget",
+    "density",
+    "rank",
+)
+_TEXTS = {"variant", "rank"}
+
+
+def report_markdown(data: PageData, pictures: Sequence[tuple[str, str]]) -> str:
+    """Return the text of report.md; `pictures` are (title, path beside report.md)."""
+    first = [answer for answer in data.answers if answer.view == data.first]
+    others = [answer for answer in data.answers if answer.view != data.first]
+    parts = ["# Which ALiBi attention backend is fastest", *_answers(first)]
+    parts += [f"## {title}\n\n![{title}]({path})" for title, path in pictures]
+    parts += ["## Other models, modes and dtypes", *_answers(others)] if others else []
+    parts += ["## Every cell", *_cells(data), *_reasons(data), *_commands(data)]
+    parts += ["## What it was measured on", *(_fingerprint(setup) for setup in data.setups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answers(answers: Sequence[ViewAnswer]) -> Iterator[str]:
+    for answer in answers:
+        words = " ".join([answer.by_how_much, answer.how_sure]).strip()
+        where = text(f"{answer.setup}: {_view_words(answer.view)}")
+        yield f"{where}. **{text(answer.headline)}.** {text(words)}"
+
+
+def _view_words(view: View) -> str:
+    return f"{view.mode}, {view.dtype}, {view.model}"
+
+
+def _cells(data: PageData) -> Iterator[str]:
+    alignment = ["left" if header in _TEXTS else "right" for header in _HEADERS]
+    for (setup, view), cells in by(lambda cell: (cell.setup, view_of(cell)), data.cells).items():
+        yield f"### {text(setup)}: {text(_view_words(view))}"
+        lines = [_line(cell) for cell in sorted(cells, key=_order)]
+        yield tabulate(lines, _HEADERS, "github", colalign=alignment, disable_numparse=True)
+
+
+def _order(cell: PageCell) -> tuple[object, ...]:
+    return cell.kv_len, cell.answers == "alibi", cell.rank is None, cell.rank or 0, cell.variant
+
+
+def _line(cell: PageCell) -> list[str]:
+    interval = cell.time_ci_ms
+    return [
+        cell.length,
+        text(cell.variant),
+        three_digits(cell.time_ms),
+        "" if interval is None else " to ".join(three_digits(end) for end in interval),
+        "" if cell.vs_no_bias is None else times(cell.vs_no_bias),
+        _percent(cell.gemm_share),
+        _percent(cell.copy_share),
+        "" if cell.peak_mib is None else f"{cell.peak_mib:.2f}",
+        "" if cell.error is None else f"{cell.error:.1e}",
+        "" if cell.error_budget is None else f"{cell.error_budget:.1e}",
+        _percent(cell.density),
+        text(cell.place),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.3g}"
+
+
+def _reasons(data: PageData) -> Iterator[str]:
+    gone = [cell for cell in data.cells if cell.status != "measured"]
+    if gone:
+        yield "## What was not measured, and why"
+        yield "\n".join(
+            f"- {text(cell.variant)} {text(cell.status)}, {text(cell.case)} on "
+            f"{text(cell.setup)}: {text(cell.reason or '')}"
+            for cell in gone
+        )
+
+
+def _commands(data: PageData) -> Iterator[str]:
+    """Yield the commands that measure again, each once: setups of one kind share them."""
+    yield "## Measure a cell again"
+    commands = dict.fromkeys(cell.command for cell in data.cells if cell.command is not None)
+    yield "\n".join(f"    {' '.join(command.split())}" for command in commands)
+    lacking = sum(cell.command is None for cell in data.cells)
+    if lacking:
+        yield f"{lacking} cells have none: their slopes or scale came from a file of models."
+
+
+def _fingerprint(setup: SetupFacts) -> str:
+    lines = [[text(name), text(value)] for name, value in setup.facts]
+    facts = tabulate(lines, ("fact", "value"), "github", disable_numparse=True)
+    notes = [setup.conditions, *setup.cautions]
+    return "\n\n".join([f"### {text(setup.name)}", *map(text, notes), facts])
+
+
+def text(words: str) -> str:
+    """Return words on one line, with a backslash before what Markdown or HTML would read.
+
+    An underscore between letters or digits is left alone, as Markdown leaves it.
+    """
+    escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|[\\`*\[\]<>#|~$&]", r"\\\g<0>", words)
+    return " ".join(escaped.split()).replace("\\<", "&lt;").replace("\\&", "&amp;")

@@ -1,0 +1,72 @@
+"""Invented results for pages: two devices, hostile words, and many cells."""
+
+import msgspec
+
+from suite.cases.case import Case, Dtype, Mode
+from suite.records.record import Record, RunHeader
+from suite.records.store import Results
+from tests.records import (
+    a_case,
+    a_check,
+    a_fault,
+    a_limit,
+    a_machine,
+    a_memory,
+    a_plan,
+    a_time,
+    results,
+)
+
+MARKUP = "</script><script>document.title = 'stolen'</script><b>bold</b> & | `code`"
+LENGTHS = (512, 1024, 2048)
+MS = {"no_bias": 4.0, "native_window": 2.0, "flex": 3.0}
+
+
+def a_cell(case: Case, variant: str, ms: float, density: float | None = None) -> list[Record]:
+    """Return a cell's records in three passes, with memory, and perhaps with a density."""
+    records: list[Record] = [a_memory(case, variant, peak_bytes=case.kv_len << 12)]
+    for number in (1, 2, 3):
+        time = a_time(case, variant, ms * case.kv_len / 512, number)
+        records += [a_check(case, variant, number), msgspec.structs.replace(time, density=density)]
+    return records
+
+
+def a_device(name: str = "Invented CPU, 2 cores", key: str = "cpu-invented-2cores") -> Results:
+    """Return a file of three lengths, two modes and two dtypes, in which eager is out of memory."""
+    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
+    modes: tuple[Mode, ...] = ("forward", "backward")
+    cases = [
+        a_case(length, dtype, mode) for mode in modes for dtype in dtypes for length in LENGTHS
+    ]
+    records: list[Record] = [a_limit("float32"), a_limit("bfloat16")]
+    for case in cases:
+        for variant, ms in MS.items():
+            is_window = variant == "native_window"
+            records += a_cell(case, variant, ms, density=0.5 if is_window else None)
+        records.append(a_fault(case, "eager", status="out_of_memory", reason=MARKUP))
+    plan = a_plan(*cases, variants=[*MS, "eager"], passes=3)
+    return results(_named(a_machine(plan, key=key), name), *records)
+
+
+def two_devices() -> list[Results]:
+    """Return the files of two devices, the second of which has markup for a name."""
+    return [a_device(), a_device(f"Other {MARKUP}", "cpu-other-2cores")]
+
+
+def many_cells(count: int) -> Results:
+    """Return a file of so many cells, each with all figures and a long reason in every tenth."""
+    variants = [f"./kernels/kernel_{number}.py" for number in range(20)]
+    cases = [a_case(64 * (number + 1)) for number in range(count // len(variants))]
+    records: list[Record] = [a_limit()]
+    for case in cases:
+        for number, variant in enumerate(variants):
+            if number % 10:
+                records += a_cell(case, variant, 1.234567 + number, density=0.1234567)
+            else:
+                records.append(a_fault(case, variant, reason="no kernel for this shape; " * 8))
+    return results(a_machine(a_plan(*cases, variants=variants, passes=3)), *records)
+
+
+def _named(header: RunHeader, name: str) -> RunHeader:
+    hardware = msgspec.structs.replace(header.hardware, name=name)
+    return msgspec.structs.replace(header, hardware=hardware)
