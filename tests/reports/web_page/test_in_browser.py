@@ -1,0 +1,227 @@
+"""The page in Chromium, opened from disk: charts, filters, keyboard, hostile words, small screens.
+
+Needs Debian's chromium and chromium-driver, and the extras `report` and `browser`. Screenshots go
+into the folder that the variable ALIBI_BENCH_ARTEFACTS names, if it is set.
+"""
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.web_page.write_page import write_page
+from tests.reports.web_page.invented import MARKUP, two_devices
+
+pytestmark = pytest.mark.heavy
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+DRIVER = "/usr/bin/chromedriver"
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a page on disk, of two devices."""
+    folder = tmp_path_factory.mktemp("page")
+    return write_page(two_devices(), folder)[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Start Chromium once, without a window."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(chromium: Any, address: str) -> Iterator[Any]:
+    """Open the page, wait for its charts, and say afterwards that the console has no error."""
+    show(chromium, address, "desktop", "light")
+    yield chromium
+    assert [line for line in chromium.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def show(driver: Any, address: str, size: str, scheme: str) -> None:
+    """Open the page on a screen of a size, light or dark, and wait until its charts are drawn."""
+    width, height = SIZES[size]
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.get(address)
+    wait(driver)
+
+
+def wait(driver: Any) -> None:
+    """Wait until all charts are drawn."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    drawn = "return document.body.dataset.drawn === 'yes'"
+    WebDriverWait(driver, 60).until(lambda it: it.execute_script(drawn))
+
+
+def pick(driver: Any, name: str, value: str) -> None:
+    """Choose a value of a filter by its text."""
+    from selenium.webdriver.support.ui import Select
+
+    Select(driver.find_element("css selector", f"#filters select[name={name}]")).select_by_value(
+        value
+    )
+    wait(driver)
+
+
+def texts(driver: Any, selector: str) -> list[str]:
+    """Return the text of each element, also of one that is folded away."""
+    script = "return [...document.querySelectorAll(arguments[0])].map((it) => it.textContent)"
+    return list(driver.execute_script(script, selector))
+
+
+def marks(driver: Any, section: str) -> int:
+    """Return how many points a section's charts have, without those that have no ink."""
+    selector = f"#chart-{section} .mark-symbol path"
+    return sum(
+        opacity != "0"
+        for opacity in driver.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((it) => "
+            "it.getAttribute('opacity') || it.getAttribute('fill-opacity') || '1')",
+            selector,
+        )
+    )
+
+
+def test_it_opens_with_an_answer_and_every_chart_for_each_device(page: Any) -> None:
+    headlines = texts(page, ".headline")
+    assert headlines == ["native_window is fastest at all 3 lengths: 512 to 2048 keys"] * 2
+    assert marks(page, "time") == 2 * 9
+    for section in ("gemm_share", "copy_share", "memory", "error", "trade_off", "density"):
+        assert marks(page, section) > 0, section
+    assert page.execute_script("return document.querySelectorAll('svg.marks').length") == 2 * 9
+    assert len(texts(page, "#chart-fastest_by_mode .mark-rect path")) == 2 * 6
+
+
+def test_the_device_filter_shows_that_device_alone(page: Any) -> None:
+    pick(page, "setup", "Invented CPU, 2 cores")
+    assert marks(page, "time") == 9
+    assert len(texts(page, ".headline")) == 1
+    assert texts(page, "#cells summary") == ["Invented CPU, 2 cores: 12 cells"]
+
+
+def test_the_mode_and_dtype_filters_change_the_cells_that_are_shown(page: Any) -> None:
+    assert all("--modes forward --dtypes float32" in it for it in texts(page, "td code"))
+    pick(page, "mode", "backward")
+    pick(page, "dtype", "bfloat16")
+    commands = texts(page, "td code")
+    assert len(commands) == 24
+    assert all("--modes backward --dtypes bfloat16" in command for command in commands)
+
+
+def test_the_ratio_takes_the_times_place_by_keyboard_and_keeps_the_focus(page: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.find_element("css selector", "input[name=time-chart][value=time]").send_keys(Keys.RIGHT)
+    wait(page)
+    heading = page.find_element("css selector", "#chart-time h2")
+    assert heading.text == "Time over bias-free attention's"
+    assert page.execute_script("return document.activeElement.value") == "ratio"
+
+
+def test_an_unchecked_variant_leaves_the_charts_and_keeps_its_cells(page: Any) -> None:
+    page.find_element("css selector", "#legend input[name=flex]").click()
+    wait(page)
+    assert marks(page, "time") == 2 * 6
+    assert texts(page, "td.name").count("flex") == 2 * 3
+
+
+def test_every_control_can_be_reached_by_the_tab_key(page: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    reached = set()
+    for _ in range(70):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        reached.add(
+            page.execute_script("const it = document.activeElement; return it.name || it.tagName")
+        )
+    assert {"setup", "model", "mode", "dtype", "time-chart", "flex", "length"} <= reached
+    assert {"BUTTON", "SUMMARY"} <= reached
+
+
+def test_markup_in_names_and_reasons_shows_as_text(page: Any) -> None:
+    assert page.title == "Which ALiBi backend is fastest"
+    assert MARKUP in texts(page, "td.reason")
+    assert f"Other {MARKUP}" in texts(page, "figure h3")
+    assert not page.find_elements("css selector", "main b")
+
+
+def test_a_variant_has_a_colour_a_shape_and_a_dash_of_its_own_in_the_legend(page: Any) -> None:
+    looks = page.execute_script(
+        "return [...document.querySelectorAll('#legend svg')].map((svg) => "
+        "[...svg.querySelectorAll('path')].map((it) => it.outerHTML).join())"
+    )
+    assert len(set(looks)) == len(looks) == 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_the_screen_in_light_and_dark(
+    chromium: Any, address: str, size: str, scheme: str
+) -> None:
+    show(chromium, address, size, scheme)
+    keep_screenshot(chromium, f"{size}-{scheme}.png")
+    wide = "return document.documentElement.scrollWidth"
+    assert chromium.execute_script(wide) <= SIZES[size][0]
+    ink, paper = chromium.execute_script(
+        "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
+    )
+    assert (brightness(ink) > brightness(paper)) == (scheme == "dark")
+    label = chromium.execute_script(
+        "return getComputedStyle(document.querySelector('.role-axis-label text')).fill"
+    )
+    assert label == ink
+
+
+def test_it_prints_dark_on_light_without_buttons(chromium: Any, address: str) -> None:
+    show(chromium, address, "desktop", "dark")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    assert brightness(chromium.execute_script(script, "body", "color")) == 0
+    assert chromium.execute_script(script, ".saves button", "display") == "none"
+    printed = chromium.execute_cdp_cmd("Page.printToPDF", {})
+    keep(base64.b64decode(printed["data"]), "paper.pdf")
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def brightness(color: str) -> int:
+    """Return the sum of the parts of a color such as rgb(20, 24, 28)."""
+    return sum(int(part) for part in color.partition("(")[2].rstrip(")").split(",")[:3])
+
+
+def keep_screenshot(driver: Any, name: str) -> None:
+    """Keep a picture of the whole page."""
+    height = driver.execute_script("return document.documentElement.scrollHeight")
+    width = driver.execute_script("return document.documentElement.clientWidth")
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 8000), "scale": 1}
+    taken = driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
+    )
+    keep(base64.b64decode(taken["data"]), name)
+
+
+def keep(content: bytes, name: str) -> None:
+    """Write an artefact, if there is a folder for them."""
+    folder = os.environ.get("ALIBI_BENCH_ARTEFACTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"page-{name}").write_bytes(content)
