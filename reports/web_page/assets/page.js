@@ -243,11 +243,14 @@ function commandOf(cell) {
       await navigator.clipboard.writeText(cell.command);
       copy.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(copy.previousElementSibling);
+      getSelection().selectAllChildren(copy.nextElementSibling);
       copy.textContent = "Selected";
     }
   });
-  return make("td", {}, make("code", {}, cell.command), " ", copy);
+  const words = cell.command.split(" --").map((word, place) =>
+    make("span", {}, place ? `--${word}` : word));
+  const code = make("code", {}, ...words.flatMap((word, place) => (place ? [" ", word] : [word])));
+  return make("td", {}, make("div", { className: "command" }, copy, code));
 }
 
 function interval(bounds) {

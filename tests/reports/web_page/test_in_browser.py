@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reports.web_page.write_page import write_page
+from reports.web_page.page_data import page_data
 from tests.reports.web_page.invented import MARKUP, two_devices
 
 pytestmark = pytest.mark.heavy
@@ -25,8 +25,11 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a page on disk, of two devices."""
-    folder = tmp_path_factory.mktemp("page")
-    return write_page(two_devices(), folder)[0].as_uri()
+    from reports.web_page.index_page import index_page
+
+    file = tmp_path_factory.mktemp("page") / "index.html"
+    file.write_text(index_page(page_data(two_devices())))
+    return file.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +174,22 @@ def test_a_variant_has_a_colour_a_shape_and_a_dash_of_its_own_in_the_legend(page
         "[...svg.querySelectorAll('path')].map((it) => it.outerHTML).join())"
     )
     assert len(set(looks)) == len(looks) == 4
+
+
+def test_a_chart_is_saved_as_svg_and_png_with_the_filters_that_are_set(
+    page: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    behavior = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
+    pick(page, "mode", "backward")
+    for button in page.find_elements("css selector", "#chart-memory .saves button")[:2]:
+        button.click()
+    names = {"memory.svg", "memory.png"}
+    WebDriverWait(page, 20).until(lambda _: {path.name for path in tmp_path.iterdir()} == names)
+    assert (tmp_path / "memory.svg").read_text().startswith("<svg")
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

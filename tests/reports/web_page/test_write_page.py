@@ -10,6 +10,7 @@ from reports.web_page import write_page as module
 from reports.web_page.write_page import write_page
 from suite.records.store import Results
 from tests.fakes.console import bench
+from tests.fakes.in_process import start_real_lanes_in_process
 from tests.records import write
 from tests.reports.web_page.invented import a_device, many_cells, two_devices
 
@@ -125,11 +126,6 @@ def test_the_page_names_no_address_to_load_from_and_may_open_none(folder: Path) 
 
 
 @pytest.mark.heavy
-def test_a_page_is_written_over_an_older_one_of_ours(file: Path, folder: Path) -> None:
-    assert bench("page", file, "--out", folder).stdout == f"Page: {folder / 'index.html'}\n"
-
-
-@pytest.mark.heavy
 def test_a_page_of_2000_cells_is_under_3_mb(tmp_path: Path) -> None:
     from reports.web_page.index_page import index_page
     from reports.web_page.page_data import page_data
@@ -138,3 +134,20 @@ def test_a_page_of_2000_cells_is_under_3_mb(tmp_path: Path) -> None:
     data = page_data([many])
     assert len(data.cells) == 2000
     assert len(index_page(data).encode()) < 3 * 10**6
+
+
+@pytest.mark.heavy
+def test_run_page_writes_the_page_at_the_end_and_resume_writes_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_real_lanes_in_process(monkeypatch)
+    out, index = tmp_path / "tiny.jsonl", tmp_path / "tiny-page" / "index.html"
+    small = ["--variants", "eager", "--lengths", "32", "--dtypes", "float32", "--passes", "1"]
+    done = bench("run", "--device", "cpu", *small, "--out", out, "--page")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"Results: {out}\nPage: {index}\n")
+    answer = "eager is fastest at the one length measured: 32 keys"
+    index.write_text(index.read_text().replace(answer, "older"))
+    done = bench("run", "--resume", out, "--page")
+    assert done.returncode == 0, done.stderr
+    assert answer in index.read_text()
