@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from reports.tables.row import Row
+from suite.cases.mixed_batch import notation
 from suite.cases.models import Model, built_in
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
 from suite.records.record import RunHeader
@@ -55,13 +56,15 @@ def _batch_words(row: Row, default: int) -> list[str]:
 
 
 def _case_words(row: Row) -> Iterator[str]:
-    if row.seq_lens:
+    if row.q_lens:
+        yield from ("--requests", notation(row.q_lens, row.seq_lens))
+    elif row.seq_lens:
         yield from ("--seq-lens", ",".join(map(str, row.seq_lens)))
     else:
         yield from ("--lengths", str(row.kv_len))
+        if row.q_len != (1 if row.mode == "decode" else row.kv_len):
+            yield from ("--q-len", str(row.q_len))
     yield from ("--modes", row.mode, "--dtypes", row.dtype)
-    if row.q_len != (1 if row.mode == "decode" else row.kv_len):
-        yield from ("--q-len", str(row.q_len))
     if row.padding:
         yield from ("--padding", row.padding)
     if row.window:

@@ -166,8 +166,9 @@ def _model(row: Row) -> str:
 
 
 def _mode(row: Row) -> str:
-    words = [mode_of(row)]
-    words += [length_of(row)] if row.seq_lens else []
-    if row.q_len != (1 if row.mode == "decode" else row.kv_len):
-        words.append(f"{row.q_len} queries")
-    return ", ".join(words)
+    """Return the mode with all that sets a case apart from others of its `kv_len`."""
+    if row.seq_lens:
+        return f"{mode_of(row)}, {length_of(row)}"
+    if row.q_len == (1 if row.mode == "decode" else row.kv_len):
+        return mode_of(row)
+    return f"{mode_of(row)}, {row.q_len} queries"

@@ -7,6 +7,7 @@ const cells = page.columns.case.map((_, row) =>
 const looks = new Map(page.looks.map((look) => [look.variant, look]));
 const filters = [["setup", "Device"], ["model", "Model"], ["mode", "Mode"], ["dtype", "Dtype"]];
 const FEW_REASONS = 8; // so many stand open
+const FEW_LENGTHS = 6; // as key_ticks has it in kinds.py
 const EVERY = "All, side by side";
 const picked = { setup: "", ...page.first };
 const hidden = new Set();
@@ -127,6 +128,14 @@ function drawable(chart, cell) {
   return chart.fields.every((field) => cell[field] > 0);
 }
 
+// The lengths to name on an axis: all of a few; of many the powers of two, or the ends.
+function keyTicks(shown) {
+  const lengths = unique(shown.map((cell) => cell.kv_len)).sort((a, b) => a - b);
+  if (lengths.length <= FEW_LENGTHS) return lengths;
+  const powers = lengths.filter((length) => Number.isInteger(Math.log2(length)));
+  return powers.length ? powers : [lengths[0], lengths[lengths.length - 1]];
+}
+
 function figureOf(chart, setup, all, isOnly) {
   const shown = all.filter((cell) => cell.setup === setup);
   const saves = make("span", { className: "saves" });
@@ -143,7 +152,8 @@ function figureOf(chart, setup, all, isOnly) {
     }
   }
   figure.append(box);
-  const spec = { ...chart.spec, datasets: { shown, all_shown: all } };
+  const params = chart.spec.params.map((param) => ({ ...param, value: keyTicks(all) }));
+  const spec = { ...chart.spec, params, datasets: { shown, all_shown: all } };
   if (!wide) Object.assign(spec, { width: "container", autosize: { type: "fit", contains: "padding" } });
   return [figure, async () => {
     const { view } = await window.vegaEmbed(box, spec, { renderer: "svg", actions: false });

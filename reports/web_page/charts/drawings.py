@@ -5,9 +5,9 @@ from typing import Any
 import altair as alt
 
 from reports.web_page.charts.layers import (
+    EVERY_TIME,
     HEIGHT,
     MEBIBYTES,
-    TIME,
     TOOLTIP,
     Drawing,
     LengthAxis,
@@ -24,7 +24,9 @@ def trade_off(scales: Scales) -> Any:
     time = alt.X(
         "time_ms:Q",
         scale=alt.Scale(type="log", nice=False, padding=30),
-        axis=alt.Axis(labelExpr=TIME, labelOverlap="greedy", tickCount=6, ticks=False, grid=False),
+        axis=alt.Axis(
+            labelExpr=EVERY_TIME, labelOverlap="greedy", tickCount=6, ticks=False, grid=False
+        ),
         title="time of a call (left is faster)",
     )
     memory = figure_axis(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import vl_convert
 
 from reports.tables.table import by
-from reports.web_page.charts.kinds import CHARTS, ChartKind, spec_of
+from reports.web_page.charts.kinds import CHARTS, ChartKind, key_ticks, spec_of
 from reports.web_page.charts.looks import Look
 from reports.web_page.page_cells import PageCell, View, view_of
 
@@ -33,8 +33,10 @@ def pictures(
     The trade-off is drawn at `length`. The maps have all modes, or all models, of the view's dtype.
     """
     for kind in CHARTS:
-        shown = [cell for cell in cells if _is_in(kind, cell, view, length)]
-        if any(_has_figures(kind, cell) for cell in shown):
+        shown = [
+            cell for cell in cells if _is_in(kind, cell, view, length) and _has_figures(kind, cell)
+        ]
+        if shown:
             yield _picture(kind, shown, looks)
 
 
@@ -72,7 +74,7 @@ def _side_by_side(
     charts, datasets = [], {"all_shown": _rows(cells)}
     for number, (setup, own) in enumerate(by_setup.items()):
         chart = spec_of(kind, looks, legend=not is_map)
-        config = chart.pop("config")
+        config, (ticks,) = chart.pop("config"), chart.pop("params")
         if not is_map:
             chart["width"] = _WIDTH
         charts.append(_reading(chart, f"shown_{number}") | {"title": setup})
@@ -80,6 +82,7 @@ def _side_by_side(
     return {
         "title": {"text": f"{kind.title}: {_words(kind, cells[0])}", "anchor": "start"},
         "concat": charts,
+        "params": [ticks | {"value": key_ticks({cell.kv_len for cell in cells})}],
         "columns": _COLUMNS,
         "datasets": datasets,
         "resolve": {"scale": dict.fromkeys(("color", "shape", "strokeDash"), "shared")},

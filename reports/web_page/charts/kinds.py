@@ -1,10 +1,11 @@
 """The charts of a page: what each is called and shows, and its Vega-Lite."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 from reports.web_page.charts.drawings import fastest_map, trade_off
 from reports.web_page.charts.layers import (
+    KEY_TICKS,
     MEBIBYTES,
     MULTIPLE,
     PERCENT,
@@ -132,16 +133,31 @@ CHARTS = (
 def spec_of(kind: ChartKind, looks: Sequence[Look], *, legend: bool = False) -> dict[str, Any]:
     """Return a chart's Vega-Lite without data; without a legend it is for a page that has its own.
 
-    No field of it is an address.
+    No field of it is an address. Its parameter KEY_TICKS is empty; who knows the lengths that are
+    shown fills it, as `key_ticks` does.
     """
     chart = kind.draw(scales_of(looks, legend=legend)).properties(
         description=f"{kind.title}. {kind.caption}"
     )
     spec: dict[str, Any] = chart.to_dict(validate=True)
     del spec["$schema"]
+    spec["params"] = [{"name": KEY_TICKS, "value": []}]
     spec["config"] = CONFIG
     return spec
 
+
+def key_ticks(lengths: Collection[int]) -> list[int]:
+    """Return the lengths to name on an axis: all of a few; of many the powers of two, or the ends.
+
+    `lengths` has at least one.
+    """
+    if len(lengths) <= _FEW_LENGTHS:
+        return sorted(lengths)
+    powers = sorted(length for length in lengths if length & (length - 1) == 0)
+    return powers or [min(lengths), max(lengths)]
+
+
+_FEW_LENGTHS = 6  # page.js has the same rule
 
 CONFIG: dict[str, Any] = {
     "background": None,

@@ -14,16 +14,19 @@ from reports.web_page.charts.looks import Look
 
 HEIGHT = 300
 
-_POWER_OF_TWO = "datum.value >= 1024 ? format(datum.value / 1024, '~r') + 'k' : datum.value"
+KEY_TICKS = "key_ticks"
+"""The name of the parameter of a chart that has the lengths to name on its axis (ticks_for)."""
+
+_KEYS = "datum.value % 1024 == 0 ? format(datum.value / 1024, 'd') + 'k' : datum.value"
 _DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
 _LABELLED = f"({_DIGIT} == 1 || {_DIGIT} == 2 || {_DIGIT} == 5)"
 """Whether a tick of a decimal log scale begins with 1, 2 or 5. The others would be too many."""
 
-TIME = (
-    f"!{_LABELLED} ? '' : "
+EVERY_TIME = (
     "datum.value >= 1000 ? format(datum.value / 1000, '~r') + ' s' : "
     "datum.value < 1 ? format(datum.value * 1000, '~r') + ' µs' : format(datum.value, '~r') + ' ms'"
 )
+TIME = f"!{_LABELLED} ? '' : {EVERY_TIME}"
 RATIO = "format(datum.value, '.3~r') + 'x'"
 PERCENT = f"!{_LABELLED} ? '' : format(datum.value * 100, '.3~r') + '%'"
 MEBIBYTES = (
@@ -107,9 +110,10 @@ def positive(field: str, data: str = "shown") -> Any:
 
 
 def keys_axis() -> Any:
-    """Return the horizontal axis of lengths, with powers of two."""
+    """Return the horizontal axis of lengths, with a tick at each of the parameter KEY_TICKS."""
     scale = alt.Scale(type="log", base=2, nice=False, padding=12)
-    axis = alt.Axis(labelExpr=_POWER_OF_TWO, labelOverlap="greedy", grid=False)
+    ticks = alt.ExprRef(KEY_TICKS)
+    axis = alt.Axis(values=ticks, labelExpr=_KEYS, labelOverlap="greedy", grid=False)
     return alt.X("kv_len:Q", scale=scale, axis=axis, title="keys (1k = 1024)")
 
 

@@ -114,6 +114,11 @@ def test_it_opens_with_an_answer_and_every_chart_for_each_device(page: Any) -> N
     assert len(texts(page, "#chart-fastest_by_mode .mark-rect path")) == 2 * 6
 
 
+def test_the_axis_of_lengths_names_the_lengths_that_were_measured(page: Any) -> None:
+    labels = texts(page, "#chart-time .role-axis-label text")
+    assert [label for label in labels if label.rstrip("k").isdigit()] == ["512", "1k", "2k"] * 2
+
+
 def test_the_device_filter_shows_that_device_alone(page: Any) -> None:
     pick(page, "setup", "Invented CPU, 2 cores")
     assert marks(page, "time") == 9

@@ -47,6 +47,8 @@ def test_a_variant_has_one_cell_at_each_length_of_a_setup_and_view() -> None:
         {"seq_lens": (512, 40), "batch": 2},
         {"seq_lens": (512, 80), "batch": 2},
         {"seq_lens": (512, 40), "batch": 2, "form": "packed"},
+        {"seq_lens": (512, 40), "q_lens": (1, 40), "q_len": 40, "batch": 2, "form": "packed"},
+        {"seq_lens": (512, 40), "q_lens": (2, 40), "q_len": 40, "batch": 2, "form": "packed"},
         {"layout": "bnhd"},
         {"logit_scale": 4.0},
         {"mode": "decode", "q_len": 1},

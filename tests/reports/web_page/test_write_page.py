@@ -151,3 +151,12 @@ def test_run_page_writes_the_page_at_the_end_and_resume_writes_over_it(
     done = bench("run", "--resume", out, "--page")
     assert done.returncode == 0, done.stderr
     assert answer in index.read_text()
+
+
+@pytest.mark.heavy
+def test_an_axis_names_all_of_a_few_lengths_and_of_many_the_powers_of_two_or_the_ends() -> None:
+    from reports.web_page.charts.kinds import key_ticks
+
+    assert key_ticks({640, 300, 512}) == [300, 512, 640]
+    assert key_ticks(range(250, 520)) == [256, 512]
+    assert key_ticks(range(300, 500)) == [300, 499]
