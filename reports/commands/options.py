@@ -23,7 +23,7 @@ _SHAPE = (
     click.option("--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."),
     click.option("--head-dim", type=int, help="Size of a head."),
     click.option("--noncausal", is_flag=True, help="Every query sees every key."),
-    click.option("--layout", help="bhnd, or bnhd as models hold their tensors."),
+    click.option("--layout", help="bhnd; bnhd as models hold their tensors; paged: a cache."),
     click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
 )
 

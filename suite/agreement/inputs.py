@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from suite.cases.case import Case
+from suite.cases.case import PAGE_SIZE, Case
 from suite.recordings.tensors import draw_recorded, load
 from variants.problem import Attention, Spec, alibi_slopes
 
@@ -29,7 +30,9 @@ class Inputs:
 
     q is [batch, heads, q_len, head_dim], k and v are [batch, kv_heads, kv_len, head_dim], all in
     the case's dtype. slopes is [heads], float32. `norms` are those of k and v, where the caller
-    keeps them: [batch, kv_heads, 2, blocks], float32.
+    keeps them: [batch, kv_heads, 2, blocks], float32. In layout `paged` a call gets `k_pages` and
+    `v_pages` [pages, kv_heads, PAGE_SIZE, head_dim] and `block_tables` int32 [batch, pages of a
+    sequence] in place of k and v, which hold the same numbers for the oracle.
     """
 
     q: Tensor
@@ -38,12 +41,17 @@ class Inputs:
     slopes: Tensor
     dout: Tensor | None
     norms: Tensor | None = None
+    k_pages: Tensor | None = None
+    v_pages: Tensor | None = None
+    block_tables: Tensor | None = None
 
     @property
     def arguments(self) -> tuple[Tensor, ...]:
         """The tensors that attention is called with."""
-        given = (self.q, self.k, self.v, self.slopes)
-        return given if self.norms is None else (*given, self.norms)
+        given = [self.q, self.k, self.v, self.slopes, self.block_tables, self.norms]
+        if self.block_tables is not None:
+            given[1:3] = [self.k_pages, self.v_pages]
+        return tuple(tensor for tensor in given if tensor is not None)
 
     def by_name(self) -> dict[str, Tensor]:
         """Return the tensors by name, without those that are None."""
@@ -68,7 +76,7 @@ def spec_of(case: Case, device: torch.device, kv_len: int | None = None) -> Spec
         scale=case.scale_value,
         causal=case.causal,
         needs_grad=case.mode == "backward",
-        layout=case.layout,
+        layout="bhnd" if case.layout == "paged" else case.layout,
         seq_lens=case.seq_lens,
         packed=packed_len is not None,
         **_newer_fields(case),
@@ -153,7 +161,28 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
         tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
     slopes = (slopes.flip(0) if stage == "after" else slopes).to(device)
-    return Inputs(q, k, v, slopes, dout, _norms_of(case, k, v))
+    pages = in_pages(k, v, generator) if case.layout == "paged" else ()
+    return Inputs(q, k, v, slopes, dout, _norms_of(case, k, v), *pages)
+
+
+def in_pages(k: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Return k and v in shuffled pages, with heads innermost but one, and where each page went.
+
+    What is left of a last page, and one page in eight beside, hold NaN: they are nobody's.
+    """
+    batch, _, kv_len, _ = k.shape
+    each = -(-kv_len // PAGE_SIZE)
+    order = torch.randperm(batch * each * 9 // 8 + 1, generator=generator, device=k.device)
+    tables = order[: batch * each].reshape(batch, each)
+
+    def laid_out(whole: Tensor) -> Tensor:
+        room = pad(whole, (0, 0, 0, each * PAGE_SIZE - kv_len), value=math.nan)
+        by_page = room.unflatten(2, (each, PAGE_SIZE)).permute(0, 2, 3, 1, 4)
+        pages: Tensor = by_page.new_full((len(order), *by_page.shape[2:]), math.nan)
+        pages[tables] = by_page
+        return pages.transpose(1, 2)
+
+    return laid_out(k), laid_out(v), tables.int()
 
 
 def _norms_of(case: Case, k: Tensor, v: Tensor) -> Tensor | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import PrepareFunction, padding_of
-from suite.cases.case import Case
+from suite.cases.case import PAGE_SIZE, Case
 from suite.kernels.variant_module import short_name, variant_module
 from variants.problem import Attention, Spec, Unsupported
 
@@ -27,6 +27,8 @@ def prepare_function(
     Raises Unsupported, when called, where the variant takes dense batches alone.
     """
     module = variant_module(module_name)
+    if case.layout == "paged":
+        return _prepare_for_pages(module_name, options, case, device)
     if case.norms and not getattr(module, "READS_NORMS", False):
         plain = msgspec.structs.replace(case, norms=False)
         return partial(_without_norms, prepare_function(module_name, options, plain, device))
@@ -54,6 +56,62 @@ def _with_sequences(
         return out
 
     return attention
+
+
+def _prepare_for_pages(
+    module_name: str, options: Mapping[str, str | float | bool], case: Case, device: torch.device
+) -> PrepareFunction:
+    module = variant_module(module_name)
+    if getattr(module, "READS_PAGES", False):
+        return partial(_with_pages, partial(module.prepare_general, **options))
+    whole = msgspec.structs.replace(case, layout="bhnd")
+    return partial(_from_pages, prepare_function(module_name, options, whole, device))
+
+
+def _with_pages(prepare_general: Callable[[Spec], Any], spec: Spec) -> Callable[..., Tensor]:
+    """Return the attention of a variant that reads pages; it gets those of the spec's keys."""
+    each = -(-spec.kv_len // PAGE_SIZE)
+    extras = replace(spec.extras, sequences="kv_lens", page_size=PAGE_SIZE)
+    general = prepare_general(replace(spec, kv_len=each * PAGE_SIZE, extras=extras))
+    kv_lens = torch.full((spec.batch,), spec.kv_len, dtype=torch.int32, device=spec.device)
+    make = importlib.import_module("variants.batches.sequences").Sequences
+
+    def attention(
+        q: Tensor,
+        k_pages: Tensor,
+        v_pages: Tensor,
+        slopes: Tensor,
+        block_tables: Tensor,
+        norms: Tensor | None = None,
+    ) -> Tensor:
+        given = make(kv_lens=kv_lens, block_tables=block_tables[:, :each], norms=norms)
+        out: Tensor = general(q, k_pages, v_pages, slopes, given)[0]
+        return out
+
+    return attention
+
+
+def _from_pages(prepare: PrepareFunction, spec: Spec) -> Callable[..., Tensor]:
+    """Return attention that copies the pages of the spec's keys together, and then attends."""
+    attention = prepare(spec)
+    each = -(-spec.kv_len // PAGE_SIZE)
+
+    def together(pages: Tensor, block_tables: Tensor) -> Tensor:
+        slots = pages[block_tables[:, :each].long()].transpose(1, 2).flatten(2, 3)
+        return slots[:, :, : spec.kv_len]
+
+    def gathered(
+        q: Tensor,
+        k_pages: Tensor,
+        v_pages: Tensor,
+        slopes: Tensor,
+        block_tables: Tensor,
+        *norms: Tensor,
+    ) -> Tensor:
+        k, v = together(k_pages, block_tables), together(v_pages, block_tables)
+        return attention(q, k, v, slopes, *norms)
+
+    return gathered
 
 
 def _without_norms(prepare: PrepareFunction, spec: Spec) -> Attention:

@@ -9,7 +9,7 @@ from suite.recordings.names import recorded_id
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Mode = Literal["forward", "backward", "decode"]
-Layout = Literal["bhnd", "bnhd"]
+Layout = Literal["bhnd", "bnhd", "paged"]
 Form = Literal["padded", "packed"]
 Padding = Literal["", "left", "right"]
 SlopeScale = Literal["1", "1/sqrt(d)"]
@@ -17,6 +17,8 @@ Scale = Literal["1/sqrt(d)", "1/d"]
 
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DECODE_STEPS = 16
+PAGE_SIZE = 16
+"""The slots in a page of layout `paged`: what vLLM takes where nobody says otherwise."""
 LARGEST = 1 << 24
 """The largest count or length; beyond it positions in float32 are no longer exact."""
 MOST_LOGIT_SCALE = 1e6
@@ -42,7 +44,9 @@ class Case(
 
     Mode `backward` is forward and backward together. Mode `decode` is one step of q_len queries
     against a cache, at each of 16 lengths, the last of which is kv_len. Layout `bnhd` makes the
-    tensors transposed views of [batch, length, heads, head_dim], as models have them.
+    tensors transposed views of [batch, length, heads, head_dim], as models have them. In layout
+    `paged` the cache of decode lies in shuffled pages of PAGE_SIZE slots, and a variant that does
+    not read pages copies them together in the call.
     `logit_scale` multiplies q, k and v. The slopes follow the standard rule for `bias_max`, and are
     divided by sqrt(head_dim) if `slope_scale` is "1/sqrt(d)".
 
@@ -109,6 +113,8 @@ class Case(
     def _check_decode(self) -> None:
         if self.norms and self.mode != "decode":
             raise ValueError("norms are kept beside a cache: give decode")
+        if self.layout == "paged" and (self.mode != "decode" or self.recording):
+            raise ValueError("layout paged is of a cache with random numbers: give decode")
         if self.mode == "decode" and not self.causal:
             raise ValueError("decode: a bidirectional model has no cache; give forward")
         if self.mode == "decode" and self.q_len > self.kv_lens[0]:
@@ -190,13 +196,13 @@ class Case(
 
     @property
     def is_dense(self) -> bool:
-        """Whether it has no sequences, window, norms or recording; selections are of such cases."""
+        """Whether it has a dense shape and no recording; selections are of such cases."""
         return self.has_dense_shape and not self.recording
 
     @property
     def has_dense_shape(self) -> bool:
-        """Whether it has no sequences, window or norms: a selection has advice for it."""
-        return not (self.seq_lens or self.window or self.norms)
+        """Whether it has no sequences, window, norms or pages: a selection has advice for it."""
+        return not (self.seq_lens or self.window or self.norms or self.layout == "paged")
 
     @property
     def kv_lens(self) -> range:

@@ -102,7 +102,7 @@ class PreparedCase:
         self._attention: Attention | DecodeSteps = prepare(self.spec)
         if case.mode == "decode":
             specs = [spec_of(case, device, kv_len) for kv_len in case.kv_lens]
-            self._attention = DecodeSteps(prepare, specs)
+            self._attention = DecodeSteps(prepare, specs, in_pages=case.layout == "paged")
         bench.wait()
         self.prepare_s = time.perf_counter() - start
         self._check = CaseCheck(

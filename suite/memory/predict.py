@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import msgspec
 import psutil
 import torch
 from torch import Tensor
@@ -64,9 +65,13 @@ def predicted_bytes(
 ) -> int | None:
     """Return the bytes that inputs and one call or check need, or None if it can't be predicted.
 
+    A cache in pages is predicted as the same cache in one piece.
+
     A compiled graph can't be predicted, nor a variant that reads values of its inputs. A variant
     that declines or raises gives None here, and does so again in the real call.
     """
+    if case.layout == "paged":
+        case = msgspec.structs.replace(case, layout="bhnd")
     try:
         variant_module(module)  # what a module makes when it is imported must not be fake
         return _call_with_fake_tensors(case, module, options, device)

@@ -275,6 +275,16 @@ def test_a_servers_batch_that_contradicts_itself_is_refused(
         case_of(**SERVER | change)
 
 
+def test_pages_are_of_a_cache() -> None:
+    case = case_of(layout="paged", mode="decode", q_len=1)
+    assert case.id == "q1-n512-h8-d64-float32-decode-paged"
+    assert not case.has_dense_shape
+    with pytest.raises(
+        ValueError, match="layout paged is of a cache with random numbers: give dec"
+    ):
+        case_of(layout="paged")
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("q_len", "kv_len"), [(600, 600), (200, 600), (5, 600)])
 def test_useful_work_of_a_window_is_that_of_the_pairs_inside(
