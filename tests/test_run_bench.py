@@ -268,7 +268,7 @@ def test_a_table_of_two_commits_shows_them_apart(file: Path, tmp_path: Path) -> 
     other = write(tmp_path / "other.jsonl", header, *measured(CASE, "eager", 14.0))
     done = bench("table", file, other)
     assert (done.returncode, done.stderr) == (0, "")
-    old, new = done.stdout.split("commit 111111111111")
+    old, new = " ".join(done.stdout.split()).split("commit 111111111111")
     assert "commit 000000000000; mean of 3 passes" in old
     assert " 7.00 " in old
     assert " 14.0 " in new

@@ -179,13 +179,14 @@ def conclude(path: Path, *, strict: bool, page: Path | None = None) -> None:
 
     With `strict`, exit 1 if a variant disagrees, else 3 if a cell was not measured.
     """
+    from reports.overview.terminal import overview
     from reports.tables.cells import groups
-    from reports.tables.table import render
+    from reports.text.screen import screen
     from suite.records.store import read
 
     results = read(path)
     measured = groups([results])
-    show(f"{render(measured, 'simple')}\n\nResults: {path}")
+    show(f"{overview(measured, 'time', screen())}\n\nResults: {path}")
     if page is not None:
         from reports.web_page.write_page import write_page
 

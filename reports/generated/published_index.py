@@ -5,10 +5,11 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from reports.overview.winners import fastest
 from reports.tables.conditions import conditions
 from reports.tables.newest import groups_of_newest
 from reports.tables.row import NOT_YET
-from reports.tables.table import by, fastest, shape_of
+from reports.tables.table import by, shape_of
 from suite.cases.case import Case
 from suite.records.store import Results
 
@@ -75,4 +76,4 @@ def _winners(files: Sequence[Results]) -> Iterator[str]:
         rows = [row for row in group.rows if row.reason != NOT_YET]
         for shape, shape_rows in by(shape_of, rows).items():
             yield shape
-            yield fastest(shape_rows, "github")
+            yield fastest(shape_rows)

@@ -13,10 +13,10 @@ from reports.exports.schemas import DOCUMENTS, schema_text
 from reports.generated import peers_page, reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
+from reports.overview.github import page
 from reports.tables.cells import groups
 from reports.tables.newest import groups_of_newest
 from reports.tables.row import Row
-from reports.tables.table import render
 from suite.conditions.policy import ROOT
 from suite.records.store import Results, read
 from variants.catalog import AUTO
@@ -44,9 +44,7 @@ def pages(folder: Path) -> dict[Path, str]:
 
 def device_pages(folder: Path, files: Sequence[Results]) -> dict[Path, str]:
     """Return the generated files of a device's folder, whose results files are `files`."""
-    texts = {
-        file.path.with_suffix(".md"): render(groups([file]), "github") + "\n" for file in files
-    }
+    texts = {file.path.with_suffix(".md"): page(groups([file])) + "\n" for file in files}
     texts[folder / "README.md"] = index(files)
     texts[folder / "ratio.svg"] = picture(usual_rows(files), _title(files))
     return texts

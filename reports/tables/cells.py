@@ -42,12 +42,14 @@ class Group(NamedTuple):
     """Comparable rows, in the order of the plans: same hardware key, software and policy.
 
     `codes` names the code that measured them, several only where each cell is of its newest code.
+    `turns` counts the turns whose samples count, of all races; disturbed ones are not among them.
     """
 
     header: RunHeader
     codes: list[str]
     canaries: list[Canary]
     rows: list[Row]
+    turns: int
 
 
 def groups(files: Sequence[Results]) -> list[Group]:
@@ -77,7 +79,8 @@ def fold(files: Sequence[Results]) -> Group:
     records = [record for file in files for record in file.records]
     fill_in_limit_shares(rows, [record for record in records if isinstance(record, Limit)])
     canaries = [record for record in records if isinstance(record, Canary)]
-    return Group(header, _codes(files), canaries, rows)
+    turns = sum(len(record.turns) for record in records if isinstance(record, Time))
+    return Group(header, _codes(files), canaries, rows, turns)
 
 
 def _codes(files: Sequence[Results]) -> list[str]:

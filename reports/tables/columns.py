@@ -56,7 +56,8 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio >= 0.01 else f"{ratio:.1g}x"
 
 
-def _half_width(row: Row) -> str:
+def half_width(row: Row) -> str:
+    """Return half of the interval of a row's time in percent of it; an empty text without one."""
     if row.time_ci_ms is None or row.time_ms is None:
         return ""
     low, high = row.time_ci_ms
@@ -85,22 +86,26 @@ def _mebibytes(value: int | None) -> str:
     return "" if value is None else f"{value / 2**20:.2f}"
 
 
-def _scientific(value: float | None) -> str:
+def scientific(value: float | None) -> str:
+    """Return two digits and an exponent; an empty text for None."""
     return "" if value is None else f"{value:.1e}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share in percent, with two digits under 10; an empty text for None."""
     return "" if share is None else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
 
 
-def _clocks(row: Row) -> str:
+def clocks(row: Row) -> str:
+    """Return the SM clocks read, in MHz: one, or the lowest and the highest."""
     if row.sm_clock_mhz is None:
         return ""
     low, high = row.sm_clock_mhz
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _share_of_budget(row: Row) -> str:
+def share_of_budget(row: Row) -> str:
+    """Return a row's error in percent of its budget; an empty text without one."""
     if row.error is None or not row.error_budget:
         return ""
     return f"{100 * row.error / row.error_budget:.0f}"
@@ -125,14 +130,14 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
     "time": (
         *CELL,
         TIME,
-        Column("± %", _half_width),
+        Column("± %", half_width),
         Column(
             f"vs {BASELINE.name}",
             lambda row: "" if row.vs_no_bias is None else times(row.vs_no_bias),
         ),
         Column("TFLOP/s", lambda row: three_digits(row.tflops)),
-        Column("% GEMM", lambda row: _percent(row.gemm_share)),
-        Column("% copy", lambda row: _percent(row.copy_share)),
+        Column("% GEMM", lambda row: percent(row.gemm_share)),
+        Column("% copy", lambda row: percent(row.copy_share)),
         Column("error", lambda row: "" if row.error is None else f"{row.error:.0e}"),
         RANK,
     ),
@@ -147,9 +152,9 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
     ),
     "error": (
         *CELL,
-        Column("error", lambda row: _scientific(row.error)),
-        Column("budget", lambda row: _scientific(row.error_budget)),
-        Column("% of budget", _share_of_budget),
+        Column("error", lambda row: scientific(row.error)),
+        Column("budget", lambda row: scientific(row.error_budget)),
+        Column("% of budget", share_of_budget),
         RANK,
     ),
     "start": (
@@ -158,7 +163,7 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("first call, cold s", lambda row: three_digits(row.first_call_s)),
         Column("first call, warm s", lambda row: three_digits(row.warm_first_call_s)),
         TIME,
-        Column("pays after calls", _break_even),
+        Column("pays after", _break_even),
         RANK,
     ),
     "clock": (
@@ -170,7 +175,7 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("issue ms", lambda row: three_digits(row.issue_ms)),
         Column("wall ms", lambda row: three_digits(row.wall_ms)),
         Column("graph ms", lambda row: three_digits(row.graph_ms)),
-        Column("SM MHz", _clocks),
+        Column("SM MHz", clocks),
         Column("throttled", lambda row: str(row.throttled) if row.status == "measured" else ""),
         Column("disturbed", lambda row: str(row.disturbed) if row.status == "measured" else ""),
         RANK,
@@ -185,6 +190,6 @@ NOTES: dict[Metric, str] = {
     "issue.",
     "memory": "",
     "error": "",
-    "start": "pays after calls: the calls after which a variant has cost less in all, its start "
+    "start": "pays after: the calls after which a variant has cost less in all, its start "
     "included, than the one that starts soonest; never, where it is no faster than that one.",
 }

@@ -7,11 +7,26 @@ from reports.tables.estimates import PASSES_FOR_INTERVAL
 from reports.tables.row import Row
 from suite.records.record import Canary
 
-FEW_CANARIES = 6
-
 CANARY_MOVED = 1.2
 """The ratio of a group's slowest canary to its fastest above which the machine's speed has moved.
 In the Xeons' published files it is at most 1.19, in one of the EPYC's 1.32."""
+
+CANARY_LEAPT = 2.0
+"""The same ratio above which no figure is to be trusted. It is at most 1.50 in published files, one
+of an EPYC, whose ratios are known within 5% in the median all the same, because they are paired."""
+
+NOISY_SHARE = 0.1
+"""The half width of a ratio's interval, as a share of the ratio, above which a cell is noisy. Over
+half of the cells of no published file are."""
+
+LOST_SHARE = 0.25
+"""The share of cells too noisy to rank above which the others are not to be trusted either."""
+
+DISTURBED_SHARE = 0.5
+"""Repeated turns over counted ones above which a run without intervals is not to be trusted. In
+published files without intervals it is at most 0.11."""
+
+REMEDY = "stop what else runs (`doctor` names what disturbs)"
 
 
 def conditions(group: Group) -> str:
@@ -28,13 +43,10 @@ def conditions(group: Group) -> str:
 
 
 def _canary_times(canaries: Sequence[Canary]) -> str:
-    """Return each canary's time, or the range of them where they are too many to read."""
-    times = [canary.median_ms for canary in canaries]
-    if len(times) <= FEW_CANARIES:
-        figures = ", ".join(f"{time_ms:.1f}" for time_ms in times) + " ms"
-    else:
-        figures = f"{min(times):.1f} to {max(times):.1f} ms in {len(times)} passes"
-    return f"canary ({canaries[0].what}) {figures}"
+    """Return the range of the canaries' times."""
+    least, most = (f"{pick(c.median_ms for c in canaries):.1f}" for pick in (min, max))
+    figures = least if least == most else f"{least} to {most}"
+    return f"canary ({canaries[0].what}) {figures} ms"
 
 
 def caution(group: Group) -> str:
@@ -43,7 +55,7 @@ def caution(group: Group) -> str:
     parts = [
         _turns("disturbed by other processes", rows, [row.disturbed for row in rows]),
         _turns("slowed by heat or a power brake", rows, [row.throttled for row in rows]),
-        _canary_moves(group.canaries),
+        _canary_moves(group.canaries, CANARY_MOVED),
         _without_interval(rows),
         _too_noisy(rows),
     ]
@@ -57,9 +69,10 @@ def _turns(what: str, rows: Sequence[Row], counts: Sequence[int]) -> str:
     return f"{turns} {what}, in {cells} of {len(rows)} cells" if cells else ""
 
 
-def _canary_moves(canaries: Sequence[Canary]) -> str:
+def _canary_moves(canaries: Sequence[Canary], by: float) -> str:
+    """Return how far the canary moved, if by more than the ratio `by`."""
     times = [canary.median_ms for canary in canaries]
-    if max(times, default=0.0) <= CANARY_MOVED * min(times, default=0.0):
+    if max(times, default=0.0) <= by * min(times, default=0.0):
         return ""
     fastest, slowest = min(times), max(times)
     return f"the canary moved by {slowest / fastest:.2f}x, from {fastest:.1f} to {slowest:.1f} ms"
@@ -74,3 +87,42 @@ def _without_interval(rows: Sequence[Row]) -> str:
 def _too_noisy(rows: Sequence[Row]) -> str:
     noisy = sum(row.contradictory for row in rows)
     return f"{noisy} of {len(rows)} cells too noisy to rank" if noisy else ""
+
+
+def distrust(group: Group) -> str:
+    """Return in one line why a group's figures are too noisy to trust and what would help.
+
+    An empty text if they aren't. Where there are intervals, their widths decide; where there are
+    none, the canary and the disturbed turns.
+    """
+    rows = [row for row in group.rows if row.status == "measured" and row.answers == "alibi"]
+    lost = sum(row.contradictory for row in rows)
+    widths = [width for row in rows if (width := _half_width(row)) is not None]
+    noisy = sum(width > NOISY_SHARE for width in widths)
+    leap = CANARY_LEAPT if widths else CANARY_MOVED
+    disturbed = sum(row.disturbed for row in group.rows)
+    parts = [
+        f"{lost} of {len(rows)} cells are too noisy to rank"
+        if lost > LOST_SHARE * len(rows)
+        else "",
+        f"{noisy} of {len(widths)} ratios are known to no more than {NOISY_SHARE:.0%}"
+        if 2 * noisy > len(widths)
+        else "",
+        _canary_moves(group.canaries, leap),
+        f"{disturbed} of {disturbed + group.turns} turns disturbed"
+        if not widths and disturbed > DISTURBED_SHARE * group.turns
+        else "",
+    ]
+    present = [part for part in parts if part]
+    if not present:
+        return ""
+    again = "run more --passes" if widths else f"run --passes {PASSES_FOR_INTERVAL} for intervals"
+    return f"Too noisy to trust: {'; '.join(present)}. {REMEDY.capitalize()}, or {again}."
+
+
+def _half_width(row: Row) -> float | None:
+    """Return half of the interval of a row's ratio, or else of its time, as a share of it."""
+    value, interval = row.vs_no_bias, row.vs_no_bias_ci
+    if value is None:
+        value, interval = row.time_ms, row.time_ci_ms
+    return None if not value or interval is None else (interval[1] - interval[0]) / (2 * value)

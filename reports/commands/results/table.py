@@ -34,7 +34,15 @@ def table(files: Sequence[Path], form: Any, metric: Any) -> None:
     Example:
       python run_bench.py table results/FILE.jsonl --metric memory --format github
     """
+    from reports.overview import github, terminal
     from reports.tables.cells import groups
     from reports.tables.table import render
+    from reports.text.screen import screen
 
-    show(render(groups(read_once(files)), form, metric))
+    measured = groups(read_once(files))
+    if form == "simple":
+        show(terminal.overview(measured, metric, screen()))
+    elif form == "github":
+        show(github.page(measured, metric))
+    else:
+        show(render(measured, form))

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from reports.overview.github import page
 from reports.tables.cells import groups
 from reports.tables.row import Row
-from reports.tables.table import render
 from suite.cases.case import Case
 from suite.clocks.series import SeriesName
 from suite.records.record import Record, Series, Time
@@ -70,11 +70,9 @@ def test_a_call_bound_by_its_host_costs_what_issuing_it_does() -> None:
 def test_the_clock_table_shows_them() -> None:
     plan = a_plan(CASE, variants=["eager"])
     time = on_a_gpu(1, device=0.5, device_hot=0.4, issue=0.1, wall=0.7)
-    text = render(
-        groups([results(a_machine(plan), a_check(CASE, "eager"), time)]), "simple", "clock"
-    )
+    text = page(groups([results(a_machine(plan), a_check(CASE, "eager"), time)]), "clock")
     (line,) = (line for line in text.splitlines() if " eager " in line)
-    assert line.split()[4:12] == [
+    assert line.replace("|", " ").split()[4:12] == [
         "0.500",
         "device",
         "0.500",

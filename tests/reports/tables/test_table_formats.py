@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from reports.tables.cells import groups
-from reports.tables.table import TableFormat, render
+from reports.tables.table import ProgramFormat, render
 from tests.reports.tabled import of_all_kinds, table
 
 CONTRACT = {
@@ -57,10 +57,10 @@ def test_csv_has_the_rows_and_fields_of_json_with_an_interval_in_two_columns() -
             assert written[name].lower() == ("" if value is None else str(value).lower())
 
 
-@pytest.mark.parametrize("layout", ["json", "csv"])
-def test_programs_get_a_header_and_no_rows_of_no_files(layout: TableFormat) -> None:
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_programs_get_a_header_and_no_rows_of_no_files(form: ProgramFormat) -> None:
     assert (
-        render([], layout)
+        render([], form)
         .splitlines()[0]
-        .startswith("[" if layout == "json" else "hardware_key,software,code,case,batch")
+        .startswith("[" if form == "json" else "hardware_key,software,code,case,batch")
     )

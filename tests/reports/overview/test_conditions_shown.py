@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from reports.tables.table import TableFormat
 from suite.records.record import Record
 from suite.records.store import Results
 from tests.records import (
@@ -20,12 +19,12 @@ from tests.records import (
     measured,
     results,
 )
-from tests.reports.tabled import cells_of, of_all_kinds, table
+from tests.reports.tabled import TableFormat, cells_of, flat, of_all_kinds, table
 
 
 @pytest.mark.parametrize("layout", ["simple", "github"])
 def test_the_conditions_are_told_above_the_table(layout: TableFormat) -> None:
-    first = table(layout, of_all_kinds()).splitlines()[0]
+    first = flat(table(layout, of_all_kinds()).partition("\n\n")[0])
     for words in (
         "Invented CPU, 2 cores",
         "torch 2.13.0",
@@ -50,7 +49,7 @@ def test_each_group_has_conditions_and_a_table_of_its_own(layout: TableFormat) -
 
 
 def test_conditions_of_a_run_without_a_canary_leave_it_out() -> None:
-    first = table("simple", results(a_machine())).splitlines()[0]
+    first = flat(table("simple", results(a_machine())).partition("\n\n")[0])
     assert "  " not in first
     assert "canary" not in first
 
@@ -60,9 +59,10 @@ CALM = (1.0, 1.01, 0.99)
 
 def caution_of(file: Results) -> str:
     """Return the line of caution above a table, or an empty text."""
-    lines = [line for line in table("simple", file).splitlines() if line.startswith("Take care")]
-    assert len(lines) <= 1
-    return lines[0] if lines else ""
+    parts = [flat(part) for part in table("simple", file).split("\n\n")]
+    cautions = [part for part in parts if part.startswith("Take care")]
+    assert len(cautions) <= 1
+    return cautions[0] if cautions else ""
 
 
 def test_a_calm_run_of_three_passes_calls_for_no_caution() -> None:
@@ -109,12 +109,61 @@ def test_everything_to_take_care_of_stands_in_one_line() -> None:
     for variant, by_round in {"no_bias": [15.9] * 3 + [0.286] * 6, "eager": [27.7] * 3}.items():
         time = msgspec.structs.replace(a_time(case, variant, by_round), disturbed=2)
         records += [a_check(case, variant), time]
-    text = table(
-        "simple", results(a_machine(a_plan(case, variants=["no_bias", "eager"])), *records)
-    )
-    assert text.splitlines()[2] == (
+    file = results(a_machine(a_plan(case, variants=["no_bias", "eager"])), *records)
+    assert caution_of(file) == (
         "Take care: 4 turns disturbed by other processes, in 2 of 2 cells; the canary moved by "
         "6.00x, from 40.0 to 240.0 ms; no cell has an interval, which takes 3 passes; 1 of 2 cells "
         "too noisy to rank"
     )
-    assert "too noisy: eager" in text
+    assert "too noisy: eager" in table("simple", file)
+
+
+NOISY = (0.6, 1.0, 1.7)
+
+
+def doubt_of(file: Results) -> str:
+    """Return what stands above a table if it is not to be trusted, or an empty text."""
+    first = flat(table("simple", file).partition("\n\n")[0])
+    return first if first.startswith("Too noisy to trust") else ""
+
+
+def test_a_calm_run_is_not_doubted() -> None:
+    assert doubt_of(a_run({"no_bias": CALM, "eager": CALM}, canaries=(6.0, 6.5, 9.0))) == ""
+    assert doubt_of(a_run({"no_bias": CALM[:1], "eager": CALM[:1]})) == ""
+
+
+def test_a_run_whose_ratios_are_hardly_known_is_doubted_at_the_top_with_what_would_help() -> None:
+    assert doubt_of(a_run({"no_bias": CALM, "eager": NOISY})) == (
+        "Too noisy to trust: 1 of 1 ratios are known to no more than 10%. Stop what else runs "
+        "(`doctor` names what disturbs), or run more --passes."
+    )
+
+
+def test_one_noisy_cell_of_two_is_no_noisy_machine() -> None:
+    assert doubt_of(a_run({"no_bias": CALM, "eager": CALM, "flex": NOISY})) == ""
+
+
+@pytest.mark.parametrize("canaries", [(6.0, 6.0, 12.1), (6.0, 13.0)])
+def test_a_machine_whose_speed_doubled_is_doubted(canaries: Sequence[float]) -> None:
+    passes = len(canaries)
+    file = a_run({"no_bias": CALM[:passes], "eager": CALM[:passes]}, canaries=canaries)
+    assert doubt_of(file).startswith("Too noisy to trust: the canary moved by 2.")
+
+
+def test_without_intervals_the_canary_and_disturbed_turns_decide() -> None:
+    two = {"no_bias": CALM[:2], "eager": CALM[:2]}
+    assert "moved by 1.25x" in doubt_of(a_run(two, canaries=(6.0, 7.5)))
+    case = a_case()
+    slowed = msgspec.structs.replace(a_time(case, "eager", pass_number=1), disturbed=11)
+    checks = [a_check(case, "no_bias"), a_check(case, "eager")]
+    file = results(a_machine(a_plan(case)), *checks, a_time(case, "no_bias"), slowed)
+    assert doubt_of(file) == (
+        "Too noisy to trust: 11 of 21 turns disturbed. Stop what else runs (`doctor` names what "
+        "disturbs), or run --passes 3 for intervals."
+    )
+
+
+def test_advice_from_a_doubted_run_is_to_measure_again() -> None:
+    text = flat(table("simple", a_run({"no_bias": CALM, "eager": NOISY})))
+    assert "Measure again before you use eager: " in text
+    assert "Use eager" not in text

@@ -1,0 +1,36 @@
+"""What output goes to: a terminal of some width, or a pipe; and whether it shows bold text."""
+
+import os
+import shutil
+import sys
+from typing import NamedTuple
+
+USUAL_WIDTH, LEAST_WIDTH = 80, 40
+
+
+class Screen(NamedTuple):
+    """The columns that output may take, and whether bold text shows as such."""
+
+    width: int = USUAL_WIDTH
+    bold: bool = False
+
+
+def screen() -> Screen:
+    """Return what stdout is: COLUMNS wide, or as wide as the terminal, or 80 columns in a pipe.
+
+    Text is bold in a terminal alone, and not where NO_COLOR is set (https://no-color.org) or TERM
+    is dumb.
+    """
+    width = shutil.get_terminal_size((USUAL_WIDTH, 24)).columns
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Screen(max(width, LEAST_WIDTH), is_terminal and takes_styles())
+
+
+def takes_styles() -> bool:
+    """Whether the environment lets a terminal be sent styles: no NO_COLOR, and TERM not dumb."""
+    return not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal can't move its cursor: TERM is dumb or not set."""
+    return os.environ.get("TERM", "dumb") == "dumb"
