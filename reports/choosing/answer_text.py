@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from tabulate import tabulate
 
 from reports.tables.columns import three_digits
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph, shell_command
+from reports.text.screen import IN_A_PIPE, Screen
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer
 from variants.selection.schema import Choice, Objective, Problem, Selection
@@ -16,22 +18,40 @@ _SCORE_UNITS: dict[Objective, str] = {"eager": "ms", "graph": "ms on the device"
 _OF: dict[Objective, str] = {"eager": "", "graph": " on the device", "memory": " the memory"}
 
 
-def selection_table(selection: Selection) -> str:
-    """Return a table with a line for each choice: problem, variant, time in ms, and reason."""
-    lines = [
-        (
-            *problem_words(choice.problem),
-            choice.variant,
-            three_digits(_call_ms(choice, selection.objective)),
-            choice.why,
-        )
-        for choice in selection.choices
+def selection_table(selection: Selection, screen: Screen = IN_A_PIPE) -> str:
+    """Return a table for each shape, with a line for each choice: problem, variant, ms, reason."""
+    by_shape: dict[str, list[Choice]] = {}
+    for choice in selection.choices:
+        by_shape.setdefault(problem_words(choice.problem)[0], []).append(choice)
+    return "\n\n".join(
+        f"{shape}\n\n{_choices(choices, selection.objective, screen)}"
+        for shape, choices in by_shape.items()
+    )
+
+
+def _choices(choices: Sequence[Choice], objective: Objective, screen: Screen) -> str:
+    ordered = sorted(choices, key=lambda choice: choice.problem.kv_len)
+    problems = [problem_words(choice.problem) for choice in ordered]
+    times = [three_digits(_call_ms(choice, objective)) for choice in ordered]
+    columns = [
+        GridColumn("length", [length for _, length, _, _ in problems], right=True),
+        GridColumn("dtype", [dtype for _, _, dtype, _ in problems]),
+        GridColumn("mode", [mode for *_, mode in problems]),
+        GridColumn("chosen", [choice.variant for choice in ordered]),
+        GridColumn("ms", times, right=True),
+        GridColumn("why", [choice.why for choice in ordered], wraps=True),
     ]
-    headers = ("shape", "length", "dtype", "mode", "chosen", "ms", "why")
-    return tabulate(lines, headers, disable_numparse=True)
+    return grid(columns, screen.width)
 
 
-def answers_text(answers: Sequence[Answer], form: str, device: str | None, *, explain: bool) -> str:
+def answers_text(
+    answers: Sequence[Answer],
+    form: str,
+    device: str | None,
+    screen: Screen = IN_A_PIPE,
+    *,
+    explain: bool,
+) -> str:
     """Return answers as text, or with `form` "json" as a JSON list.
 
     docs/choosing.md has the list's fields. `device` is this machine's device, for the command that
@@ -40,7 +60,7 @@ def answers_text(answers: Sequence[Answer], form: str, device: str | None, *, ex
     if form == "json":
         fields = [_fields(answer) for answer in answers]
         return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
-    return "\n\n".join(_answer(answer, device, explain=explain) for answer in answers)
+    return "\n\n".join(_answer(answer, device, screen, explain=explain) for answer in answers)
 
 
 def _fields(answer: Answer) -> dict[str, object]:
@@ -58,20 +78,22 @@ def _fields(answer: Answer) -> dict[str, object]:
     return {**fields, "problem": problem, "ranking": ranking, "regret_share_at_most": share}
 
 
-def _answer(answer: Answer, device: str | None, *, explain: bool) -> str:
+def _answer(answer: Answer, device: str | None, screen: Screen, *, explain: bool) -> str:
     shape, length, dtype, mode = problem_words(answer.problem)
-    lines = [f"{answer.variant}", f"  for {shape}, {length} keys, {dtype}, {mode}"]
+    lines = [f"for {shape}, {length} keys, {dtype}, {mode}"]
     if answer.ranking:
-        lines.append(f"  expected {_time(answer, answer.ranking[0])}{_conditions(answer)}")
-        lines.append(f"  {_runner_up(answer)}")
-    lines += [f"  regret {regret}" for regret in _regret(answer)]
+        lines.append(f"expected {_time(answer, answer.ranking[0])}{_conditions(answer)}")
+        lines.append(_runner_up(answer))
+    lines += [f"regret {regret}" for regret in _regret(answer)]
     objective = "" if answer.objective == "eager" else f", by {answer.objective}"
-    lines.append(f"  {answer.ground}{objective}: {answer.provenance}")
+    lines.append(f"{answer.ground}{objective}: {answer.provenance}")
+    parts = [answer.variant, *(paragraph(line, screen.width, "    ", "  ") for line in lines)]
     if device is not None and answer.ground in _UNMEASURED:
-        lines.append(f"  to measure: {tune_command(answer.problem, device)}")
+        command = tune_command(answer.problem, device)
+        parts.append(shell_command(command, screen.width, "  to measure: ", "    "))
     if explain and answer.ranking:
-        lines.append(f"\n{_ranking(answer)}")
-    return "\n".join(lines)
+        parts.append(f"\n{_ranking(answer, screen)}")
+    return "\n".join(parts)
 
 
 def _conditions(answer: Answer) -> str:
@@ -106,20 +128,17 @@ def _regret(answer: Answer) -> Iterator[str]:
         yield "not bounded: it was not measured around here with intervals"
 
 
-def _ranking(answer: Answer) -> str:
-    least = answer.ranking[0].score
-    lines = [
-        (
-            expected.variant,
-            three_digits(expected.time_ms),
-            "" if expected.time_low_ms is None else three_digits(expected.time_low_ms),
-            "" if expected.time_high_ms is None else three_digits(expected.time_high_ms),
-            f"{expected.score / least:.2f}x",
-        )
-        for expected in answer.ranking
-    ]
+def _ranking(answer: Answer, screen: Screen) -> str:
+    ranking, least = answer.ranking, answer.ranking[0].score
     ms = "ms, at most" if _is_below(answer) else "ms"
-    return tabulate(lines, ("variant", ms, "low", "high", "to chosen"), disable_numparse=True)
+    columns = [
+        GridColumn("variant", [each.variant for each in ranking]),
+        GridColumn(ms, [three_digits(each.time_ms) for each in ranking], right=True),
+        GridColumn("low", [three_digits(each.time_low_ms) for each in ranking], right=True),
+        GridColumn("high", [three_digits(each.time_high_ms) for each in ranking], right=True),
+        GridColumn("to chosen", [f"{each.score / least:.2f}x" for each in ranking], right=True),
+    ]
+    return grid(columns, screen.width)
 
 
 def _time(answer: Answer, expected: Expected) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from tabulate import tabulate
 
 from reports.choosing.answer_text import problem_words
 from reports.choosing.regret import Flips, PricedAdvice
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
+from reports.text.screen import IN_A_PIPE, Screen
 from suite.recordings.names import layer_name
 
 
@@ -49,13 +51,18 @@ def summary(priced: Sequence[PricedAdvice]) -> Summary | None:
     )
 
 
-def render(parts_by_name: Mapping[str, Sequence[PricedAdvice]], flips: Flips, form: str) -> str:
+def render(
+    parts_by_name: Mapping[str, Sequence[PricedAdvice]],
+    flips: Flips,
+    form: str,
+    screen: Screen = IN_A_PIPE,
+) -> str:
     """Return priced advice, a part for each way of pricing by its name, and the flips."""
     if form == "json":
         fields = {name: _fields(priced) for name, priced in parts_by_name.items()}
         text = msgspec.json.encode({**fields, "flips": flips._asdict()})
         return msgspec.json.format(text, indent=2).decode()
-    parts = [part for name, priced in parts_by_name.items() for part in _part(name, priced, form)]
+    parts = [part for name, priced in parts_by_name.items() for part in _part(name, priced, screen)]
     rate = f" ({flips.flipped / flips.problems:.0%})" if flips.problems else ""
     parts.append(f"Two tunings chose differently for {flips.flipped} of {flips.problems}{rate}.")
     return "\n\n".join(parts)
@@ -75,27 +82,37 @@ def _words(advice: PricedAdvice) -> tuple[str, ...]:
     return *rest, f"{mode}, {layer_name(advice.recording)}" if advice.recording else mode
 
 
-def _part(name: str, priced: Sequence[PricedAdvice], form: str) -> list[str]:
+def _part(name: str, priced: Sequence[PricedAdvice], screen: Screen) -> list[str]:
     figures = summary(priced)
     if figures is None and priced:
         return [f"{name}: in all {len(priced)} the advised variant did not run."]
     if figures is None:
         return [f"{name}: nothing to price."]
-    lines = [
-        (
-            *_words(advice),
-            advice.advised,
-            advice.fastest,
-            "lost" if advice.regret is None else f"{advice.regret:.1%}",
-            "" if advice.bound is None else f"{advice.bound:.1%}",
-        )
-        for advice in priced
-    ]
-    headers = ("shape", "length", "dtype", "mode", "advised", "fastest", "regret", "bound")
     words = (
         f"{name}: {figures.problems} problems; regret {figures.mean:.2%} in the mean, "
         f"{figures.at_95:.2%} at the 95th percentile, {figures.largest:.2%} at most; the fastest "
         f"itself in {figures.first}; the bound held in {figures.held} of {figures.bounded}"
         + (f"; in {figures.lost} the advised variant did not run." if figures.lost else ".")
     )
-    return [tabulate(lines, headers, form, disable_numparse=True), words]
+    by_shape: dict[str, list[PricedAdvice]] = {}
+    for advice in priced:
+        by_shape.setdefault(problem_words(advice.problem)[0], []).append(advice)
+    tables = [f"{shape}\n\n{_table(part, screen)}" for shape, part in by_shape.items()]
+    return [*tables, paragraph(words, screen.width, "  ")]
+
+
+def _table(priced: Sequence[PricedAdvice], screen: Screen) -> str:
+    ordered = sorted(priced, key=lambda advice: advice.problem.kv_len)
+    problems = [_words(advice) for advice in ordered]
+    regrets = ["lost" if each.regret is None else f"{each.regret:.1%}" for each in ordered]
+    bounds = ["" if each.bound is None else f"{each.bound:.1%}" for each in ordered]
+    columns = [
+        GridColumn("length", [length for _, length, _, _ in problems], right=True),
+        GridColumn("dtype", [dtype for _, _, dtype, _ in problems]),
+        GridColumn("mode", [mode for *_, mode in problems]),
+        GridColumn("advised", [advice.advised for advice in ordered], wraps=True),
+        GridColumn("fastest", [advice.fastest for advice in ordered], wraps=True),
+        GridColumn("regret", regrets, right=True),
+        GridColumn("bound", bounds, right=True),
+    ]
+    return grid(columns, screen.width)

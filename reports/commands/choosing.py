@@ -61,6 +61,7 @@ def choose(
     from reports.choosing.answer_text import selection_table
     from reports.choosing.candidates import Rules
     from reports.choosing.choose import choose as choose_from
+    from reports.text.screen import screen
     from suite.cases import parse
     from variants.selection.files import path_of, user_folder
 
@@ -86,7 +87,8 @@ def choose(
     if others:
         new = choose_from(results, rules)
         warn([*(f"nothing chosen for {line}" for line in new.left_out), *new.cautions])
-        show(f"{selection_table(new.selection)}\n\nNothing written: `auto` takes ours alone.")
+        chosen = selection_table(new.selection, screen())
+        show(f"{chosen}\n\nNothing written: `auto` takes ours alone.")
         return
     key = results[0].header.hardware.key
     paths = [path_of(cache, key)] if out is None else [_check_name(key, out), path_of(cache, key)]
@@ -100,7 +102,7 @@ def choose(
         for path in dict.fromkeys(paths):
             write_selection.write(path, new.selection)
     written = "\n".join(f"Selection: {path}" for path in dict.fromkeys(paths))
-    show(f"{selection_table(new.selection)}\n\n{written}")
+    show(f"{selection_table(new.selection, screen())}\n\n{written}")
 
 
 def _check_name(hardware_key: str, out: Path) -> Path:
@@ -152,6 +154,7 @@ def best(
     from reports.choosing.answer_text import answers_text
     from reports.choosing.choose import problem_of
     from reports.choosing.lookup import selections_of_device, selections_of_hardware
+    from reports.text.screen import screen
     from suite.cases.request import Request
     from suite.conditions.device import device_for
     from variants.selection.pick import pick
@@ -167,7 +170,7 @@ def best(
     if question["dtypes"] is None:
         question["dtypes"] = "bfloat16" if used is None else used.half
     answers = [pick(problem_of(case), selections) for case in Request(**question).cases()]
-    show(answers_text(answers, form, used and used.name, explain=explain))
+    show(answers_text(answers, form, used and used.name, screen(), explain=explain))
 
 
 @click.command()
@@ -201,6 +204,7 @@ def regret(
     """
     from reports.choosing import regret as pricing
     from reports.choosing.regret_table import render
+    from reports.text.screen import screen
     from suite.cases import parse
 
     if fresh is not None and unseen:
@@ -213,7 +217,7 @@ def regret(
     priced = {"Left out": pricing.price_left_out(results)}
     if unseen:
         priced["Unseen"] = pricing.price_unseen(results, read_once(unseen))
-    show(render(priced, pricing.flips(results), form))
+    show(render(priced, pricing.flips(results), form, screen()))
 
 
 def _race_between_lengths(files: Sequence[Any], budget_s: float, out: Path | None) -> Path:

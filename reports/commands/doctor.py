@@ -21,8 +21,10 @@ def list_(kind: str) -> None:
       python run_bench.py list variants
     """
     from reports.pages import listing
+    from reports.text.screen import screen
 
-    show({"variants": listing.variants, "models": listing.models}.get(kind, listing.sweeps)())
+    lists = {"variants": listing.variants, "models": listing.models, "sweeps": listing.sweeps}
+    show(lists[kind](screen()))
 
 
 @click.command()
@@ -41,6 +43,7 @@ def doctor(device: str | None, deep: bool) -> None:
       python run_bench.py doctor --deep
     """
     from reports.pages import doctor as page
+    from reports.text.screen import screen
     from suite.conditions import health, nvml
     from suite.conditions.device import device_for
     from suite.conditions.policy import circumstances, policy
@@ -52,11 +55,12 @@ def doctor(device: str | None, deep: bool) -> None:
     used = device_for(device)
     hardware = used.hardware
     state = nvml.gpu_state(used.uuid)
-    show(page.machine_lines(hardware, software(), circumstances({}), state))
-    show(f"\n{page.troubles(health.troubles(hardware, os.environ, state))}\n")
+    output = screen()
+    show(page.machine_lines(hardware, software(), circumstances({}), state, output))
+    show(f"\n{page.troubles(health.troubles(hardware, os.environ, state), output)}\n")
     rules = policy(used.kind, hardware.cores)
     results = probe(CATALOG, rules, used, deep=deep, report=lambda line: click.echo(line, err=True))
-    show(page.variants(results))
+    show(page.variants(results, output))
     if not any(result.status == "measured" and result.variant in ALIBI for result in results):
         raise RunFailed("no ALiBi variant was seen to run here; the report above says why")
 
@@ -82,6 +86,8 @@ def atlas(variants: str | None, out: Path | None) -> None:
     """
     from reports.pages.atlas import page
     from reports.pages.atlas_traps import traps
+    from reports.text.paragraph import paragraph
+    from reports.text.screen import screen
     from suite.atlas.processes import ask_all, implementations
     from suite.conditions.device import device_for
     from suite.conditions.policy import ROOT
@@ -100,6 +106,7 @@ def atlas(variants: str | None, out: Path | None) -> None:
         raise RunFailed(f"nobody answered: {findings[0].variant} {findings[0].ended}")
     versions = software() | peer_versions([each.variant for each in findings])
     path.write_text(page(findings, versions, hardware.name))
+    width = screen().width
     found = traps(findings)
     counts = f"{len(found)} trap{'s' * (len(found) != 1)} in {len(findings)} implementations"
-    show("\n".join([*found, f"{counts}: {path}"]))
+    show("\n".join(paragraph(line, width, "  ") for line in [*found, f"{counts}: {path}"]))

@@ -129,6 +129,7 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
       python run_bench.py aa --pairs 0 results/aa*.jsonl
       python run_bench.py aa --inject 5% --variants sdpa_key
     """
+    from reports.text.screen import screen
     from reports.verdicts import calibration, calibration_table
     from reports.verdicts.compare_pairs import compare_pairs
     from reports.verdicts.verdict_table import render
@@ -152,11 +153,11 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
         measured = _duel(itself, inject=injected, **options)
         comparison = compare_pairs(measured)
         if form != "json":
-            show(f"{render(comparison, form)}\n")
+            show(f"{render(comparison, form, screen())}\n")
         earlier.append(measured)
     pairs = calibration.pairs_of(earlier)
     rates = calibration.calibrate(pairs, gate) if len(pairs) > 1 else None
-    show(calibration_table.render(rates, form, comparison))
+    show(calibration_table.render(rates, form, comparison, screen()))
     if comparison is not None:
         exit_by_verdict(comparison)
 
@@ -238,9 +239,11 @@ def judge_pairs(pairs: Any, form: Any) -> None:
 def judge(comparison: Any, form: Any, power: Any = None) -> None:
     """Show a comparison and end with its verdict."""
     from reports.pull_request.comment import comment
+    from reports.text.screen import screen
     from reports.verdicts.verdict_table import render
 
-    show(comment(comparison, power) if form == "github" else render(comparison, form))
+    is_comment = form == "github"
+    show(comment(comparison, power) if is_comment else render(comparison, form, screen()))
     exit_by_verdict(comparison)
 
 

@@ -1,10 +1,11 @@
-"""Progress of a run on stderr: a live line in a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a live line in a terminal, plain lines in pipes and dumb ones."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from reports.text.screen import is_dumb
 from suite.cases.case import Case
 from suite.race.watch import Watch
 from suite.records.record import Agreement, Ended, Fault
@@ -81,8 +82,8 @@ class LiveProgress:
 
 @contextmanager
 def progress() -> Iterator[Watch]:
-    """Yield a live bar where stderr is a terminal, else plain lines."""
-    if not sys.stderr.isatty():
+    """Yield a live bar where stderr is a terminal that can show one, else plain lines."""
+    if not sys.stderr.isatty() or is_dumb():
         yield PlainProgress()
         return
     live = LiveProgress()

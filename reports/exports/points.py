@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from reports.overview.remarks import footnotes
 from reports.tables.cells import Group, measuring_conditions
 from reports.tables.row import Row
-from reports.tables.table import reasons
 from suite.failures import BadRequest
 from suite.records.fingerprint import differences
 from suite.records.record import RunHeader
@@ -76,7 +76,7 @@ def cautions_of(groups: Sequence[Group]) -> list[str]:
         cautions.append(
             f"{len(without)} of {len(rows)} cells are left out: they have no valid time"
         )
-        cautions += reasons(without, "simple").splitlines()
+        cautions += [note.text for note in footnotes(without)]
     if noisy:
         cautions.append(f"{len(noisy)} of {len(rows)} cells are too noisy: {', '.join(noisy)}")
     return cautions

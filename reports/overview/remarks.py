@@ -21,7 +21,7 @@ def footnotes(rows: Sequence[Row]) -> list[Footnote]:
 
     Disagreements of a variant differ in figures alone: one footnote has the worst.
     """
-    ended = [row for row in rows if row.status != "measured" and row.reason != NOT_YET]
+    ended = [row for row in rows if row.status != "measured"]
     alike = by(_cause, ended)
     return [Footnote(part, _footnote(part, rows)) for part in alike.values()]
 

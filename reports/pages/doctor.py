@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from tabulate import tabulate
-
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
+from reports.text.screen import IN_A_PIPE, Screen
 from suite.conditions.health import Trouble
 from suite.conditions.nvml import Absent, GpuState
 from suite.conditions.policy import Circumstances
@@ -16,6 +17,7 @@ def machine_lines(
     software: dict[str, str],
     circumstances: Circumstances,
     gpu: GpuState | Absent,
+    screen: Screen = IN_A_PIPE,
 ) -> str:
     """Return a table of the machine: device, software, Python, container and GPU state."""
     lines = [
@@ -27,23 +29,35 @@ def machine_lines(
         ("container", "yes" if circumstances.container else "no"),
         ("GPU", gpu.reason if isinstance(gpu, Absent) else _gpu(gpu)),
     ]
-    return tabulate(lines, tablefmt="plain", disable_numparse=True)
+    room = max(len(name) for name, _ in lines) + 2
+    return "\n".join(
+        paragraph(text, screen.width, " " * room, name.ljust(room)) for name, text in lines
+    )
 
 
-def variants(results: Sequence[ProbeResult]) -> str:
+def variants(results: Sequence[ProbeResult], screen: Screen = IN_A_PIPE) -> str:
     """Return a table of the variants that were tried, and the reasons of those that don't run."""
-    lines = [
-        (result.variant, result.mode, "runs" if result.status == "measured" else result.status)
-        for result in results
-        if result.status != "skipped"
-    ]
+    by_variant: dict[str, dict[str, str]] = {}
     by_reason: dict[tuple[str, str], dict[str, list[str]]] = {}
     for result in results:
+        if result.status != "skipped":
+            runs = "runs" if result.status == "measured" else result.status
+            by_variant.setdefault(result.variant, {})[result.mode] = runs
         if result.status != "measured":
             modes = by_reason.setdefault((result.status, result.reason), {})
             modes.setdefault(result.variant, []).append(result.mode)
-    reasons = [f"{_names(modes)} {status}: {why}" for (status, why), modes in by_reason.items()]
-    table = tabulate(lines, ("variant", "mode", "")) if lines else ""
+    columns = [
+        GridColumn("variant", list(by_variant)),
+        *(
+            GridColumn(mode, [outcomes.get(mode, "") for outcomes in by_variant.values()])
+            for mode in MODES
+        ),
+    ]
+    reasons = [
+        paragraph(f"{_names(modes)} {status}: {why}", screen.width, "  ")
+        for (status, why), modes in by_reason.items()
+    ]
+    table = grid(columns, screen.width) if by_variant else ""
     return "\n\n".join(filter(None, (table, "\n".join(reasons))))
 
 
@@ -55,11 +69,15 @@ def _names(modes_by_variant: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def troubles(causes: Sequence[Trouble]) -> str:
+def troubles(causes: Sequence[Trouble], screen: Screen = IN_A_PIPE) -> str:
     """Return a line for each cause that spoils measurements, and a line with its remedy."""
     if not causes:
         return "Nothing here spoils measurements."
-    return "\n".join(f"! {cause.what}\n  -> {cause.help}" for cause in causes)
+    return "\n".join(
+        paragraph(text, screen.width, "     ", mark)
+        for cause in causes
+        for mark, text in (("! ", cause.what), ("  -> ", cause.help))
+    )
 
 
 def _features(hardware: Hardware) -> str:

@@ -14,7 +14,7 @@ def comment(comparison: Comparison, power: Power | None) -> str:
         f"**{outcome(comparison)}{_could_find(power)}**",
         _escaped(f"{comparison.head} against {comparison.base}. {summary(comparison)}."),
         _escaped("\n".join(comparison.notes)),
-        *([table(changed, "github"), _escaped(reasons(changed, "github"))] if changed else []),
+        *([table(changed), _escaped(reasons(changed))] if changed else []),
         _folded(rest, others=bool(changed)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -36,7 +36,7 @@ def _folded(lines: list[Line], others: bool) -> str:
         return ""
     which = "other " if others else ""
     title = f"{len(lines)} {which}cell{'' if len(lines) == 1 else 's'}, of which none changed"
-    inside = [table(lines, "github"), _escaped(reasons(lines, "github"))]
+    inside = [table(lines), _escaped(reasons(lines))]
     body = "\n\n".join(part for part in inside if part)
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 

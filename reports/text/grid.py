@@ -8,7 +8,7 @@ import click
 from tabulate import tabulate
 
 GAP = 2
-LEAST_WRAPPED = 12
+LEAST_WRAPPED = 10
 
 
 class GridColumn(NamedTuple):

@@ -15,6 +15,9 @@ class Screen(NamedTuple):
     bold: bool = False
 
 
+IN_A_PIPE = Screen()
+
+
 def screen() -> Screen:
     """Return what stdout is: COLUMNS wide, or as wide as the terminal, or 80 columns in a pipe.
 

@@ -55,7 +55,7 @@ class CountRate(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         low, high = self.bounds
-        return f"{self.found} of {self.of} ({self.share:.1%}, 95% bounds {low:.1%} to {high:.1%})"
+        return f"{self.found} of {self.of} (95%: {low:.1%} to {high:.1%})"
 
 
 class PairsPlan(NamedTuple):

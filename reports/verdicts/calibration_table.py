@@ -1,10 +1,14 @@
 """A calibration for people and programs: spread by cell, rates by pairs, a recommendation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from tabulate import tabulate
 
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
+from reports.text.screen import IN_A_PIPE, Screen
 from reports.verdicts import verdict_table
 from reports.verdicts.calibration import EFFECTS, Calibration, CountRate, PairsPlan
 from reports.verdicts.comparison import Comparison
@@ -14,7 +18,10 @@ TOO_FEW = "Too few pairs of the same code to draw comparisons from: give 12 or m
 
 
 def render(
-    calibration: Calibration | None, layout: VerdictFormat, comparison: Comparison | None = None
+    calibration: Calibration | None,
+    layout: VerdictFormat,
+    comparison: Comparison | None = None,
+    screen: Screen = IN_A_PIPE,
 ) -> str:
     """Return the tables and the recommendation; JSON also has the comparison, if there is one."""
     if layout == "json":
@@ -23,19 +30,52 @@ def render(
         return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
     if calibration is None:
         return TOO_FEW
-    spread = [(cell, f"{100 * deviation:.2f}") for cell, deviation in calibration.spread.items()]
-    alignment = ("left", "right")
     parts = [
         f"{calibration.pairs} pairs of the same code; correlation of successive pairs "
         f"{calibration.autocorrelation:+.2f}",
-        tabulate(spread, ("cell", "spread %"), layout, colalign=alignment, disable_numparse=True),
+        _table(_spread(calibration), layout, screen),
     ]
     if not calibration.plans:
         return "\n\n".join([*parts, TOO_FEW])
-    headers = ("pairs", "false alarms", *(f"+{effect:.0%} found" for effect in EFFECTS))
-    lines = [_line(plan) for plan in calibration.plans]
-    parts.append(tabulate(lines, headers, layout, disable_numparse=True))
-    return "\n\n".join([*parts, _recommendation(calibration)])
+    parts.append(_table(_rates(calibration.plans), layout, screen))
+    recommendation = _recommendation(calibration)
+    if layout == "simple":
+        recommendation = paragraph(recommendation, screen.width, "  ")
+    return "\n\n".join([*parts, recommendation])
+
+
+def _spread(calibration: Calibration) -> list[GridColumn]:
+    figures = [f"{100 * deviation:.2f}" for deviation in calibration.spread.values()]
+    return [
+        GridColumn("cell", list(calibration.spread), wraps=True),
+        GridColumn("spread %", figures, right=True),
+    ]
+
+
+def _rates(plans: Sequence[PairsPlan]) -> list[GridColumn]:
+    """Return the columns of the rates: of false alarms, and of found slowdowns by their size."""
+    found = [
+        GridColumn(f"+{effect:.0%}", [f"{plan.power[effect].share:.0%}" for plan in plans], True)
+        for effect in EFFECTS
+    ]
+    return [
+        GridColumn("pairs", [str(plan.pairs) for plan in plans]),
+        GridColumn("false alarms", [str(plan.false_alarms) for plan in plans]),
+        found[0]._replace(header=f"found: {found[0].header}"),
+        *found[1:],
+    ]
+
+
+def _table(columns: Sequence[GridColumn], layout: VerdictFormat, screen: Screen) -> str:
+    if layout == "simple":
+        return grid(columns, screen.width)
+    return tabulate(
+        list(zip(*(column.texts for column in columns), strict=True)),
+        [column.header for column in columns],
+        layout,
+        colalign=["right" if column.right else "left" for column in columns],
+        disable_numparse=True,
+    )
 
 
 def _fields(calibration: Calibration) -> dict[str, Any]:
@@ -60,11 +100,6 @@ def _fields(calibration: Calibration) -> dict[str, Any]:
 
 def _rate(rate: CountRate) -> dict[str, Any]:
     return {"found": rate.found, "of": rate.of, "bounds": rate.bounds}
-
-
-def _line(plan: PairsPlan) -> tuple[str, ...]:
-    power = (f"{plan.power[effect].share:.0%}" for effect in EFFECTS)
-    return str(plan.pairs), str(plan.false_alarms), *power
 
 
 def _recommendation(calibration: Calibration) -> str:

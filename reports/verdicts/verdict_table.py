@@ -7,16 +7,20 @@ from typing import Any, Literal
 import msgspec
 from tabulate import tabulate
 
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
+from reports.text.screen import IN_A_PIPE, Screen
 from reports.verdicts.comparison import Comparison, Line, Verdict
 
 VerdictFormat = Literal["simple", "github", "json"]
 
 _HEADERS = ("case", "variant", "verdict", "head / base", "95% interval", "n", "memory", "error")
 _ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "right")
+_ALSO = "also"
 _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "inconclusive", "same")
 
 
-def render(comparison: Comparison, layout: VerdictFormat) -> str:
+def render(comparison: Comparison, layout: VerdictFormat, screen: Screen = IN_A_PIPE) -> str:
     """Return a comparison in one of the formats; regressions and bad verdicts come first."""
     if layout == "json":
         return msgspec.json.format(
@@ -24,9 +28,20 @@ def render(comparison: Comparison, layout: VerdictFormat) -> str:
         ).decode()
     lines = worst_first(comparison.lines)
     title = f"{comparison.head} against {comparison.base}"
-    parts = [title, table(lines, layout), "\n".join(comparison.notes)]
-    parts += [reasons(lines, layout), summary(comparison)]
-    return "\n\n".join(part for part in parts if part)
+    if layout == "github":
+        parts = [title, table(lines), "\n".join(comparison.notes), reasons(lines)]
+        return "\n\n".join(part for part in (*parts, summary(comparison)) if part)
+    remarks = [_reason(line) for line in lines if line.reason]
+    remarks += [
+        f"{line.variant} {line.case}: {_memory_and_error(line)}"
+        for line in lines
+        if line.heavier or line.less_exact
+    ]
+    title, *under = (
+        "\n".join(paragraph(text, screen.width, "  ") for text in texts)
+        for texts in ([title], comparison.notes, remarks, [summary(comparison)])
+    )
+    return "\n\n".join(part for part in (title, _terminal(lines, screen), *under) if part)
 
 
 def worst_first(lines: Sequence[Line]) -> list[Line]:
@@ -34,23 +49,43 @@ def worst_first(lines: Sequence[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: (not line.regressed, _WORST_FIRST.index(line.verdict)))
 
 
-def table(lines: Sequence[Line], layout: str) -> str:
-    """Return a table of lines in their order."""
-    return tabulate(
-        [_line_cells(line) for line in lines],
-        _HEADERS,
-        layout,
-        colalign=_ALIGNMENT if lines else None,
-        disable_numparse=True,
-    )
+def table(lines: Sequence[Line]) -> str:
+    """Return a Markdown table of lines in their order."""
+    rows = [_line_cells(line) for line in lines]
+    alignment = _ALIGNMENT if rows else None
+    return tabulate(rows, _HEADERS, "github", colalign=alignment, disable_numparse=True)
 
 
-def reasons(lines: Sequence[Line], layout: str) -> str:
-    """Return a line of text for each line that has a reason; in github an item of a list."""
-    mark = "- " if layout == "github" else ""
-    return "\n".join(
-        f"{mark}{line.variant} {line.case}: {line.reason}" for line in lines if line.reason
-    )
+def reasons(lines: Sequence[Line]) -> str:
+    """Return a Markdown list with an item for each line that has a reason."""
+    return "\n".join(f"- {_reason(line)}" for line in lines if line.reason)
+
+
+def _reason(line: Line) -> str:
+    return f"{line.variant} {line.case}: {line.reason}"
+
+
+def _terminal(lines: Sequence[Line], screen: Screen) -> str:
+    """Return the table with the columns that have a text and room; long cases wrap."""
+    rows = [(*_line_cells(line)[:6], _memory_and_error(line)) for line in lines]
+    columns = [
+        GridColumn(
+            header,
+            [row[place] for row in rows],
+            right=_ALIGNMENT[place] == "right" and header != _ALSO,
+            spare={"n": 2, _ALSO: 1}.get(header, 0),
+            wraps=header in {"case", "variant"},
+        )
+        for place, header in enumerate((*_HEADERS[:6], _ALSO))
+    ]
+    return grid(columns, screen.width)
+
+
+def _memory_and_error(line: Line) -> str:
+    *_, memory, error = _line_cells(line)
+    parts = [f"memory {memory}"] if memory else []
+    parts += [f"error {error}"] if error else []
+    return ", ".join(parts)
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:

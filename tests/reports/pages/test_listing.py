@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from reports.pages import listing
+from reports.text.screen import Screen
 from suite.cases.mixed_batch import notation
+from suite.cases.models import built_in
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS
 from variants.catalog import CATALOG, Variant
 
+WIDE = Screen(400)
 ROOT = Path(__file__).parents[3]
 
 
 def line_of(listed: str, name: str) -> str:
     """Return the one line of a listing that is about a name."""
-    (line,) = (line for line in listed.splitlines() if line.split()[0] == name)
+    (line,) = (line for line in listed.splitlines() if line.split()[:1] == [name])
     return line
 
 
@@ -25,7 +28,7 @@ def line_of(listed: str, name: str) -> str:
 def test_every_variant_is_listed_with_what_it_answers_whose_default_it_is_and_what_it_is(
     variant: Variant,
 ) -> None:
-    line = line_of(listing.variants(), variant.name)
+    line = line_of(listing.variants(WIDE), variant.name)
     assert line.split()[1:3] == [variant.answers, variant.device]
     assert len(listing.words(variant)) > 20
     assert line.endswith(listing.words(variant))
@@ -48,16 +51,45 @@ def test_the_words_of_a_variant_are_its_file_s_and_its_options() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_is_listed_with_its_grid_and_its_purpose(name: str) -> None:
-    line = line_of(listing.sweeps(), name)
+    lines = listing.sweeps(WIDE).splitlines()
+    (place,) = (place for place, line in enumerate(lines) if line.split()[0] == name)
+    purpose, grid = lines[place : place + 2]
     sweep = SWEEPS[name]
+    assert purpose.endswith(sweep.purpose)
     for part in (sweep.lengths, sweep.dtypes, sweep.modes):
-        assert not part or ",".join(map(str, part)) in line.split()
+        assert ", ".join(map(str, part)) in grid
     joined = "+".join(map(str, sweep.seq_lens))
-    assert (notation(sweep.q_lens, sweep.seq_lens) if sweep.q_lens else joined) in line
-    assert sweep.purpose in line
-    assert str(sweep.passes) in line.split()
+    assert (notation(sweep.q_lens, sweep.seq_lens) if sweep.q_lens else joined) in grid
+    assert re.search(rf" {sweep.passes} pass(es)?$", grid)
     for shape in sweep.shapes:
-        assert f"{shape.heads} heads of {shape.head_dim}" in line
+        assert f"{shape.heads} heads of {shape.head_dim}" in grid
+
+
+def test_models_are_listed_with_what_is_unusual_and_whether_it_was_verified() -> None:
+    listed = listing.models()
+    assert re.search(r"^mpt-7b +1 x 32 of 128 +verified$", listed, re.MULTILINE)
+    assert re.search(r"^Refact-1.6B +1 x 32 \(1 kv\) of 64", listed, re.MULTILINE)
+    for model, words in (
+        ("jina-embeddings-v2-large", "bidirectional +recalled"),
+        ("falcon-rw-1b", r"slopes /sqrt\(d\)"),
+        ("mpt-7b-storywriter", "bias max 16"),
+        ("btlm-3b-8k", "scale 1/d"),
+    ):
+        assert re.search(f" {words}", line_of(listed, model))
+
+
+def test_a_wide_terminal_shows_the_source_and_the_lengths_of_every_model() -> None:
+    listed = listing.models(WIDE)
+    for model in built_in().values():
+        line = line_of(listed, model.name)
+        assert line.endswith(model.source)
+        assert f"{model.lengths[0]} to {model.lengths[-1]} ({len(model.lengths)})" in line
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_no_list_is_wider_than_the_terminal(width: int) -> None:
+    for kind in (listing.variants, listing.models, listing.sweeps):
+        assert max(map(len, kind(Screen(width)).splitlines())) <= width
 
 
 def test_the_default_sweep_of_each_device_is_marked_and_no_other() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from reports.text.screen import Screen
 from reports.verdicts.comparison import Comparison, Line
 from reports.verdicts.verdict_table import render, summary
 
+WIDE = Screen(200)
 LAYOUTS: tuple[Any, ...] = ("simple", "github", "json")
 
 
@@ -45,7 +47,7 @@ def order(text: str, comparison: Comparison = ALL) -> list[str]:
 
 @pytest.mark.parametrize("layout", LAYOUTS[:2])
 def test_the_worst_comes_first_and_whatever_regressed_before_all_else(layout: Any) -> None:
-    assert order(render(ALL, layout)) == [
+    assert order(render(ALL, layout, WIDE)) == [
         "h_wrong",
         "g_missing",
         "f_slower",
@@ -58,13 +60,22 @@ def test_the_worst_comes_first_and_whatever_regressed_before_all_else(layout: An
 
 
 def test_a_table_shows_the_ratio_its_interval_and_the_number_of_replicates() -> None:
-    text = render(ALL, "simple")
+    text = render(ALL, "simple", WIDE)
     rows = {line.split()[1]: line.split() for line in text.splitlines() if line.startswith("n512")}
     assert rows["f_slower"][2:] == ["slower", "1.234x", "1.100", "to", "1.378", "6"]
     assert rows["b_inconclusive"][2:] == ["inconclusive", "1.234x", "1"]
     assert rows["g_missing"][2:] == ["missing"]
     assert rows["d_heavier"][-2:] == ["1.50x", "heavier"]
     assert rows["e_less_exact"][-3:] == ["3.00x", "less", "exact"]
+
+
+def test_in_80_columns_nothing_is_lost_but_the_number_of_replicates() -> None:
+    text = render(ALL, "simple")
+    assert max(map(len, text.splitlines())) <= 80
+    assert order(text) == order(render(ALL, "simple", WIDE))
+    for words in ("heavier", "less exact", "1.100 to 1.378"):
+        assert words in " ".join(text.split())
+    assert summary(ALL) == " ".join(text.rpartition("\n\n")[2].split())
 
 
 def test_memory_and_error_that_did_not_change_are_not_shown() -> None:
@@ -74,12 +85,14 @@ def test_memory_and_error_that_did_not_change_are_not_shown() -> None:
 
 def test_more_memory_than_none_is_shown_without_a_ratio() -> None:
     line = a_line("eager", "same", memory_ratio=None, heavier=True)
-    assert "heavier" in render(Comparison("a", "b", [], [line]), "simple").splitlines()[4]
+    comparison = Comparison("a", "b", [], [line])
+    assert render(comparison, "simple", WIDE).splitlines()[4].endswith("memory heavier")
+    assert "\neager n512-h8-d64-float32: memory heavier\n" in render(comparison, "simple")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS[:2])
 def test_a_text_names_both_sides_first_then_notes_reasons_and_the_summary_last(layout: Any) -> None:
-    text = render(ALL, layout)
+    text = render(ALL, layout, WIDE)
     assert text.startswith("this tree against main\n\n")
     assert text.endswith(f"\n\n{summary(ALL)}")
     places = [text.index(words) for words in (*ALL.notes, "g_missing n512-h8-d64-float32: base")]
