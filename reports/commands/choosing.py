@@ -55,7 +55,7 @@ def choose(
     \b
     Example:
       python run_bench.py choose results/FILE.jsonl
-      python run_bench.py choose --tune --models mpt-7b --lengths 512,2048 --budget 5m
+      python run_bench.py choose --tune --models mpt-7b --lengths 2048 --budget 5m
     """
     from reports.choosing import write_selection
     from reports.choosing.answer_text import selection_table
@@ -149,7 +149,7 @@ def best(
     \b
     Example:
       python run_bench.py best --models mpt-7b --length 6000 --explain
-      python run_bench.py best --heads 16 --head-dim 64 --length 2048 --mode backward --format json
+      python run_bench.py best --heads 16 --length 2048 --mode backward
     """
     from reports.choosing.answer_text import answers_text
     from reports.choosing.choose import problem_of

@@ -83,7 +83,7 @@ def ab(
     \b
     Example:
       python run_bench.py ab --base main --budget 5m
-      python run_bench.py ab --base-python /opt/torch-2.12/bin/python --variants flex
+      python run_bench.py ab --base-python /opt/old/bin/python --variants flex
       python run_bench.py ab --base ./old_kernel.py --head ./new_kernel.py
     """
     from suite.kernels.user_kernels import read_kernel

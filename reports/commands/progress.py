@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a live line in a terminal, plain lines in pipes and dumb ones."""
+"""Progress of a run on stderr: a live line in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -37,19 +37,29 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A bar with the cell, the variant and the time left, for terminals."""
+    """A bar with the cells done, the time left, the cell and the variant, for terminals.
+
+    Where they don't all fit, the names of cell and variant are cut short.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
 
+        console = Console(file=sys.stderr)
+        whole = Column(no_wrap=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("cells{task.fields[left]}"),
-            console=Console(file=sys.stderr),
+            BarColumn(bar_width=24 if console.width >= 100 else 8, table_column=whole),
+            MofNCompleteColumn(table_column=whole),
+            TextColumn("cells{task.fields[left]}", table_column=whole),
+            TextColumn(
+                "{task.description}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            console=console,
             transient=True,
+            expand=True,
         )
         self._task = self._progress.add_task("starting lanes", total=None, left="")
         self._cells = 0

@@ -87,12 +87,17 @@ with progress() as watch:
 
 @pytest.fixture(scope="module")
 def watched() -> str:
-    """Return what a terminal of the usual width receives from a run."""
+    """Return what a terminal receives from a run, without what moves its cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received_from_a_run(100, "xterm"))
+
+
+def received_from_a_run(columns: int, term: str) -> str:
+    """Return all that a terminal of a width and a kind receives from a run."""
     terminal, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", WATCHED],
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "100", "TERM": "xterm"},
+        env=os.environ | {"COLUMNS": str(columns), "TERM": term},
         stdout=subprocess.PIPE,
         stderr=theirs,
     ) as running:
@@ -103,7 +108,7 @@ def watched() -> str:
         os.close(terminal)
         assert running.communicate()[0] == b""
     assert running.returncode == 0
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received.decode())
+    return received.decode()
 
 
 def read_from(terminal: int) -> bytes:
@@ -128,3 +133,16 @@ def test_a_terminal_shows_how_many_cells_are_done_and_the_time_left(watched: str
 def test_a_terminal_keeps_a_line_for_a_race_that_went_wrong(watched: str) -> None:
     cell = a_case(1024, "bfloat16", "backward").id
     assert f"pass 1, {cell}: 5 measured, flex crashed" in watched
+
+
+def test_a_narrow_terminal_cuts_names_short_before_the_count_and_the_time_left() -> None:
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received_from_a_run(60, "xterm"))
+    shown = [line for line in re.split(r"[\r\n]+", text) if "cells" in line]
+    assert max(map(len, shown)) <= 60
+    assert any(re.search(r" 6/12 cells, (\d+m)?\d+s left n1024-\S+ ?.*…", line) for line in shown)
+
+
+def test_a_dumb_terminal_gets_plain_lines() -> None:
+    text = received_from_a_run(80, "dumb")
+    assert "\x1b" not in text
+    assert text.splitlines()[0] == "12 cells to measure"
