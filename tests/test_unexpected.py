@@ -31,8 +31,9 @@ def test_a_package_that_a_command_lacks_is_named_with_what_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     importlib.import_module("reports.pages.listing")
-    monkeypatch.delattr("reports.pages.listing")
-    monkeypatch.delitem(sys.modules, "reports.pages.listing")
+    for name in ("reports.pages.listing", "reports.text.grid"):
+        monkeypatch.delattr(name)
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tabulate", None)
     done = bench("list", "variants")
     assert done.returncode == 2
@@ -42,7 +43,7 @@ def test_a_package_that_a_command_lacks_is_named_with_what_installs_it(
 
 
 def test_a_bug_ends_with_3_and_the_place_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> str:
+    def broken(_screen: object) -> str:
         return str(1 / 0)
 
     monkeypatch.setattr("reports.pages.listing.variants", broken)

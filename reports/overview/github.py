@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from reports.overview.places import by_series
+from reports.overview.places import by_section
 from reports.overview.remarks import densities, footnotes, recompilations, thread_pools, unfinished
 from reports.overview.winners import fastest
 from reports.tables.cells import Group
@@ -35,7 +35,7 @@ def _group(group: Group, metric: Metric) -> str:
 
 
 def _table(rows: Sequence[Row], metric: Metric) -> str:
-    ordered = [row for part in by_series(rows).values() for row in part]
+    ordered = [row for part in by_section(rows).values() for row in part]
     columns = [c for c in COLUMNS[metric] if any(c.shows(row) for row in ordered)]
     return tabulate(
         [[column.shows(row) for column in columns] for row in ordered],

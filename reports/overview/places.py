@@ -10,7 +10,7 @@ from reports.tables.table import by, shape_of
 LONG_BATCH = 20
 
 
-class Series(NamedTuple):
+class Section(NamedTuple):
     """What rows of one table have in common: all but the length and the variant."""
 
     shape: str
@@ -18,15 +18,15 @@ class Series(NamedTuple):
     dtype: str
 
 
-def series_of(row: Row) -> Series:
-    """Return the series of a row."""
-    return Series(shape_of(row), mode_of(row), row.dtype)
+def section_of(row: Row) -> Section:
+    """Return the section of a row."""
+    return Section(shape_of(row), mode_of(row), row.dtype)
 
 
-def by_series(rows: Iterable[Row]) -> dict[Series, list[Row]]:
-    """Group rows by series in their order, each in order of length, and then of place."""
-    grouped = by(series_of, rows)
-    return {series: sorted(part, key=order) for series, part in grouped.items()}
+def by_section(rows: Iterable[Row]) -> dict[Section, list[Row]]:
+    """Group rows by section in their order, each in order of length, and then of place."""
+    grouped = by(section_of, rows)
+    return {section: sorted(part, key=order) for section, part in grouped.items()}
 
 
 def order(row: Row) -> tuple[object, ...]:
@@ -67,22 +67,24 @@ def places(rows: Sequence[Row], measured: Sequence[Row]) -> str:
 
     `measured` are all rows of the group. What they all share is not said.
     """
-    everywhere = by_series(measured)
-    series_by_span: dict[str, list[str]] = {}
-    for series, part in by_series(rows).items():
-        lengths = span(lengths_of(part), lengths_of(everywhere[series]))
-        series_by_span.setdefault(lengths, []).append(series_words(part[0], measured))
-    return ", ".join(lengths + " and".join(series) for lengths, series in series_by_span.items())
+    everywhere = by_section(measured)
+    sections_by_span: dict[str, list[str]] = {}
+    for section, part in by_section(rows).items():
+        lengths = span(lengths_of(part), lengths_of(everywhere[section]))
+        sections_by_span.setdefault(lengths, []).append(section_words(part[0], measured))
+    return ", ".join(
+        lengths + " and".join(section) for lengths, section in sections_by_span.items()
+    )
 
 
-def series_words(row: Row, measured: Sequence[Row]) -> str:
-    """Return " in" and what tells a row's series from others of `measured`, or an empty text."""
-    kinds = set(map(series_of, measured))
-    own = series_of(row)
+def section_words(row: Row, measured: Sequence[Row]) -> str:
+    """Return " in" and what tells a row's section from others of `measured`, or an empty text."""
+    kinds = set(map(section_of, measured))
+    own = section_of(row)
     words = [
         text
         for text, field in ((own.dtype, 2), (own.mode, 1), (f"({own.shape})", 0))
-        if len({series[field] for series in kinds}) > 1
+        if len({section[field] for section in kinds}) > 1
     ]
     return f" in {' '.join(words)}" if words else ""
 

@@ -14,11 +14,11 @@ from reports.text.grid import GAP, GridColumn, grid
 from reports.text.screen import Screen
 
 FOLDED_ABOVE = 4
-"""The number of lengths of a series above which its rows are folded."""
+"""The number of lengths of a section above which its rows are folded."""
 
 
 def ratio_table(rows: Sequence[Row], screen: Screen, numbers: Mapping[str, int]) -> str:
-    """Return the ratios of one series, or the times where there is no baseline.
+    """Return the ratios of one section, or the times where there is no baseline.
 
     Lengths that don't fit beside each other follow in another table.
     """

@@ -105,7 +105,7 @@ FIGURES: dict[Metric, tuple[Figure, ...]] = {
 def row_table(
     rows: Sequence[Row], metric: Metric, screen: Screen, numbers: Mapping[str, int]
 ) -> str:
-    """Return the rows of one series, the winner of each length marked.
+    """Return the rows of one section, the winner of each length marked.
 
     `rows` are in order. `numbers` has the footnote of a row by `row_key`.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from reports.overview.places import Series, by_series, lengths_of
+from reports.overview.places import Section, by_section, lengths_of
 from reports.overview.ratios import FOLDED_ABOVE, ratio_table
 from reports.overview.remarks import (
     densities,
@@ -73,20 +73,20 @@ def _fastest(rows: Sequence[Row], screen: Screen) -> Iterator[str]:
 def _sections(
     rows: Sequence[Row], metric: Metric, screen: Screen, numbers: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield a heading and a table for each series."""
+    """Yield a heading and a table for each section."""
     shapes = len(by(shape_of, rows))
-    for series, part in by_series(rows).items():
-        yield _lines([_heading(series, shapes)], screen)
+    for section, part in by_section(rows).items():
+        yield _lines([_heading(section, shapes)], screen)
         if metric == "time" and _is_long(part):
             yield ratio_table(part, screen, numbers)
         else:
             yield row_table(part, metric, screen, numbers)
 
 
-def _heading(series: Series, shapes: int) -> str:
+def _heading(section: Section, shapes: int) -> str:
     """Return what rows have in common; their shape too where there are several."""
-    words = f"{series.dtype}, {series.mode}"
-    return f"{words}; {series.shape}" if shapes > 1 else words
+    words = f"{section.dtype}, {section.mode}"
+    return f"{words}; {section.shape}" if shapes > 1 else words
 
 
 def _is_long(part: Sequence[Row]) -> bool:
@@ -98,7 +98,7 @@ def _legend(rows: Sequence[Row], metric: Metric, tables: Sequence[str]) -> Itera
     if metric == "time":
         if any(row.vs_no_bias is not None for row in rows):
             yield f"{_RATIOS}{_BY_NOISE if any(row.too_noisy for row in rows) else ''}."
-        if any(map(_is_long, by_series(rows).values())):
+        if any(map(_is_long, by_section(rows).values())):
             yield _FOLDED
         yield NOTES[metric] if any("% GEMM" in table for table in tables) else ""
     elif metric == "clock" and all(row.device_ms is None for row in rows):

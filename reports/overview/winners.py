@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from reports.overview.places import by_length, by_series, lengths_of, order, places, span
+from reports.overview.places import by_length, by_section, lengths_of, order, places, span
 from reports.overview.rows import interval
 from reports.overview.units import duration
 from reports.tables.columns import length_of, mode_of, times
@@ -16,7 +16,7 @@ from reports.text.screen import Screen
 
 
 class Winner(NamedTuple):
-    """The fastest that agrees in one series at lengths that follow each other.
+    """The fastest that agrees in one section at lengths that follow each other.
 
     `words` names it and what it is tied with. `rows` are its own, none where none agrees.
     """
@@ -29,14 +29,14 @@ class Winner(NamedTuple):
 def fastest_table(rows: Sequence[Row], screen: Screen) -> str:
     """Return a table of the fastest variants, lengths with the same one on one line."""
     lines = [
-        (series, winner, span(winner.lengths, lengths_of(part)))
-        for series, part in by_series(rows).items()
+        (section, winner, span(winner.lengths, lengths_of(part)))
+        for section, part in by_section(rows).items()
         for winner in _winners(part)
     ]
     columns = [
         GridColumn("length", [text for *_, text in lines], wraps=True),
-        GridColumn("dtype", [series.dtype for series, *_ in lines]),
-        GridColumn("mode", [series.mode for series, *_ in lines], wraps=True),
+        GridColumn("dtype", [section.dtype for section, *_ in lines]),
+        GridColumn("mode", [section.mode for section, *_ in lines], wraps=True),
         GridColumn("fastest that agrees", [winner.words for _, winner, _ in lines], wraps=True),
         GridColumn("vs no_bias", [_ratio_words(winner.rows) for _, winner, _ in lines]),
         GridColumn("time", [_time_words(winner.rows) for _, winner, _ in lines], spare=1),
@@ -45,7 +45,7 @@ def fastest_table(rows: Sequence[Row], screen: Screen) -> str:
 
 
 def _winners(rows: Sequence[Row]) -> Iterator[Winner]:
-    """Yield the winners of one series, from the shortest length to the longest."""
+    """Yield the winners of one section, from the shortest length to the longest."""
     last: Winner | None = None
     for case_rows in by_length(rows):
         words = _winner_words(case_rows, with_ratio=False)

@@ -36,7 +36,7 @@ def grid(columns: Sequence[GridColumn], width: int, bold: Sequence[bool] = ()) -
 
     Columns without a text are left out. `bold` says of each row whether it stands out.
     """
-    fitted = _wrapped(_chosen([column for column in columns if any(column.texts)], width), width)
+    fitted = _wrapped(_with_room([column for column in columns if any(column.texts)], width), width)
     lines = [list(texts) for texts in zip(*(c.texts for c in fitted), strict=True)]
     for line in (line for line, stands_out in zip(lines, bold, strict=False) if stands_out):
         line[:] = ["\n".join(_bold(part) for part in text.split("\n")) for text in line]
@@ -58,7 +58,7 @@ def _total(columns: Sequence[GridColumn]) -> int:
     return sum(column.width for column in columns) + GAP * (len(columns) - 1)
 
 
-def _chosen(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
+def _with_room(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
     """Return the columns that fit, without the sparest ones where they don't."""
     left = list(columns)
     while _total(left) > width and any(column.spare for column in left):
