@@ -77,6 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give all tests, and the processes that they start, an empty cache in place of the user's.
 
+    And no width of the user's terminal.
+
     Workers share it, so that the C++ kernel is built once.
     """
     folder = tmp_path_factory.getbasetemp()
@@ -84,6 +86,7 @@ def _no_cache_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "user-cache"))
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 

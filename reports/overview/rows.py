@@ -7,6 +7,7 @@ from reports.overview.places import short_length
 from reports.overview.units import duration, size
 from reports.tables.columns import (
     Metric,
+    break_even,
     clocks,
     half_width,
     percent,
@@ -40,12 +41,6 @@ def interval(row: Row) -> str:
 
 def _seconds(value: float | None) -> str:
     return duration(None if value is None else 1000 * value)
-
-
-def _break_even(row: Row) -> str:
-    if row.break_even_calls is None:
-        return "" if row.rank is None else "never"
-    return str(row.break_even_calls)
 
 
 def _count(value: int) -> str:
@@ -85,7 +80,7 @@ FIGURES: dict[Metric, tuple[Figure, ...]] = {
         Figure("cold\nstart", lambda row: _seconds(row.first_call_s)),
         Figure("warm\nstart", lambda row: _seconds(row.warm_first_call_s)),
         _TIME._replace(spare=1),
-        Figure("pays\nafter", _break_even),
+        Figure("pays\nafter", break_even),
     ),
     "clock": (
         _TIME,

@@ -1,4 +1,4 @@
-"""The columns of each table for people, by `--metric`, and the text that each shows for a row."""
+"""The columns of each table for wide pages, by `--metric`, and the text that each shows."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -111,7 +111,8 @@ def share_of_budget(row: Row) -> str:
     return f"{100 * row.error / row.error_budget:.0f}"
 
 
-def _break_even(row: Row) -> str:
+def break_even(row: Row) -> str:
+    """Return the calls after which a slow start has paid; "never" for one that never does."""
     if row.break_even_calls is None:
         return "" if row.rank is None else "never"
     return str(row.break_even_calls)
@@ -163,7 +164,7 @@ COLUMNS: dict[Metric, tuple[Column, ...]] = {
         Column("first call, cold s", lambda row: three_digits(row.first_call_s)),
         Column("first call, warm s", lambda row: three_digits(row.warm_first_call_s)),
         TIME,
-        Column("pays after", _break_even),
+        Column("pays after", break_even),
         RANK,
     ),
     "clock": (

@@ -1,7 +1,6 @@
 """What output goes to: a terminal of some width, or a pipe; and whether it shows bold text."""
 
 import os
-import shutil
 import sys
 from typing import NamedTuple
 
@@ -24,9 +23,12 @@ def screen() -> Screen:
     Text is bold in a terminal alone, and not where NO_COLOR is set (https://no-color.org) or TERM
     is dumb.
     """
-    width = shutil.get_terminal_size((USUAL_WIDTH, 24)).columns
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Screen(max(width, LEAST_WIDTH), is_terminal and takes_styles())
+    named = os.environ.get("COLUMNS", "")
+    width = int(named) if named.isdecimal() else 0
+    if not width and is_terminal:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns
+    return Screen(max(width or USUAL_WIDTH, LEAST_WIDTH), is_terminal and takes_styles())
 
 
 def takes_styles() -> bool:

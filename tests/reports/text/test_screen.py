@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,9 +28,10 @@ def in_a_pipe(environment: Mapping[str, str]) -> str:
     ).stdout.strip()
 
 
-def in_a_terminal(environment: Mapping[str, str]) -> str:
-    """Return what is said of a terminal."""
+def in_a_terminal(environment: Mapping[str, str], columns: int = 0) -> str:
+    """Return what is said of a terminal that is so wide, or says nothing of its width."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
     with os.fdopen(ours, "rb") as terminal:
         subprocess.run(
             [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, stdout=theirs, check=True
@@ -41,6 +43,12 @@ def in_a_terminal(environment: Mapping[str, str]) -> str:
 def test_a_pipe_is_80_columns_wide_and_plain_unless_columns_says_otherwise() -> None:
     assert in_a_pipe(plain(TERM="xterm")) == "80 False"
     assert in_a_pipe(plain(TERM="xterm", COLUMNS="132")) == "132 False"
+
+
+def test_a_terminal_without_columns_says_itself_how_wide_it_is() -> None:
+    assert in_a_terminal(plain(TERM="xterm"), columns=97) == "97 True"
+    assert in_a_terminal(plain(TERM="xterm"), columns=0) == "80 True"
+    assert in_a_terminal(plain(TERM="xterm", COLUMNS="wide"), columns=97) == "97 True"
 
 
 def test_a_width_too_small_to_read_is_not_taken() -> None:
