@@ -36,7 +36,7 @@ def order(row: Row) -> tuple[object, ...]:
 
 
 def _length_order(row: Row) -> tuple[object, ...]:
-    return row.kv_len, row.q_len, row.seq_lens
+    return row.kv_len, row.q_len, row.seq_lens, row.q_lens
 
 
 def short_length(row: Row) -> str:

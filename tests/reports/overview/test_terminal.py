@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
-from reports.overview.places import span
+from reports.overview.places import by_length, span
 from reports.overview.terminal import overview
 from reports.overview.units import duration, size
 from reports.tables.cells import groups
@@ -68,6 +69,17 @@ def test_lengths_that_do_not_fit_beside_each_other_follow_below() -> None:
     headers = [line.split()[1:] for line in text.splitlines() if line.startswith("variant ")]
     assert len(headers) > 1
     assert [int(length) for header in headers for length in header] == lengths
+
+
+def test_batches_that_differ_in_their_requests_alone_have_a_winner_each() -> None:
+    batch = {"batch": 2, "q_len": 700, "kv_len": 900, "seq_lens": (900, 700), "form": "packed"}
+    rows = [
+        msgspec.structs.replace(
+            groups([raced({512: SHORT})])[0].rows[1], **batch, q_lens=q_lens, case=str(q_lens)
+        )
+        for q_lens in ((1, 700), (700, 1))
+    ]
+    assert [part[0].q_lens for part in by_length(rows)] == [(1, 700), (700, 1)]
 
 
 @pytest.mark.parametrize(
