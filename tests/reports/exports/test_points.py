@@ -40,8 +40,8 @@ def test_memory_is_the_peak_and_what_is_held_between_calls() -> None:
 def test_cells_without_a_time_are_counted_with_their_reasons() -> None:
     count, disagrees, unsupported = cautions_of(groups([a_finished_run()]))
     assert count.startswith("2 of 4 cells are left out")
-    assert disagrees.startswith("eager disagrees (n512-h8-d64-float32)")
-    assert unsupported == "compile unsupported (n512-h8-d64-float32): no compiler"
+    assert disagrees.startswith("eager disagrees at 512: ")
+    assert unsupported == "compile unsupported at 512: no compiler"
 
 
 def test_a_time_that_cannot_be_true_is_left_out() -> None:
@@ -49,9 +49,7 @@ def test_a_time_that_cannot_be_true_is_left_out() -> None:
     fault = a_fault(case, "flex", status="implausible", reason="faster than the device")
     run = results(a_machine(), *measured(case, "flex"), *measured(case, "eager"), fault)
     assert names_of(run) == ["n512-h8-d64-float32/eager"]
-    assert "flex implausible (n512-h8-d64-float32): faster than the device" in cautions_of(
-        groups([run])
-    )
+    assert "flex implausible at 512: faster than the device" in cautions_of(groups([run]))
 
 
 def test_a_time_that_is_too_noisy_is_exported_and_named() -> None:
