@@ -62,8 +62,7 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
         if before and getattr(before, name) != getattr(empty, name)
     ]
     incumbents = _incumbents(before, rules)
-    elsewhere = {name for file in files for name, _ in file.header.plan.pythons}
-    rows = [row for row in group.rows if rules.others or row.variant not in elsewhere]
+    rows = group.rows if rules.others else measured_here(group.rows, files)
     results = _choose_all(cells_of(files), rows, rules, incumbents, may_stay=not unlike)
     if not results.choices:
         why = results.left_out[:3] or ["no case has sequences of one length and random inputs"]
@@ -80,6 +79,12 @@ def choose(files: Sequence[Results], rules: Rules, before: Selection | None = No
     measured = _last({*before.measured, *new.measured})
     merged = msgspec.structs.replace(new, choices=(*others, *results.choices), measured=measured)
     return NewSelection(merged, results.left_out, None, cautions)
+
+
+def measured_here(rows: Sequence[Row], files: Sequence[Results]) -> list[Row]:
+    """Return the rows of variants whose lanes ran in the run's own interpreter."""
+    elsewhere = {name for file in files for name, _ in file.header.plan.pythons}
+    return [row for row in rows if row.variant not in elsewhere]
 
 
 def _cautions(group: Group, older_cells: int) -> list[str]:

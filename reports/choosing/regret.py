@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from reports.choosing.candidates import Rules, candidates_of
-from reports.choosing.choose import choose, problem_of
+from reports.choosing.choose import choose, measured_here, problem_of
 from reports.choosing.split_results import split_passes, split_rounds
 from reports.choosing.tie_break import Contest
 from reports.tables.cells import cells_of, fold, times_of
@@ -153,7 +153,7 @@ def _as_only_selection(selection: Selection) -> SortedSelections:
 def _contests(files: Sequence[Results]) -> dict[Case, Contest]:
     files = newest(files).files
     rows: dict[str, list[Row]] = {}
-    for row in fold(files).rows:
+    for row in measured_here(fold(files).rows, files):
         rows.setdefault(row.case, []).append(row)
     return {
         case: Contest(

@@ -168,6 +168,15 @@ WINDOWED = msgspec.structs.replace(a_case(40, "bfloat16"), window=8)
 WITH_NORMS = msgspec.structs.replace(a_case(40, "bfloat16"), q_len=1, mode="decode", norms=True)
 
 
+def test_a_variant_that_another_interpreter_measured_is_not_the_fastest() -> None:
+    crossed = {"eager": {724: 2.0}, "flex": {724: 1.0}, "sdpa_mask": {724: 3.0}}
+    race = tuned(crossed)
+    plan = msgspec.structs.replace(race.header.plan, pythons=(("flex", "/other/python"),))
+    elsewhere = race._replace(header=msgspec.structs.replace(race.header, plan=plan))
+    (priced,) = price_unseen([tuned(CROSSING)], [elsewhere])
+    assert priced.fastest == "eager"
+
+
 def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_measured() -> None:
     file = tuned(CROSSING)
     recorded = msgspec.structs.replace(case_of(512), recording="tiny.safetensors#layer1@0123abcd")
