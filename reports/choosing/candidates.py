@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from reports.tables.rank import paired_ms
 from reports.tables.row import NOT_YET, Row
-from variants.catalog import ALIBI, AUTO, BASELINE
+from variants.catalog import ALIBI, BASELINE, NEVER_CHOSEN
 from variants.selection.schema import Candidate, Objective
 
 
@@ -52,7 +52,7 @@ def candidates_of(rows: Sequence[Row], rules: Rules) -> dict[str, Candidate]:
 def _may_be_chosen(row: Row, rules: Rules) -> bool:
     return (
         row.answers == "alibi"
-        and row.variant != AUTO.name
+        and row.variant not in NEVER_CHOSEN
         and (rules.others or row.variant in ALIBI)
     )
 

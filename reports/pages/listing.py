@@ -28,10 +28,14 @@ def variants(screen: Screen = IN_A_PIPE) -> str:
 
 
 def words(variant: Variant) -> str:
-    """Return a variant's description from its module's docstring, then its options in brackets."""
+    """Return a variant's description from its module's docstring, then its options in brackets.
+
+    They say too that it is experimental.
+    """
     description = summary(variant.module).partition(": ")[2].removesuffix(".")
-    options = ", ".join(f"{name} {value}" for name, value in variant.options.items())
-    return f"{description} ({options})" if options else description
+    notes = [f"{name} {value}" for name, value in variant.options.items()]
+    notes += ["experimental"] if variant.experimental else []
+    return f"{description} ({', '.join(notes)})" if notes else description
 
 
 def models(screen: Screen = IN_A_PIPE) -> str:

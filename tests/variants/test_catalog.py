@@ -12,7 +12,7 @@ import torch
 
 from suite.agreement.inputs import spec_of
 from suite.cases.case import Case
-from variants.catalog import BASELINE, CATALOG, Variant, on
+from variants.catalog import BASELINE, CATALOG, NEVER_CHOSEN, Variant, on
 from variants.problem import Unsupported
 
 each_variant = pytest.mark.parametrize("variant", CATALOG, ids=lambda variant: variant.name)
@@ -93,8 +93,18 @@ def test_named_on_a_cpu_a_variant_is_prepared_or_declines_with_a_reason(variant:
     if "backend" in variant.options:
         with pytest.raises(Unsupported, match="CPU"):
             prepare(spec, **variant.options)
+    elif variant.experimental:
+        with pytest.raises(Unsupported, match="for CUDA; native_window"):
+            prepare(spec)
     else:
         assert callable(prepare(spec, **variant.options))
+
+
+def test_nothing_that_is_experimental_is_in_a_default_set_or_chosen() -> None:
+    experimental = [variant for variant in CATALOG if variant.experimental]
+    assert [variant.name for variant in experimental] == ["triton_window"]
+    assert all(variant not in on(device) for variant in experimental for device in ("cpu", "cuda"))
+    assert {variant.name for variant in experimental} <= NEVER_CHOSEN
 
 
 @each_variant

@@ -17,7 +17,7 @@ from variants.catalog import BY_NAME, CATALOG, Answers, Variant
 from variants.problem import Attention, Unsupported
 
 CPU = torch.device("cpu")
-ON_CPU = [one for one in CATALOG if one.device != "cuda"]
+ON_CPU = [one for one in CATALOG if one.device != "cuda" and not one.experimental]
 
 PLAIN = [
     Case(heads=1, kv_heads=1, head_dim=64, q_len=1, kv_len=1, dtype="float32"),

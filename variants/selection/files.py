@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from variants.catalog import ALIBI, AUTO
+from variants.catalog import ALIBI, NEVER_CHOSEN
 from variants.host.user_cache import user_cache
 from variants.selection.schema import Selection
 
@@ -59,7 +59,7 @@ def read(path: Path) -> Selection:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(path, f"{str(error)[:200]}; `choose` writes it anew") from None
     for name in {each.variant for choice in selection.choices for each in choice.candidates}:
-        if name not in ALIBI or name == AUTO.name:
+        if name not in ALIBI or name in NEVER_CHOSEN:
             raise _refusal(path, f"variant {name!r} is none that can be chosen here")
     if selection.hardware.key != path.stem:
         raise _refusal(path, f"it is of {selection.hardware.key[:80]!r}, not of its name's device")

@@ -1,0 +1,1 @@
+"""The kernels as Triton's interpreter runs them: what they compute."""
