@@ -8,7 +8,7 @@ tested with Triton's interpreter, and compiled ahead of time for GPUs.
 
 On a steep head the bias makes far keys negligible. Each block of queries begins with the keys at
 its own positions. Their sums and the norms of the other keys and values then say how many tiles are
-needed. It visits 8 of them at most, asks again, visits the rest, and asks until no more is needed.
+needed. It visits 512 keys at most, asks again, visits the rest, and asks until no more is needed.
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949; the

@@ -15,7 +15,7 @@ from variants.triton.kernel.bounds import (
     norm_above,
 )
 
-AT_FIRST = tl.constexpr(8)  # tiles, after which the sums say anew how many are needed
+AT_FIRST = tl.constexpr(512)  # keys, after which the sums say anew how many are needed
 
 
 @triton.jit
@@ -138,7 +138,7 @@ def forward_kernel(
     # Tiles before the own ones, and behind them. `done` counts from the own ones outwards.
     after = own + tl.cdiv(tl.maximum(own_end - own, 0), KEYS) * KEYS
     near_block, far_block = tl.cdiv(after, BLOCK), tl.cdiv(key_count, BLOCK)
-    done_before, done_after, most, moved = 0, 0, AT_FIRST + 0, 1
+    done_before, done_after, most, moved = 0, 0, tl.maximum(AT_FIRST // KEYS, 1), 1
     row_offset = slope * local_row.to(tl.float32)
     column = slope * local.to(tl.float32)
     while moved > 0:  # it ends with a count that finds no tile more to be needed

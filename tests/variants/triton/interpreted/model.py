@@ -1,0 +1,113 @@
+"""The rule by which tiles are visited, in float64 and plain torch: the kernel is held to it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tests.variants.triton.interpreted.calls import SMALL
+from variants.norms import BLOCK
+from variants.triton.tiles import Tiles
+
+AT_FIRST = 512
+
+
+def modelled_counts(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    share: float,
+    tiles: Tiles = SMALL,
+    *,
+    causal: bool = True,
+) -> Tensor:
+    """Return how many tiles the rule visits: int [heads, blocks of queries, 2], before and after.
+
+    q is [1, heads, q_len, head_dim], k and v are [1, heads, kv_len, head_dim]. `share` is what may
+    be left out on a side.
+    """
+    heads, q_len = q.shape[1:3]
+    counts = []
+    for head in range(heads):
+        of_head = (q[0, head].double(), k[0, head].double(), v[0, head].double())
+        blocks = [
+            _Block(*of_head, float(slopes[head]), first, share, tiles, causal=causal)
+            for first in range(0, q_len, tiles.rows)
+        ]
+        counts.append([block.counts() for block in blocks])
+    return torch.tensor(counts)
+
+
+class _Block:
+    """A block of queries of one head, and the keys and values of that head."""
+
+    def __init__(
+        self, q: Tensor, k: Tensor, v: Tensor, slope: float, first: int, share: float,
+        tiles: Tiles, *, causal: bool,
+    ) -> None:  # fmt: skip
+        q_len, self.keys = q.shape[0], k.shape[0]
+        self.slope, self.share, self.tiles, self.causal = slope, share, tiles, causal
+        rows = torch.arange(first, min(first + tiles.rows, q_len))
+        self.positions = rows + self.keys - q_len
+        distance = torch.arange(self.keys) - self.positions[:, None]
+        scores = q.shape[1] ** -0.5 * q[rows] @ k.T - slope * distance.abs()
+        self.scores = scores.masked_fill((distance > 0) & causal, -math.inf)
+        self.v = v
+        self.longest = q.shape[1] ** -0.5 * q[rows].norm(dim=1).max()
+        self.key_norms, self.value_norms = (
+            torch.stack([part.norm(dim=1).max() for part in one.split(BLOCK)]) for one in (k, v)
+        )
+        near, last = int(self.positions[0]), int(self.positions[-1])
+        self.own = max(min(near, self.keys - 1), 0) // tiles.keys * tiles.keys
+        self.after = self.own + -(-(min(last + 1, self.keys) - self.own) // tiles.keys) * tiles.keys
+
+    def counts(self) -> tuple[int, int]:
+        """Return the tiles that are visited before the own ones, and after them."""
+        done, most = (0, 0), max(AT_FIRST // self.tiles.keys, 1)
+        while True:
+            before = min(self._needed_before(*done), most)
+            done_before = max(done[0], before)
+            after = 0 if self.causal else min(self._needed_after(*done), most)
+            now = done_before, max(done[1], after)
+            if now == done:
+                return done
+            done, most = now, self.keys
+
+    def _summed(self, before: int, after: int) -> tuple[Tensor, Tensor]:
+        """Return the logs of what each row has summed: its weights, and its output's norm."""
+        end = min(self.after + after * self.tiles.keys, self.keys)
+        seen = slice(self.own - before * self.tiles.keys, end)
+        weights = self.scores[:, seen].logsumexp(dim=1)
+        shares = (self.scores[:, seen] - weights[:, None]).exp()
+        return weights, weights + (shares @ self.v[seen]).norm(dim=1).log()
+
+    def _droppable(
+        self, blocks: Tensor, distances: Tensor, offsets: Tensor, before: int, after: int
+    ) -> int:
+        """Return how many of the blocks can be left out, the farthest of which come first."""
+        summed = math.log(sum(math.exp(-self.slope * step) for step in range(BLOCK)))
+        weights = self.longest * self.key_norms[blocks] - self.slope * distances + summed
+        outputs = weights + self.value_norms[blocks].log()
+        weight, output = self._summed(before, after)
+        fits = [
+            most.logcumsumexp(dim=0) <= math.log(self.share) + (summed + offsets).min()
+            for most, summed in ((weights, weight), (outputs, output))
+        ]
+        return int((fits[0] & fits[1]).sum())
+
+    def _needed_before(self, before: int, after: int) -> int:
+        blocks = torch.arange(self.own // BLOCK)
+        distances = self.positions[0] - (blocks + 1) * BLOCK + 1
+        offsets = self.slope * (self.positions - self.positions[0])
+        dropped = self._droppable(blocks, distances, offsets, before, after)
+        return self.own // self.tiles.keys - dropped * BLOCK // self.tiles.keys
+
+    def _needed_after(self, before: int, after: int) -> int:
+        end = -(-self.keys // BLOCK)
+        blocks = torch.arange(-(-self.after // BLOCK), end).flip(0)
+        distances = blocks * BLOCK - self.positions[-1]
+        offsets = self.slope * (self.positions[-1] - self.positions)
+        dropped = self._droppable(blocks, distances, offsets, before, after)
+        last = min((end - dropped) * BLOCK, self.keys)
+        return -(-max(last - self.after, 0) // self.tiles.keys)
