@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.variants.attacks import drawn, spec_for
-from variants.problem import Spec, Unsupported
+from variants.problem import Extras, Spec, Unsupported
 from variants.triton import availability
-from variants.triton.triton_window import prepare
+from variants.triton.triton_window import prepare, prepare_general
 
 ON_CUDA = replace(spec_for(*drawn(70)), device=torch.device("cuda"))
 
@@ -47,6 +47,18 @@ def test_a_gpu_of_another_maker_is_declined(monkeypatch: pytest.MonkeyPatch) -> 
     assert "NVIDIA's GPUs alone" in refusal(ON_CUDA)
 
 
-def test_gradients_are_declined_with_who_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_has_no_room_for_and_does_not_compute_is_declined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    assert "flex and sdpa_mask have" in refusal(replace(ON_CUDA, needs_grad=True))
+    wide = replace(ON_CUDA, head_dim=256, needs_grad=True)
+    assert refusal(wide) == "head_dim 256: the gradients have room for 128; flex takes it"
+    assert "room for 256" in refusal(replace(ON_CUDA, head_dim=257))
+    assert "counts to 16777216" in refusal(replace(ON_CUDA, kv_len=1 << 25))
+    for extras, text in (
+        (Extras(window=(8, 0)), "no window; flex"),
+        (Extras(value_dim=8), "flex and sdpa_mask take any"),
+        (Extras(dropout_p=0.1), "no dropout; eager"),
+    ):
+        with pytest.raises(Unsupported, match=text):
+            prepare_general(replace(ON_CUDA, extras=extras))

@@ -1,4 +1,4 @@
-"""Sequences as runs of tokens in memory, the table that the C++ kernel reads."""
+"""Sequences as runs of tokens in memory, the table that the kernels of our own read."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ FIELDS = ("batch", "first_query", "queries", "first_key", "keys", "position")
 
 
 def runs_of(spec: Spec, sequences: Sequences) -> Tensor | None:
-    """Return int64 [sequences, 6] on the CPU: a line of FIELDS for each sequence of a call.
+    """Return int64 [sequences, 6] on the spec's device: a line of FIELDS for each sequence.
 
     A sequence's keys are counted from its first one; its first query stands at `position` among
     them. Returns None where each batch entry is a sequence and its queries are its last tokens.
@@ -21,18 +21,22 @@ def runs_of(spec: Spec, sequences: Sequences) -> Tensor | None:
     if sequences.key_padding is not None:
         first, keys = _real(sequences.key_padding)
     elif sequences.kv_lens is not None:
-        first, keys = torch.zeros(spec.batch, dtype=torch.int64), sequences.kv_lens.long()
+        first, keys = _first_slots(spec), sequences.kv_lens.long()
     elif spec.extras.q_offset is None:
         return None
     else:
-        first = torch.zeros(spec.batch, dtype=torch.int64)
+        first = _first_slots(spec)
         keys = torch.full_like(first, spec.kv_len)
     return _in_rows(spec, first, keys, queries_are_slots=sequences.key_padding is not None)
 
 
+def _first_slots(spec: Spec) -> Tensor:
+    return torch.zeros(spec.batch, dtype=torch.int64, device=spec.device)
+
+
 def _in_rows(spec: Spec, first: Tensor, keys: Tensor, *, queries_are_slots: bool) -> Tensor:
     """Return a line for each batch entry, whose keys are `keys` from `first` on."""
-    batch, none = torch.arange(spec.batch), torch.zeros_like(first)
+    batch, none = torch.arange(spec.batch, device=spec.device), torch.zeros_like(first)
     first_query, queries = none, torch.full_like(first, spec.q_len)
     if spec.extras.q_offset is not None:
         position = torch.full_like(first, spec.extras.q_offset)

@@ -9,13 +9,12 @@ from torch import Tensor
 from variants.norms import BLOCK
 from variants.triton.kernel.bounds import block_norms_kernel
 from variants.triton.kernel.forward import forward_kernel
-from variants.triton.tiles import Tiles, forward_tiles, padded
+from variants.triton.sequences import Programs, dense_programs, ragged_programs
+from variants.triton.tiles import Tiles, padded, tiles_for
 from variants.windows import tolerance
 
 _ROUNDED = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
-INTERPRETED = 90  # the chip that the interpreter plays
-# float32 products are made of three products of tensor cores, which keep nearly all digits.
-_PRECISION = {torch.float32: "tf32x3"}
+_INTERPRETED = 90  # the chip that the interpreter plays
 
 
 class Launched(NamedTuple):
@@ -39,47 +38,75 @@ def attend(
     scale: float,
     *,
     causal: bool,
+    runs: Tensor | None = None,
+    norms: Tensor | None = None,
     tiles: Tiles | None = None,
 ) -> Launched:
     """Return the attention of q to k and v.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
-    [heads] or [batch, heads] float32. Queries are the last of the keys.
+    [heads] or [batch, heads] float32. `runs` are int32 [runs, 6] on the device, lines of
+    variants.batches.runs.FIELDS; rows of no run are 0. Without them queries are the last of the
+    keys. `norms` are of variants.batches.cache_norms.
     """
     q, k, v = (with_whole_rows(part) for part in (q, k, v))
     slopes = slopes.contiguous()
-    batch, heads, q_len, head_dim = q.shape
-    tiles = tiles or forward_tiles(capability(q.device), head_dim, q.dtype)
-    norms = block_norms(k, v)
-    slots = batch * -(-q_len // tiles.rows)
-    out = torch.empty_like(q)
-    log_sum_exp = q.new_empty(batch, heads, q_len, dtype=torch.float32)
-    visited = torch.zeros(heads, slots, 2, dtype=torch.int32, device=q.device)
-    nothing = visited
-    forward_kernel[(heads * slots,)](
+    tiles = tiles or tiles_for(capability(q.device), q.shape[3], q.dtype).forward
+    norms = block_norms(k, v) if norms is None else norms.contiguous()
+    programs = programs_of(runs, q, tiles.rows, of_keys=False)
+    out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+    if runs is not None:
+        out.zero_()
+        log_sum_exp.fill_(-math.inf)
+    heads = q.shape[1]
+    visited = torch.zeros(heads, programs.slots, 2, dtype=torch.int32, device=q.device)
+    forward_kernel[(heads * programs.slots,)](
         *(q, k, v, out, log_sum_exp, slopes, order_of_heads(slopes), norms),
-        *(nothing, nothing, visited),
-        *(stride for part in (q, k, v, out) for stride in part.stride()[:3]),
+        *(programs.runs, programs.work, visited),
+        *strides_of(q, k, v, out),
         slopes.stride(0) if slopes.dim() == 2 else 0,
         scale,
         log2_share(q.dtype, causal=causal),
-        *(batch, heads, k.shape[1], q_len, k.shape[2], norms.shape[3], slots),
-        HEAD_DIM=head_dim,
-        DIM=padded(head_dim),
-        ROWS=tiles.rows,
-        KEYS=tiles.keys,
-        STAGES=tiles.stages,
+        *(q.shape[0], heads, k.shape[1], q.shape[2], k.shape[2], norms.shape[3], programs.slots),
         CAUSAL=causal,
-        RAGGED=False,
-        PRECISION=_PRECISION.get(q.dtype, "tf32"),
-        num_warps=tiles.warps,
+        RAGGED=runs is not None,
+        **constants(q, tiles),
     )
     return Launched(out, log_sum_exp, visited)
 
 
-def log2_share(dtype: torch.dtype, *, causal: bool) -> float:
-    """Return log2 of the share of a row that may be left out on one side."""
-    return math.log2(tolerance(dtype) / (1 if causal else 2)) - _ROUNDED
+def programs_of(runs: Tensor | None, tokens: Tensor, size: int, *, of_keys: bool) -> Programs:
+    """Return the programs that share the work, a block of `size` of the tokens each.
+
+    `tokens` are [batch, heads, length, head_dim]: queries, or keys.
+    """
+    if runs is None:
+        return dense_programs(tokens, size)
+    return ragged_programs(runs, tokens, size, of_keys=of_keys)
+
+
+def constants(q: Tensor, tiles: Tiles) -> dict[str, int | str]:
+    """Return what a kernel is compiled for, of q's head_dim and dtype, and of its tiles."""
+    return {
+        "HEAD_DIM": q.shape[3],
+        "DIM": padded(q.shape[3]),
+        "ROWS": tiles.rows,
+        "KEYS": tiles.keys,
+        "STAGES": tiles.stages,
+        # Three products of tensor cores keep nearly all digits of float32.
+        "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32",
+        "num_warps": tiles.warps,
+    }
+
+
+def strides_of(*tensors: Tensor) -> list[int]:
+    """Return the strides of each tensor's batch, head and row."""
+    return [stride for tensor in tensors for stride in tensor.stride()[:3]]
+
+
+def log2_share(dtype: torch.dtype, *, causal: bool, of: float = 1.0) -> float:
+    """Return log2 of the share of a row that may be left out on one side, `of` the tolerance."""
+    return math.log2(of * tolerance(dtype) / (1 if causal else 2)) - _ROUNDED
 
 
 def block_norms(k: Tensor, v: Tensor) -> Tensor:
@@ -88,7 +115,7 @@ def block_norms(k: Tensor, v: Tensor) -> Tensor:
     blocks = -(-kv_len // BLOCK)
     norms = k.new_empty(batch, kv_heads, 2, blocks, dtype=torch.float32)
     block_norms_kernel[(blocks, batch * kv_heads)](
-        *(k, v, norms, *k.stride()[:3], *v.stride()[:3], kv_heads, kv_len, blocks),
+        *(k, v, norms, *strides_of(k, v), kv_heads, kv_len, blocks),
         HEAD_DIM=head_dim,
         DIM=padded(head_dim),
     )
@@ -104,7 +131,7 @@ def order_of_heads(slopes: Tensor) -> Tensor:
 def capability(device: torch.device) -> int:
     """Return the compute capability of a device, such as 90; the interpreter plays one."""
     if device.type != "cuda":
-        return INTERPRETED
+        return _INTERPRETED
     major, minor = torch.cuda.get_device_capability(device)
     return 10 * major + minor
 

@@ -6,7 +6,7 @@ import torch
 
 
 class Tiles(NamedTuple):
-    """A block of `rows` queries meets `keys` keys at a time, `stages` of them on their way."""
+    """A tile has `rows` queries and `keys` keys. `stages` of them are on their way at a time."""
 
     rows: int
     keys: int
@@ -14,20 +14,37 @@ class Tiles(NamedTuple):
     stages: int
 
 
+class Table(NamedTuple):
+    """The tiles of a head_dim on a chip: of the forward, of dk and dv, and of dq."""
+
+    forward: Tiles
+    key_gradients: Tiles
+    query_gradients: Tiles
+
+
 def padded(head_dim: int) -> int:
     """Return the width that a row takes in a tile: a power of two, at least 16."""
     return max(16, 1 << (head_dim - 1).bit_length())
 
 
-def forward_tiles(capability: int, head_dim: int, dtype: torch.dtype) -> Tiles:
-    """Return the forward's tiles on a chip of a compute capability, such as 90."""
+def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> Table:
+    """Return the tiles for a chip of a compute capability, such as 90."""
     width = padded(head_dim)
     if dtype == torch.float32:
-        return Tiles(64, 64, 4, 2) if width <= 64 else Tiles(64, 32, 8, 2)
+        return _of_float32(width)
+    if width > 128:
+        forward = Tiles(64, 32, 8, 2) if capability < 90 else Tiles(128, 64, 8, 2)
+        return Table(forward, Tiles(32, 64, 8, 1), Tiles(64, 32, 8, 1))
     if capability < 90:
-        if width <= 64:
-            return Tiles(128, 64, 8, 3)
-        return Tiles(128, 64, 8, 2) if width <= 128 else Tiles(64, 32, 8, 2)
+        forward = Tiles(128, 64, 8, 3 if width <= 64 else 2)
+        of_keys = Tiles(64, 64, 4, 2) if width <= 64 else Tiles(64, 64, 8, 1)
+    else:
+        forward = Tiles(128, 128, 8, 2) if width <= 64 else Tiles(128, 64, 8, 3)
+        of_keys = Tiles(64, 128, 8, 2) if width <= 64 else Tiles(32, 128, 8, 2)
+    return Table(forward, of_keys, Tiles(128, 64, 8, 2))
+
+
+def _of_float32(width: int) -> Table:
     if width <= 64:
-        return Tiles(128, 128, 8, 2)
-    return Tiles(128, 64, 8, 3) if width <= 128 else Tiles(128, 64, 8, 2)
+        return Table(Tiles(64, 64, 4, 2), Tiles(32, 64, 4, 1), Tiles(64, 32, 4, 1))
+    return Table(Tiles(64, 32, 8, 2), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1))

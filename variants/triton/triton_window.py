@@ -1,7 +1,7 @@
 """triton_window: a Triton kernel that walks each query's keys outwards and stops when none matters.
 
-For: prefill on a CUDA GPU, causal or bidirectional, at any length (experimental).
-Not for: CPUs, gradients, windows, dropout.
+For: prefill and training on a CUDA GPU, causal or bidirectional, at any length (experimental).
+Not for: CPUs, windows, dropout, gradients of gradients.
 
 Experimental: nothing of it has run on a GPU yet, so neither `auto` nor a selection takes it. It is
 tested with Triton's interpreter, and compiled ahead of time for GPUs.
@@ -11,38 +11,69 @@ its own positions. Their sums and the norms of the other keys and values then sa
 needed. It visits 512 keys at most, asks again, visits the rest, and asks until no more is needed.
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
+The backward leaves out what adds at most eps / 8 to any row of dq, dk and dv. It adds nothing
+atomically, so equal calls give equal bits. In float16 it multiplies weights in TF32, because they
+would underflow for keys that are older than all queries.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949; the
 bounds are ours (docs/kernel.md).
 """
 
 from torch import Tensor
 
-from variants.batches.ragged import ragged
+from variants.batches.runs import runs_of
+from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import Attention, Spec, Unsupported
 from variants.triton.availability import check_available
 
+READS_NORMS = True
 MOST_HEAD_DIM = 256
+MOST_HEAD_DIM_OF_GRADIENTS = 128  # above it the tiles of dk and dv have no room in registers
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 
 
 def prepare(spec: Spec) -> Attention:
     """Return the kernel; Triton compiles it at the first call."""
-    if spec.seq_lens:
-        return ragged(prepare, spec)
     _decline(spec)
-    from variants.triton.launch import attend
+    from variants.triton.gradient_function import How, differentiable_attend
+    from variants.triton.sequences import runs_of_lengths
+
+    lengths = spec.seq_lens
+    runs = runs_of_lengths(lengths, spec.device, packed=spec.packed) if lengths else None
+    how = How(spec.scale, spec.causal, runs)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return attend(q, k, v, slopes, spec.scale, causal=spec.causal).out
+        return differentiable_attend(q, k, v, slopes, how)[0]
+
+    return attention
+
+
+def prepare_general(spec: Spec) -> GeneralAttention:
+    """Return the kernel for batches of any form; it reads no padding."""
+    _decline(spec)
+    if spec.extras.window != (-1, -1):
+        raise Unsupported("the kernel has no window; flex and sdpa_mask have")
+    if spec.extras.value_dim is not None:
+        raise Unsupported("the kernel takes values of k's head_dim; flex and sdpa_mask take any")
+    if spec.extras.dropout_p:
+        raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
+    from variants.triton.gradient_function import How, differentiable_attend
+
+    def attention(
+        q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
+    ) -> tuple[Tensor, Tensor]:
+        runs = runs_of(spec, sequences)
+        how = How(spec.scale, spec.causal, None if runs is None else runs.int(), sequences.norms)
+        return differentiable_attend(q, k, v, slopes, how)
 
     return attention
 
 
 def _decline(spec: Spec) -> None:
     check_available(spec)
-    if spec.needs_grad or spec.slopes_need_grad:
-        raise Unsupported("the kernel has no gradients; flex and sdpa_mask have")
-    if spec.head_dim > MOST_HEAD_DIM:
-        raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
+    learns = spec.needs_grad or spec.slopes_need_grad
+    most = MOST_HEAD_DIM_OF_GRADIENTS if learns else MOST_HEAD_DIM
+    if spec.head_dim > most:
+        what = "gradients have" if learns else "kernel has"
+        raise Unsupported(f"head_dim {spec.head_dim}: the {what} room for {most}; flex takes it")
     if (longest := max(spec.q_len, spec.kv_len)) > MOST_KEYS:
         raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")

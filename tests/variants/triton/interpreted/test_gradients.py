@@ -1,0 +1,129 @@
+"""Gradients are the formula's, and no row of one loses more than is certified."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.variants.native.gradient_problem import Drawn, assert_right, drawn, truth
+from tests.variants.native.test_gradients_left_out import ATTACKS, one_direction
+from tests.variants.triton.interpreted.calls import SMALL
+from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL
+from variants.problem import alibi_slopes
+from variants.triton import launch
+from variants.triton.launch import attend
+from variants.triton.launch_gradients import LaunchedGradients, gradients
+from variants.triton.tiles import Table, Tiles
+
+TABLE = Table(SMALL, Tiles(32, 64, 4, 2), Tiles(64, 32, 4, 2))
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "one token": {"q_len": 1, "kv_len": 1},
+    "a step": {"q_len": 3, "kv_len": 200},
+    "blocks and a rest": {"q_len": 201, "kv_len": 201, "batch": 2},
+    "a chunk": {"q_len": 130, "kv_len": 301},
+    "grouped heads": {"heads": 6, "kv_heads": 2, "q_len": 100, "kv_len": 100},
+    "odd dims": {"dim": 20, "value_dim": 20, "q_len": 90, "kv_len": 90},
+    "bidirectional": {"causal": False, "q_len": 201, "kv_len": 201},
+    "bidirectional, more keys": {"causal": False, "q_len": 70, "kv_len": 300, "kv_heads": 1},
+    "bidirectional, more queries": {"causal": False, "q_len": 200, "kv_len": 90},
+}
+
+
+def called(
+    given: Drawn,
+    slopes: torch.Tensor,
+    tiles: Table = TABLE,
+    *,
+    causal: bool = True,
+    d_lse: torch.Tensor | None = None,
+) -> LaunchedGradients:
+    inputs = (given.q, given.k, given.v, slopes)
+    done = attend(*inputs, 0.2, causal=causal, tiles=tiles.forward)
+    return gradients(
+        *(given.d_out, d_lse, *inputs, done.out, done.log_sum_exp, 0.2), causal=causal, tiles=tiles
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_are_the_formula_s(shape: str, dtype: torch.dtype) -> None:
+    sizes = {"heads": 2, "kv_heads": 2} | SHAPES[shape]
+    causal = sizes.pop("causal", True)
+    given, slopes = drawn(**sizes, dtype=dtype), alibi_slopes(sizes["heads"])
+    found = called(given, slopes, causal=causal)
+    wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
+    least = 1.0 if given.k.shape[2] == 1 else 0.05  # dq and dk are 0 then, but for rounding
+    assert_right(found, wanted, dtype, least)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [16, 64, 128])
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+def test_they_are_so_in_tiles_of_any_shape(rows: int, *, causal: bool) -> None:
+    given = drawn(heads=2, kv_heads=1, q_len=150, kv_len=210, dim=16, value_dim=16)
+    tiles = Table(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2))
+    found = called(given, alibi_slopes(2), tiles, causal=causal)
+    wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
+    assert_right(found, wanted, torch.float32)  # type: ignore[arg-type]
+
+
+def test_in_float16_keys_that_are_older_than_all_queries_keep_their_digits() -> None:
+    """Weights of 1e-7 times gradients of 1000 are no small numbers, but would underflow."""
+    given = drawn(heads=1, kv_heads=1, q_len=64, kv_len=400, dtype=torch.float16)
+    given = given._replace(d_out=given.d_out * 1000)
+    slopes = torch.tensor([0.05])
+    found, wanted = called(given, slopes), truth(given, slopes=slopes)
+    for some, right in zip(found[1:3], wanted[1:3], strict=True):
+        sizes = right.norm(dim=-1)
+        off = (some.double() - right).norm(dim=-1) / sizes
+        assert (sizes[:, :, :200] > 1e-3).sum() > 50
+        assert float(off[sizes > 1e-3].max()) < 4e-3
+
+
+SLOPES = torch.tensor([0.3, 0.06])
+
+
+@pytest.mark.parametrize("mirrored", [False, True], ids=["causal", "bidirectional and mirrored"])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_no_row_loses_more_than_is_certified(
+    attack: Callable[[Drawn], Drawn], monkeypatch: pytest.MonkeyPatch, *, mirrored: bool
+) -> None:
+    given = attack(drawn(heads=2, kv_heads=2, q_len=390, kv_len=390, dim=16, value_dim=16))
+    if mirrored:
+        given = Drawn(*(part.flip(2).contiguous() for part in given))
+    shares = iter((1e-30, 0.1))
+    both: list[LaunchedGradients] = []
+    for share in shares:
+        monkeypatch.setattr(launch, "tolerance", lambda _, share=share: share)
+        inputs = (given.q, given.k, given.v, SLOPES)
+        if not both:
+            done = attend(*inputs, 0.2, causal=not mirrored, tiles=SMALL)
+        outputs = (given.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2)
+        both.append(gradients(*outputs, causal=not mirrored, tiles=Table(SMALL, SMALL, SMALL)))
+    everything, found = both
+    for name in ("d_q", "d_k", "d_v"):
+        if (attack, name) == (one_direction, "d_q"):
+            continue  # all keys are alike, so the terms of its two sides cancel
+        right = getattr(everything, name).double()
+        lost = (getattr(found, name).double() - right).norm(dim=-1)
+        assert (lost <= 0.0251 * right.norm(dim=-1) + 1e-37).all(), name
+
+
+def test_far_pairs_of_blocks_are_left_out() -> None:
+    given = drawn(heads=2, kv_heads=2, q_len=520, kv_len=520, dim=16, value_dim=16)
+    found = called(given, torch.tensor([0.5, 0.5]), Table(SMALL, SMALL, SMALL))
+    flat = called(given, torch.tensor([0.0, 0.0]), Table(SMALL, SMALL, SMALL))
+    for counts in ("visited_queries", "visited_keys"):
+        everything = int(getattr(flat, counts).sum())
+        assert everything == 2 * 8 * 9 // 2
+        assert 0.2 < int(getattr(found, counts).sum()) / everything < 0.6
+
+
+def test_a_key_that_is_no_number_makes_every_later_gradient_none() -> None:
+    given = drawn(heads=1, kv_heads=1, q_len=300, kv_len=300, dim=16, value_dim=16)
+    given.k[:, :, 3] = math.nan
+    found = called(given, torch.tensor([0.5]))
+    assert found.d_q[:, :, 3:].isnan().all()
+    assert found.d_k.isnan().all()
