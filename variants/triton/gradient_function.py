@@ -23,11 +23,11 @@ def differentiable_attend(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How
 ) -> tuple[Tensor, Tensor]:
     """Return the output and the log-sum-exp of variants.triton.launch.attend, with gradients."""
-    attention: Any = _Attention
+    attention: Any = _Launches
     return cast(tuple[Tensor, Tensor], attention.apply(q, k, v, slopes, how))
 
 
-class _Attention(torch.autograd.Function):
+class _Launches(torch.autograd.Function):
     """The two launches; a gradient has no gradient in turn."""
 
     @staticmethod

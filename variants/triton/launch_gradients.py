@@ -22,7 +22,7 @@ from variants.triton.launch import (
     strides_of,
     with_whole_rows,
 )
-from variants.triton.tiles import Table, padded, tiles_for
+from variants.triton.tiles import TileTable, padded, tiles_for
 
 _SHARE = 0.25  # of what a forward may leave out: a row of a gradient is a sum of more
 
@@ -56,7 +56,7 @@ def gradients(
     causal: bool,
     runs: Tensor | None = None,
     wants_slopes: bool = True,
-    tiles: Table | None = None,
+    tiles: TileTable | None = None,
 ) -> LaunchedGradients:
     """Return the gradients of a call of variants.triton.launch.attend, which gave `out`.
 

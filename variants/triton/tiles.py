@@ -14,7 +14,7 @@ class Tiles(NamedTuple):
     stages: int
 
 
-class Table(NamedTuple):
+class TileTable(NamedTuple):
     """The tiles of a head_dim on a chip: of the forward, of dk and dv, and of dq."""
 
     forward: Tiles
@@ -27,24 +27,33 @@ def padded(head_dim: int) -> int:
     return max(16, 1 << (head_dim - 1).bit_length())
 
 
-def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> Table:
-    """Return the tiles for a chip of a compute capability, such as 90."""
+def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> TileTable:
+    """Return the tiles for a chip of a compute capability, such as 90.
+
+    Above a head_dim of 128 the forward alone is launched.
+    """
     width = padded(head_dim)
     if dtype == torch.float32:
         return _of_float32(width)
-    if width > 128:
-        forward = Tiles(64, 32, 8, 2) if capability < 90 else Tiles(128, 64, 8, 2)
-        return Table(forward, Tiles(32, 64, 8, 1), Tiles(64, 32, 8, 1))
     if capability < 90:
-        forward = Tiles(128, 64, 8, 3 if width <= 64 else 2)
-        of_keys = Tiles(64, 64, 4, 2) if width <= 64 else Tiles(64, 64, 8, 1)
-    else:
-        forward = Tiles(128, 128, 8, 2) if width <= 64 else Tiles(128, 64, 8, 3)
-        of_keys = Tiles(64, 128, 8, 2) if width <= 64 else Tiles(32, 128, 8, 2)
-    return Table(forward, of_keys, Tiles(128, 64, 8, 2))
-
-
-def _of_float32(width: int) -> Table:
+        return _of_ampere(width)
+    of_queries = Tiles(128, 64, 8, 2)
     if width <= 64:
-        return Table(Tiles(64, 64, 4, 2), Tiles(32, 64, 4, 1), Tiles(64, 32, 4, 1))
-    return Table(Tiles(64, 32, 8, 2), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1))
+        return TileTable(Tiles(128, 128, 8, 2), Tiles(64, 128, 8, 2), of_queries)
+    forward = Tiles(128, 64, 8, 3 if width <= 128 else 2)
+    if capability >= 100 and width > 128:
+        forward = Tiles(64, 64, 8, 2)
+    return TileTable(forward, Tiles(32, 128, 8, 2), of_queries)
+
+
+def _of_ampere(width: int) -> TileTable:
+    if width <= 64:
+        return TileTable(Tiles(128, 64, 8, 3), Tiles(64, 64, 4, 2), Tiles(128, 64, 8, 2))
+    forward = Tiles(128, 64, 8, 2) if width <= 128 else Tiles(64, 32, 8, 2)
+    return TileTable(forward, Tiles(64, 64, 8, 1), Tiles(64, 64, 8, 2))
+
+
+def _of_float32(width: int) -> TileTable:
+    if width <= 64:
+        return TileTable(Tiles(64, 64, 4, 2), Tiles(32, 32, 4, 1), Tiles(64, 32, 4, 1))
+    return TileTable(Tiles(64, 32, 8, 2), Tiles(32, 32, 8, 1), Tiles(32, 32, 4, 1))

@@ -44,6 +44,11 @@ class MachineCode(NamedTuple):
     spills: int
     loops: list[Loop]
 
+    @property
+    def main_loop(self) -> Loop:
+        """Return the shortest of the loops, which has no mask: most tiles go through it."""
+        return min(self.loops, key=lambda loop: loop.instructions)
+
 
 def compiled(
     kernel: Any, signature: dict[str, str], constants: dict[str, Any], chip: int, **options: int

@@ -15,9 +15,9 @@ from variants.problem import alibi_slopes
 from variants.triton import launch
 from variants.triton.launch import attend
 from variants.triton.launch_gradients import LaunchedGradients, gradients
-from variants.triton.tiles import Table, Tiles
+from variants.triton.tiles import Tiles, TileTable
 
-TABLE = Table(SMALL, Tiles(32, 64, 4, 2), Tiles(64, 32, 4, 2))
+TABLE = TileTable(SMALL, Tiles(32, 64, 4, 2), Tiles(64, 32, 4, 2))
 
 SHAPES: dict[str, dict[str, Any]] = {
     "one token": {"q_len": 1, "kv_len": 1},
@@ -35,7 +35,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 def called(
     given: Drawn,
     slopes: torch.Tensor,
-    tiles: Table = TABLE,
+    tiles: TileTable = TABLE,
     *,
     causal: bool = True,
     d_lse: torch.Tensor | None = None,
@@ -63,7 +63,7 @@ def test_gradients_are_the_formula_s(shape: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 def test_they_are_so_in_tiles_of_any_shape(rows: int, *, causal: bool) -> None:
     given = drawn(heads=2, kv_heads=1, q_len=150, kv_len=210, dim=16, value_dim=16)
-    tiles = Table(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2))
+    tiles = TileTable(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2))
     found = called(given, alibi_slopes(2), tiles, causal=causal)
     wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
     assert_right(found, wanted, torch.float32)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_no_row_loses_more_than_is_certified(
         if not both:
             done = attend(*inputs, 0.2, causal=not mirrored, tiles=SMALL)
         outputs = (given.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2)
-        both.append(gradients(*outputs, causal=not mirrored, tiles=Table(SMALL, SMALL, SMALL)))
+        both.append(gradients(*outputs, causal=not mirrored, tiles=TileTable(SMALL, SMALL, SMALL)))
     everything, found = both
     for name in ("d_q", "d_k", "d_v"):
         if (attack, name) == (one_direction, "d_q"):
@@ -113,8 +113,8 @@ def test_no_row_loses_more_than_is_certified(
 
 def test_far_pairs_of_blocks_are_left_out() -> None:
     given = drawn(heads=2, kv_heads=2, q_len=520, kv_len=520, dim=16, value_dim=16)
-    found = called(given, torch.tensor([0.5, 0.5]), Table(SMALL, SMALL, SMALL))
-    flat = called(given, torch.tensor([0.0, 0.0]), Table(SMALL, SMALL, SMALL))
+    found = called(given, torch.tensor([0.5, 0.5]), TileTable(SMALL, SMALL, SMALL))
+    flat = called(given, torch.tensor([0.0, 0.0]), TileTable(SMALL, SMALL, SMALL))
     for counts in ("visited_queries", "visited_keys"):
         everything = int(getattr(flat, counts).sum())
         assert everything == 2 * 8 * 9 // 2

@@ -1,0 +1,49 @@
+"""Every kernel of the table compiles for each chip, to main loops as good as those recorded."""
+
+import pytest
+
+from tests.variants.triton.compiled.ahead_of_time import MachineCode
+from tests.variants.triton.compiled.configurations import (
+    CONFIGURATIONS,
+    SHARED_BYTES,
+    Configuration,
+)
+from tests.variants.triton.compiled.record import PAGE, page_with, recorded
+
+TENSOR_CORES = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}
+ONE_STAGE = "a tile at a time: with two on their way it spills in its loop, or has no room"
+
+
+@pytest.fixture(params=CONFIGURATIONS, ids=lambda each: each.id)
+def configuration(request: pytest.FixtureRequest) -> Configuration:
+    each: Configuration = request.param
+    return each
+
+
+@pytest.fixture
+def code(configuration: Configuration) -> MachineCode:
+    return configuration.compile()
+
+
+def test_it_has_room_and_its_main_loop_is_as_recorded(
+    configuration: Configuration, code: MachineCode
+) -> None:
+    main = code.main_loop
+    assert code.shared_bytes <= SHARED_BYTES[configuration.chip]
+    assert main.kinds[TENSOR_CORES[configuration.chip]] > 0
+    assert "LDL" not in main.kinds
+    assert "STL" not in main.kinds
+    before = recorded()[configuration.id]
+    assert main.instructions == pytest.approx(before.main_loop.instructions, rel=0.05)
+    assert code.registers <= before.registers + 8
+    if before.main_loop.kinds.get("LDGSTS"):
+        assert main.kinds["LDGSTS"] > 0, "loads are no longer in flight while a tile is computed"
+
+
+def test_the_page_has_the_recorded_table() -> None:
+    assert page_with(PAGE.read_text(), recorded()) == PAGE.read_text()
+
+
+def test_what_loads_a_tile_at_a_time_is_a_part_of_the_gradients_alone() -> None:
+    waiting = {name for name, code in recorded().items() if "LDGSTS" not in code.main_loop.kinds}
+    assert all("gradients" in name for name in waiting), ONE_STAGE
