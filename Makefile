@@ -19,7 +19,7 @@ MSGSPEC = msgspec
 # Tests start many processes, and each would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup docs selections publish bench test test-all test-triton lint own-cost gpu clean
+.PHONY: setup docs selections publish bench test test-all test-triton lint own-cost gpu gpu-kernel clean
 
 setup: $(VENV)/.complete
 
@@ -76,6 +76,12 @@ test-triton: .venv-triton/.complete
 	PIP_CONSTRAINT=.venv-triton/constraints.txt $(TRITON_BIN)/python -m pip install --quiet \
 		--disable-pip-version-check --editable '.[dev,triton]'
 	touch $@
+
+# The first ten minutes of the Triton kernel on a GPU: agreement, visited tiles, times with their
+# predictions. DEVICE=cpu rehearses it in Triton's interpreter, at toy size.
+gpu-kernel:
+	$(if $(filter cpu,$(DEVICE)),TRITON_INTERPRET=1) $(PYTHON) -m benchmarks.gpu_kernel \
+		--minutes $(MINUTES) --out results/gpu-kernel
 
 # The gpu tests, then the sweep in what is left of MINUTES; OUT, if it is there, is completed.
 # OPTIONS are those of run, such as OPTIONS="--lengths 4096", where OUT is new.

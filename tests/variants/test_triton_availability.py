@@ -51,8 +51,10 @@ def test_what_it_has_no_room_for_and_does_not_compute_is_declined(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    wide = replace(ON_CUDA, head_dim=256, needs_grad=True)
-    assert refusal(wide) == "head_dim 256: the gradients have room for 128; flex takes it"
+    wide = replace(ON_CUDA, head_dim=128, needs_grad=True)
+    assert "gradients have room for 64 in this dtype; flex" in refusal(wide)
+    wide = replace(wide, dtype=torch.bfloat16, head_dim=256)
+    assert "gradients have room for 128 in this dtype; flex" in refusal(wide)
     assert "room for 256" in refusal(replace(ON_CUDA, head_dim=257))
     assert "counts to 16777216" in refusal(replace(ON_CUDA, kv_len=1 << 25))
     for extras, text in (

@@ -30,7 +30,7 @@ def padded(head_dim: int) -> int:
 def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> TileTable:
     """Return the tiles for a chip of a compute capability, such as 90.
 
-    Above a head_dim of 128 the forward alone is launched.
+    Above a head_dim of 128, or 64 in float32, the forward alone is launched.
     """
     width = padded(head_dim)
     if dtype == torch.float32:

@@ -18,6 +18,7 @@ Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of a
 bounds are ours (docs/kernel.md).
 """
 
+import torch
 from torch import Tensor
 
 from variants.batches.runs import runs_of
@@ -27,7 +28,8 @@ from variants.triton.availability import check_available
 
 READS_NORMS = True
 MOST_HEAD_DIM = 256
-MOST_HEAD_DIM_OF_GRADIENTS = 128  # above it the tiles of dk and dv have no room in registers
+MOST_OF_GRADIENTS = 128  # above it the tiles of dk and dv have no room in registers
+MOST_OF_FLOAT32_GRADIENTS = 64
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 
 
@@ -70,10 +72,15 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 
 def _decline(spec: Spec) -> None:
     check_available(spec)
-    learns = spec.needs_grad or spec.slopes_need_grad
-    most = MOST_HEAD_DIM_OF_GRADIENTS if learns else MOST_HEAD_DIM
-    if spec.head_dim > most:
-        what = "gradients have" if learns else "kernel has"
-        raise Unsupported(f"head_dim {spec.head_dim}: the {what} room for {most}; flex takes it")
+    if spec.head_dim > MOST_HEAD_DIM:
+        raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
+    if spec.needs_grad or spec.slopes_need_grad:
+        wide = spec.dtype == torch.float32
+        most = MOST_OF_FLOAT32_GRADIENTS if wide else MOST_OF_GRADIENTS
+        if spec.head_dim > most:
+            raise Unsupported(
+                f"head_dim {spec.head_dim}: gradients have room for {most} in this dtype; "
+                "flex and sdpa_mask take it"
+            )
     if (longest := max(spec.q_len, spec.kv_len)) > MOST_KEYS:
         raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")

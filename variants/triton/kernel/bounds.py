@@ -18,6 +18,17 @@ LOST_SQUARES = tl.constexpr(4e-36)  # of 256 squares that float32 may take for 0
 ROUNDED_UP = tl.constexpr(1.0001)  # over the error of sums of float32
 MOST = tl.constexpr(32768.0)  # larger exponents have too few digits left to certify anything
 AT_ONCE = tl.constexpr(256)  # blocks
+ANY_LENGTH = (
+    *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots"),
+    "slopes_batch_stride",
+)
+"""Arguments for whose values nothing is compiled anew."""
+
+
+def jit(kernel):
+    """Return a kernel that Triton compiles for dtypes, strides and tiles, but not for lengths."""
+    names = kernel.__code__.co_varnames[: kernel.__code__.co_argcount]
+    return triton.jit(do_not_specialize=[name for name in ANY_LENGTH if name in names])(kernel)
 
 
 @triton.jit
@@ -26,7 +37,7 @@ def norm_above(squares):
     return tl.where(squares >= 0, tl.sqrt(squares + LOST_SQUARES) * ROUNDED_UP, float("inf"))
 
 
-@triton.jit
+@jit
 def block_norms_kernel(
     k,
     v,

@@ -12,6 +12,7 @@ from variants.triton.kernel.bounds import (
     LOG2_E,
     LOWEST,
     count_droppable,
+    jit,
     norm_above,
 )
 
@@ -57,7 +58,7 @@ def least_of(numbers, is_row):
     return tl.min(tl.where(is_row, numbers, float("inf")), 0)
 
 
-@triton.jit
+@jit
 def forward_kernel(
     q, k, v, out, log_sum_exp, slopes, head_order, norms, runs, work, visited,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,

@@ -18,6 +18,7 @@ from variants.triton.kernel.bounds import (
     LOG2_E,
     MOST,
     certain_power,
+    jit,
     largest_norms,
     log2_sum_of_block,
     norm_above,
@@ -34,7 +35,7 @@ def log2_of_sum(exponents):
     return most + tl.log2(tl.sum(tl.exp2(exponents - most), 0))
 
 
-@triton.jit
+@jit
 def query_figures_kernel(
     q, out, d_out, log_sum_exp, d_log_sum_exp, slopes, delta, log2_sums, figures,
     q_batch_stride, q_head_stride, q_row_stride, out_batch_stride, out_head_stride, out_row_stride,
@@ -182,7 +183,7 @@ def add_queries(
     return dk, dv
 
 
-@triton.jit
+@jit
 def key_gradients_kernel(
     q, k, v, d_out, d_k, d_v, log2_sums, deltas, slopes, figures, runs, work, visited,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
@@ -276,7 +277,8 @@ def key_gradients_kernel(
             end_after = tl.minimum(need, most)
             whole = tl.minimum(end_after, tl.maximum(end - after, 0) // ROWS)
             if RAGGED:
-                whole = 0  # a tile of rows may hold those of two sequences
+                # The first tile may begin with rows of the sequence before.
+                whole = tl.where(after < first_query, 0, whole)
             for tile in tl.range(done_after, whole, num_stages=STAGES):
                 dk, dv = add_queries(
                     dk, dv, keys, values, q_rows, d_out_rows, sums, delta, after + tile * ROWS,
@@ -397,7 +399,7 @@ def add_keys(
     return dq, d_slope
 
 
-@triton.jit
+@jit
 def query_gradients_kernel(
     q, k, v, d_out, d_q, log2_sums, deltas, slopes, head_order, norms, d_slopes, runs, work,
     visited,

@@ -10,10 +10,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from variants.triton.kernel.bounds import ANY_LENGTH
+
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-_PRODUCTS = ("HGMMA", "HMMA", "UTCHMMA")
+PRODUCTS = ("HGMMA", "HMMA", "UTCHMMA")
 _COUNTED = (
-    *_PRODUCTS,
+    *PRODUCTS,
     "LDGSTS",
     "UTMALDG",
     "LDG",
@@ -59,7 +61,7 @@ def compiled(
     aligned = {
         (place,): [["tt.divisibility", 16]]
         for place, name in enumerate(names)
-        if kinds[name].startswith("*") or name.endswith("_stride")
+        if kinds[name].startswith("*") or (name.endswith("_stride") and name not in ANY_LENGTH)
     }
     source = ASTSource(kernel, signature=kinds, constexprs=constants, attrs=aligned)
     made = triton.compile(source, target=GPUTarget("cuda", chip, 32), options=options)
@@ -101,6 +103,6 @@ def _loops(lines: list[str]) -> list[Loop]:
             continue
         body = lines[begin : end + 1]
         kinds = {word: many for word in _COUNTED if (many := _count(body, word))}
-        if kinds.keys() & set(_PRODUCTS):
+        if kinds.keys() & set(PRODUCTS):
             found.append(Loop(len(body), kinds))
     return found

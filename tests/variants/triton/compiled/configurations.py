@@ -29,10 +29,12 @@ class Configuration(NamedTuple):
     head_dim: int
     dtype: str = "bf16"
     causal: bool = True
+    ragged: bool = False
+    """A batch of any form, and the slopes' gradient with it."""
 
     @property
     def id(self) -> str:
-        side = "causal" if self.causal else "bidirectional"
+        side = "ragged" if self.ragged else "causal" if self.causal else "bidirectional"
         return f"{self.kernel}-sm_{self.chip}-d{self.head_dim}-{self.dtype}-{side}"
 
     def compile(self) -> MachineCode:
@@ -47,9 +49,9 @@ class Configuration(NamedTuple):
             "KEYS": tiles.keys,
             "STAGES": tiles.stages,
             "CAUSAL": self.causal,
-            "RAGGED": False,
+            "RAGGED": self.ragged,
             "WIDE": self.dtype == "fp16",
-            "SLOPES": False,
+            "SLOPES": self.ragged,
             "PRECISION": "tf32x3" if self.dtype == "fp32" else "tf32",
         }
         signature = {name: _kind(name, self.dtype) for name in kernel.arg_names}
@@ -86,5 +88,6 @@ CONFIGURATIONS = [
     *(Configuration("forward", 90, dim) for dim in (16, 80)),
     *(Configuration("forward", 90, dim, causal=False) for dim in (64, 128)),
     *(Configuration(kernel, 90, 64, dtype) for kernel in KERNELS for dtype in ("fp16", "fp32")),
-    *(Configuration(kernel, 90, 128, "fp32") for kernel in KERNELS),
+    Configuration("forward", 90, 128, "fp32"),
+    *(Configuration(kernel, 90, 64, ragged=True) for kernel in KERNELS),
 ]

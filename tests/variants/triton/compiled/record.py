@@ -30,7 +30,7 @@ def table(codes: dict[str, MachineCode]) -> str:
 def _row(each: Configuration, code: MachineCode) -> tuple[str, ...]:
     tiles = getattr(tiles_for(each.chip, each.head_dim, DTYPES[each.dtype]), each.kernel)
     return (
-        each.kernel.replace("_", " ") + ("" if each.causal else ", bidirectional"),
+        _name(each),
         f"sm_{each.chip}",
         str(each.head_dim),
         each.dtype,
@@ -40,6 +40,11 @@ def _row(each: Configuration, code: MachineCode) -> tuple[str, ...]:
         str(code.spills),
         str(code.main_loop.instructions),
     )
+
+
+def _name(each: Configuration) -> str:
+    form = ", ragged" if each.ragged else "" if each.causal else ", bidirectional"
+    return each.kernel.replace("_", " ") + form
 
 
 def page_with(text: str, codes: dict[str, MachineCode]) -> str:

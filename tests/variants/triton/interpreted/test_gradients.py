@@ -82,7 +82,7 @@ def test_in_float16_keys_that_are_older_than_all_queries_keep_their_digits() -> 
         assert float(off[sizes > 1e-3].max()) < 4e-3
 
 
-SLOPES = torch.tensor([0.3, 0.06])
+SLOPES = torch.tensor([0.3])
 
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["causal", "bidirectional and mirrored"])
@@ -90,7 +90,7 @@ SLOPES = torch.tensor([0.3, 0.06])
 def test_no_row_loses_more_than_is_certified(
     attack: Callable[[Drawn], Drawn], monkeypatch: pytest.MonkeyPatch, *, mirrored: bool
 ) -> None:
-    given = attack(drawn(heads=2, kv_heads=2, q_len=390, kv_len=390, dim=16, value_dim=16))
+    given = attack(drawn(heads=1, kv_heads=1, q_len=260, kv_len=260, dim=16, value_dim=16))
     if mirrored:
         given = Drawn(*(part.flip(2).contiguous() for part in given))
     shares = iter((1e-30, 0.1))
@@ -112,12 +112,12 @@ def test_no_row_loses_more_than_is_certified(
 
 
 def test_far_pairs_of_blocks_are_left_out() -> None:
-    given = drawn(heads=2, kv_heads=2, q_len=520, kv_len=520, dim=16, value_dim=16)
-    found = called(given, torch.tensor([0.5, 0.5]), TileTable(SMALL, SMALL, SMALL))
-    flat = called(given, torch.tensor([0.0, 0.0]), TileTable(SMALL, SMALL, SMALL))
+    given = drawn(heads=1, kv_heads=1, q_len=520, kv_len=520, dim=16, value_dim=16)
+    found = called(given, torch.tensor([0.5]), TileTable(SMALL, SMALL, SMALL))
+    flat = called(given, torch.tensor([0.0]), TileTable(SMALL, SMALL, SMALL))
     for counts in ("visited_queries", "visited_keys"):
         everything = int(getattr(flat, counts).sum())
-        assert everything == 2 * 8 * 9 // 2
+        assert everything == 8 * 9 // 2
         assert 0.2 < int(getattr(found, counts).sum()) / everything < 0.6
 
 
