@@ -1,7 +1,7 @@
 """triton_window: a Triton kernel that walks each query's keys outwards and stops when none matters.
 
 For: prefill and training on a CUDA GPU, causal or bidirectional, at any length (experimental).
-Not for: CPUs, windows, dropout, gradients of gradients.
+Not for: CPUs, decode, windows, dropout, gradients of gradients.
 
 Experimental: nothing of it has run on a GPU yet, so neither `auto` nor a selection takes it. It is
 tested with Triton's interpreter, and compiled ahead of time for GPUs.

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
+from tests.variants.triton.interpreted.model import SMALL
 from variants.triton.launch import Launched
 from variants.triton.tiles import Tiles
-
-SMALL = Tiles(rows=64, keys=64, warps=4, stages=2)
 
 
 def visited_keys(

@@ -10,7 +10,7 @@ from suite.agreement.judge import check
 from suite.cases.case import Case
 from tests.variants.attacks import HEADS, drawn, spec_for
 from tests.variants.formula import assert_close, tensors, truth
-from tests.variants.triton.interpreted.calls import SMALL
+from tests.variants.triton.interpreted.model import SMALL
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 from variants.triton.launch import attend
 from variants.triton.tiles import Tiles

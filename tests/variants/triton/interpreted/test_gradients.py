@@ -9,7 +9,7 @@ import torch
 
 from tests.variants.native.gradient_problem import Drawn, assert_right, drawn, truth
 from tests.variants.native.test_gradients_left_out import ATTACKS, one_direction
-from tests.variants.triton.interpreted.calls import SMALL
+from tests.variants.triton.interpreted.model import SMALL
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL
 from variants.problem import alibi_slopes
 from variants.triton import launch
