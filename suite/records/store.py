@@ -15,7 +15,6 @@ from suite.records.limits import printable, printable_text
 from suite.records.record import (
     SCHEMA,
     Agreement,
-    CellRecord,
     Fault,
     Pair,
     Record,
@@ -150,7 +149,7 @@ class Store:
         content = self.path.read_bytes()
         os.ftruncate(self._file, content.rfind(b"\n") + 1)
 
-    def append(self, records: Iterable[RunHeader | CellRecord | Record]) -> None:
+    def append(self, records: Iterable[msgspec.Struct]) -> None:
         """Write records in one piece, so that a kill leaves at most one unfinished line.
 
         Raises NotWritten when the disk is full or gone.

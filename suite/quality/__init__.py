@@ -1,0 +1,1 @@
+"""What a position method buys: small language models trained short and tested long."""

@@ -1,0 +1,1 @@
+"""A small decoder: its layers, its training, and its test at each length."""

@@ -1,0 +1,1 @@
+"""How attention is told positions: ALiBi, RoPE and its scalings, T5's bias, sinusoids."""

@@ -1,0 +1,83 @@
+"""A file of lengths, read: its lines by kind, and warnings of damage."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from suite.quality.design import Test
+from suite.quality.methods import PositionMethod
+from suite.quality.record import SCHEMA, LengthsHeader, ModelFault, Quality, QualityRecord, Training
+from suite.records.limits import printable, printable_text
+from suite.records.store import StoreError
+
+_decoder: msgspec.json.Decoder[QualityRecord] = msgspec.json.Decoder(QualityRecord)
+
+
+class LengthsResults(NamedTuple):
+    """The content of a file of lengths."""
+
+    path: Path
+    header: LengthsHeader
+    trainings: list[Training]
+    qualities: list[Quality]
+    faults: list[ModelFault]
+    warnings: list[str]
+
+    def tests_done(self, method: PositionMethod, seed: int) -> frozenset[Test]:
+        """Return the tests of a model that are there at every length of the design."""
+        lengths: dict[Test, set[int]] = {}
+        for quality in self.qualities:
+            if (quality.method, quality.seed) == (method.name, seed):
+                lengths.setdefault(quality.test, set()).add(quality.length)
+        wanted = set(self.header.design.lengths)
+        return frozenset(test for test, there in lengths.items() if there >= wanted)
+
+    def is_trained(self, method: PositionMethod, seed: int) -> bool:
+        """Whether the file says that a model has learned."""
+        return any(
+            (each.method, each.seed, each.tuned) == (method.name, seed, False)
+            for each in self.trainings
+        )
+
+
+def is_lengths_file(path: Path) -> bool:
+    """Whether a file's first line is a header of lengths."""
+    with path.open("rb") as file:
+        return b'"record":"lengths"' in file.readline()
+
+
+def read(path: Path) -> LengthsResults:
+    """Read a file of lengths; leave damaged lines out and name them in `warnings`.
+
+    Raises StoreError where there is no such file, and for what is no file of lengths.
+    """
+    try:
+        lines = [printable(line) for line in path.read_bytes().split(b"\n")]
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    warnings = []
+    if lines.pop():
+        warnings.append(f"{path}: the last line is unfinished and was left out")
+    records: list[QualityRecord] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if number == 1:
+                break
+            reason = printable_text(str(error))[:160]
+            warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
+    header = records[0] if records else None
+    if not isinstance(header, LengthsHeader) or header.schema != SCHEMA:
+        raise StoreError(
+            f"{path}: not a file of `lengths`, schema {SCHEMA}; name one, or train without --resume"
+        )
+    return LengthsResults(
+        path,
+        header,
+        [record for record in records if isinstance(record, Training)],
+        [record for record in records if isinstance(record, Quality)],
+        [record for record in records if isinstance(record, ModelFault)],
+        warnings,
+    )
