@@ -16,6 +16,7 @@ from reports.commands.results.history import history
 from reports.commands.results.page import page
 from reports.commands.results.publish import publish
 from reports.commands.results.table import table
+from reports.commands.quality.lengths import lengths
 from reports.commands.run import Stopped, run
 from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version
@@ -59,6 +60,7 @@ for command in (
     regret,
     atlas,
     publish,
+    lengths,
 ):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):

@@ -23,7 +23,7 @@ class ModelSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_range(self, 1, MOST_COUNT, "layers", "width", "head_dim", "vocabulary")
 
 
-class Test(NamedTuple):
+class LengthTest(NamedTuple):
     """What a trained model is tested with: a change, after a little training with it if `tuned`."""
 
     change: Change
@@ -69,12 +69,12 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         methods = [METHOD_BY_NAME[name] for name in self.methods]
         return [(method, seed) for seed in range(self.seeds) for method in methods]
 
-    def tests(self, method: PositionMethod) -> list[Test]:
+    def tests(self, method: PositionMethod) -> list[LengthTest]:
         """Return the tests of a trained model, the model as it was trained first."""
         changes = [c for c in method.changes if self.changes is None or c in self.changes]
         tunings = method.tunings if self.tuning_steps else ()
-        untuned = [Test("none", False), *(Test(change, False) for change in changes)]
-        return [*untuned, *(Test(change, True) for change in tunings)]
+        untuned = [LengthTest("none", False), *(LengthTest(change, False) for change in changes)]
+        return [*untuned, *(LengthTest(change, True) for change in tunings)]
 
     def work(self, method: PositionMethod) -> float:
         """Return about how much a model costs, its tests too, in steps of training.

@@ -1,9 +1,11 @@
 """An experiment's files: the results, and beside them a folder with its text and the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from suite.conditions.device import Device
 from suite.conditions.policy import circumstances
@@ -13,7 +15,12 @@ from suite.quality.message import ModelTask
 from suite.quality.record import SCHEMA, LengthsHeader
 from suite.quality.results import LengthsResults, read
 from suite.quality.text import corpus
-from suite.quality.text.sources import folder_files, package_files, package_versions
+from suite.quality.text.sources import (
+    SourceFile,
+    folder_files,
+    package_files,
+    package_versions,
+)
 from variants.host.software import software
 
 
@@ -25,19 +32,30 @@ class Experiment(NamedTuple):
 
 
 def prepare(
-    path: Path, design: Design, device: Device, text: Path | None, argv: Sequence[str]
+    path: Path,
+    design: Design,
+    device: Device,
+    text: Path | None,
+    argv: Sequence[str],
+    report: Callable[[str], None],
 ) -> Experiment:
     """Return the experiment of a results file, whose text is then in its folder.
 
-    If the file is there, what it has is left out. Takes some seconds: a vocabulary is learned.
+    If the file is there, what it has is left out. `report` hears of what takes seconds.
     Raises BadRequest where the file is of another design, text, device or torch.
     """
     before = read(path) if path.exists() else None
     text_file = models_folder(path) / "text.npz"
-    read_text = _text(text_file, design, text)
+    if before is not None and text_file.exists():
+        read_text = corpus.load(text_file)
+    else:
+        files = package_files() if text is None else folder_files(text)
+        report(f"learning the vocabulary of {len(files)} files")
+        read_text = _build_text(text_file, design, files)
     header = _header(design, device, text, read_text, argv)
     if before is not None:
         _check_same(before.header, header)
+        header = msgspec.structs.replace(header, text_name=before.header.text_name)
     return Experiment(header, _tasks(path, header, before))
 
 
@@ -46,12 +64,8 @@ def models_folder(path: Path) -> Path:
     return path.with_suffix(".models")
 
 
-def _text(text_file: Path, design: Design, folder: Path | None) -> corpus.Corpus:
-    if text_file.exists():
-        return corpus.load(text_file)
-    files = package_files() if folder is None else folder_files(folder)
-    longest = design.lengths[-1]
-    built = corpus.build(files, design.size.vocabulary, longest, design.windows)
+def _build_text(text_file: Path, design: Design, files: Sequence[SourceFile]) -> corpus.Corpus:
+    built = corpus.build(files, design.size.vocabulary, design.lengths[-1], design.windows)
     text_file.parent.mkdir(parents=True, exist_ok=True)
     corpus.save(built, text_file)
     return built

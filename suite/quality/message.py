@@ -2,7 +2,7 @@
 
 import msgspec
 
-from suite.quality.design import Design, Test
+from suite.quality.design import Design, LengthTest
 from suite.quality.record import Quality, Training
 
 
@@ -14,7 +14,7 @@ class ModelTask(msgspec.Struct, frozen=True):
     design: Design
     text_file: str
     weights_file: str
-    tests: tuple[Test, ...]
+    tests: tuple[LengthTest, ...]
     device: str
 
 

@@ -75,7 +75,7 @@ METHODS = (
     PositionMethod("alibi_rope", "ALiBi and RoPE", slopes="standard", rotation="plain"),
     PositionMethod("t5", "T5's bias", learned_bias=True),
     PositionMethod("nope", "none"),
-    PositionMethod("alibi_bias_max_16", "ALiBi, trained with bias_max 16", slopes="bias_max_16"),
+    PositionMethod("alibi_bias_max_16", "ALiBi with bias_max 16", slopes="bias_max_16"),
     PositionMethod(
         "alibi_12_heads", "ALiBi, 12 heads", slopes="standard", heads=12, changes=("literal",)
     ),
@@ -86,14 +86,14 @@ METHOD_BY_NAME = {method.name: method for method in METHODS}
 
 CHANGE_TITLES: dict[Change, str] = {
     "plain": "RoPE as trained",
-    "pi": "Position Interpolation",
+    "pi": "PI",
     "ntk": "NTK-aware",
     "dynamic_ntk": "dynamic NTK",
     "yarn": "YaRN",
-    "yarn_untempered": "YaRN without its temperature",
+    "yarn_untempered": "YaRN, no temperature",
     "bias_max_16": "tested with bias_max 16",
-    "over_sqrt_d": "tested with slopes / sqrt(d)",
-    "reversed": "tested with slopes reversed",
+    "over_sqrt_d": "tested / sqrt(d)",
+    "reversed": "tested in reverse order",
     "dropped": "tested without its bias",
-    "literal": "tested with the literal rule",
+    "literal": "tested by literal rule",
 }

@@ -3,7 +3,7 @@
 import msgspec
 
 from suite.conditions.policy import Circumstances
-from suite.quality.design import Design, Test
+from suite.quality.design import Design, LengthTest
 from suite.quality.methods import Change
 from suite.quality.text.summary import TextSummary
 from suite.records.limits import MOST_COUNT, MOST_S, check_range, check_words
@@ -100,9 +100,9 @@ class Quality(_ModelLine, frozen=True, tag="quality"):
             raise ValueError(f"bits per byte of windows are not from 0 to {MOST_BITS:g}")
 
     @property
-    def test(self) -> Test:
+    def test(self) -> LengthTest:
         """What the model was tested with."""
-        return Test(self.change, self.tuned)
+        return LengthTest(self.change, self.tuned)
 
 
 class ModelFault(_ModelLine, frozen=True, tag="model_fault"):

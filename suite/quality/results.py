@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from suite.quality.design import Test
+from suite.quality.design import LengthTest
 from suite.quality.methods import PositionMethod
 from suite.quality.record import SCHEMA, LengthsHeader, ModelFault, Quality, QualityRecord, Training
 from suite.records.limits import printable, printable_text
@@ -24,9 +24,9 @@ class LengthsResults(NamedTuple):
     faults: list[ModelFault]
     warnings: list[str]
 
-    def tests_done(self, method: PositionMethod, seed: int) -> frozenset[Test]:
+    def tests_done(self, method: PositionMethod, seed: int) -> frozenset[LengthTest]:
         """Return the tests of a model that are there at every length of the design."""
-        lengths: dict[Test, set[int]] = {}
+        lengths: dict[LengthTest, set[int]] = {}
         for quality in self.qualities:
             if (quality.method, quality.seed) == (method.name, seed):
                 lengths.setdefault(quality.test, set()).add(quality.length)

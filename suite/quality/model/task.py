@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import torch
 
-from suite.quality.design import Test
+from suite.quality.design import LengthTest
 from suite.quality.message import ModelTask, StepDone, TaskMessage
 from suite.quality.methods import METHOD_BY_NAME, PositionMethod, Positions
 from suite.quality.model.decoder import Decoder
-from suite.quality.model.testing import test_at
+from suite.quality.model.testing import bits_at
 from suite.quality.model.training import (
     REPORTED_STEPS,
     StepListener,
@@ -38,10 +38,10 @@ def main() -> None:
     method, corpus = METHOD_BY_NAME[task.method], load(Path(task.text_file))
     model = _model(task, method, corpus)
     for test in task.tests:
-        positions = test_positions(method, test, task.design.trained_len, task.design.tuned_len)
+        positions = positions_of(method, test, task.design.trained_len, task.design.tuned_len)
         tested = _tuned(task, model, positions, test, corpus) if test.tuned else model
         for length in task.design.lengths:
-            bits = test_at(tested, positions, corpus, length)
+            bits = bits_at(tested, positions, corpus, length)
             _say(
                 Quality(
                     task.method,
@@ -55,8 +55,8 @@ def main() -> None:
             )
 
 
-def test_positions(
-    method: PositionMethod, test: Test, trained_len: int, tuned_len: int
+def positions_of(
+    method: PositionMethod, test: LengthTest, trained_len: int, tuned_len: int
 ) -> Positions:
     """Return the positions of a test; a tuned scaling keeps the factor that it was tuned with."""
     positions = method.positions(trained_len, test.change)
@@ -78,12 +78,12 @@ def _model(task: ModelTask, method: PositionMethod, corpus: Corpus) -> Decoder:
     unfinished = path.with_suffix(".unfinished")
     torch.save({name: each.cpu() for name, each in trained.model.state_dict().items()}, unfinished)
     unfinished.replace(path)
-    _say(_training(task, trained, Test("none", False)))
+    _say(_training(task, trained, LengthTest("none", False)))
     return trained.model
 
 
 def _tuned(
-    task: ModelTask, model: Decoder, positions: Positions, test: Test, corpus: Corpus
+    task: ModelTask, model: Decoder, positions: Positions, test: LengthTest, corpus: Corpus
 ) -> Decoder:
     """Return the model after a little training at the longer length."""
     steps, seed = tuning_steps_of(task.design), task.seed
@@ -93,7 +93,7 @@ def _tuned(
     return trained.model
 
 
-def _training(task: ModelTask, trained: Trained, test: Test) -> Training:
+def _training(task: ModelTask, trained: Trained, test: LengthTest) -> Training:
     losses = trained.losses
     ends = range(0, len(losses), REPORTED_STEPS)
     means = [sum(part) / len(part) for part in (losses[i : i + REPORTED_STEPS] for i in ends)]

@@ -35,7 +35,7 @@ class WindowBits(NamedTuple):
 
 
 @torch.no_grad()
-def test_at(model: Decoder, positions: Positions, corpus: Corpus, length: int) -> WindowBits:
+def bits_at(model: Decoder, positions: Positions, corpus: Corpus, length: int) -> WindowBits:
     """Return the bits of a model in bfloat16 in windows of `length`, which divides the longest."""
     began = time.process_time()
     device = model.embedding.weight.device

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from suite.quality.methods import METHOD_BY_NAME, Positions
 from suite.quality.model.decoder import Decoder
-from suite.quality.model.testing import test_at as bits_at
+from suite.quality.model.testing import bits_at
 from suite.quality.text.corpus import Corpus
 from tests.suite.quality.toys import toy_corpus, toy_design
 

@@ -1,0 +1,1 @@
+"""`lengths`: trains small models short, tests them long, and shows what was learned."""

@@ -1,0 +1,1 @@
+"""What position methods buy, as a table and a picture, and what they cost."""
