@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-Answers = Literal["alibi", "no_bias", "rope"]
+Answers = Literal["alibi", "no_bias", "rope", "alibi_rope", "t5_bias"]
 DefaultOn = Literal["any", "cpu", "cuda", "none"]
 Compiles = Literal["never", "once", "each shape"]
 SecondGradients = Literal["never", "learned slopes", "always"]
@@ -57,7 +57,15 @@ AUTO = Variant("auto", "variants.dispatch.auto", compiles="once", second_gradien
 
 CATALOG = (
     BASELINE,
-    Variant("rope", "variants.plain.rope", answers="rope", device="none"),
+    Variant("rope", "variants.rotary.rope", answers="rope", device="none"),
+    Variant(
+        "alibi_rope",
+        "variants.rotary.alibi_rope",
+        answers="alibi_rope",
+        device="none",
+        compiles="once",
+    ),
+    Variant("t5_bias", "variants.plain.t5_bias", answers="t5_bias", device="none"),
     Variant("eager", "variants.plain.eager", second_gradients="always"),
     Variant(
         "sdpa_mask", "variants.sdpa.sdpa_mask", device="cpu", second_gradients="learned slopes"

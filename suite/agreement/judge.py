@@ -52,7 +52,7 @@ def check(
 ) -> BudgetCheck:
     """Compare one call of `attention` with the oracle, gradients too if `inputs` has a dout.
 
-    `answers` (alibi, no_bias or rope) names the oracle; `seed` draws the sampled rows.
+    `answers` is the catalog's, and names the oracle; `seed` draws the sampled rows.
     """
     call = JudgedCall(attention, inputs, [Part("", spec, EVERYWHERE, EVERYWHERE)])
     return compare_parts(judge(call, answers=answers, seed=seed).errors, spec.dtype)

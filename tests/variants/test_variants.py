@@ -70,10 +70,20 @@ BEYOND = [
 ]
 """A variant may decline these, but those in GENERAL answer them."""
 
-GENERAL = {"eager", "compile", "compile_dynamic", "flex", "sdpa_mask", "rope"}
+GENERAL = {
+    "eager",
+    "compile",
+    "compile_dynamic",
+    "flex",
+    "sdpa_mask",
+    "rope",
+    "alibi_rope",
+    "t5_bias",
+}
 
 DECLINES = {
     ("rope", "an odd head_dim"): (Unsupported, "make head_dim even"),
+    ("alibi_rope", "an odd head_dim"): (Unsupported, "make head_dim even"),
     ("flex", "backward"): (Unsupported, "does not support backward on CPU"),
     ("sdpa_key", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_key", "bidirectional"): (Unsupported, "only when attention is causal"),

@@ -23,6 +23,8 @@ class Precision(NamedTuple):
     noise: Noise | None = None
 
 
+ROTARY: frozenset[Answers] = frozenset({"rope", "alibi_rope"})
+
 NEGLIGIBLE = 18.0
 """Keys whose weights together are under e^-18 of a row's largest do not show in float32."""
 
@@ -39,9 +41,10 @@ def yardstick(dtype: torch.dtype, generator: torch.Generator) -> Precision:
 class Formula:
     """The formula on some rows of a case's inputs.
 
-    `answers` is the catalog's: for "alibi" the formula has the bias, for "no_bias" and "rope" it
-    has none. For "rope" queries and the last q_len keys are turned by their positions. The keys
-    before those come from a cache, and are turned already. `rows` are sorted.
+    `answers` is the catalog's: for "no_bias" and "rope" the formula has no bias, for "t5_bias" that
+    of the first distance in a bucket, else ALiBi's. For "rope" and "alibi_rope" queries and the
+    last q_len keys are turned by their positions. The keys before those come from a cache, and are
+    turned already. `rows` are sorted.
     """
 
     spec: Spec
@@ -97,7 +100,7 @@ class Formula:
         exp(2c - slope * w) / (1 - exp(-slope)) of it on each side, here e^-18.
         """
         slope = float(self.inputs.slopes[piece.heads.start])
-        if slope <= 0 or self.answers != "alibi":
+        if slope <= 0 or self.answers not in {"alibi", "alibi_rope"}:
             return self.spec.kv_len
         q, k = piece.of_queries(self.inputs.q), piece.of_keys(self.inputs.k)
         lengths = [float(tensor.detach().float().norm(dim=3).max()) for tensor in (q, k)]
@@ -150,7 +153,7 @@ class Formula:
     ) -> dict[str, Tensor]:
         """Return the results of some rows over some keys, in which k and v begin at `keys`."""
         spec, slopes = self.spec, self.inputs.slopes[portion.heads]
-        slopes = slopes if self.answers == "alibi" else torch.zeros_like(slopes)
+        slopes = torch.zeros_like(slopes) if self.answers in {"no_bias", "rope"} else slopes
         positions = rows + spec.kv_len - spec.q_len
         q = portion.of_queries(self.inputs.q.detach())[:, :, rows]
         q = self._turn(q, positions, precision)
@@ -161,6 +164,7 @@ class Formula:
             precision.rounding,
             precision.noise,
             _window_of(spec),
+            in_buckets=self.answers == "t5_bias",
         )
         if self.inputs.dout is None:
             return {"out": attend(q, k, v, slopes, scoring)}
@@ -172,7 +176,7 @@ class Formula:
 
     def _turn_keys(self, keys: Tensor, precision: Precision, sign: int) -> Tensor:
         """Return keys, or dk, with the last q_len turned by their positions times `sign`."""
-        if self.answers != "rope":
+        if self.answers not in ROTARY:
             return keys.to(precision.wide)
         cached = max(0, self.spec.kv_len - self.spec.q_len)
         positions = torch.arange(cached, self.spec.kv_len, device=keys.device)
@@ -180,8 +184,8 @@ class Formula:
         return torch.cat([keys[:, :, :cached].to(precision.wide), turned], dim=2)
 
     def _turn(self, rows: Tensor, positions: Tensor, precision: Precision) -> Tensor:
-        """Return rows in the wide dtype; for "rope" turned, in the dtype that steps round to."""
-        if self.answers != "rope":
+        """Return rows in the wide dtype; turned, if they are, in the dtype that steps round to."""
+        if self.answers not in ROTARY:
             return rows.to(precision.wide)
         return rotate(rows.to(precision.rounding), positions).to(precision.wide)
 

@@ -37,7 +37,8 @@ class Scoring(NamedTuple):
     `positions` [rows] is the position of each query row among the keys. Weights and results are
     rounded to `rounding`; the dtype that the formula computes in rounds nothing. `noise` moves
     scores, and what gradients subtract. `window` is how many positions before and after its own a
-    row sees; -1 is no limit.
+    row sees; -1 is no limit. `in_buckets` gives all distances of one of T5's buckets the bias of
+    the least of them.
     """
 
     scale: float
@@ -46,6 +47,7 @@ class Scoring(NamedTuple):
     rounding: torch.dtype
     noise: Noise | None = None
     window: tuple[int, int] = (-1, -1)
+    in_buckets: bool = False
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
@@ -125,21 +127,38 @@ def _scores(q: Tensor, k: Tensor, slopes: Tensor, scoring: Scoring) -> Tensor:
     keys = torch.arange(k.shape[2], device=q.device, dtype=q.dtype)
     distance = keys[None, :] - positions[:, None]  # [rows, kv_len], negative in the past
     scores = (q * scoring.scale) @ k.mT
+    far = _first_in_bucket(distance, scoring.causal) if scoring.in_buckets else distance
     slopes = slopes.to(q.dtype)[:, None, None]
     if scoring.noise is not None:
         size = _product_size(q * scoring.scale, k).add_(1).add_(scores.abs())
-        scoring.noise.add(scores, size.addcmul_(distance.abs(), slopes.abs()))
+        scoring.noise.add(scores, size.addcmul_(far.abs(), slopes.abs()))
     before, after = scoring.window
     if before >= 0:
         scores.masked_fill_(distance < -before, float("-inf"))
     if after >= 0:
         scores.masked_fill_(distance > after, float("-inf"))
     if not scoring.causal:
-        return scores.addcmul_(distance.abs(), -slopes)
-    scores.addcmul_(distance, slopes)
+        return scores.addcmul_(far.abs(), -slopes)
+    scores.addcmul_(far, slopes)
     first = int(scoring.positions[0]) + 1  # all rows see the keys before it
     scores[..., first:].masked_fill_(distance[:, first:] > 0, float("-inf"))
     return scores
+
+
+def _first_in_bucket(distance: Tensor, causal: bool) -> Tensor:
+    """Return signed distances, each as near as the nearest of its bucket in T5 (arXiv 1910.10683).
+
+    A side has 32 buckets if attention is causal, else 16. Half of them hold a distance each, the
+    others divide the rest up to 128 evenly in the logarithm; the last has all beyond.
+    """
+    single = 16 if causal else 8
+    borders = [
+        *range(single),
+        *(math.ceil(single * (128 / single) ** (step / single)) for step in range(single)),
+    ]
+    firsts = torch.tensor(borders, dtype=distance.dtype, device=distance.device)
+    bucket = torch.searchsorted(firsts, distance.abs(), right=True) - 1
+    return firsts[bucket] * distance.sign()
 
 
 def _product_size(rows: Tensor, columns: Tensor) -> Tensor:

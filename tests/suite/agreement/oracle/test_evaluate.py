@@ -156,7 +156,7 @@ def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("kv_heads", [8, 1])
-@pytest.mark.parametrize("question", ["alibi", "rope"])
+@pytest.mark.parametrize("question", ["alibi", "alibi_rope", "rope", "t5_bias"])
 @pytest.mark.parametrize(
     "lengths",
     [
