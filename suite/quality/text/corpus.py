@@ -35,9 +35,8 @@ def build(files: Sequence[SourceFile], vocabulary: int, longest: int, windows: i
 
     Raises BadRequest where no held-out file is as long as a window, or too little is left to learn.
     """
+    pieces = vocabulary_of(files, vocabulary)
     learned = [file for file in files if not file.is_held_out]
-    merges = learn_merges((file.text for file in learned[::EVERY_FOURTH]), vocabulary - BYTES)
-    pieces = Vocabulary(merges)
     tokens = _array([number for file in learned for number in pieces.encode(file.text)])
     cut: list[NDArray[numpy.int16]] = []
     for file in files:
@@ -64,6 +63,12 @@ def build(files: Sequence[SourceFile], vocabulary: int, longest: int, windows: i
         digest=digest_of(list(files)),
     )
     return Corpus(tokens, chosen, piece_bytes, summary)
+
+
+def vocabulary_of(files: Sequence[SourceFile], size: int) -> Vocabulary:
+    """Return the vocabulary of so many pieces that is learned from files that aren't held out."""
+    learned = [file for file in files if not file.is_held_out]
+    return Vocabulary(learn_merges((file.text for file in learned[::EVERY_FOURTH]), size - BYTES))
 
 
 def save(corpus: Corpus, path: Path) -> None:
