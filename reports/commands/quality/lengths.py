@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reports.commands.console import default_path, refuse_options, show, warn
+from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.options import DEVICE, format_option
 from reports.commands.run import Stopped
 
@@ -27,6 +27,12 @@ FORMATS = ("simple", "github", "json")
 @DEVICE
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.")
 @click.option("--resume", type=click.Path(path_type=Path), help="File to complete.")
+@click.option(
+    "--costs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A results file of `run`, for what attention costs; may be given again.",
+)
 @format_option(FORMATS)
 @click.pass_context
 def lengths(
@@ -39,23 +45,25 @@ def lengths(
     device: str | None,
     out: Path | None,
     resume: Path | None,
+    costs: Sequence[Path],
     form: str,
 ) -> None:
     """Train small language models short and test them long, by position method.
 
     ALiBi, RoPE and its scalings, sinusoidal, T5's bias, none, and mistakes in ALiBi as controls,
     with three seeds each. Takes 25 minutes on two idle cores, --quick 6. With FILES it trains
-    nothing and shows what is in them.
+    nothing and shows what is in them. --costs puts the time of each method's attention beside.
 
     \b
     Example:
       python run_bench.py lengths --quick
       python run_bench.py lengths --resume results/FILE.jsonl
+      python run_bench.py lengths results/LENGTHS.jsonl --costs results/RACE.jsonl
     """
     options = {"quick", "is_long", "text", "device", "out", "resume"}
     if files:
         refuse_options(context, options, "beside FILES: they are shown and nothing is trained")
-        _show(files, form)
+        _show(files, form, costs)
         return
     if resume is not None:
         refuse_options(context, options - {"resume"}, "beside --resume: the file has its design")
@@ -67,7 +75,7 @@ def lengths(
         if path.exists():
             raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
     _measure(path, design, used, text)
-    _show([path], form)
+    _show([path], form, costs)
     click.echo(f"Results: {path}", err=True)
 
 
@@ -119,11 +127,19 @@ def _measure(path: Path, design: "Design", used: "Device", text: Path | None) ->
         results.close()
 
 
-def _show(paths: Sequence[Path], form: str) -> None:
+def _show(paths: Sequence[Path], form: str, costs: Sequence[Path]) -> None:
+    """Show the tables of files, and under them what the methods' attention costs."""
+    from reports.quality.costs import cost_table, costs_of
     from reports.quality.table import render
     from suite.quality.results import read
 
+    if form == "json" and (costs or len(paths) > 1):
+        raise click.UsageError("--format json is of one file, without --costs")
     files = [read(path) for path in paths]
     for file in files:
         warn(file.warnings)
-    show("\n\n".join(render(file, form) for file in files))
+    parts = [render(file, form) for file in files]
+    if costs:
+        lengths_tested = files[0].header.design.lengths
+        parts.append(cost_table(costs_of(read_once(costs), lengths_tested), form))
+    show("\n\n".join(parts))

@@ -1,0 +1,78 @@
+"""A method costs what its variant takes over bias-free SDPA's; ALiBi what its fastest does."""
+
+from pathlib import Path
+
+from reports.quality.costs import cost_table, costs_of
+from reports.quality.picture import picture, places_at
+from reports.quality.rows import rows_of
+from suite.quality.design import LengthTest
+from suite.quality.results import read
+from tests.quality_files import header, qualities, write
+from tests.reports.tunings import tuned
+
+RACE = tuned(
+    {
+        "native_window": {128: 0.8, 512: 0.5},
+        "sdpa_mask": {128: 1.5, 512: 2.0},
+        "rope": {128: 1.3, 512: 1.2},
+        "t5_bias": {128: 1.6, 512: 2.1},
+    }
+)
+
+
+def ratios() -> dict[tuple[str, int], float]:
+    return {(c.method, c.length): round(c.ratio, 2) for c in costs_of([RACE], (128, 512, 2048))}
+
+
+def test_alibi_costs_what_its_fastest_variant_does() -> None:
+    assert ratios()["alibi", 512] == 0.5
+    assert ratios()["alibi", 128] == 0.8
+
+
+def test_rope_and_t5_cost_what_their_variants_do() -> None:
+    assert ratios()["rope", 128] == 1.3
+    assert ratios()["t5", 512] == 2.1
+
+
+def test_sinusoids_and_none_cost_what_bias_free_attention_does() -> None:
+    assert ratios()["sinusoidal", 512] == ratios()["nope", 512] == 1.0
+
+
+def test_what_was_not_raced_has_no_cost() -> None:
+    assert ("alibi_rope", 512) not in ratios()
+    assert ("alibi", 2048) not in ratios()
+
+
+def test_the_table_names_the_variant_and_fits_80_columns() -> None:
+    text = cost_table(costs_of([RACE], (128, 512)), "simple")
+    assert "ALiBi as native_window" in text
+    assert "0.50x" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_races_of_other_lengths_give_no_costs_and_the_table_says_so() -> None:
+    assert "No costs" in cost_table(costs_of([RACE], (2048,)), "simple")
+
+
+def bits(method: str, test: LengthTest, length: int, seed: int) -> float:
+    """Return bits by which RoPE is worse beyond 128 tokens, and YaRN half as much."""
+    grows = {"none": 1.0, "yarn": 0.5}.get(test.change, 2.0) if method == "rope" else 0.0
+    return 1.5 + grows * (length / 128 - 1) / 10
+
+
+def test_the_picture_has_a_panel_for_each_length_that_has_costs(tmp_path: Path) -> None:
+    results = read(write(tmp_path / "lengths.jsonl", [header(), *qualities(bits_of=bits)]))
+    rows, costs = rows_of(results), costs_of([RACE], (128, 512))
+    drawn = picture(rows, costs, 128)
+    assert "1x the trained length" in drawn
+    assert "4x the trained length" in drawn
+    assert "16x the trained length" not in drawn
+    by_name = {place.name: place for place in places_at(rows, costs, 512)}
+    assert by_name["RoPE"].bits > by_name["RoPE, YaRN"].bits > by_name["ALiBi"].bits
+    assert by_name["RoPE"].ratio == by_name["RoPE, YaRN"].ratio
+    assert set(by_name) == {"ALiBi", "RoPE", "RoPE, YaRN", "sinusoidal", "T5's bias", "none"}
+
+
+def test_a_picture_without_costs_is_empty_and_not_broken(tmp_path: Path) -> None:
+    results = read(write(tmp_path / "lengths.jsonl", [header(), *qualities()]))
+    assert picture(rows_of(results), [], 128).count("<circle") == 0
