@@ -3,7 +3,7 @@
     python -m reports.generated.write
 
 A device is a folder of results/published/. It gets README.md, ratio.svg, and a table beside each
-results file.
+results file. So do the files of `lengths` in results/lengths/.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from reports.generated import peers_page, reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
 from reports.overview.github import page
+from reports.quality import published as published_lengths
 from reports.tables.cells import groups
 from reports.tables.newest import groups_of_newest
 from reports.tables.row import Row
@@ -23,6 +24,7 @@ from variants.catalog import AUTO
 
 PUBLISHED = ROOT / "results" / "published"
 USUAL_SHAPE = (8, 8, 64)
+LENGTHS = ROOT / "results" / "lengths"
 
 
 def main() -> None:
@@ -35,6 +37,8 @@ def main() -> None:
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
         for path, text in pages(folder).items():
             path.write_text(text)
+    for path, text in published_lengths.pages(LENGTHS).items():
+        path.write_text(text)
 
 
 def pages(folder: Path) -> dict[Path, str]:

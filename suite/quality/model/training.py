@@ -21,6 +21,10 @@ from suite.quality.text.corpus import Corpus
 BETAS, WEIGHT_DECAY, MOST_NORM = (0.9, 0.95), 0.1, 1.0
 WARM_UP_SHARE, LAST_RATE_SHARE = 20, 0.05
 REPORTED_STEPS = 20
+BIAS_RATE_FACTOR = 10.0
+"""How much faster T5's biases learn. A step of Adam moves a number by its rate at most; 500 steps
+at the usual rate move a bias by less than 0.8, where ALiBi's reach 64.
+"""
 
 StepListener = Callable[[int, float], None]
 """Hears of the steps that are done, and of the mean loss of the last ones in nats a token."""
@@ -82,7 +86,7 @@ def train(
     losses: list[float] = []
     for step in range(steps.steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, steps)
+            group["lr"] = rate_at(step, steps) * group["rate_factor"]
         rows = _windows(tokens, steps, draws)
         losses.append(_learn(narrow, wide, optimizer, rows, positions))
         if (step + 1) % REPORTED_STEPS == 0 or step + 1 == steps.steps:
@@ -101,12 +105,14 @@ def rate_at(step: int, steps: Steps) -> float:
 
 
 def _optimizer(wide: Decoder, peak_rate: float) -> torch.optim.AdamW:
-    """Return AdamW, which lets matrices decay and leaves norms alone."""
-    matrices = [weight for weight in wide.parameters() if weight.dim() == 2]
-    norms = [weight for weight in wide.parameters() if weight.dim() != 2]
+    """Return AdamW, which lets matrices decay and leaves norms and T5's biases alone."""
+    biases = [] if wide.table is None else [wide.table]
+    matrices = [each for each in wide.parameters() if each.dim() == 2 and each is not wide.table]
+    norms = [each for each in wide.parameters() if each.dim() != 2]
     groups = [
-        {"params": matrices, "weight_decay": WEIGHT_DECAY},
-        {"params": norms, "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": WEIGHT_DECAY, "rate_factor": 1.0},
+        {"params": norms, "weight_decay": 0.0, "rate_factor": 1.0},
+        {"params": biases, "weight_decay": 0.0, "rate_factor": BIAS_RATE_FACTOR},
     ]
     return torch.optim.AdamW(groups, lr=peak_rate, betas=BETAS, fused=True)
 

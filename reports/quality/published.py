@@ -1,0 +1,30 @@
+"""What lies beside published files of lengths: a table of each, and quality against cost.
+
+The races that say what attention costs are in `costs.jsonl` of the same folder.
+"""
+
+from pathlib import Path
+
+from reports.quality.costs import cost_table, costs_of
+from reports.quality.picture import picture
+from reports.quality.rows import rows_of
+from reports.quality.table import render
+from suite.quality.results import read
+from suite.records.store import read as read_race
+
+COSTS = "costs.jsonl"
+DRAWN = "default.jsonl"
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """Return the generated files of a folder, and what belongs in them."""
+    paths = [path for path in sorted(folder.glob("*.jsonl")) if path.name != COSTS]
+    files = {path: read(path) for path in paths}
+    texts = {path.with_suffix(".md"): render(file, "github") + "\n" for path, file in files.items()}
+    race = folder / COSTS
+    if race.exists() and (drawn := files.get(folder / DRAWN)):
+        costs = costs_of([read_race(race)], drawn.header.design.lengths)
+        trained_len = drawn.header.design.trained_len
+        texts[folder / "quality.svg"] = picture(rows_of(drawn), costs, trained_len)
+        texts[race.with_suffix(".md")] = cost_table(costs, "github") + "\n"
+    return texts
