@@ -33,15 +33,15 @@ def test_no_token_of_a_held_out_file_is_learned() -> None:
     assert set(built.windows.flatten().tolist()) == {ord("T")}
 
 
-def test_a_window_lies_inside_of_one_file_and_overlaps_no_other() -> None:
+def test_windows_lie_one_after_another_inside_of_a_file() -> None:
+    letters = [bytes(97 + (n * 7 + i * i) % 26 for i in range(600)).decode() for n in range(3)]
     tested = [
-        SourceFile(file.name, "".join(chr(97 + (n * 7 + i) % 26) for i in range(600)))
-        for n, file in enumerate(named(3, held_out=True))
+        SourceFile(file.name, text)
+        for file, text in zip(named(3, held_out=True), letters, strict=True)
     ]
     built = corpus.build([*named(20, held_out=False), *tested], 256, 50, 100)
     texts = [bytes(window.astype(numpy.uint8)).decode() for window in built.windows]
-    assert len(texts) == 3 * (599 // 50)
-    assert all(any(text in file.text for file in tested) for text in texts)
+    assert texts == [text[i * 50 : i * 50 + 51] for text in letters for i in range(599 // 50)]
 
 
 def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
