@@ -80,7 +80,7 @@ def _header(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(argv),
-        device=device.kind,
+        device=device.name,
         hardware=device.hardware,
         software=software(),
         circumstances=circumstances({}),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from suite.quality.methods import METHOD_BY_NAME
+from suite.quality.model.testing import bits_at
 from suite.quality.model.training import (
     Steps,
     Trained,
@@ -90,3 +91,17 @@ def test_the_report_hears_the_mean_loss_of_the_last_steps(corpus: Corpus) -> Non
     assert [number for number, _ in heard] == [20, 30]
     assert heard[0][1] == pytest.approx(sum(done.losses[:20]) / 20)
     assert heard[1][1] == pytest.approx(sum(done.losses[10:]) / 20)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", METHOD_BY_NAME)
+def test_a_model_learns_and_is_tested_on_a_gpu_as_on_a_cpu(corpus: Corpus, name: str) -> None:
+    method = METHOD_BY_NAME[name]
+    model = new_model(method, DESIGN, corpus.summary.vocabulary, 0)
+    positions, steps = method.positions(DESIGN.trained_len), steps_of(DESIGN)
+    ends = []
+    for device in ("cpu", "cuda"):
+        done = train(model, positions, corpus, steps, 0, torch.device(device), lambda *_: None)
+        bits = bits_at(done.model, positions, corpus, DESIGN.lengths[-1]).by_windows
+        ends.append(sum(bits) / len(bits))
+    assert ends[0] == pytest.approx(ends[1], rel=0.02)
