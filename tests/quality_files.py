@@ -28,7 +28,7 @@ def header(design: Design = DEFAULT, hardware: Hardware | None = None) -> Length
         software={"torch": "2.13.0"},
         circumstances=Circumstances("3.11", "6", False, "unknown", 0.0, "0" * 40, False),
         design=design,
-        text_name="invented",
+        text_name="sympy 1.14.0, networkx 3.6.1, mpmath 1.3.0",
         text=TextSummary(40, 4, 10_000, 4_000, WINDOWS, 300, 2.5, "0" * 16),
         window_bytes=(300, 100, 100, 100),
         target_bytes=(30, 10, 10, 10),

@@ -11,12 +11,12 @@ import click
 from reports.commands.choosing import best, choose, regret
 from reports.commands.doctor import atlas, doctor, list_
 from reports.commands.pairs import aa, ab, compare
+from reports.commands.quality.lengths import lengths
 from reports.commands.results.export import export, schema
 from reports.commands.results.history import history
 from reports.commands.results.page import page
 from reports.commands.results.publish import publish
 from reports.commands.results.table import table
-from reports.commands.quality.lengths import lengths
 from reports.commands.run import Stopped, run
 from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version

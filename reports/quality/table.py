@@ -38,8 +38,8 @@ def _conditions(results: LengthsResults) -> str:
         [
             f"Bits per byte, less is better; {spread}.",
             f"Learned: {design.steps} steps of {design.batch} x {design.trained_len} tokens.",
-            f"Text: {header.text_name}; "
-            f"tested on {text.windows} windows of {design.lengths[-1]} held-out tokens.",
+            f"Text: {header.text_name}.",
+            f"Tested on {text.windows} windows of {design.lengths[-1]} held-out tokens.",
         ]
     )
 

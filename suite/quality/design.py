@@ -76,16 +76,6 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         untuned = [LengthTest("none", False), *(LengthTest(change, False) for change in changes)]
         return [*untuned, *(LengthTest(change, True) for change in tunings)]
 
-    def work(self, method: PositionMethod) -> float:
-        """Return about how much a model costs, its tests too, in steps of training.
-
-        A test only goes forward, which is a third of a step.
-        """
-        tests = self.tests(method)
-        tested_tokens = len(tests) * len(self.lengths) * self.windows * self.lengths[-1]
-        tuned = self.tuning_steps * sum(test.tuned for test in tests)
-        return self.steps + tuned + tested_tokens / (3 * self.batch * self.trained_len)
-
 
 DEFAULT = Design(name="default", methods=tuple(METHOD_BY_NAME), seeds=3)
 QUICK = Design(

@@ -4,8 +4,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
+from reports.text.screen import is_dumb
 from suite.quality.design import Design
 from suite.quality.message import ModelTask, StepDone
 from suite.quality.methods import METHOD_BY_NAME
@@ -74,9 +76,11 @@ class LengthsProgress:
 
 
 def _work(task: ModelTask) -> float:
-    design, method = task.design, METHOD_BY_NAME[task.method]
-    missing = len(design.tests(method)) - len(task.tests)
-    return design.work(method) - missing * len(design.lengths) * _tested_work(design)
+    """Return about what a task costs: the steps that it will learn, and its tests."""
+    design = task.design
+    learned = 0 if Path(task.weights_file).exists() else design.steps
+    tuned = design.tuning_steps * sum(test.tuned for test in task.tests)
+    return learned + tuned + len(task.tests) * len(design.lengths) * _tested_work(design)
 
 
 def _tested_work(design: Design) -> float:
@@ -111,10 +115,11 @@ class LiveFace:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
+        console = Console(file=sys.stderr)
         self._bar = Progress(
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if console.width >= 110 else 8),
             TextColumn("{task.percentage:.0f}% {task.description}"),
-            console=Console(file=sys.stderr),
+            console=console,
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=1.0)
@@ -135,8 +140,8 @@ class LiveFace:
 
 @contextmanager
 def face() -> Iterator[Face]:
-    """Yield a live bar where stderr is a terminal, else plain lines."""
-    if not sys.stderr.isatty():
+    """Yield a live bar where stderr is a terminal that can show one, else plain lines."""
+    if not sys.stderr.isatty() or is_dumb():
         yield PlainFace()
         return
     live = LiveFace()

@@ -35,10 +35,6 @@ def test_a_design_without_tuning_steps_tunes_nothing() -> None:
     assert not any(test.tuned for test in QUICK.tests(ROPE))
 
 
-def test_more_tests_are_more_work() -> None:
-    assert DEFAULT.work(ROPE) > DEFAULT.work(METHOD_BY_NAME["nope"]) > DEFAULT.steps
-
-
 @pytest.mark.parametrize(
     ("lengths", "why"),
     [((128, 300), "divide the last"), ((256, 512), "the first has to be 128"), ((), "divide")],
