@@ -1,7 +1,8 @@
 """Quality against cost at 1x, 4x and 16x the trained length, as SVG.
 
 A panel for each length: across, the time of a prefill's attention over bias-free SDPA's; down, bits
-per byte of the same targets, the least at the top. SVG by hand, because points need no library.
+per byte of the same targets, the least at the top, with the range over seeds. SVG by hand, because
+points need no library.
 """
 
 import math
@@ -44,7 +45,7 @@ class PlottedMethod(NamedTuple):
 
 def picture(rows: Sequence[QualityRow], costs: Sequence[AttentionCost], trained_len: int) -> str:
     """Return the picture; methods without a cost at a length are left out of its panel."""
-    panels = {multiple: places_at(rows, costs, multiple * trained_len) for multiple in MULTIPLES}
+    panels = {each: places_at(rows, costs, each * trained_len, trained_len) for each in MULTIPLES}
     panels = {multiple: places for multiple, places in panels.items() if places}
     every = [place for places in panels.values() for place in places]
     width = _LEFT + len(panels) * (_WIDTH + _GAP)
@@ -71,9 +72,13 @@ def picture(rows: Sequence[QualityRow], costs: Sequence[AttentionCost], trained_
 
 
 def places_at(
-    rows: Sequence[QualityRow], costs: Sequence[AttentionCost], length: int
+    rows: Sequence[QualityRow], costs: Sequence[AttentionCost], length: int, trained_len: int
 ) -> list[PlottedMethod]:
-    """Return the methods that have bits and a prefill's cost at a length; YaRN as RoPE costs."""
+    """Return the methods that have bits and a prefill's cost at a length.
+
+    YaRN costs what RoPE does, and is drawn beyond the trained length alone: up to it it is RoPE.
+    """
+    tests = (AS_TRAINED, SCALED) if length > trained_len else (AS_TRAINED,)
     ratios = {
         cost.method: cost.ratio for cost in costs if (cost.mode, cost.length) == ("forward", length)
     }
@@ -85,7 +90,7 @@ def places_at(
             row.on_same_targets.half_range or 0.0,
         )
         for row in rows
-        if row.length == length and row.test in (AS_TRAINED, SCALED) and row.method.name in ratios
+        if row.length == length and row.test in tests and row.method.name in ratios
     ]
 
 
@@ -132,6 +137,8 @@ def _panel(
     for place in places:
         x, y = left + scale.across(place.ratio), scale.down(place.bits)
         colour = _COLOURS.get(place.name, "#777777")
+        top, end = (scale.down(place.bits + sign * place.half_range) for sign in (-1, 1))
+        yield f'<path d="M{x:.1f} {top:.1f}V{end:.1f}" stroke="{colour}" stroke-width="2"/>'
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
         is_right = scale.across(place.ratio) > _WIDTH * 0.55
         at, anchor = (x - 8, "end") if is_right else (x + 8, "start")

@@ -67,10 +67,17 @@ def test_the_picture_has_a_panel_for_each_length_that_has_costs(tmp_path: Path) 
     assert "1x the trained length" in drawn
     assert "4x the trained length" in drawn
     assert "16x the trained length" not in drawn
-    by_name = {place.name: place for place in places_at(rows, costs, 512)}
+    by_name = {place.name: place for place in places_at(rows, costs, 512, 128)}
     assert by_name["RoPE"].bits > by_name["RoPE, YaRN"].bits > by_name["ALiBi"].bits
     assert by_name["RoPE"].ratio == by_name["RoPE, YaRN"].ratio
     assert set(by_name) == {"ALiBi", "RoPE", "RoPE, YaRN", "sinusoidal", "T5's bias", "none"}
+
+
+def test_yarn_is_not_drawn_where_it_is_rope_itself(tmp_path: Path) -> None:
+    rows = rows_of(read(write(tmp_path / "lengths.jsonl", [header(), *qualities()])))
+    names = {each.name for each in places_at(rows, costs_of([RACE], (128,)), 128, 128)}
+    assert "RoPE" in names
+    assert "RoPE, YaRN" not in names
 
 
 def test_a_picture_without_costs_is_empty_and_not_broken(tmp_path: Path) -> None:
