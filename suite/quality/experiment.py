@@ -21,6 +21,7 @@ from suite.quality.text.sources import (
     package_files,
     package_versions,
 )
+from suite.records.fingerprint import without_folders
 from variants.host.software import software
 
 
@@ -79,7 +80,7 @@ def _header(
     return LengthsHeader(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=tuple(argv),
+        argv=tuple(without_folders(word) for word in argv),
         device=device.name,
         hardware=device.hardware,
         software=software(),

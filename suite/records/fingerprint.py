@@ -38,7 +38,7 @@ def run_header(
     return RunHeader(
         schema=SCHEMA,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        argv=tuple(_without_folders(word) for word in argv),
+        argv=tuple(without_folders(word) for word in argv),
         hardware=device.hardware,
         software=software() | peer_versions(_here(plan)) | dict(others or {}),
         policy=policy.policy(device.kind, device.hardware.cores),
@@ -47,7 +47,7 @@ def run_header(
     )
 
 
-def _without_folders(word: str) -> str:
+def without_folders(word: str) -> str:
     """Return a word of a command line with the last name of each absolute path in it."""
     return re.sub(r"(^|[=,])/(?:[^/,?]*/)*", r"\1", word)
 
