@@ -95,7 +95,7 @@ def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
         bias_max=one_of(8.0, 16.0),
         slope_scale=one_of("1", "1/sqrt(d)"),
         scale=one_of("1/sqrt(d)", "1/d"),
-        layout=one_of(*LAYOUTS),
+        layout=one_of(*LAYOUTS) if mode == "decode" else one_of("bhnd", "bnhd"),
         logit_scale=one_of(0.5, 1.0, 2.0, 3.0, 4.0),
     )
 

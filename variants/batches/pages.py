@@ -4,10 +4,14 @@ k_pages are [pages, kv_heads, page_size, head_dim], v_pages the same but for the
 of a sequence lies in page block_tables[sequence, s // page_size], at s % page_size.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from variants.batches.sequences import GeneralAttention, Sequences
+from variants.problem import Spec
 from variants.tracing import is_traced
 
 
@@ -25,8 +29,9 @@ def gather(pages: Tensor, block_tables: Tensor) -> Tensor:
     return pages[block_tables.long()].transpose(1, 2).flatten(2, 3)
 
 
-def from_pages(attention: GeneralAttention) -> GeneralAttention:
-    """Return attention that copies k and v out of their pages, then calls `attention`."""
+def from_pages(prepare: Callable[[Spec], GeneralAttention], spec: Spec) -> GeneralAttention:
+    """Return attention that copies k and v out of their pages, then attends to them as a whole."""
+    attention = prepare(replace(spec, extras=replace(spec.extras, page_size=None)))
 
     def gathered(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences

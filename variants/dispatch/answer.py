@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -93,8 +93,7 @@ def prepare_for(entry: Variant, spec: Spec) -> Callable[..., Any]:
     if spec.extras.norms and not getattr(module, "READS_NORMS", False):
         return _without_norms(entry, spec)
     if spec.extras.page_size is not None and not getattr(module, "READS_PAGES", False):
-        whole = replace(spec, extras=replace(spec.extras, page_size=None))
-        return from_pages(prepare_for(entry, whole))
+        return from_pages(partial(prepare_for, entry), spec)
     if spec.extras == DENSE:
         return _for_backward(entry, spec, module.prepare(spec, **entry.options))
     if not hasattr(module, "prepare_general"):

@@ -40,6 +40,14 @@ def fits(spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> bool:
     )
 
 
+def reads_pages(spec: Spec) -> bool:
+    """Return whether the kernel reads the pages of a spec; else they are copied out of them."""
+    page_size = spec.extras.page_size or 0
+    is_power_of_two = page_size & (page_size - 1) == 0
+    learns = spec.needs_grad or spec.slopes_need_grad
+    return spec.q_len <= FEW_QUERIES and is_power_of_two and not learns
+
+
 def need_grad(*tensors: Tensor) -> bool:
     """Return whether any tensor takes part in a graph of gradients."""
     return any(tensor.requires_grad for tensor in tensors)

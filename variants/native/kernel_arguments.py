@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from variants.native.kernel_library import SEQUENCE_FIELDS, CallStructure
+from variants.problem import Spec
 from variants.windows import tolerance
 
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
@@ -25,6 +26,12 @@ class Reach(NamedTuple):
 
 
 CAUSAL, BIDIRECTIONAL = Reach(EVERY_KEY, 0), Reach(EVERY_KEY, EVERY_KEY)
+
+
+def reach_of(spec: Spec) -> Reach:
+    """Return the reach of a spec's queries, from its window and mask."""
+    before, after = (EVERY_KEY if steps < 0 else steps for steps in spec.extras.window)
+    return Reach(before, 0 if spec.causal else after)
 
 
 class Runs(NamedTuple):

@@ -16,8 +16,6 @@ Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, d
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from variants.batches.pages import from_pages
@@ -25,10 +23,10 @@ from variants.batches.ragged import ragged
 from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_library
-from variants.native.call_checks import fits, is_plain
-from variants.native.kernel_arguments import EVERY_KEY, MOST_KEYS, Reach
+from variants.native.call_checks import fits, is_plain, reads_pages
+from variants.native.kernel_arguments import MOST_KEYS, reach_of
 from variants.native.kernel_call import attend
-from variants.native.kernel_library import BLOCK, FEW_QUERIES, MOST_HEAD_DIM
+from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
 from variants.native.torch_operator import checked_attend, operator
 from variants.problem import Attention, Spec, Unsupported
 
@@ -42,7 +40,7 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     _decline(spec)
     kernel_library.check_obtainable()
-    kernel, reach = operator(), _reach(spec)
+    kernel, reach = operator(), reach_of(spec)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         if is_plain(q, k, v, slopes) and fits(spec, q, k, v, slopes):
@@ -54,15 +52,13 @@ def prepare(spec: Spec) -> Attention:
 
 def prepare_general(spec: Spec) -> GeneralAttention:
     """Return the kernel for batches of any form. It reads no padding; few queries read pages."""
-    page_size = spec.extras.page_size
-    if page_size is not None and not _reads_pages(spec, page_size):
-        whole = replace(spec, extras=replace(spec.extras, page_size=None))
-        return from_pages(prepare_general(whole))
+    if spec.extras.page_size is not None and not reads_pages(spec):
+        return from_pages(prepare_general, spec)
     _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
     kernel_library.check_obtainable()
-    kernel, reach, wants_lse = operator(), _reach(spec), spec.extras.return_lse
+    kernel, reach, wants_lse = operator(), reach_of(spec), spec.extras.return_lse
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
@@ -86,23 +82,11 @@ def density(
 
     A causal block's own keys count whole in both numbers.
     """
-    past = spec.kv_len - spec.q_len
-    blocks = [(row, min(row + BLOCK, spec.q_len)) for row in range(0, spec.q_len, BLOCK)]
-    pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in blocks)
-    looked_at = attend(q, k, v, slopes, spec.scale, _reach(spec), norms=norms).looked_at
+    past, rows = spec.kv_len - spec.q_len, range(0, spec.q_len, BLOCK)
+    ends = [(row, min(row + BLOCK, spec.q_len)) for row in rows]
+    pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in ends)
+    looked_at = attend(q, k, v, slopes, spec.scale, reach_of(spec), norms=norms).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
-
-
-def _reads_pages(spec: Spec, page_size: int) -> bool:
-    """Return whether the kernel reads pages; else they are copied out of them."""
-    is_power_of_two = page_size & (page_size - 1) == 0
-    learns = spec.needs_grad or spec.slopes_need_grad
-    return spec.q_len <= FEW_QUERIES and is_power_of_two and not learns
-
-
-def _reach(spec: Spec) -> Reach:
-    before, after = (EVERY_KEY if steps < 0 else steps for steps in spec.extras.window)
-    return Reach(before, 0 if spec.causal else after)
 
 
 def _decline(spec: Spec) -> None:
