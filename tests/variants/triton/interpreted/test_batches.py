@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from suite.cases.case import FORMS, Case, Form
+from suite.cases.case import Case, Form
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.variants.batches import test_batches as of_all
@@ -82,8 +82,7 @@ def test_a_gradient_of_a_gradient_is_refused_by_name() -> None:
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize(("form", "causal"), [("packed", False), ("padded", True)])
 def test_a_ragged_batch_of_the_races_agrees(form: Form, *, causal: bool) -> None:
     case = Case(
         heads=2, kv_heads=1, head_dim=16, q_len=90, kv_len=90, dtype="float32", mode="backward",

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 CASES = [
     Case(heads=4, kv_heads=4, head_dim=64, q_len=300, kv_len=300, dtype="float32"),
-    Case(heads=4, kv_heads=2, head_dim=64, q_len=257, kv_len=257, dtype="bfloat16", batch=2),
+    Case(heads=2, kv_heads=1, head_dim=64, q_len=257, kv_len=257, dtype="bfloat16", batch=2),
     Case(heads=3, kv_heads=3, head_dim=32, q_len=200, kv_len=200, dtype="float16", layout="bnhd"),
     Case(heads=4, kv_heads=1, head_dim=80, q_len=70, kv_len=331, dtype="bfloat16"),
     Case(heads=3, kv_heads=3, head_dim=17, q_len=90, kv_len=301, dtype="float32", batch=2),
