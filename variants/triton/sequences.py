@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from variants.problem import Spec
+
 NO_RUN = -1
 
 
@@ -20,16 +22,23 @@ class Programs(NamedTuple):
     work: Tensor
 
 
-def runs_of_lengths(seq_lens: tuple[int, ...], device: torch.device, *, packed: bool) -> Tensor:
-    """Return the runs of sequences that attend to themselves: int32 [sequences, 6].
+def runs_of_lengths(spec: Spec) -> Tensor | None:
+    """Return the runs of a spec's sequences, int32 [sequences, 6]; None if all are equally long.
 
-    They lie one after another in a batch of 1, or each at the begin of a batch entry.
+    They lie one after another in a batch of 1, or each at the begin of a batch entry. Queries are
+    the last of a sequence's keys.
     """
-    lengths = torch.tensor(seq_lens)
-    none, entries = torch.zeros_like(lengths), torch.arange(len(lengths))
-    first = lengths.cumsum(dim=0) - lengths if packed else none
-    batch = none if packed else entries
-    return torch.stack([batch, first, lengths, first, lengths, none], dim=1).int().to(device)
+    if not spec.seq_lens:
+        return None
+    keys = torch.tensor(spec.seq_lens)
+    queries = torch.tensor(spec.q_lens) if spec.q_lens else keys
+    batch = first_query = first_key = torch.zeros_like(keys)
+    if spec.packed:
+        first_query, first_key = (part.cumsum(dim=0) - part for part in (queries, keys))
+    else:
+        batch = torch.arange(len(keys))
+    lines = torch.stack([batch, first_query, queries, first_key, keys, keys - queries], dim=1)
+    return lines.int().to(spec.device)
 
 
 def dense_programs(tokens: Tensor, size: int) -> Programs:

@@ -39,9 +39,7 @@ def prepare(spec: Spec) -> Attention:
     from variants.triton.gradient_function import How, differentiable_attend
     from variants.triton.sequences import runs_of_lengths
 
-    lengths = spec.seq_lens
-    runs = runs_of_lengths(lengths, spec.device, packed=spec.packed) if lengths else None
-    how = How(spec.scale, spec.causal, runs)
+    how = How(spec.scale, spec.causal, runs_of_lengths(spec))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return differentiable_attend(q, k, v, slopes, how)[0]

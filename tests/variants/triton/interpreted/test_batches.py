@@ -1,11 +1,12 @@
 """Padded, packed and cached batches, through alibi_attention: outputs, log-sum-exp, gradients."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from suite.cases.case import Case, Form
+from suite.cases.case import Case
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.variants.batches import test_batches as of_all
@@ -14,7 +15,9 @@ from tests.variants.batches.problems import problem
 from variants.attention import alibi_attention
 from variants.problem import Unsupported
 
-DECLINED = {name for name in of_all.BATCHES if "window" in name or "dimensions" in name}
+DECLINED = {
+    name for name, batch in of_all.BATCHES.items() if "window" in batch or "value_dim" in batch
+}
 NAME = "triton_window"
 
 
@@ -82,12 +85,19 @@ def test_a_gradient_of_a_gradient_is_refused_by_name() -> None:
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize(("form", "causal"), [("packed", False), ("padded", True)])
-def test_a_ragged_batch_of_the_races_agrees(form: Form, *, causal: bool) -> None:
-    case = Case(
-        heads=2, kv_heads=1, head_dim=16, q_len=90, kv_len=90, dtype="float32", mode="backward",
-        seq_lens=(90, 33, 7), batch=3, form=form, causal=causal,
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"form": "packed", "causal": False},
+        {"form": "padded", "causal": True},
+        {"form": "packed", "q_lens": (9, 33, 1), "q_len": 33, "mode": "forward"},
+    ],
+    ids=str,
+)
+def test_a_ragged_batch_of_the_races_agrees(sizes: dict[str, Any]) -> None:
+    shape = {"heads": 2, "kv_heads": 1, "head_dim": 16, "q_len": 90, "kv_len": 90, "batch": 3}
+    usual = {"seq_lens": (90, 33, 7), "dtype": "float32", "mode": "backward"}
+    case = Case(**shape | usual | sizes)
     subject = Subject("variants.triton.triton_window", {}, answers="alibi")
     found = PreparedCase(subject, case, 0, Bench(torch.device("cpu"))).check("before", 1)
     assert found.agrees, found
