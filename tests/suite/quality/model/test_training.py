@@ -49,6 +49,14 @@ def test_the_same_run_twice_gives_the_same_numbers_and_another_seed_others(corpu
     assert first.losses != other.losses
 
 
+def test_t5_s_biases_get_further_than_the_usual_rate_would_take_them(corpus: Corpus) -> None:
+    table = trained(corpus, "t5").model.table
+    assert table is not None
+    steps = steps_of(DESIGN)
+    usual = sum(rate_at(step, steps) for step in range(steps.steps))
+    assert table.abs().max() > 2 * usual
+
+
 def test_training_leaves_the_given_model_as_it_was(corpus: Corpus) -> None:
     method = METHOD_BY_NAME["alibi"]
     model = new_model(method, DESIGN, corpus.summary.vocabulary, 0)
