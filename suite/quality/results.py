@@ -41,12 +41,6 @@ class LengthsResults(NamedTuple):
         )
 
 
-def is_lengths_file(path: Path) -> bool:
-    """Whether a file's first line is a header of lengths."""
-    with path.open("rb") as file:
-        return b'"record":"lengths"' in file.readline()
-
-
 def read(path: Path) -> LengthsResults:
     """Read a file of lengths; leave damaged lines out and name them in `warnings`.
 
