@@ -27,6 +27,7 @@ PRINTED = [
     f"choose --others {EPYC}/peers.jsonl",
     f"best --models bloom-560m,Refact-1.6B --length 3000 --explain --hardware {XEON}",
     "best --lengths 777 --mode backward --dtype float32 --device cpu",
+    "lengths results/lengths/default.jsonl",
 ]
 
 
