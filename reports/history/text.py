@@ -77,7 +77,7 @@ def _table(steps: Sequence[HistoryStep], layout: str) -> str:
             "{:+.1f} to {:+.1f}%".format(*(100 * end for end in step.change_ci)),
             step.variant,
             step.case,
-            _short_code(step.first_code),
+            short_code(step.first_code),
         )
         for step in steps
     ]
@@ -89,7 +89,7 @@ def _notes(steps: Sequence[HistoryStep], layout: str) -> str:
     mark = "- " if layout == "github" else ""
     lines = []
     for step in steps:
-        others = [_short_code(code) for code in step.codes if code != step.first_code]
+        others = [short_code(code) for code in step.codes if code != step.first_code]
         parts = [f"{step.cause}: {step.reason}"] if step.reason else []
         parts += [f"or the step of {', '.join(others)}"] if others else []
         if parts:
@@ -104,7 +104,7 @@ def _status_changes(points: Sequence[TimelinePoint], layout: str) -> str:
     for point in points:
         by_cell.setdefault((point.hardware_key, point.case, point.variant), []).append(point)
     lines = [
-        f"{mark}{last.variant} {last.case}: {last.status} since {_short_code(last.code)}"
+        f"{mark}{last.variant} {last.case}: {last.status} since {short_code(last.code)}"
         f", {before.status} before{f': {last.reason}' if last.reason else ''}"
         for *_, before, last in (series for series in by_cell.values() if len(series) > 1)
         if last.status != before.status
@@ -135,5 +135,6 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _short_code(code: str) -> str:
+def short_code(code: str) -> str:
+    """Return a code's name without the word before it: a commit, or the digest of files."""
     return code.removeprefix("commit ").removeprefix("code ")

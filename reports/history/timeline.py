@@ -1,6 +1,6 @@
 """A history as plain rows, for text, programs and charts: a row a cell and run, and the steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -61,13 +61,24 @@ def timeline(files: Sequence[Results]) -> Timeline:
     """Return the history of results files, which may be of several devices; measures nothing.
 
     `msgspec.to_builtins` of it is what `history --format json` prints. Raises StoreError for a file
-    of pairs, and NoRuptures if ruptures is not installed.
+    of pairs or a second file of one run, and NoRuptures if ruptures is not installed.
     """
+    return _timeline(files, steps_of)
+
+
+def timeline_without_steps(files: Sequence[Results]) -> Timeline:
+    """Return the same without a search for steps, for which nothing has to be installed."""
+    return _timeline(files, lambda _cell: [])
+
+
+def _timeline(
+    files: Sequence[Results], search: Callable[[CellHistory], list[HistoryStep]]
+) -> Timeline:
     cells = cell_histories(files)
     points: list[TimelinePoint] = []
     steps: list[HistoryStep] = []
     for cell in cells:
-        own = steps_of(cell)
+        own = search(cell)
         marks = {step.started: step for step in own}
         points += [_row(cell, point, marks.get(point.run.header.started)) for point in cell.points]
         steps += own

@@ -10,11 +10,21 @@ from string import Template
 
 import msgspec
 
+from reports.web_page.charts.cell_panel import panel_spec
 from reports.web_page.charts.kinds import CHARTS, spec_of
 from reports.web_page.page_cells import PageCell
 from reports.web_page.page_data import PageData
 
 _ASSETS = Path(__file__).with_name("assets")
+_PROGRAMS = (
+    "state.js",
+    "address.js",
+    "filters.js",
+    "charts.js",
+    "tables.js",
+    "over_time.js",
+    "draw.js",
+)
 GENERATOR = "alibi-bench page"
 
 
@@ -25,12 +35,14 @@ def index_page(data: PageData) -> str:
         style=_asset("page.css"),
         library=_in_script(_library()),
         data=_in_script(_json(data)),
-        program=_in_script(_asset("page.js")),
+        program=_in_script("\n".join(map(_asset, _PROGRAMS))),
     )
 
 
 def _json(data: PageData) -> str:
+    history = data.history
     values = {
+        "history": history and {**msgspec.to_builtins(history), "panel": panel_spec()},
         "columns": _columns(data.cells),
         "answers": data.answers,
         "looks": data.looks,

@@ -1,4 +1,5 @@
-"""All that a page is made of, as plain values: cells, answers, looks, and facts of each setup."""
+"""All that a page is made of, as plain values: cells, answers, looks, facts of each setup, and a
+history if the files are one."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +8,7 @@ import msgspec
 from reports.tables.conditions import caution, conditions
 from reports.web_page.answers import ViewAnswer, answers_of
 from reports.web_page.charts.looks import Look, looks_of
+from reports.web_page.over_time.page_history import PageHistory, page_history
 from reports.web_page.page_cells import (
     PageCell,
     View,
@@ -39,10 +41,14 @@ class PageData(msgspec.Struct, frozen=True):
     setups: list[SetupFacts]
     first: View
     first_length: int
+    history: PageHistory | None
 
 
 def page_data(files: Sequence[Results]) -> PageData:
-    """Return the page's values of results files. Raises BadRequest if they have no cell."""
+    """Return the page's values of results files.
+
+    Raises BadRequest if they have no cell, and for a file of pairs or a second file of one run.
+    """
     alike = setups(files)
     cells = in_order([cell for setup in alike for cell in cells_of_setup(setup)])
     if not cells:
@@ -56,6 +62,7 @@ def page_data(files: Sequence[Results]) -> PageData:
         setups=[_facts(setup) for setup in alike],
         first=first,
         first_length=trade_off_length([cell for cell in cells if view_of(cell) == first]),
+        history=page_history(files, alike, cells),
     )
 
 

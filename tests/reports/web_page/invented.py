@@ -1,4 +1,4 @@
-"""Invented results for pages: two devices, hostile words, and many cells."""
+"""Invented results for pages: two devices, a history, hostile words, and many cells."""
 
 import msgspec
 
@@ -6,6 +6,7 @@ from suite.cases.case import Case, Dtype, Mode
 from suite.records.record import Record, RunHeader
 from suite.records.store import Results
 from tests.records import (
+    a_canary,
     a_case,
     a_check,
     a_fault,
@@ -16,6 +17,7 @@ from tests.records import (
     a_time,
     results,
 )
+from tests.reports.pasts import changed, header, noisy
 
 MARKUP = "</script><script>document.title = 'stolen'</script><b>bold</b> & | `code`"
 LENGTHS = (512, 1024, 2048)
@@ -51,6 +53,52 @@ def a_device(name: str = "Invented CPU, 2 cores", key: str = "cpu-invented-2core
 def two_devices() -> list[Results]:
     """Return the files of two devices, the second of which has markup for a name."""
     return [a_device(), a_device(f"Other {MARKUP}", "cpu-other-2cores")]
+
+
+RUNS = 24
+STEPS = {
+    "eager": [1.0] * 6 + [1.05] * 18,
+    "flex": [1.0] * 12 + [0.9] * 12,
+    "native_window": [1.0] * 18 + [1.06] * 6,
+    "no_bias": [1.0] * 24,
+}
+"""Levels by run: a slower step of the code, one of torch, and one that the canary shares."""
+
+
+def a_history() -> list[Results]:
+    """Return 24 runs of two lengths, each of a commit of its own, with the steps of STEPS.
+
+    The steps are those of 512 keys; at 1024 nothing moves. Torch is newer from run 12 on. Flex
+    crashes in run 3, and run 15 of eager was disturbed.
+    """
+    levels = {name: noisy(own, seed=number) for number, (name, own) in enumerate(STEPS.items())}
+    flat = {name: noisy([1.0] * RUNS, seed=9 + number) for number, name in enumerate(STEPS)}
+    canaries = noisy([7.0] * 18 + [7.0 * 1.06] * 6, seed=8)
+    files = []
+    for run in range(RUNS):
+        records: list[Record] = [a_canary(median_ms=canaries[run])]
+        for case, times in ((a_case(512), levels), (a_case(1024), flat)):
+            for variant in STEPS:
+                if (variant, run) == ("flex", 3):
+                    records.append(a_fault(case, variant, status="crashed", reason=MARKUP))
+                else:
+                    records += _three_passes(case, variant, times[variant][run], run)
+        plan = a_plan(a_case(512), a_case(1024), variants=list(STEPS), passes=3)
+        own = header(run, torch="2.13.0" if run < 12 else "2.14.1")
+        files.append(results(changed(own, plan=plan), *records))
+    return files
+
+
+def _three_passes(case: Case, variant: str, ms: float, run: int) -> list[Record]:
+    records: list[Record] = []
+    for number, factor in ((1, 0.998), (2, 1.0), (3, 1.002)):
+        time = a_time(case, variant, ms * factor, number)
+        busy = 9 if (variant, run) == ("eager", 15) else 0
+        records += [
+            a_check(case, variant, number),
+            msgspec.structs.replace(time, disturbed=busy),
+        ]
+    return records
 
 
 def many_cells(count: int) -> Results:

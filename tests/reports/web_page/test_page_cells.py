@@ -100,9 +100,12 @@ def test_files_without_a_cell_are_refused_by_name() -> None:
 
 
 def test_the_fingerprint_has_each_fact_of_each_file_once() -> None:
-    (setup,) = page_data([a_device(), a_device()]).setups
+    first = a_device()
+    later = msgspec.structs.replace(first.header, started="2026-02-03T04:05:06+00:00")
+    (setup,) = page_data([first, first._replace(header=later)]).setups
     facts = dict(setup.facts)
     assert facts["hardware key"] == "cpu-invented-2cores"
     assert facts["torch"] == "2.13.0"
     assert facts["threads"] == "2"
+    assert facts["started"] == "2026-01-02T03:04:05+00:00 / 2026-02-03T04:05:06+00:00"
     assert facts["code"] == "commit 000000000000"
