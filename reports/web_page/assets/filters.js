@@ -9,7 +9,8 @@ function showFilters() {
     left = left.filter((cell) => matches(cell, [name]));
     return picker(name, label, name === "setup" && values.length > 1 ? ["", ...values] : values);
   }));
-  if (focused && form.elements[focused]) form.elements[focused].focus();
+  const again = focused && form.elements.namedItem(focused);
+  if (again) again.focus();
 }
 
 function picker(name, label, values, value = picked[name]) {

@@ -1,107 +1,24 @@
-"""The page in Chromium, opened from disk: charts, filters, keyboard, hostile words, small screens.
-
-Needs Debian's chromium and chromium-driver, and the extras `report` and `browser`. Screenshots go
-into the folder that the variable ALIBI_BENCH_ARTEFACTS names, if it is set.
-"""
+"""The page in Chromium, opened from disk: charts, filters, keyboard, hostile words, screens."""
 
 import base64
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.web_page.page_data import page_data
-from tests.reports.web_page.invented import MARKUP, two_devices
+from tests.reports.web_page.browser import (
+    SIZES,
+    keep,
+    keep_screenshot,
+    marks,
+    pick,
+    show,
+    texts,
+    wait,
+)
+from tests.reports.web_page.invented import MARKUP
 
 pytestmark = pytest.mark.heavy
-
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-DRIVER = "/usr/bin/chromedriver"
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the address of a page on disk, of two devices."""
-    from reports.web_page.index_page import index_page
-
-    file = tmp_path_factory.mktemp("page") / "index.html"
-    file.write_text(index_page(page_data(two_devices())))
-    return file.as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Start Chromium once, without a window."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(60)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def page(chromium: Any, address: str) -> Iterator[Any]:
-    """Open the page, wait for its charts, and say afterwards that the console has no error."""
-    show(chromium, address, "desktop", "light")
-    yield chromium
-    assert [line for line in chromium.get_log("browser") if line["level"] == "SEVERE"] == []
-
-
-def show(driver: Any, address: str, size: str, scheme: str) -> None:
-    """Open the page on a screen of a size, light or dark, and wait until its charts are drawn."""
-    width, height = SIZES[size]
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.get(address)
-    wait(driver)
-
-
-def wait(driver: Any) -> None:
-    """Wait until all charts are drawn."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    drawn = "return document.body.dataset.drawn === 'yes'"
-    WebDriverWait(driver, 60).until(lambda it: it.execute_script(drawn))
-
-
-def pick(driver: Any, name: str, value: str) -> None:
-    """Choose a value of a filter by its text."""
-    from selenium.webdriver.support.ui import Select
-
-    Select(driver.find_element("css selector", f"#filters select[name={name}]")).select_by_value(
-        value
-    )
-    wait(driver)
-
-
-def texts(driver: Any, selector: str) -> list[str]:
-    """Return the text of each element, also of one that is folded away."""
-    script = "return [...document.querySelectorAll(arguments[0])].map((it) => it.textContent)"
-    return list(driver.execute_script(script, selector))
-
-
-def marks(driver: Any, section: str) -> int:
-    """Return how many points a section's charts have, without those that have no ink."""
-    selector = f"#chart-{section} .mark-symbol path"
-    return sum(
-        opacity != "0"
-        for opacity in driver.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map((it) => "
-            "it.getAttribute('opacity') || it.getAttribute('fill-opacity') || '1')",
-            selector,
-        )
-    )
 
 
 def test_it_opens_with_an_answer_and_every_chart_for_each_device(page: Any) -> None:
@@ -112,6 +29,10 @@ def test_it_opens_with_an_answer_and_every_chart_for_each_device(page: Any) -> N
         assert marks(page, section) > 0, section
     assert page.execute_script("return document.querySelectorAll('svg.marks').length") == 2 * 9
     assert len(texts(page, "#chart-fastest_by_mode .mark-rect path")) == 2 * 6
+
+
+def test_a_page_of_one_run_a_device_has_no_history(page: Any) -> None:
+    assert not page.find_element("css selector", "#over-time").is_displayed()
 
 
 def test_the_axis_of_lengths_names_the_lengths_that_were_measured(page: Any) -> None:
@@ -230,22 +151,3 @@ def test_it_prints_dark_on_light_without_buttons(chromium: Any, address: str) ->
 def brightness(color: str) -> int:
     """Return the sum of the parts of a color such as rgb(20, 24, 28)."""
     return sum(int(part) for part in color.partition("(")[2].rstrip(")").split(",")[:3])
-
-
-def keep_screenshot(driver: Any, name: str) -> None:
-    """Keep a picture of the whole page."""
-    height = driver.execute_script("return document.documentElement.scrollHeight")
-    width = driver.execute_script("return document.documentElement.clientWidth")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 8000), "scale": 1}
-    taken = driver.execute_cdp_cmd(
-        "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
-    )
-    keep(base64.b64decode(taken["data"]), name)
-
-
-def keep(content: bytes, name: str) -> None:
-    """Write an artefact, if there is a folder for them."""
-    folder = os.environ.get("ALIBI_BENCH_ARTEFACTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"page-{name}").write_bytes(content)

@@ -1,0 +1,31 @@
+"""Chromium and the page of two devices, for all tests that need them: started and written once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.reports.web_page.browser import severe, show, start, write_index
+from tests.reports.web_page.invented import two_devices
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Start Chromium, and end it with the tests."""
+    driver = start()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a page on disk, of two devices."""
+    return write_index(two_devices(), tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture
+def page(chromium: Any, address: str) -> Iterator[Any]:
+    """Open the page, and say afterwards that the console has no error."""
+    show(chromium, address, "desktop", "light")
+    yield chromium
+    assert severe(chromium) == []
