@@ -40,6 +40,7 @@ function figureOf(chart, setup, all, isOnly) {
   const params = chart.spec.params.map((param) => ({ ...param, value: keyTicks(all) }));
   const spec = { ...chart.spec, params, datasets: { shown, all_shown: all } };
   if (!wide) Object.assign(spec, { width: "container", autosize: { type: "fit", contains: "padding" } });
+  if (chart.data === "length") spec.height = Math.max(spec.height, 90 + 15 * shown.length); // as height_for has it
   return [figure, async () => {
     const { view } = await window.vegaEmbed(box, spec, { renderer: "svg", actions: false });
     saves.append(...["svg", "png"].map((form) => saveButton(view, chart, setup, form)));

@@ -33,13 +33,15 @@ function showOverTime() {
   const section = document.getElementById("over-time");
   section.hidden = !past;
   if (!past) return [];
+  document.getElementById("past").replaceChildren(
+    make("a", { href: "#over-time" }, "From run to run"), `: ${past.summary}.`);
   const all = shownTimelines();
   const own = all.filter(({ cell }) => !hidden.has(cell.variant));
   const lengths = unique(own.map(({ cell }) => cell.kv_len)).sort((a, b) => a - b);
   const length = lengths.includes(picked.length) ? picked.length : lengths[lengths.length - 1];
   const first = bySize(own).slice(0, MOST_STEPPED);
   const stepped = panelsOf(first);
-  const others = panelsOf(own.filter((each) => each.cell.kv_len === length && !first.includes(each)));
+  const others = panelsOf(own.filter((each) => each.cell.kv_len === length && !first.includes(each) && hasTime(each)));
   section.replaceChildren(
     make("h2", {}, "From run to run"),
     make("p", { className: "verdict" }, `${past.summary}.`),
@@ -49,7 +51,7 @@ function showOverTime() {
     ...(own.length ? [
       key(),
       ...stepped.map(([part]) => part),
-      lengthPicker(lengths, length),
+      lengthPicker(lengths, length, first.length ? "The other cells" : "Cells"),
       ...others.map(([part]) => part),
       gridOf(own),
     ] : [make("p", { className: "empty" }, "No cell that these filters show was measured in two runs.")]),
@@ -57,8 +59,13 @@ function showOverTime() {
   return [...stepped, ...others].flatMap(([, starts]) => starts);
 }
 
-function lengthPicker(lengths, length) {
-  const pick = picker("length", "The other cells of so many keys:", lengths, length);
+// A cell without any time is in the grid of statuses alone.
+function hasTime({ points }) {
+  return points.some((point) => point.time_ms);
+}
+
+function lengthPicker(lengths, length, which) {
+  const pick = picker("length", `${which} of so many keys:`, lengths, length);
   pick.className = "pick";
   return pick;
 }

@@ -17,21 +17,29 @@ from reports.web_page.charts.layers import (
 
 
 def trade_off(scales: Scales) -> Any:
-    """Draw time across, memory upward, and the share of the error's budget as the point's size."""
+    """Draw time across, memory upward, and the share of the error's budget as the point's size.
+
+    The names stand in a column beside the plot, in the order of the points' memory and apart from
+    each other, each with a thin line to its point.
+    """
     whole = alt.Chart(alt.NamedData(name="shown")).transform_filter(
         "datum.time_ms > 0 && datum.peak_mib > 0 && datum.budget_share > 0"
     )
     time = alt.X(
         "time_ms:Q",
-        scale=alt.Scale(type="log", nice=False, padding=30),
+        scale=alt.Scale(type="log", nice=False, padding=24),
         axis=alt.Axis(
-            labelExpr=EVERY_TIME, labelOverlap="greedy", tickCount=6, ticks=False, grid=False
+            labelExpr=EVERY_TIME,
+            labelOverlap="greedy",
+            labelSeparation=8,
+            tickCount=6,
+            ticks=False,
+            grid=False,
         ),
         title="time of a call (left is faster)",
     )
-    memory = figure_axis(
-        LengthAxis("peak_mib", "peak memory (lower is less)", MEBIBYTES, 2), padding=30
-    )
+    axis = LengthAxis("peak_mib", "peak memory (lower is less)", MEBIBYTES, 2)
+    memory = figure_axis(axis, padding=16)
     size = alt.Size(
         "budget_share:Q",
         scale=alt.Scale(type="log", range=[50, 420]),
@@ -40,17 +48,67 @@ def trade_off(scales: Scales) -> Any:
     points = whole.mark_point(filled=True, opacity=0.9).encode(
         x=time, y=memory, size=size, tooltip=TOOLTIP, color=scales.color, shape=scales.shape
     )
-    # One name above its point, the next one below, so that neighbours' names stay apart.
-    order = whole.transform_window(
-        number="row_number()", sort=[alt.SortField("time_ms"), alt.SortField("variant")]
+    places = _name_places(whole)
+    at_name = figure_axis(axis, "name_at", padding=16)
+    edge = alt.value("width")
+    line = places.mark_rule(stroke="currentColor", strokeWidth=0.7, opacity=0.35, aria=False)
+    name = places.mark_text(
+        align="left", dx=6, fill="currentColor", fontSize=11, limit=_NAME_WIDTH, aria=False
     )
-    names = [
-        order.transform_filter(f"datum.number % 2 == {remainder}")
-        .mark_text(dy=dy, fill="currentColor", fontSize=11, aria=False)
-        .encode(x=time, y=memory, text="variant:N")
-        for remainder, dy in ((1, -14), (0, 15))
+    return alt.layer(
+        line.encode(x=time, x2=edge, y=memory, y2="name_at:Q"),
+        points,
+        name.encode(x=edge, y=at_name, text="variant:N"),
+    ).properties(height=HEIGHT)
+
+
+_NAME_WIDTH = 130
+"""The pixels after which a name is cut short."""
+
+_SLOTS = 15
+"""So many names fit above each other in a chart of HEIGHT; with more it has to be higher."""
+
+_LEAST_SPAN = 3
+"""The factors of 2 in memory over which names spread at least, if all points lie level."""
+
+
+def height_for(names: int) -> int:
+    """Return the height in pixels at which so many names of a trade-off stand apart.
+
+    charts.js has the same rule.
+    """
+    return max(HEIGHT, 90 + 15 * names)
+
+
+def _name_places(whole: Any) -> Any:
+    """Add `name_at`, the memory at whose height a point's name stands.
+
+    From the bottom up, a name is at its point or one slot above the name before it. Where they
+    would run over the top, they are as high as the names above them leave room for.
+    """
+    ends = whole.transform_calculate(up="log(datum.peak_mib) / LN2").transform_joinaggregate(
+        low="min(up)", high="max(up)", names="count()"
+    )
+    spread = ends.transform_calculate(
+        over=f"max(0, {_LEAST_SPAN} - datum.high + datum.low) / 2",
+    ).transform_calculate(
+        slot=f"(datum.high - datum.low + 2 * datum.over) / max(datum.names - 1, {_SLOTS - 1})"
+    )
+    # Of points that lie level the last one on the right is lowest, so that no line crosses another.
+    order = [
+        alt.SortField("up"),
+        alt.SortField("time_ms", order="descending"),
+        alt.SortField("variant"),
     ]
-    return alt.layer(points, *names).properties(height=HEIGHT)
+    ranked = spread.transform_window(number="row_number()", sort=order).transform_calculate(
+        lead="datum.up - datum.number * datum.slot"
+    )
+    return ranked.transform_window(
+        most="max(lead)", sort=order, frame=[None, 0]
+    ).transform_calculate(
+        name_at="pow(2, min(datum.most + datum.number * datum.slot, "
+        "datum.high + datum.over - (datum.names - datum.number) * datum.slot))"
+    )
 
 
 def fastest_map(across: str, step: int) -> Drawing:

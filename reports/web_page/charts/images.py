@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import vl_convert
 
 from reports.tables.table import by
+from reports.web_page.charts.drawings import height_for
 from reports.web_page.charts.kinds import CHARTS, ChartKind, key_ticks, spec_of
 from reports.web_page.charts.looks import Look
 from reports.web_page.page_cells import PageCell, View, view_of
@@ -78,6 +79,8 @@ def _side_by_side(
         if not is_map:
             chart["width"] = _WIDTH
         charts.append(_reading(chart, f"shown_{number}") | {"title": setup})
+        if kind.data == "length":
+            chart["height"] = height_for(len(own))
         datasets[f"shown_{number}"] = _rows(own)
     return {
         "title": {"text": f"{kind.title}: {_words(kind, cells[0])}", "anchor": "start"},

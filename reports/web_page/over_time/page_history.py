@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from reports.history.change_points import NoRuptures
+from reports.history.change_points import FEWEST_RUNS, NoRuptures
 from reports.history.environment import machine_key
 from reports.history.steps import HistoryStep
 from reports.history.text import short_code, summary
@@ -80,7 +80,7 @@ class DeviceRuns(msgspec.Struct, frozen=True):
 
 
 class PageHistory(msgspec.Struct, frozen=True):
-    """All that a page shows over time. `summary` counts what `history` would; `lacks` is empty, or
+    """All that a page shows over time. `summary` is the verdict in a sentence; `lacks` is empty, or
     says why no step was looked for, and what to install."""
 
     devices: list[DeviceRuns]
@@ -111,7 +111,15 @@ def page_history(
         )
         for (key, case, variant), points in repeated.items()
     ]
-    return PageHistory(list(devices.values()), timelines, summary(whole), lacks)
+    return PageHistory(list(devices.values()), timelines, _verdict(whole, lacks), lacks)
+
+
+def _verdict(whole: Timeline, lacks: str) -> str:
+    if lacks:
+        return "Steps were not looked for"
+    if not whole.judged:
+        return f"No cell has the {FEWEST_RUNS} steady runs in one environment that a step takes"
+    return summary(whole)
 
 
 def _runs_with_it(points: Sequence[TimelinePoint]) -> int:

@@ -95,6 +95,18 @@ def marks(driver: Any, section: str) -> int:
     )
 
 
+def overlapping(driver: Any, selector: str) -> list[list[str]]:
+    """Return the pairs of texts that lie over each other by more than a pixel."""
+    script = """
+        const boxes = [...document.querySelectorAll(arguments[0])].map((it) =>
+          [it.textContent, it.getBoundingClientRect()]);
+        return boxes.flatMap(([first, a], place) => boxes.slice(place + 1).filter(([, b]) =>
+          Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+          Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1).map(([second]) =>
+          [first, second]));"""
+    return list(driver.execute_script(script, selector))
+
+
 def keep_screenshot(driver: Any, name: str) -> None:
     """Keep a picture of the whole page."""
     height = driver.execute_script("return document.documentElement.scrollHeight")

@@ -11,12 +11,14 @@ from tests.reports.web_page.browser import (
     keep,
     keep_screenshot,
     marks,
+    overlapping,
     pick,
     show,
     texts,
     wait,
+    write_index,
 )
-from tests.reports.web_page.invented import MARKUP
+from tests.reports.web_page.invented import MARKUP, many_cells
 
 pytestmark = pytest.mark.heavy
 
@@ -38,6 +40,24 @@ def test_a_page_of_one_run_a_device_has_no_history(page: Any) -> None:
 def test_the_axis_of_lengths_names_the_lengths_that_were_measured(page: Any) -> None:
     labels = texts(page, "#chart-time .role-axis-label text")
     assert [label for label in labels if label.rstrip("k").isdigit()] == ["512", "1k", "2k"] * 2
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_names_in_the_trade_off_stand_apart_though_all_points_lie_level(
+    chromium: Any, address: str, size: str
+) -> None:
+    show(chromium, address, size, "light")
+    assert len(texts(chromium, "#chart-trade_off .role-mark.mark-text text")) == 2 * 3
+    assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
+
+
+def test_eighteen_long_names_in_the_trade_off_stand_apart(
+    chromium: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    address = write_index([many_cells(20)], tmp_path_factory.mktemp("many"))
+    show(chromium, address, "phone", "light")
+    assert len(texts(chromium, "#chart-trade_off .role-mark.mark-text text")) == 18
+    assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
 
 
 def test_the_device_filter_shows_that_device_alone(page: Any) -> None:

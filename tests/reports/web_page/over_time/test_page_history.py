@@ -102,7 +102,7 @@ def test_runs_that_share_a_baseline_alone_are_no_history() -> None:
 
 def test_two_runs_are_a_history_that_was_not_judged() -> None:
     history = history_of(a_past([1.0, 2.0]))
-    assert history.summary == "NOT JUDGED; 0 steps in 0 cells judged, 1 too short"
+    assert history.summary == ("No cell has the 6 steady runs in one environment that a step takes")
     assert [len(each.points) for each in history.timelines] == [2]
 
 
@@ -145,6 +145,7 @@ def test_without_ruptures_the_points_stay_and_the_page_says_what_to_install(
     monkeypatch.setattr(change_points, "_ruptures", absent)
     history = history_of(a_history())
     assert history.lacks == "steps need the package ruptures: pip install ruptures"
+    assert history.summary == "Steps were not looked for"
     assert not any(each.steps for each in history.timelines)
     assert len(of(history, "eager", 512).points) == RUNS
 
