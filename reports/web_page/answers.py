@@ -70,7 +70,7 @@ def _ratios(own: Sequence[PageCell]) -> str:
     """Return the winner's time over the baseline's."""
     ratios = [cell.vs_no_bias for cell in own if cell.vs_no_bias is not None]
     if not ratios:
-        return ""
+        return f"{BASELINE.name} has no time here, so there is no ratio to it."
     low, high = times(min(ratios)), times(max(ratios))
     span = low if low == high else f"{low} to {high}"
     return f"It takes {span} the time of attention without a bias ({BASELINE.name})."
@@ -126,7 +126,7 @@ def _why_none(cells: Sequence[PageCell]) -> str:
     if not contenders:
         return "Only baselines were measured here."
     counts = Counter(cell.place for cell in contenders)
-    return "Of the cells here " + ", ".join(f"{n} {place}" for place, n in counts.items()) + "."
+    return "Its cells ended as " + ", ".join(f"{it} ({n})" for it, n in counts.items()) + "."
 
 
 def _cells(count: int) -> str:

@@ -1,4 +1,4 @@
-"""report.md: the answers, every table, the statuses and the fingerprint as GitHub's Markdown."""
+"""report.md: answers, tables, steps, statuses and the fingerprint as GitHub's Markdown."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,8 @@ from tabulate import tabulate
 from reports.tables.columns import three_digits, times
 from reports.tables.table import by
 from reports.web_page.answers import ViewAnswer
+from reports.web_page.over_time.page_history import PageHistory
+from reports.web_page.over_time.step_rows import STEP_HEADERS, step_rows
 from reports.web_page.page_cells import PageCell, View, view_of
 from reports.web_page.page_data import PageData, SetupFacts
 
@@ -35,6 +37,7 @@ def report_markdown(data: PageData, pictures: Sequence[tuple[str, str]]) -> str:
     parts = ["# Which ALiBi attention backend is fastest", *_answers(first)]
     parts += [f"## {title}\n\n![{title}]({path})" for title, path in pictures]
     parts += ["## Other models, modes and dtypes", *_answers(others)] if others else []
+    parts += _history(data.history) if data.history else []
     parts += ["## Every cell", *_cells(data), *_reasons(data), *_commands(data)]
     parts += ["## What it was measured on", *(_fingerprint(setup) for setup in data.setups)]
     return "\n\n".join(parts) + "\n"
@@ -45,6 +48,14 @@ def _answers(answers: Sequence[ViewAnswer]) -> Iterator[str]:
         words = " ".join([answer.by_how_much, answer.how_sure]).strip()
         where = text(f"{answer.setup}: {_view_words(answer.view)}")
         yield f"{where}. **{text(answer.headline)}.** {text(words)}"
+
+
+def _history(history: PageHistory) -> Iterator[str]:
+    yield "## From run to run"
+    yield " ".join(f"{text(words)}." for words in (history.summary, history.lacks) if words)
+    rows = [[text(word) for word in row] for row in step_rows(history)]
+    if rows:
+        yield tabulate(rows, STEP_HEADERS, "github", disable_numparse=True)
 
 
 def _view_words(view: View) -> str:

@@ -57,8 +57,11 @@ function saveButton(view, chart, setup, form) {
   return button;
 }
 
+// The section of a chart and what draws it; null if nothing that it shows was measured.
 function sectionOf(chart, lengths, variants) {
   const isTime = chart.name === timeChart;
+  const all = cellsOf(chart).filter((cell) => drawable(chart, cell));
+  if (!all.length && !isTime) return null;
   const heading = make("h2", {}, chart.title);
   const parts = [heading, make("p", { className: "caption" }, chart.caption)];
   if (isTime) parts.push(timeSwitch(), legend(variants));
@@ -67,7 +70,6 @@ function sectionOf(chart, lengths, variants) {
     pick.className = "pick";
     parts.push(pick);
   }
-  const all = cellsOf(chart).filter((cell) => drawable(chart, cell));
   const setups = shownSetups();
   const figures = setups.map((setup) => figureOf(chart, setup, all, setups.length === 1));
   parts.push(make("div", { className: chart.data.startsWith("mod") ? "in-a-row" : "side-by-side" }, ...figures.map(([figure]) => figure)));
@@ -100,8 +102,11 @@ async function drawCharts() {
   const charts = page.charts.filter((chart) => !["time", "ratio"].includes(chart.name) || chart.name === timeChart);
   const focused = document.activeElement && document.activeElement.name;
   const place = focused && document.activeElement.closest("#over-time") ? "over-time" : "charts";
-  const sections = charts.map((chart) => sectionOf(chart, lengths, variants));
-  document.getElementById("charts").replaceChildren(...sections.map(([section]) => section));
+  const whole = charts.map((chart) => sectionOf(chart, lengths, variants));
+  const sections = whole.filter(Boolean);
+  const empty = charts.filter((_, place) => !whole[place]).map((chart) => chart.title);
+  document.getElementById("charts").replaceChildren(...sections.map(([section]) => section),
+    empty.length ? make("p", { className: "caption empty" }, `Not drawn, because nothing of it was measured here: ${empty.join("; ")}.`) : "");
   const panels = showOverTime();
   if (focused) {
     const again = document.querySelector(`#${place} [name="${CSS.escape(focused)}"]`);

@@ -118,7 +118,7 @@ function elsewhere() {
       const count = own.reduce((sum, each) => sum + each.steps.length, 0);
       const regressed = own.reduce((sum, each) => sum + each.steps.filter((step) => step.is_regression).length, 0);
       return make("li", {}, make("a", { href: addressOf({ setup: "", model, mode, dtype, length: own[0].cell.kv_len }) },
-        `${mode}, ${dtype}, ${model}`), `: ${count} ${count === 1 ? "step" : "steps"}, ${regressed} regressed`);
+        `${mode}, ${dtype}, ${model}`), `: ${counted(count, "step")}, ${regressed} regressed`);
     });
   return links.length ? [make("p", { className: "caption" }, "Steps that these filters leave out:"), make("ul", { className: "links" }, ...links)] : [];
 }
@@ -178,7 +178,7 @@ function gridOf(timelines) {
     });
     const grid = make("table", { className: "runs" }, make("thead", {}, head), make("tbody", {}, ...lines));
     return make("details", { open: lines.length <= FEW_LINES },
-      make("summary", {}, `${past.devices.length > 1 ? `${name}: ` : ""}the status of ${lines.length} cells in ${runs.length} runs`),
+      make("summary", {}, `${past.devices.length > 1 ? `${name}: ` : ""}the status of ${counted(lines.length, "cell")} in ${counted(runs.length, "run")}`),
       make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `Statuses by run, ${name}` }, grid));
   });
   return make("div", { id: "status-grid" }, ...parts, make("p", { className: "caption" }, LETTERS));

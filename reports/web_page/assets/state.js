@@ -28,6 +28,10 @@ function unique(values) {
   return [...new Set(values)];
 }
 
+function counted(number, what) {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
 function matches(cell, names) {
   return names.every((name) => (name === "setup" && !picked.setup) || cell[name] === picked[name]);
 }

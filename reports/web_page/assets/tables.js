@@ -55,7 +55,7 @@ function showCells(view) {
   const setups = unique(view.map((cell) => cell.setup));
   document.getElementById("cells").replaceChildren(...setups.map((setup) => {
     const own = rows.filter((_, place) => view[place].setup === setup);
-    return make("details", {}, make("summary", {}, `${setup}: ${own.length} cells`), table(headers, own));
+    return make("details", {}, make("summary", {}, `${setup}: ${counted(own.length, "cell")}`), table(headers, own));
   }));
 }
 

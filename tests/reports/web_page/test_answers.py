@@ -72,7 +72,13 @@ def test_where_none_agrees_the_answer_recommends_none_and_says_why() -> None:
     checks = [a_check(case, name, error=1.0) for name in plan.variants]
     answer = answer_of(results(a_machine(plan), *checks))
     assert answer.headline == "No variant can be recommended"
-    assert answer.by_how_much == "Of the cells here 2 disagrees."
+    assert answer.by_how_much == "Its cells ended as disagrees (2)."
+
+
+def test_without_a_baseline_the_answer_says_that_there_is_no_ratio() -> None:
+    assert answer_of(a_run({"eager": [2.0], "flex": [3.0]})).by_how_much.startswith(
+        "no_bias has no time here, so there is no ratio to it. At 512 keys it takes 2.00 ms"
+    )
 
 
 def test_baselines_alone_recommend_nothing() -> None:

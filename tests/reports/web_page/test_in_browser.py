@@ -4,8 +4,10 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.records import a_run
 from tests.reports.web_page.browser import (
     SIZES,
     keep,
@@ -18,7 +20,7 @@ from tests.reports.web_page.browser import (
     wait,
     write_index,
 )
-from tests.reports.web_page.invented import MARKUP, many_cells
+from tests.reports.web_page.invented import MARKUP, a_device, many_cells
 
 pytestmark = pytest.mark.heavy
 
@@ -58,6 +60,29 @@ def test_eighteen_long_names_in_the_trade_off_stand_apart(
     show(chromium, address, "phone", "light")
     assert len(texts(chromium, "#chart-trade_off .role-mark.mark-text text")) == 18
     assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
+
+
+def test_a_long_name_makes_the_page_no_wider(
+    chromium: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    device = a_device("x" * 300)
+    plan = msgspec.structs.replace(device.header.plan, variants=("eager", "y" * 300))
+    file = device._replace(header=msgspec.structs.replace(device.header, plan=plan))
+    show(chromium, write_index([file], tmp_path_factory.mktemp("long")), "phone", "light")
+    assert chromium.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_what_was_not_measured_has_a_line_and_no_empty_chart(
+    chromium: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = a_run({"no_bias": [1.0], "eager": [2.0]})
+    show(chromium, write_index([file], tmp_path_factory.mktemp("few")), "desktop", "light")
+    (line,) = texts(chromium, "#charts .empty")
+    assert line == (
+        "Not drawn, because nothing of it was measured here: Share of the GEMM limit; Share of the "
+        "copy limit; Peak memory; Speed, memory and error at one length; Density of windows."
+    )
+    assert "Density of windows" not in texts(chromium, "h2")
 
 
 def test_the_device_filter_shows_that_device_alone(page: Any) -> None:

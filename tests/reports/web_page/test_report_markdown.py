@@ -2,7 +2,7 @@
 
 from reports.web_page.page_data import page_data
 from reports.web_page.report_markdown import report_markdown, text
-from tests.reports.web_page.invented import a_device, two_devices
+from tests.reports.web_page.invented import a_device, a_history, two_devices
 
 REPORT = report_markdown(page_data(two_devices()), [("Time", "charts/time.svg")])
 
@@ -22,6 +22,24 @@ def test_every_cell_every_reason_and_every_command_is_in_it() -> None:
     assert len(shown) == len(data.cells)
     assert report.count("out_of_memory, n") == 12
     assert all(f"    {cell.command}" in report for cell in data.cells)
+
+
+def test_the_steps_of_a_history_are_in_it_with_the_regression_first() -> None:
+    report = report_markdown(page_data(a_history()), [])
+    section = report.partition("## From run to run\n\n")[2].partition("\n\n## ")[0]
+    verdict, _, *lines = section.splitlines()
+    assert verdict == "REGRESSED: 1 unexplained slower step; 3 steps in 8 cells judged."
+    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[2:]]
+    assert [row[:5] for row in rows] == [
+        ["+5.0%", "+4.7% to +5.4%", "code", "eager", "512"],
+        ["-9.9%", "-10.1% to -9.7%", "environment", "flex", "512"],
+        ["+6.1%", "+5.7% to +6.6%", "machine", "native_window", "512"],
+    ]
+    assert rows[1][6:] == ["00000000000c", "2026-01-13", "torch 2.14.1 and not 2.13.0"]
+
+
+def test_a_report_of_one_run_has_no_history() -> None:
+    assert "From run to run" not in REPORT
 
 
 def test_pictures_are_named_beside_it() -> None:
