@@ -24,9 +24,11 @@ LENGTHS = (512, 1024, 2048)
 MS = {"no_bias": 4.0, "native_window": 2.0, "flex": 3.0}
 
 
-def a_cell(case: Case, variant: str, ms: float, density: float | None = None) -> list[Record]:
+def a_cell(
+    case: Case, variant: str, ms: float, density: float | None = None, heaviness: int = 1
+) -> list[Record]:
     """Return a cell's records in three passes, with memory, and perhaps with a density."""
-    records: list[Record] = [a_memory(case, variant, peak_bytes=case.kv_len << 12)]
+    records: list[Record] = [a_memory(case, variant, peak_bytes=heaviness * case.kv_len << 12)]
     for number in (1, 2, 3):
         time = a_time(case, variant, ms * case.kv_len / 512, number)
         records += [a_check(case, variant, number), msgspec.structs.replace(time, density=density)]
@@ -102,14 +104,18 @@ def _three_passes(case: Case, variant: str, ms: float, run: int) -> list[Record]
 
 
 def many_cells(count: int) -> Results:
-    """Return a file of so many cells, each with all figures and a long reason in every tenth."""
+    """Return a file of so many cells, each with all figures and a long reason in every tenth.
+
+    The last variant takes 64 times the memory of the others.
+    """
     variants = [f"./kernels/kernel_{number}.py" for number in range(20)]
     cases = [a_case(64 * (number + 1)) for number in range(count // len(variants))]
     records: list[Record] = [a_limit()]
     for case in cases:
         for number, variant in enumerate(variants):
             if number % 10:
-                records += a_cell(case, variant, 1.234567 + number, density=0.1234567)
+                heaviness = 64 if number == len(variants) - 1 else 1
+                records += a_cell(case, variant, 1.234567 + number, 0.1234567, heaviness)
             else:
                 records.append(a_fault(case, variant, reason="no kernel for this shape; " * 8))
     return results(a_machine(a_plan(*cases, variants=variants, passes=3)), *records)

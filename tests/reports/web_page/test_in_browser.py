@@ -53,7 +53,7 @@ def test_names_in_the_trade_off_stand_apart_though_all_points_lie_level(
     assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
 
 
-def test_eighteen_long_names_in_the_trade_off_stand_apart(
+def test_seventeen_names_of_level_points_stand_apart_under_a_far_one(
     chromium: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     address = write_index([many_cells(20)], tmp_path_factory.mktemp("many"))
