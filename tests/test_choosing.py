@@ -20,6 +20,7 @@ from variants.selection.files import read
 
 ROOT = Path(__file__).parents[1]
 KEY = "cpu-invented-2cores"
+AVX512_EPYC = "cpu-amd-26.2.1-avx2-avx512f-bf16-2cores"
 TIMES = {
     "eager": {512: 1.0, 1024: 4.0, 2048: 16.0},
     "flex": {512: 2.1, 1024: 4.4, 2048: 8.0},
@@ -122,6 +123,28 @@ def test_what_was_measured_is_answered_exactly_and_what_lies_between_is_interpol
     assert "runner-up flex, 2.10x" in exact
     assert "interpolated: 1024 and 2048 keys measured" in between
     assert "runner-up eager, 1.35x" in between
+
+
+def test_a_part_of_a_hardware_key_names_the_device_if_it_fits_one_selection(
+    commands: Commands, file: Path
+) -> None:
+    commands.ran("choose", file)
+    whole = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert commands.ran("best", *SHAPE, "--length", "512", "--hardware", "invented") == whole
+    assert f"it fits the selections of cpu-amd-25.1.1-avx2-2cores, {AVX512_EPYC}" in (
+        commands.refused("best", "--length", "512", "--hardware", "amd")
+    )
+
+
+def test_a_whole_hardware_key_is_not_taken_for_a_part_of_a_longer_one(
+    commands: Commands, file: Path
+) -> None:
+    commands.ran("choose", file)
+    longer = commands.cached.with_stem(f"{KEY}-of-another")
+    longer.write_text(commands.cached.read_text().replace(KEY, longer.stem))
+    done = commands.run("best", *SHAPE, "--length", "512", "--hardware", KEY)
+    assert done.returncode == 0, done
+    assert "exact: 512 keys measured on Invented CPU" in done.stdout
 
 
 def test_where_one_variant_was_measured_nothing_is_said_of_others(

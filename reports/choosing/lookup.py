@@ -16,18 +16,29 @@ def selections_of_device(hardware: Hardware) -> tuple[SortedSelections, list[str
     return sort_selections(here, selections), refused
 
 
-def selections_of_hardware(key: str) -> tuple[SortedSelections, list[str]]:
-    """Return the selections for another device's key, and a line for each refused file.
+def selections_of_hardware(name: str) -> tuple[SortedSelections, list[str]]:
+    """Return the selections for another device, and a line for each refused file.
 
-    They are judged for the software and threads that the device was measured with. Raises
-    BadRequest if no selection has this key.
+    `name` is the device's hardware key, or a part of it that no other selection's key has. They
+    are judged for the software and threads that the device was measured with. Raises BadRequest
+    unless the name fits one selection.
     """
+    key = _whole_key(name)
     selections, refused = selections_for(key)
     of_device = [selection for selection in selections if selection.hardware.key == key]
     if not of_device:
-        keys = sorted({file.stem for folder in folders() for file in folder.glob("*.json")})
-        raise BadRequest(
-            f"--hardware {key}: there are selections of {', '.join(keys) or 'nothing'}"
-        )
+        raise BadRequest(f"--hardware {name}: {'; '.join(refused)}")
     here = TargetDevice(of_device[0].hardware, of_device[0].software, of_device[0].threads)
     return sort_selections(here, selections), refused
+
+
+def _whole_key(name: str) -> str:
+    keys = sorted({file.stem for folder in folders() for file in folder.glob("*.json")})
+    fitting = [key for key in keys if name in key]
+    if name in keys:
+        return name
+    if len(fitting) == 1:
+        return fitting[0]
+    what = "it fits" if fitting else "there are"
+    listed = ", ".join(fitting or keys) or "nothing"
+    raise BadRequest(f"--hardware {name}: {what} the selections of {listed}")

@@ -134,7 +134,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
 
 @click.command()
 @question_options
-@click.option("--hardware", help="Another device, by the name of its selection.")
+@click.option("--hardware", help="Another device: its hardware key, or a part of it.")
 @click.option("--explain", is_flag=True, help="Show every candidate with its expected time.")
 @format_option(ANSWER_FORMATS)
 def best(
