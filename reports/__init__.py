@@ -1,1 +1,1 @@
-"""Reads results files, without torch: tables, comparisons and choices of variants."""
+"""Reads results files, without torch: tables, pages, comparisons, choices, and exports."""

@@ -59,6 +59,16 @@ def test_a_folder_says_in_a_line_what_it_is_and_has_two_to_nine_files(folder: Pa
     assert 2 <= len(files) <= 9, sorted(path.name for path in files)
 
 
+def test_the_map_in_contributing_names_every_folder_and_no_other() -> None:
+    rows = re.findall(
+        r"^\| `(\w+/[\w/]+)/` \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M
+    )
+    within = [f"{row}/{name}" for row, text in rows for name in re.findall(r"`(\w+)/`", text)]
+    named = [row for row, _ in rows] + [name for name in within if (ROOT / name).is_dir()]
+    without_python = {"variants/native/kernel"}
+    assert set(named) == {relative(folder) for folder in FOLDERS} | without_python
+
+
 @pytest.mark.parametrize("file", FILES, ids=relative)
 def test_no_module_function_or_type_is_named_by_a_pronoun_or_participle_of_all_work(
     file: Path,

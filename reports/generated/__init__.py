@@ -1,1 +1,1 @@
-"""What `make docs` writes from docstrings and published results: pages, pictures and indexes."""
+"""What `make docs` writes from docstrings and results: docs pages, tables, pictures, indexes."""

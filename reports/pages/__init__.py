@@ -1,1 +1,1 @@
-"""Pages for people: the lists of names, the doctor's report, and docs/variants.md."""
+"""Texts for people: the lists of names, the doctor's report, and the atlas."""
