@@ -23,6 +23,7 @@ PRINTED = [
     *(f"table {EPYC}/peers.jsonl --metric {m}" for m in ("memory", "error", "start", "clock")),
     f"compare {EPYC}/decode.jsonl {EPYC}/decode.jsonl",
     f"compare {XEON_LINKED}/backward.jsonl {XEON_LINKED}/backward.jsonl",
+    f"history {EPYC} {XEON_LINKED}",
     f"regret {XEON_LINKED}/forward-kernel.jsonl",
     f"choose --others {EPYC}/peers.jsonl",
     f"best --models bloom-560m,Refact-1.6B --length 3000 --explain --hardware {XEON}",

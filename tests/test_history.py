@@ -75,3 +75,11 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     assert (
         done.stderr == f"Error: {tmp_path}: no results file of `run` in it; name FILES or folders\n"
     )
+
+
+def test_a_folder_of_folders_is_refused_and_they_are_what_to_name(tmp_path: Path) -> None:
+    (tmp_path / "within").mkdir()
+    (tmp_path / "within" / "a.jsonl").touch()
+    done = bench("history", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"no results file of `run` in it; name {tmp_path}/*, its folders\n")

@@ -10,6 +10,9 @@ from tabulate import tabulate
 from reports.history.change_points import FEWEST_RUNS
 from reports.history.steps import HistoryStep
 from reports.history.timeline import Timeline, TimelinePoint
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
+from reports.text.screen import IN_A_PIPE, Screen
 
 HistoryFormat = Literal["simple", "github", "json"]
 
@@ -22,7 +25,7 @@ _SECTIONS: dict[str, Callable[[HistoryStep], bool]] = {
 }
 
 
-def render(timeline: Timeline, layout: HistoryFormat) -> str:
+def render(timeline: Timeline, layout: HistoryFormat, screen: Screen = IN_A_PIPE) -> str:
     """Return a history in one of the formats; json has every point and every step."""
     if layout == "json":
         fields = {"regressed": timeline.regressed, "summary": summary(timeline)}
@@ -32,11 +35,14 @@ def render(timeline: Timeline, layout: HistoryFormat) -> str:
     parts = [_title(timeline.points)]
     for title, belongs in _SECTIONS.items():
         steps = [step for step in timeline.steps if belongs(step)]
-        parts += [f"{title}:", _table(steps, layout), _notes(steps, layout)] if steps else []
+        table = _table(steps, layout, screen) if steps else ""
+        parts += [f"{title}:", table, _notes(steps, layout)] if steps else []
     parts += [_status_changes(timeline.points, layout), _disturbed(timeline.points)]
     parts += [_short(timeline), summary(timeline)]
     text = "\n\n".join(part for part in parts if part)
-    return text.replace("<", "&lt;") if layout == "github" else text
+    if layout == "github":
+        return text.replace("<", "&lt;")
+    return "\n".join(paragraph(line, screen.width, "  ") for line in text.splitlines())
 
 
 def summary(timeline: Timeline) -> str:
@@ -70,7 +76,7 @@ def _title(points: Sequence[TimelinePoint]) -> str:
     return "\n".join(lines)
 
 
-def _table(steps: Sequence[HistoryStep], layout: str) -> str:
+def _table(steps: Sequence[HistoryStep], layout: str, screen: Screen) -> str:
     lines = [
         (
             f"{100 * step.change:+.1f}%",
@@ -81,7 +87,13 @@ def _table(steps: Sequence[HistoryStep], layout: str) -> str:
         )
         for step in steps
     ]
-    return tabulate(lines, _HEADERS, layout, colalign=_ALIGNMENT, disable_numparse=True)
+    if layout == "github":
+        return tabulate(lines, _HEADERS, layout, colalign=_ALIGNMENT, disable_numparse=True)
+    columns = [
+        GridColumn(header, texts, side == "right", wraps=header in {"variant", "case"})
+        for header, texts, side in zip(_HEADERS, zip(*lines, strict=True), _ALIGNMENT, strict=True)
+    ]
+    return grid(columns, screen.width)
 
 
 def _notes(steps: Sequence[HistoryStep], layout: str) -> str:

@@ -33,9 +33,10 @@ def history(paths: Sequence[Path], fail: bool, form: Any) -> None:
     from reports.history.change_points import FEWEST_RUNS
     from reports.history.text import render
     from reports.history.timeline import timeline
+    from reports.text.screen import screen
 
     runs = timeline(_runs(paths))
-    show(render(runs, form))
+    show(render(runs, form, screen()))
     if fail and runs.regressed:
         raise SystemExit(1)
     if fail and not runs.judged:
@@ -61,5 +62,7 @@ def _runs(paths: Sequence[Path]) -> list[Any]:
         else:
             files.append(file)
     if not files:
-        raise click.UsageError(f"{paths[0]}: no results file of `run` in it; name FILES or folders")
+        has_deeper = any(paths[0].glob("*/*.jsonl"))
+        remedy = f"name {paths[0]}/*, its folders" if has_deeper else "name FILES or folders"
+        raise click.UsageError(f"{paths[0]}: no results file of `run` in it; {remedy}")
     return files

@@ -69,7 +69,7 @@ def test_a_cell_that_fails_in_the_last_run_is_named() -> None:
     files[-1] = results(files[-1].header, a_fault(a_case(), "eager", reason="no kernel"))
     text = render(timeline(files), "simple")
     assert f"eager n512-h8-d64-float32: unsupported since {a_commit(15)[:12]}" in text
-    assert "measured before: no kernel" in text
+    assert "measured before: no kernel" in " ".join(text.split())
     assert "Another status" not in render(timeline(a_past(SLOWER)), "simple")
 
 
@@ -135,6 +135,18 @@ def test_the_text_leads_from_regressions_to_a_line_that_says_so() -> None:
     assert text.splitlines()[-1] == (
         "REGRESSED: 2 unexplained slower steps; 3 steps in 3 cells judged"
     )
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_long_names_wrap_within_the_width() -> None:
+    history = mixed()
+    case = "n512-h112-kv8-d128-float32-bnhd-scale4-window4096"
+    long = [
+        msgspec.structs.replace(step, variant="./folder/my_kernel.py:prepare", case=case)
+        for step in history.steps
+    ]
+    text = render(msgspec.structs.replace(history, steps=long), "simple")
+    assert text.count("./folder") == 3
     assert max(map(len, text.splitlines())) <= 80
 
 
