@@ -61,3 +61,10 @@ def test_the_help_of_a_command_fits_80_columns(command: str) -> None:
     done = CliRunner().invoke(cli, [command, "--help"], terminal_width=80)
     assert done.exit_code == 0
     assert too_wide(done.output) == []
+
+
+def test_the_list_of_commands_cuts_no_sentence_short() -> None:
+    done = CliRunner().invoke(cli, ["--help"], terminal_width=80)
+    assert "Commands:" in done.output
+    assert too_wide(done.output) == []
+    assert "..." not in done.output.partition("Commands:")[2]

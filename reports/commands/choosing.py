@@ -140,7 +140,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
 def best(
     device: str | None, hardware: str | None, explain: bool, form: str, **question: Any
 ) -> None:
-    """Say which variant to use, how sure that is, and what it will take.
+    """Say which variant to use, how sure that is, and what it takes.
 
     Answers come from selections (`choose`): this problem measured, or interpolated between two
     lengths, or what was measured with other software, another shape or a device of the same
@@ -191,7 +191,7 @@ def regret(
     out: Path | None,
     form: str,
 ) -> None:
-    """Price the advice that FILES give for lengths that they did not measure.
+    """Price the advice that FILES give for lengths between theirs.
 
     Each measured length between two others is left out and priced. --fresh races at lengths that
     nobody measured: the fastest is picked on one half of the rounds, and both are priced on the

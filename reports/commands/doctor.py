@@ -31,7 +31,7 @@ def list_(kind: str) -> None:
 @DEVICE
 @click.option("--deep", is_flag=True, help="Try variants that wait for a compiler too: minutes.")
 def doctor(device: str | None, deep: bool) -> None:
-    """Say what this machine has, what spoils measurements, and which variants run.
+    """Say what this machine has, what spoils figures, what runs here.
 
     Every variant that compiles nothing is tried once on a tiny case. That takes at most 15 seconds;
     what was not tried by then is said to be skipped. --deep tries all, and takes its time. Exits 0
@@ -73,7 +73,7 @@ def doctor(device: str | None, deep: bool) -> None:
     help="The page to write; default: ./atlas.md, or docs/atlas.md if all of a checkout is asked.",
 )
 def atlas(variants: str | None, out: Path | None) -> None:
-    """Ask every implementation which ALiBi it computes, and write the findings as a page.
+    """Ask every implementation which ALiBi it computes; write a page.
 
     Each is called in a process of its own, on the CPU, with inputs whose outputs show the bias: its
     sign, slopes, scale, alignment, bidirectional form, gradients, and how exact it is at 1024 to

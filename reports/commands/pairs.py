@@ -39,10 +39,11 @@ def compare(
     across: Sequence[str],
     form: Any,
 ) -> None:
-    """Say of each cell whether it regressed; exit 1 if one did, 3 if no cell could be judged.
+    """Say of each cell whether it regressed, from files of two runs.
 
     BASE and HEAD are two results files of runs on the same hardware, software and policy; or BASE
     is one file of pairs that `ab` wrote. Separate runs see large changes only, `ab` small ones too.
+    Exits 1 if a cell regressed, 3 if none could be judged.
 
     \b
     Example:
@@ -73,12 +74,12 @@ def compare(
 def ab(
     base: str | None, base_python: str | None, head: str | None, form: Any, **options: Any
 ) -> None:
-    """Compare this tree with another version of it, or two kernels' files, in pairs.
+    """Compare this tree with another version of it, in pairs.
 
-    The other version is a git reference or an interpreter. Base and head take turns slice by slice
-    in pairs of fresh processes. What looks slower after the first stage is measured again in a
-    second before it raises an alarm. Exits 1 for a regression. The suite is this tree's on both
-    sides; only variants or interpreter differ.
+    The other version is a git reference or an interpreter; or --base and --head are two kernels'
+    files. Base and head take turns slice by slice in pairs of fresh processes. What looks slower
+    after the first stage is measured again in a second before it raises an alarm. Exits 1 for a
+    regression. The suite is this tree's on both sides; only variants or interpreter differ.
 
     \b
     Example:

@@ -48,7 +48,7 @@ def lengths(
     costs: Sequence[Path],
     form: str,
 ) -> None:
-    """Train small language models short and test them long, by position method.
+    """Train small models short and test them long, by position method.
 
     ALiBi, RoPE and its scalings, sinusoidal, T5's bias, none, and mistakes in ALiBi as controls,
     with three seeds each. Takes 25 minutes on two idle cores, --quick 6. With FILES it trains

@@ -28,7 +28,7 @@ DOCUMENTS = ("results", "selections", "table")
     help="The file to write, or the folder, which otava and asv need; without it stdout.",
 )
 def export(files: Sequence[Path], form: Any, out: Path | None) -> None:
-    """Write results files in the format of a tool that tracks benchmarks.
+    """Write results files for a tool that tracks benchmarks.
 
     pytest-benchmark, github-action, bencher and hud take one run, whose FILES are of one device,
     software and commit. otava and asv take the history, into a folder of its own: name all FILES
@@ -63,7 +63,7 @@ def export(files: Sequence[Path], form: Any, out: Path | None) -> None:
 @click.command()
 @click.argument("document", type=click.Choice(DOCUMENTS))
 def schema(document: Any) -> None:
-    """Print the JSON schema of a line of a results file, of a selection, or of `table`'s json.
+    """Print the JSON schema of results, of selections or of tables.
 
     \b
     Example:

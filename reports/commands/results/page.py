@@ -14,7 +14,7 @@ from reports.commands.console import read_once, show
     "--out", required=True, type=click.Path(path_type=Path), help="The folder to write it into."
 )
 def page(files: Sequence[Path], out: Path) -> None:
-    """Write results files as a page with charts and filters, as pictures, and as Markdown.
+    """Write results files as a page: an answer, charts and filters.
 
     Writes index.html, which is whole in one file and needs no network, the charts as SVG and PNG,
     and report.md. Results of several devices stand side by side. Needs the extra `report`.
