@@ -189,8 +189,10 @@ NOTES: dict[Metric, str] = {
     "clock": "device: a call's time on the device with a cold L2 cache; issue: the host's time to "
     "queue it; wall: a call that is waited for; graph: its replay. ms is the larger of device and "
     "issue.",
-    "memory": "",
-    "error": "",
+    "memory": "peak: the most that a call allocates; kept: what the variant holds between calls; "
+    "resident: how much the process's memory grew in a call.",
+    "error": "error: the relative L2 distance from the float64 oracle's answer, in the worst head "
+    "or row; budget: the largest error that agrees.",
     "start": "pays after: the calls after which a variant has cost less in all, its start "
     "included, than the one that starts soonest; never, where it is no faster than that one.",
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.tables.columns import times
+from reports.tables.columns import COLUMNS, NOTES, times
 
 
 @pytest.mark.parametrize(
@@ -11,3 +11,8 @@ from reports.tables.columns import times
 )
 def test_a_ratio_is_never_shown_as_0(ratio: float, words: str) -> None:
     assert times(ratio) == words
+
+
+def test_the_columns_of_every_metric_are_explained() -> None:
+    assert set(NOTES) == set(COLUMNS)
+    assert all(NOTES.values())
