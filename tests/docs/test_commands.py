@@ -31,3 +31,9 @@ def test_every_line_of_a_page_that_calls_this_project_would_be_accepted(page: Pa
 def test_pages_have_such_lines() -> None:
     assert len(lines_of(ROOT / "README.md")) > 15
     assert len(lines_of(ROOT / "docs" / "cli.md")) > 25
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_code_follows_a_list_whose_last_item_would_swallow_it(page: Path) -> None:
+    item_then_code = r"^(?:- |  )\S[^\n]*\n\n {4}(?! )\S[^\n]*$"
+    assert re.findall(item_then_code, page.read_text(), re.MULTILINE) == []
