@@ -17,6 +17,8 @@ VerdictFormat = Literal["simple", "github", "json"]
 _HEADERS = ("case", "variant", "verdict", "head / base", "95% interval", "n", "memory", "error")
 _ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "right")
 _ALSO = "also"
+_MOST_NAMED = 3
+"""The cells that are named with a reason that they share; of more, the first is."""
 _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "inconclusive", "same")
 
 
@@ -31,7 +33,7 @@ def render(comparison: Comparison, layout: VerdictFormat, screen: Screen = IN_A_
     if layout == "github":
         parts = [title, table(lines), "\n".join(comparison.notes), reasons(lines)]
         return "\n\n".join(part for part in (*parts, summary(comparison)) if part)
-    remarks = [_reason(line) for line in lines if line.reason]
+    remarks = _reasons_once(lines)
     remarks += [
         f"{line.variant} {line.case}: {_memory_and_error(line)}"
         for line in lines
@@ -59,6 +61,21 @@ def table(lines: Sequence[Line]) -> str:
 def reasons(lines: Sequence[Line]) -> str:
     """Return a Markdown list with an item for each line that has a reason."""
     return "\n".join(f"- {_reason(line)}" for line in lines if line.reason)
+
+
+def _reasons_once(lines: Sequence[Line]) -> list[str]:
+    """Return a text for each cell that has a reason, but one in all for a reason of many cells."""
+    by_reason: dict[str, list[str]] = {}
+    for line in lines:
+        if line.reason:
+            by_reason.setdefault(line.reason, []).append(_reason(line))
+    return [
+        text
+        for texts in by_reason.values()
+        for text in (
+            [f"{len(texts)} cells, such as {texts[0]}"] if len(texts) > _MOST_NAMED else texts
+        )
+    ]
 
 
 def _reason(line: Line) -> str:

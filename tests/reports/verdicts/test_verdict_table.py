@@ -109,6 +109,16 @@ def test_reasons_are_items_of_a_list_in_markdown_alone() -> None:
         assert [line for line in lines if ": " in line][:2] == [f"{mark}{each}" for each in reasons]
 
 
+@pytest.mark.parametrize(
+    ("cells", "first"), [(3, "v2 n512-h8-d64-float32: "), (4, "4 cells, such as v0 n512-")]
+)
+def test_a_reason_of_many_cells_is_said_once_and_counts_them(cells: int, first: str) -> None:
+    lines = [a_line(f"v{number}", "missing", reason="it is gone") for number in range(cells)]
+    text = render(Comparison("main", "this tree", [], lines), "simple", WIDE)
+    assert f"\n{first}" in text
+    assert text.count("it is gone") == (cells if cells < 4 else 1)
+
+
 def test_the_markdown_table_is_one() -> None:
     table = render(ALL, "github").split("\n\n")[1].splitlines()
     assert len(table) == 2 + len(ALL.lines)
