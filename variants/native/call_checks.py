@@ -90,7 +90,7 @@ def refuse_shapes(
 
 
 def _refuse_pages(q: Tensor, k: Tensor, block_tables: Tensor) -> None:
-    if block_tables.dtype != torch.int32 or block_tables.shape[:1] != q.shape[:1]:
+    if block_tables.dtype != torch.int32 or block_tables.dim() != 2 or len(block_tables) != len(q):
         shape = f"{block_tables.dtype} {list(block_tables.shape)}"
         raise ValueError(f"block_tables is {shape}: give int32 [{q.shape[0]}, pages]")
     if k.shape[2] & (k.shape[2] - 1) or q.shape[2] > FEW_QUERIES:

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 from torch.utils.flop_counter import register_flop_formula
 
+from variants.batches.pages import gather
 from variants.first_order import no_second_gradient
 from variants.native.call_checks import (
     need_grad,
@@ -53,10 +54,12 @@ def with_gradients(
     if any(map(_is_tracked_twice, tensors)):
         raise Unsupported("native_window has one gradient at a time in torch.func; eager has more")
     if torch.is_grad_enabled() and need_grad(*tensors):
-        *how, wants_log_sum_exp = options
+        *how, block_tables, wants_log_sum_exp = options
+        if isinstance(block_tables, Tensor):  # the backward reads no pages
+            k, v = (gather(part, block_tables) for part in (k, v))
         attention: Any = _Attention
         with _allowed_in_transforms():
-            out, log_sum_exp = attention.apply(*tensors, *how)
+            out, log_sum_exp = attention.apply(q, k, v, slopes, *how)
         return out, log_sum_exp if wants_log_sum_exp else log_sum_exp.detach().new_empty(0)
     with torch._C._AutoDispatchBelowAutograd():
         return _forward()(q, k, v, slopes, *options)
@@ -110,11 +113,11 @@ class _Attention(_SingleLevelFunction):
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *options: Any
     ) -> tuple[Tensor, Tensor]:
         with torch._C._AutoDispatchBelowAutograd():
-            return _forward()(q, k, v, slopes, *options, True)
+            return _forward()(q, k, v, slopes, *options, None, True)
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        *tensors, scale, before, after, sequences, _norms, _block_tables = inputs
+        *tensors, scale, before, after, sequences, _norms = inputs
         context.save_for_backward(*tensors, *output, sequences)
         context.options = (scale, before, after)
         context.set_materialize_grads(False)
@@ -126,7 +129,7 @@ class _Attention(_SingleLevelFunction):
         *saved, sequences = context.saved_tensors
         d_out = torch.zeros_like(saved[4]) if d_out is None else d_out
         found = _backward()(d_out, d_log_sum_exp, *saved, *context.options, sequences)
-        return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 6
+        return *(found[i] if context.needs_input_grad[i] else None for i in range(4)), *[None] * 5
 
 
 def _without_gradients(*arguments: Any) -> tuple[Tensor, ...]:

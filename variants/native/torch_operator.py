@@ -90,6 +90,8 @@ def checked_attend(
         refuse_norms(norms, q.shape[0], k.shape[1], room, k.device)
     if sequences is not None:
         refuse_sequences(sequences, q, room)
+    elif block_tables is not None:
+        raise ValueError("block_tables needs sequences beside it: how many keys each entry has")
     elif after == 0 and q.shape[2] > k.shape[2]:
         raise ValueError(f"q_len {q.shape[2]}: causal attention takes at most {k.shape[2]} here")
     done = attend(

@@ -73,12 +73,46 @@ def test_norms_of_a_cache_in_pages_are_read() -> None:
     assert not torch.allclose(small, formula, rtol=1e-4, atol=1e-4)
 
 
+def test_the_operator_finds_the_pages_of_lines_in_any_order_and_of_part_of_a_sequence() -> None:
+    k, v, arguments = paged((37, 90), 16)
+    q, tables = numbers(1, 2, 2, 4, 24), arguments["block_tables"]
+    whole = (gather(part, tables) for part in (k, v))
+    lines = torch.tensor([[1, 2, 2, 40, 50, 48], [0, 0, 4, 5, 32, 28], [1, 0, 2, 0, 40, 38]])
+    rest = (alibi_slopes(2), 0.2, EVERY_KEY, 0, lines, None)
+    found = torch_operator.operator()(q, k, v, *rest, tables, True)
+    wanted = torch_operator.operator()(q, *whole, *rest, None, True)
+    for some, like in zip(found, wanted, strict=True):
+        assert torch.equal(some, like)
+
+
+@pytest.mark.parametrize("pages", [2, 7])
+@pytest.mark.parametrize("variant", ["native_window", "auto"])
+def test_the_gradient_around_vmap_is_that_of_a_call_for_each_entry(
+    variant: str, pages: int
+) -> None:
+    inputs = [
+        numbers(seed, 2, *shape).requires_grad_()
+        for seed, shape in enumerate([(2, 2, 1, 24), (pages, 2, 16, 24), (pages, 2, 16, 24)])
+    ]
+    tables, kv_lens = torch.tensor([[1], [0]]).int(), torch.tensor([9, 12])
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return alibi_attention(q, k, v, kv_lens=kv_lens, block_tables=tables, variant=variant)
+
+    each = torch.stack([attend(*(part[entry] for part in inputs)) for entry in range(2)])
+    wanted = torch.autograd.grad(each.square().sum(), inputs)
+    found = torch.autograd.grad(torch.func.vmap(attend)(*inputs).square().sum(), inputs)
+    for some, like in zip(found, wanted, strict=True):
+        torch.testing.assert_close(some, like)
+
+
 REFUSED = {
     "int64": (torch.zeros(2, 3, dtype=torch.int64), 16, 1, "give int32"),
     "another batch": (torch.zeros(3, 3).int(), 16, 1, "give int32"),
     "a page that is not there": (torch.full((2, 3), 9).int(), 16, 1, "leads out of the 9 pages"),
     "before the first page": (torch.full((2, 3), -1).int(), 16, 1, "leads out of the 9 pages"),
     "pages of 12 slots": (torch.zeros(2, 3).int(), 12, 1, "a power of two slots"),
+    "one row": (torch.zeros(2).int(), 16, 1, "give int32"),
     "many queries": (torch.zeros(2, 3).int(), 16, 17, "for at most 16 queries"),
 }
 
@@ -91,6 +125,14 @@ def test_the_operator_refuses_pages_that_the_kernel_would_read_wrongly(mistake: 
     with pytest.raises(ValueError, match=words):
         torch_operator.operator()(
             *(q, k, k, alibi_slopes(2), 0.2, EVERY_KEY, 0, lines, None, tables, False)
+        )
+
+
+def test_the_operator_refuses_pages_without_lines_that_say_how_many_keys_there_are() -> None:
+    q, k, tables = numbers(1, 2, 2, 1, 24), numbers(2, 9, 2, 16, 24), torch.zeros(2, 0).int()
+    with pytest.raises(ValueError, match="block_tables needs sequences beside it"):
+        torch_operator.operator()(
+            *(q, k, k, alibi_slopes(2), 0.2, EVERY_KEY, 0, None, None, tables, False)
         )
 
 

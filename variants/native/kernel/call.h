@@ -23,7 +23,7 @@ struct Call {
   void* packed;               // room for packed keys and values, aligned to 64 bytes
   const Sequence* sequences;  // [sequence_count]
   const float* norms;         // [batch, kv_heads, 2, blocks of KEYS slots]: the largest |k| and |v|, or null
-  const int32_t* pages;       // [sequence_count, pages_stride]: where the keys of each sequence lie, or null
+  const int32_t* pages;       // [batch, pages_stride]: where the keys of each entry lie, or null
   Strides q_strides, k_strides, v_strides, out_strides, norms_strides;
   int64_t heads, kv_heads, q_len, head_dim, value_dim, sequence_count, threads;
   int64_t packed_blocks;  // of keys, over all sequences and kv heads

@@ -130,19 +130,21 @@ template <class Type> class RowsInPages {
 
   RowsInPages(const Call& call, const void* tensor, const Strides& strides, const Group& group)
       : first((const Element*)tensor + group.kv_head * strides.head),
-        pages(call.pages + group.sequence * call.pages_stride),
+        pages(call.pages + call.sequences[group.sequence].batch * call.pages_stride),
+        first_key(call.sequences[group.sequence].first_key),
         page_stride(strides.batch),
         stride(strides.row),
         bits(call.page_bits) {}
 
   const Element* operator[](int64_t key) const {
-    return first + pages[key >> bits] * page_stride + (key & ((int64_t{1} << bits) - 1)) * stride;
+    const int64_t slot = first_key + key;
+    return first + pages[slot >> bits] * page_stride + (slot & ((int64_t{1} << bits) - 1)) * stride;
   }
 
  private:
   const Element* first = nullptr;
   const int32_t* pages = nullptr;
-  int64_t page_stride = 0, stride = 0, bits = 0;
+  int64_t first_key = 0, page_stride = 0, stride = 0, bits = 0;
 };
 
 template <class Type, template <class> class Rows> class FewQueries {
