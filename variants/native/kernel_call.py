@@ -68,7 +68,11 @@ def attend(
     runs = runs_of(sequences, q, k)
     is_few = runs.most_queries <= FEW_QUERIES
     in_tiles = not is_few and dtype == torch.bfloat16 and kernels.has_bfloat16()
-    q, k, v = (rows_of(part if is_few or in_tiles else part.float()) for part in (q, k, v))
+    converts = not (is_few or in_tiles or dtype == torch.float32)
+    if converts and sequences is not None and k.shape[0] == 1:
+        k, v, sequences = _without_others(k, v, sequences)
+        runs = runs_of(sequences, q, k)
+    q, k, v = (rows_of(part.float() if converts else part) for part in (q, k, v))
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
@@ -103,15 +107,12 @@ def _in_two_calls(
     A long cache of a short sequence would be copied and converted for the blocks.
     """
     many, few = sequences[is_long], sequences[~is_long].clone()
-    first, end = int(many[:, 3].min()), int((many[:, 3] + many[:, 4]).max())
-    near = many - torch.tensor([0, 0, 0, first, 0, 0])
-    k_near, v_near = k[:, :, first:end], v[:, :, first:end]
     wide = attend(
-        *(q, k_near, v_near, slopes, scale, reach),
-        sequences=near,
+        *(q, k, v, slopes, scale, reach),
+        sequences=many,
         wants_log_sum_exp=wants_log_sum_exp,
     )
-    rows = torch.cat([torch.arange(line[1], line[1] + line[2]) for line in few.tolist()])
+    rows = _tokens(few[:, 1], few[:, 2])
     if not len(rows):
         return wide
     few[:, 1] = few[:, 2].cumsum(0) - few[:, 2]
@@ -125,6 +126,26 @@ def _in_two_calls(
     if wants_log_sum_exp:
         wide.log_sum_exp[:, :, rows] = narrow.log_sum_exp
     return wide._replace(looked_at=wide.looked_at + narrow.looked_at)
+
+
+def _without_others(k: Tensor, v: Tensor, sequences: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the keys and values of a packed batch that are of `sequences`, and where they are now.
+
+    What is converted should not be a cache of some other sequence, or room at the end.
+    """
+    first, count = sequences[:, 3], sequences[:, 4]
+    if count.sum() >= k.shape[2]:
+        return k, v, sequences
+    keys, sequences = _tokens(first, count), sequences.clone()
+    sequences[:, 3] = count.cumsum(0) - count
+    return k[:, :, keys], v[:, :, keys], sequences
+
+
+def _tokens(first: Tensor, count: Tensor) -> Tensor:
+    """Return `count` numbers from `first` on, for each pair of the two [sequences] int64."""
+    ends = count.cumsum(0)
+    shift = torch.repeat_interleave(first - ends + count, count)
+    return shift + torch.arange(len(shift), device=shift.device)
 
 
 def out_like(q: Tensor, value_dim: int) -> Tensor:
