@@ -57,6 +57,36 @@ for _ in range(CALLS):
     d_log_sum_exp = torch.randn_like(done.log_sum_exp) if draw.random() < 0.3 else None
     outputs = (done.out, done.log_sum_exp)
     gradients(d_out, d_log_sum_exp, *inputs, *outputs, 0.2, reach, **how)
+    if q_len > 16:
+        continue
+    page_size = draw.choice([1, 2, 16, 64, 256])
+    pages = batch * -(-kv_len // page_size)
+    tables = torch.randperm(pages).int().reshape(batch, -1)
+    k, v = (part[:1].expand(pages, -1, -1, -1) for part in (k, v))
+    k, v = (part[:, :, [slot % kv_len for slot in range(page_size)]] for part in (k, v))
+    if draw.random() < 0.5:
+        k = k.transpose(1, 2).contiguous().transpose(1, 2)
+    lines = [
+        [entry, 0, q_len, 0, keys, keys - q_len + draw.choice([0, 0, 3, -3])]
+        for entry in range(batch)
+        for keys in [draw.randint(0, kv_len)]
+    ]
+    if draw.random() < 0.3:
+        lines += [[0, 0, 1, kv_len // 2, kv_len - kv_len // 2, 2]]
+    inputs, lines = (q, k, v, slopes), torch.tensor(lines[::-1])
+    attend(*inputs, 0.2, reach, sequences=lines, norms=norms, block_tables=tables)
+for _ in range(CALLS // 2):
+    lens = [(draw.choice([0, 1, 3, 16, 17, 40]), draw.choice([0, 9, 64, 130])) for _ in range(5)]
+    (q_len, kv_len), lines = (3, 7), []
+    for queries, more in lens:
+        lines.append([0, q_len, queries, kv_len, queries + more, more])
+        q_len, kv_len = q_len + queries, kv_len + queries + more
+    dtype = draw.choice([torch.float32, torch.bfloat16, torch.float16])
+    torch.set_num_threads(draw.choice([1, 2, 3]))
+    q, k, v = (torch.randn(1, 2, length, 20).to(dtype) for length in (q_len, kv_len, kv_len))
+    norms = cache_norms(k, v) if draw.random() < 0.5 else None
+    reach = Reach(draw.choice([3, 100, EVERY_KEY]), draw.choice([0, 0, 70]))
+    attend(q, k, v, alibi_slopes(2), 0.2, reach, sequences=torch.tensor(lines), norms=norms)
 print("clean", flush=True)
 import os
 os._exit(0)
