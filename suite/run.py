@@ -21,6 +21,7 @@ from suite.lanes.compile_cache import compile_cache
 from suite.lanes.handle import LAUNCH, Handle, LaneFault, Launch
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import DeviceRates, Done, Drop, FindLimits, RunCanary
+from suite.race.host_bound import without_host_bound
 from suite.race.race import race
 from suite.race.setting import Evidence, Setting
 from suite.race.watch import Watch
@@ -44,7 +45,8 @@ class Run:
     Records go to `store`, progress to `watch`. With `budget_s` (seconds) a race only begins if it
     is expected to end in time, its steps may take a share of what is left, and the first pass takes
     the cases in coverage order. A cell that the budget cuts short is left for a resumed run.
-    `evidence` is what the run has learnt so far.
+    `evidence` is what the run has learnt so far. With `defer_host_bound` cells whose cost is the
+    host's time are left for a resumed run, because other GPUs of the machine race now.
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class Run:
     launch: Launch = LAUNCH
     launches: Mapping[str, Launch] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
+    defer_host_bound: bool = False
 
     def measure(self, finished: FinishedCells = frozenset()) -> None:
         """Measure the cells of the plan that are not `finished`; store each as soon as it ends.
@@ -118,10 +121,15 @@ class Run:
             evidence=self.evidence,
         )
         ended: list[CellRecord] = []
+        deferrable: list[CellRecord] = []
         for records in race(setting, pool, names, Random(f"{self.plan.seed} {number} {case.id}")):
             if not budget.cuts_short(records, setting.step_timeout_s):
-                self.store.append(records)
+                if self.defer_host_bound:
+                    deferrable += records
+                else:
+                    self.store.append(records)
             ended += records
+        self.store.append(without_host_bound(deferrable))
         starting_s = sum(
             record.prepare_s + record.first_call_s for record in ended if isinstance(record, Time)
         )

@@ -37,6 +37,11 @@ class Stopped(RunFailed):
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
 @click.option("--page", is_flag=True, help="Write a page of charts too, beside the results file.")
+@click.option(
+    "--defer-host-bound",
+    is_flag=True,
+    help="Leave what costs the host's time to --resume, as other GPUs race here now.",
+)
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results file to write.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Results file to complete.")
@@ -47,6 +52,7 @@ def run(
     device: str | None,
     budget: str | None,
     page: bool,
+    defer_host_bound: bool,
     strict: bool,
     out: Path | None,
     resume: Path | None,
@@ -56,11 +62,12 @@ def run(
 
     A sweep is a grid of cases; options take the place of its parts. Every result is written as it
     comes, and --resume FILE completes a run that was cut short, measuring
-    nothing twice but the baseline.
+    nothing twice but the baseline. --device all races on every GPU of this machine.
 
     \b
     Example:
       python run_bench.py run --sweep training --variants sdpa_key,compile
+      python run_bench.py run --device all --passes 3
       python run_bench.py run --resume results/FILE.jsonl
     """
     from suite.cases import parse
@@ -78,6 +85,11 @@ def run(
         _complete(resume, budget_s)
         conclude(resume, strict=strict, page=folder)
         return
+    if device == "all":
+        from reports.commands.many.all_gpus import run_on_all
+
+        run_on_all(context, out, budget_s, grid, strict=strict)
+        return
     used = device_for(device)
     plan = Request(**grid).plan(used.name, used.half)
     path = out or default_path(used.hardware.key)
@@ -88,7 +100,7 @@ def run(
     folder = _page_folder(path) if page else None
     with interpreters_of(plan.pythons) as others:
         header = run_header(plan, sys.argv[1:], used, software_of(others))
-        measure(path, header, used, budget_s, others=others)
+        measure(path, header, used, budget_s, others=others, defer_host_bound=defer_host_bound)
     conclude(path, strict=strict, page=folder)
 
 
@@ -131,11 +143,14 @@ def measure(
     budget_s: float | None,
     finished: FinishedCells = frozenset(),
     others: Mapping[str, Interpreter] = MappingProxyType({}),
+    *,
+    defer_host_bound: bool = False,
 ) -> None:
     """Measure a header's plan, without the finished cells, into the file `path`.
 
     `others` are the interpreters of variants that have their own. Troubles of the machine are told
-    before. Raises Stopped if the user interrupts; the file then has the results so far. Raises
+    before. `defer_host_bound` leaves cells whose cost is the host's time for a resumed run. Raises
+    Stopped if the user interrupts; the file then has the results so far. Raises
     NothingMeasured, and removes a new file, if the budget held no cell.
     """
     from reports.commands.progress import progress
@@ -162,6 +177,7 @@ def measure(
                 gpu,
                 budget_s,
                 launches=launches,
+                defer_host_bound=defer_host_bound,
             )
             run.measure(finished)
     except KeyboardInterrupt:

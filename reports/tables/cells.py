@@ -10,6 +10,7 @@ import msgspec
 from reports.tables.estimates import log_median_ms, mean_over_passes, series_ms
 from reports.tables.rank import Times, by_pass, fill_in_limit_shares, relate
 from reports.tables.row import NOT_YET, UNCHECKED, Row
+from reports.tables.siblings import apart
 from suite.cases.case import Case
 from suite.records.record import (
     Agreement,
@@ -43,6 +44,7 @@ class Group(NamedTuple):
 
     `codes` names the code that measured them, several only where each cell is of its newest code.
     `turns` counts the turns whose samples count, of all races; disturbed ones are not among them.
+    `unit` marks the device, or devices, where others of the same hardware key are faster or slower.
     """
 
     header: RunHeader
@@ -50,15 +52,31 @@ class Group(NamedTuple):
     canaries: list[Canary]
     rows: list[Row]
     turns: int
+    unit: str = ""
 
 
 def groups(files: Sequence[Results]) -> list[Group]:
-    """Fold results files into groups of comparable rows that the same code measured."""
-    alike: dict[tuple[bytes, str], list[Results]] = {}
-    for part in (part for file in files for part in file.by_code()):
+    """Fold results files into groups of comparable rows that the same code measured.
+
+    Units of one hardware key that are not equally fast have groups of their own.
+    """
+    folded: list[Group] = []
+    for members in alike(files):
+        units = apart(members)
+        folded += [fold(files_of_unit, is_apart=len(units) > 1) for files_of_unit in units]
+    return folded
+
+
+def alike(files: Sequence[Results]) -> list[list[Results]]:
+    """Return the files' parts in groups of equal hardware key, software, policy and code.
+
+    Each part is of one code and one unit."""
+    by_key: dict[tuple[bytes, str], list[Results]] = {}
+    parts = [part for file in files for by_code in file.by_code() for part in by_code.by_unit()]
+    for part in parts:
         key = measuring_conditions(part.header), part.header.circumstances.code
-        alike.setdefault(key, []).append(part)
-    return [fold(members) for members in alike.values()]
+        by_key.setdefault(key, []).append(part)
+    return list(by_key.values())
 
 
 def measuring_conditions(header: RunHeader) -> bytes:
@@ -68,8 +86,8 @@ def measuring_conditions(header: RunHeader) -> bytes:
     )
 
 
-def fold(files: Sequence[Results]) -> Group:
-    """Fold comparable files into one group."""
+def fold(files: Sequence[Results], *, is_apart: bool = False) -> Group:
+    """Fold comparable files into one group; `is_apart` if other units of the key are not in it."""
     header = files[0].header
     rows: list[Row] = []
     for case, variants in cells_of(files).items():
@@ -80,11 +98,15 @@ def fold(files: Sequence[Results]) -> Group:
     fill_in_limit_shares(rows, [record for record in records if isinstance(record, Limit)])
     canaries = [record for record in records if isinstance(record, Canary)]
     turns = sum(len(record.turns) for record in records if isinstance(record, Time))
-    return Group(header, _codes(files), canaries, rows, turns)
+    return Group(header, _codes(files), canaries, rows, turns, _units(files) if is_apart else "")
 
 
 def _codes(files: Sequence[Results]) -> list[str]:
     return list(dict.fromkeys(file.header.circumstances.code for file in files))
+
+
+def _units(files: Sequence[Results]) -> str:
+    return ", ".join(dict.fromkeys(file.header.circumstances.unit for file in files))
 
 
 def cells_of(files: Sequence[Results]) -> dict[Case, dict[str, Passes]]:
@@ -113,6 +135,7 @@ def _row(files: Sequence[Results], case: Case, variant: str, passes: Passes) -> 
         hardware_key=header.hardware.key,
         software=" ".join(f"{name}={v}" for name, v in sorted(header.software.items())),
         code=", ".join(_codes([files[number] for number, _ in passes] or files)),
+        unit=_units([files[number] for number, _ in passes]),
         case=case.id,
         useful_bytes=case.useful_bytes,
         variant=variant,

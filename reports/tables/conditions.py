@@ -35,9 +35,10 @@ def conditions(group: Group) -> str:
     software = ", ".join(f"{name} {v}" for name, v in header.software.items() if v != "absent")
     code = group.codes[0] if len(group.codes) == 1 else f"{len(group.codes)} commits"
     passes = max((row.passes for row in group.rows), default=0)
+    unit = f", unit {group.unit}" if group.unit else ""
     canary = f"; {_canary_times(group.canaries)}" if group.canaries else ""
     return (
-        f"{header.hardware.name}; {software}; {header.policy.threads} threads; {code}; "
+        f"{header.hardware.name}{unit}; {software}; {header.policy.threads} threads; {code}; "
         f"mean of {passes} pass{'' if passes == 1 else 'es'}{canary}"
     )
 

@@ -12,6 +12,7 @@ class Row(msgspec.Struct, kw_only=True):
     """One cell. A figure that doesn't exist is None; units are in the fields' names.
 
     - `code` is the commit that measured, or the commits of a baseline that several raced against.
+    - `unit` marks the device, or devices, that measured among those of the hardware key.
     - `rank` counts a case's agreeing ALiBi variants from the fastest by `vs_no_bias`, or by
       `time_ms` where there is no baseline. `tied`: the interval of the paired ratio to the fastest
       includes 1. `too_noisy`: that interval also reaches above `rank.TIE_REACHES`, so that the tie
@@ -104,3 +105,4 @@ class Row(msgspec.Struct, kw_only=True):
     density: float | None = None
     thread_pools: tuple[str, ...] = ()
     chose: str | None = None
+    unit: str = ""

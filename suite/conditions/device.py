@@ -54,14 +54,27 @@ def device_for(name: str | None = None) -> Device:
     return _gpu(int(match[1] or 0), name)
 
 
+def all_gpus() -> list[Device]:
+    """Return all GPUs of this machine that torch can use: at least one. Raises NoDevice."""
+    return [_device(gpu) for gpu in _usable("all")]
+
+
 def _gpu(index: int, name: str) -> Device:
+    usable = _usable(name)
+    if index >= len(usable):
+        raise NoDevice(f"--device {name}: the GPUs here are cuda:0 to cuda:{len(usable) - 1}")
+    return _device(usable[index])
+
+
+def _usable(name: str) -> list[cuda_driver.DriverDevice]:
+    """Return the driver's GPUs. Raises NoDevice for --device `name` where torch can use none."""
     if torch_cuda() is None:
         raise NoDevice(f"--device {name}: the torch installed here is built without CUDA")
     try:
-        gpus = cuda_driver.devices()
+        return cuda_driver.devices()
     except cuda_driver.NoCuda as error:
         raise NoDevice(f"--device {name}: {error}") from None
-    if index >= len(gpus):
-        raise NoDevice(f"--device {name}: the GPUs here are cuda:0 to cuda:{len(gpus) - 1}")
-    gpu = gpus[index]
-    return Device(f"cuda:{index}", this_gpu(gpu), gpu.uuid)
+
+
+def _device(gpu: cuda_driver.DriverDevice) -> Device:
+    return Device(f"cuda:{gpu.index}", this_gpu(gpu), gpu.uuid)

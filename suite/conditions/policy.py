@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from suite.conditions.unit import unit
+
 ROOT = Path(__file__).resolve().parents[2]
 _CODE_FOLDERS = ("suite", "variants")
 
@@ -38,7 +40,8 @@ class Circumstances(msgspec.Struct, frozen=True):
     """Facts that may explain a difference between runs, but forbid no comparison.
 
     `code_digest` is that of `suite/` and `variants/` where there are uncommitted changes, else
-    empty. It is empty in files that were written before it existed too.
+    empty. It is empty in files that were written before it existed too. `unit` tells devices of one
+    hardware key apart (suite.conditions.unit); it too is empty in older files.
     """
 
     python: str
@@ -51,6 +54,7 @@ class Circumstances(msgspec.Struct, frozen=True):
     affinity: tuple[int, ...] = ()
     gpu: dict[str, str] = {}
     code_digest: str = ""
+    unit: str = ""
 
     @property
     def code(self) -> str:
@@ -79,8 +83,8 @@ def policy(device: str, cores: int) -> Policy:
     )
 
 
-def circumstances(gpu: dict[str, str]) -> Circumstances:
-    """Return a run's circumstances; `gpu` has the driver's figures of the GPU by name."""
+def circumstances(gpu: dict[str, str], uuid: str | None = None) -> Circumstances:
+    """Return a run's circumstances; `gpu` has the figures of the GPU `uuid` by name."""
     commit, uncommitted = _code()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Circumstances(
@@ -94,6 +98,7 @@ def circumstances(gpu: dict[str, str]) -> Circumstances:
         affinity=tuple(sorted(os.sched_getaffinity(0))),
         gpu=gpu,
         code_digest=_digest() if uncommitted else "",
+        unit=unit(uuid),
     )
 
 

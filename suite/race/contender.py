@@ -31,6 +31,7 @@ class Contender:
     disturbed: int = 0
     patience: Patience = field(default_factory=lambda: Patience(PATIENCE_S))
     clocks_mhz: list[int] = field(default_factory=list)
+    slowed_by: set[str] = field(default_factory=set)
     steps: int = 0
     recompilations: int = 0
     stopped_by: str | None = None
@@ -81,6 +82,7 @@ class Contender:
             throttled=self.throttled,
             disturbed=self.disturbed,
             sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
+            slowed_by=tuple(sorted(self.slowed_by)),
             steps=self.steps,
             recompilations=self.recompilations,
             outside_ns=self.outside_ns,
@@ -155,6 +157,7 @@ def _add(contender: Contender, number: int, turn: Turn) -> None:
     contender.throttled += turn.throttled
     contender.disturbed += turn.disturbed
     contender.clocks_mhz += turn.clocks_mhz
+    contender.slowed_by.update(turn.slowed_by)
     contender.steps += turn.samples.steps
     contender.recompilations += turn.samples.recompilations
     if contender.stopped_by is None:

@@ -21,13 +21,15 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.8
 class Turn(NamedTuple):
     """A turn's samples, how many attempts were throttled or disturbed, and SM clocks around it.
 
-    `clocks_mhz` has the clock before and after the attempt that was recorded, in MHz.
+    `clocks_mhz` has the clock before and after the attempt that was recorded, in MHz, and
+    `slowed_by` what lowered it in any attempt.
     """
 
     samples: TurnSamples
     throttled: int
     disturbed: int
     clocks_mhz: list[int]
+    slowed_by: tuple[str, ...] = ()
 
 
 @dataclass
@@ -55,17 +57,20 @@ def steady_turn(take: Callable[[], TurnSamples], gpu: NvmlGpu | Absent, patience
     disturbed.
     """
     throttled = disturbed = attempt = 0
+    slowed_by: dict[str, None] = {}
     while True:
         before = _clock(gpu)
         samples = take()
         after = _clock(gpu)
-        is_hot = any(clock is not None and clock.throttled for clock in (before, after))
+        clocks = [clock for clock in (before, after) if clock is not None]
+        is_hot = any(clock.throttled for clock in clocks)
+        slowed_by |= dict.fromkeys(reason for clock in clocks for reason in clock.slowed_by)
         is_disturbed = samples.waited_share > MOST_CORE_WAIT
         throttled += is_hot
         disturbed += is_disturbed
         if not (is_hot or is_disturbed) or not patience.pause(attempt):
-            clocks = [clock.sm_mhz for clock in (before, after) if clock is not None]
-            return Turn(samples, throttled, disturbed, clocks)
+            clocks_mhz = [clock.sm_mhz for clock in clocks]
+            return Turn(samples, throttled, disturbed, clocks_mhz, tuple(slowed_by))
         attempt += 1
 
 

@@ -42,7 +42,7 @@ def run_header(
         hardware=device.hardware,
         software=software() | peer_versions(_here(plan)) | dict(others or {}),
         policy=policy.policy(device.kind, device.hardware.cores),
-        circumstances=policy.circumstances(_gpu_facts(device)),
+        circumstances=policy.circumstances(_gpu_facts(device), device.uuid),
         plan=plan,
     )
 

@@ -168,8 +168,9 @@ class Time(_Line, frozen=True, tag="time"):
     `disturbed` counts attempts at a turn while other processes held the cores, `throttled` those
     that heat or a power brake slowed. `steps` counts decode steps in all turns, `recompilations`
     the graphs that torch.compile made in them. On CUDA `retaken` counts host-bound samples, and
-    `sm_clock_mhz` has the lowest and the highest SM clock around turns. `outside_ns` is a call's
-    time by the parent's clock, in calls whose results nobody inspects.
+    `sm_clock_mhz` has the lowest and the highest SM clock around turns, `slowed_by` what the driver
+    says lowered it. `outside_ns` is a call's time by the parent's clock, in calls whose results
+    nobody inspects.
     """
 
     case: Case
@@ -190,6 +191,7 @@ class Time(_Line, frozen=True, tag="time"):
     throttled: int = 0
     disturbed: int = 0
     sm_clock_mhz: tuple[int, int] | None = None
+    slowed_by: tuple[str, ...] = ()
     steps: int = 0
     recompilations: int = 0
     density: float | None = None

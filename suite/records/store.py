@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,12 +60,21 @@ class Results(NamedTuple):
 
         A file has several codes only if it was resumed before that was refused.
         """
+        return self._parts(lambda header: header.circumstances.code)
+
+    def by_unit(self) -> list["Results"]:
+        """Return a part for each unit of the hardware key that measured, as `by_code` does.
+
+        A file has several units if a fleet lost one and completed the file on another.
+        """
+        return self._parts(lambda header: header.circumstances.unit)
+
+    def _parts(self, mark: Callable[[RunHeader], str]) -> list["Results"]:
         part = Results(self.path, self.header, [], self.warnings)
-        parts = {part.header.circumstances.code: part}
+        parts = {mark(part.header): part}
         for record in self.records:
             if isinstance(record, RunHeader):
-                new = Results(self.path, record, [], self.warnings)
-                part = parts.setdefault(record.circumstances.code, new)
+                part = parts.setdefault(mark(record), Results(self.path, record, [], self.warnings))
             part.records.append(record)
         return list(parts.values())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.conditions.device import NoDevice, device_for
+from suite.conditions.device import NoDevice, all_gpus, device_for
 from tests.fakes.gpus import gpus, with_cuda
 from variants.host.hardware import Gpu, this_cpu
 from variants.host.software import torch_cuda
@@ -59,6 +59,17 @@ def test_what_is_wrong_with_the_driver_is_passed_on(monkeypatch: pytest.MonkeyPa
     with_cuda(monkeypatch, "no NVIDIA driver is installed: install one")
     with pytest.raises(NoDevice, match="--device cuda: no NVIDIA driver is installed: install one"):
         device_for("cuda")
+
+
+def test_all_gpus_are_those_of_the_driver_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cuda(monkeypatch, GPUS)
+    assert all_gpus() == [device_for("cuda:0"), device_for("cuda:1")]
+
+
+def test_all_gpus_of_a_machine_without_one_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_cuda(monkeypatch, "no NVIDIA driver is installed: install one")
+    with pytest.raises(NoDevice, match="--device all: no NVIDIA driver is installed: install one"):
+        all_gpus()
 
 
 @pytest.mark.skipif(torch_cuda() is not None, reason="this torch is built with CUDA")

@@ -95,3 +95,9 @@ def test_a_machine_that_is_always_disturbed_costs_a_bounded_time(slept: list[flo
 def test_a_driver_that_tells_no_clock_throttles_nothing() -> None:
     turn = steady_turn(Turns(), TracedGpu([Absent("NVML: Not Supported")]), Patience(9.0))
     assert (turn.throttled, turn.clocks_mhz) == (0, [])
+
+
+def test_what_lowered_the_clock_in_any_attempt_is_noted_once() -> None:
+    turn = steady_turn(Turns(), TracedGpu([HOT, CAPPED, CAPPED, CAPPED]), Patience(9.0))
+    assert turn.slowed_by == ("thermal, driver", "power cap")
+    assert steady_turn(Turns(), TracedGpu([STEADY]), Patience(9.0)).slowed_by == ()

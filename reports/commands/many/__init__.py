@@ -1,0 +1,1 @@
+"""Commands that measure on many devices: `run --device all`, and `fleet`."""

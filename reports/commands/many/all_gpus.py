@@ -1,0 +1,84 @@
+"""`run --device all`: the plan on every GPU of this machine, and its siblings side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reports.commands.console import default_path, read_once, show, warn
+from reports.commands.many.typed import typed_words
+from reports.commands.show import table
+from suite.failures import RunFailed
+
+if TYPE_CHECKING:
+    from suite.fleet.local_gpus import GpuRun
+
+
+def run_on_all(
+    context: click.Context,
+    out: Path | None,
+    budget_s: float | None,
+    grid: dict[str, Any],
+    *,
+    strict: bool,
+) -> None:
+    """Measure the plan on every GPU, a results file each; show the tables and how siblings differ.
+
+    Raises BadRequest before anything is measured, and RunFailed where a GPU's run failed, after the
+    tables of the others.
+    """
+    from suite.cases.request import Request
+    from suite.conditions.device import all_gpus
+    from suite.fleet.local_gpus import gpu_runs, race_on_all
+
+    runs = gpu_runs(all_gpus(), out or default_path("all"))
+    for each in runs:
+        Request(**grid).plan(each.gpu.name, each.gpu.half)
+        if each.path.exists():
+            raise click.UsageError(f"--out: {each.path} exists; --resume {each.path} completes it")
+    _say_what_is_shared(runs)
+    words = typed_words(context, {"device", "out", "budget", "strict", "page"})
+    try:
+        failures = race_on_all(runs, words, budget_s, say)
+    except KeyboardInterrupt:
+        begun = ", ".join(str(each.path) for each in runs if each.path.exists())
+        raise RunFailed(f"interrupted; run --resume FILE measures the rest of {begun}") from None
+    warn(f"{name}: {why}" for name, why in failures.items())
+    _conclude(context, [each.path for each in runs if each.path.exists()], strict=strict)
+    if failures:
+        raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {', '.join(failures)}")
+
+
+def say(who: str, line: str) -> None:
+    """Print a line of a run's progress to stderr, behind the name of its device."""
+    click.echo(f"{who}  {line}", err=True)
+
+
+def _say_what_is_shared(runs: Sequence["GpuRun"]) -> None:
+    import psutil
+
+    cores = runs[0].gpu.hardware.cores
+    gib = psutil.virtual_memory().total / 2**30
+    click.echo(
+        f"{len(runs)} GPUs share {cores} cores and {gib:.0f} GiB of host memory: they race at "
+        "once, then one at a time where a call costs the host's time",
+        err=True,
+    )
+
+
+def _conclude(context: click.Context, paths: Sequence[Path], *, strict: bool) -> None:
+    """Show tables, siblings and paths; with `strict` exit as `run` does."""
+    from reports.pages.siblings import siblings_text
+    from reports.tables.cells import groups
+
+    if not paths:
+        raise RunFailed("no GPU measured anything; the lines above say why")
+    context.invoke(table, files=paths)
+    files = read_once(paths)
+    for text in (siblings_text(files), "\n".join(f"Results: {path}" for path in paths)):
+        if text:
+            show(f"\n{text}")
+    statuses = {row.status for group in groups(files) for row in group.rows} - {"measured"}
+    if strict and statuses:
+        raise SystemExit(1 if "disagrees" in statuses else 3)

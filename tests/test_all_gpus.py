@@ -1,0 +1,125 @@
+"""`run --device all` on two invented GPUs: real processes, lanes that compute nothing."""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from suite.records.record import Time
+from suite.records.store import read
+from tests.fakes.gpu_lane import HOST_BOUND_UP_TO
+from tests.fakes.with_two_gpus import PROGRAM, environment
+from variants.catalog import BY_NAME
+
+pytestmark = pytest.mark.heavy
+
+SHORT, LONG, LONGER = HOST_BOUND_UP_TO, 2 * HOST_BOUND_UP_TO, 4 * HOST_BOUND_UP_TO
+WORDS = ["run", "--device", "all", "--dtypes", "float32", "--variants", "eager,flex"]
+WORDS += ["--models", "bloom-560m", "--passes", "1"]
+
+Done = subprocess.CompletedProcess[str]
+
+
+def bench(*words: object) -> Done:
+    """Run a command line on the machine with two GPUs."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, words)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def times(path: Path) -> list[Time]:
+    return [record for record in read(path).records if isinstance(record, Time)]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Sequence[Path]]:
+    """Race a host-bound and a device-bound case on both GPUs, once for the tests that look."""
+    folder = tmp_path_factory.mktemp("all")
+    done = bench(*WORDS, "--lengths", f"{SHORT},{LONG}", "--out", folder / "x.jsonl")
+    return done, [folder / "x-cuda0.jsonl", folder / "x-cuda1.jsonl"]
+
+
+def test_each_gpu_has_a_whole_file_in_which_every_cell_counts_once(
+    ran: tuple[Done, Sequence[Path]],
+) -> None:
+    done, paths = ran
+    assert done.returncode == 0, done.stderr
+    for number, path in enumerate(paths):
+        results = read(path)
+        assert results.header.plan.device == f"cuda:{number}"
+        cells = [(time.case.q_len, time.variant) for time in times(path)]
+        names = ("no_bias", "eager", "flex")
+        assert sorted(cells) == sorted((n, name) for n in (SHORT, LONG) for name in names)
+
+
+def test_host_bound_cells_are_raced_by_one_gpu_after_the_other(
+    ran: tuple[Done, Sequence[Path]],
+) -> None:
+    _, paths = ran
+    alone = [[time.race for time in times(path) if time.case.q_len == SHORT] for path in paths]
+    side_by_side = [time.race for path in paths for time in times(path) if time.case.q_len == LONG]
+    assert max(side_by_side) < min(alone[0])
+    assert max(alone[0]) < min(alone[1])
+
+
+def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
+    ran: tuple[Done, Sequence[Path]],
+) -> None:
+    done, paths = ran
+    assert done.stderr.startswith("2 GPUs share ")
+    assert "cuda:1  [3/6 cells" in done.stderr
+    slow = read(paths[1]).header.circumstances.unit
+    assert "differ by 8.0% (the middle of 3 shared cells or limits):" in done.stdout
+    assert f"{slow} 1.080x (x-cuda1.jsonl): an outlier; SM clock 1200 to 1200 MHz, " in done.stdout
+    assert "lowered by power cap" in done.stdout
+    assert f"unit {slow};" in " ".join(done.stdout.split())
+    assert done.stdout.rstrip().endswith(f"Results: {paths[0]}\nResults: {paths[1]}")
+
+
+def test_interrupted_it_stops_all_gpus_and_names_the_files_to_resume(tmp_path: Path) -> None:
+    hangs = f'[["{BY_NAME["eager"].module}", {LONGER}, "Slice", "hang"]]'
+    running = subprocess.Popen(
+        [*PROGRAM, *WORDS, "--lengths", f"{LONG},{LONGER}", "--out", str(tmp_path / "x.jsonl")],
+        env=environment() | {"FAULTS": hangs},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    ready: set[str] = set()
+    for line in running.stderr:
+        if "[3/6 cells" in line:
+            ready.add(line.split()[0])
+        if len(ready) == 2:
+            break
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (3, "")
+    paths = [tmp_path / f"x-cuda{number}.jsonl" for number in range(2)]
+    assert err.splitlines()[-1] == (
+        f"Error: interrupted; run --resume FILE measures the rest of {paths[0]}, {paths[1]}"
+    )
+    assert [len(times(path)) for path in paths] == [3, 3]
+
+
+def test_a_file_that_exists_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "x-cuda1.jsonl").write_text("")
+    done = bench(*WORDS, "--lengths", SHORT, "--out", tmp_path / "x.jsonl")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: --out: {tmp_path / 'x-cuda1.jsonl'} exists; --resume")
+    assert list(tmp_path.iterdir()) == [tmp_path / "x-cuda1.jsonl"]
+
+
+def test_with_a_budget_half_of_it_is_for_racing_side_by_side(tmp_path: Path) -> None:
+    done = bench(*WORDS, "--lengths", SHORT, "--budget", "40s", "--out", tmp_path / "x.jsonl")
+    assert done.returncode == 0, done.stderr
+    argv = [read(tmp_path / f"x-cuda{number}.jsonl").header.argv for number in range(2)]
+    assert [words[words.index("--budget") + 1] for words in argv] == ["20s", "20s"]
+    assert len(times(tmp_path / "x-cuda1.jsonl")) == 3
