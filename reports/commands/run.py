@@ -37,6 +37,7 @@ class Stopped(RunFailed):
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
 @click.option("--page", is_flag=True, help="Write a page of charts too, beside the results file.")
+@click.option("--part", help="Measure a part of the cases, as 2/3: the second of three.")
 @click.option(
     "--defer-host-bound",
     is_flag=True,
@@ -52,6 +53,7 @@ def run(
     device: str | None,
     budget: str | None,
     page: bool,
+    part: str | None,
     defer_host_bound: bool,
     strict: bool,
     out: Path | None,
@@ -71,12 +73,14 @@ def run(
       python run_bench.py run --resume results/FILE.jsonl
     """
     from suite.cases import parse
+    from suite.cases.plan import part_of
     from suite.cases.request import Request
     from suite.conditions.device import device_for
     from suite.lanes.interpreter import interpreters_of, software_of
     from suite.records.fingerprint import run_header
 
     budget_s = None if budget is None else parse.seconds("--budget", budget)
+    places = parse.part("--part", part)
     if resume is not None:
         stay = {"resume", "page", "strict", "budget"}
         options = [name for name in context.params if name not in stay]
@@ -92,6 +96,8 @@ def run(
         return
     used = device_for(device)
     plan = Request(**grid).plan(used.name, used.half)
+    if places is not None:
+        plan = part_of(plan, *places)
     path = out or default_path(used.hardware.key)
     if path.is_dir():
         raise click.UsageError(f"--out {path}: a folder; name a file in it")

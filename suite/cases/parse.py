@@ -64,6 +64,16 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
+def part(option: str, text: str | None) -> tuple[int, int] | None:
+    """Read a part such as 2/3, the second of three; None stays None. Raises BadRequest."""
+    if text is None:
+        return None
+    number, mark, count = text.partition("/")
+    if not (mark and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise BadRequest(f"{option} {text}: give a part such as 2/3, the second of three")
+    return int(number), int(count)
+
+
 def share(option: str, text: str, *, below: float = 1.0) -> float:
     """Read a share such as 5%, less than `below`. Raises BadRequest for anything else."""
     try:

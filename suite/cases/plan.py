@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from suite.cases.case import Case
+from suite.failures import BadRequest
 from suite.kernels.user_kernels import UserKernel
 from variants.catalog import AUTO, BASELINE, CATALOG, RACED, Variant
 
@@ -62,6 +63,19 @@ def without(whole: Plan, variant: Variant) -> Plan:
     return msgspec.structs.replace(
         whole, variants=tuple(name for name in whole.variants if name != variant.name)
     )
+
+
+def part_of(whole: Plan, number: int, count: int) -> Plan:
+    """Return part `number`, from 1, of a plan that is split by case into `count` parts.
+
+    Every `count`-th case is in it, so that the parts of a grid take about as long. Raises
+    BadRequest for more parts than cases.
+    """
+    if count > len(whole.cases):
+        raise BadRequest(
+            f"--part {number}/{count}: the plan has {len(whole.cases)} cases; give no more parts"
+        )
+    return msgspec.structs.replace(whole, cases=whole.cases[number - 1 :: count])
 
 
 def for_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:

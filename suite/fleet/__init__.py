@@ -1,1 +1,1 @@
-"""Runs on many devices: all GPUs of this machine at once, or the nodes of a Ray cluster."""
+"""Runs on all GPUs of this machine at once, each a process of its own."""

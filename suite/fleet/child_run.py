@@ -4,18 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.conditions.temporary import EndsWithBlock
 from variants.host.installation import FOLDER, INSTALLED
 
-PROGRAM: tuple[str, ...] = (
-    (sys.executable, "-m", "alibi_bench")
-    if INSTALLED
-    else (sys.executable, str(FOLDER / "run_bench.py"))
-)
+PROGRAM: Sequence[str] = ("-m", "alibi_bench") if INSTALLED else (str(FOLDER / "run_bench.py"),)
+Say = Callable[[str, str], None]
+"""Shows a line of a run's progress: (the name of the device or node, the line)."""
+
 _LEASH = Path(__file__).with_name("leash.py")
 
 
@@ -43,12 +42,17 @@ class ChildRun(EndsWithBlock):
     """
 
     def __init__(
-        self, words: Iterable[object], environment: Mapping[str, str] = os.environ
+        self,
+        words: Iterable[object],
+        program: Sequence[str] = (),
+        environment: Mapping[str, str] = os.environ,
+        python: str = sys.executable,
     ) -> None:
-        """Start `run` with these words."""
+        """Start `run` with these words; `program` is this program's own unless it is given."""
         self._last_line = ""
+        command = [python, *(program or PROGRAM), "run", *map(str, words)]
         self._process = subprocess.Popen(
-            [sys.executable, _LEASH, str(os.getpid()), *PROGRAM, "run", *map(str, words)],
+            [sys.executable, _LEASH, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

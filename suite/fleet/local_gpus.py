@@ -6,21 +6,18 @@ is the host's time (suite.race.host_bound); then each GPU has the machine to its
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 from suite.conditions.device import Device
-from suite.fleet.child_run import ChildRun, RunEnding
+from suite.fleet.child_run import ChildRun, RunEnding, Say
 from suite.records.store import read
 
 SHARE_SIDE_BY_SIDE = 0.5
 """The share of a budget in which the GPUs race side by side."""
-
-Say = Callable[[str, str], None]
-"""Shows a line of progress of a device: (the device's name, the line)."""
 
 
 class GpuRun(NamedTuple):

@@ -20,7 +20,7 @@ from tests.fakes.nvml import SUCCESS, Library
 from variants.host import cuda_driver
 from variants.host.cuda_driver import DriverDevice
 
-PROGRAM = (sys.executable, "-m", "tests.fakes.with_two_gpus")
+PROGRAM = ("-m", "tests.fakes.with_two_gpus")
 GPUS = [
     DriverDevice(index, "Invented GPU", f"GPU-{index}", "9.0", 132, 80 << 30, 50 << 20)
     for index in range(2)

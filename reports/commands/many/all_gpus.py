@@ -8,7 +8,7 @@ import click
 
 from reports.commands.console import default_path, read_once, show, warn
 from reports.commands.many.typed import typed_words
-from reports.commands.show import table
+from reports.commands.results.table import table
 from suite.failures import RunFailed
 
 if TYPE_CHECKING:

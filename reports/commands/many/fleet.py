@@ -1,0 +1,153 @@
+"""`fleet`: a plan on the nodes of a Ray cluster, then one table, and a selection a hardware key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from reports.commands.choosing import choose
+from reports.commands.console import default_path, read_once, refuse_options, show, warn
+from reports.commands.many.all_gpus import say
+from reports.commands.many.typed import typed_words
+from reports.commands.options import grid_options
+from suite.failures import BadRequest, RunFailed
+
+if TYPE_CHECKING:
+    from suite.fleet.ray.cluster import Cluster
+    from suite.fleet.ray.drive import Orders
+    from suite.fleet.ray.jobs import FleetPlan, Job
+
+_OF_FLEET = {"address", "types", "wait", "split", "wheels", "out", "resume", "device"}
+
+
+@click.command()
+@click.option("--address", default="auto", show_default=True, help="HOST:PORT of the cluster.")
+@click.option("--types", help="Ray's accelerator types, and CPU for nodes without: H100,CPU.")
+@click.option("--wait", default="60s", show_default=True, help="How long to wait for a type.")
+@click.option("--split", is_flag=True, help="Split the cases over the nodes of a hardware key.")
+@click.option("--wheels", help="Folder of wheels on nodes whose Python lacks our packages.")
+@click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
+@click.option("--budget", help="Time for each node's run, such as 8m.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Folder of a fleet to complete.")
+@grid_options
+@click.pass_context
+def fleet(
+    context: click.Context,
+    /,
+    address: str,
+    types: str | None,
+    wait: str,
+    split: bool,
+    wheels: str | None,
+    out: Path | None,
+    resume: Path | None,
+    **grid: Any,
+) -> None:
+    """Measure on the nodes of a Ray cluster, one of each type.
+
+    Each node does the `run` of the grid options in a process of its own, without Ray, and holds all
+    its CPUs and GPUs alone. Results come as files while they are measured, a folder each hardware
+    key. A lost node's run goes on at another of its type. Needs the extra `fleet`.
+
+    \b
+    Example:
+      python run_bench.py fleet --types H100,CPU --lengths 2048 --passes 3
+      python run_bench.py fleet --resume results/FOLDER
+    """
+    from suite.cases import parse
+    from suite.fleet.ray.cluster import connected
+    from suite.fleet.ray.drive import Orders, drive
+    from suite.fleet.ray.jobs import read_plan, write_plan
+    from suite.fleet.ray.shipment import shipment
+
+    wait_s = parse.seconds("--wait", wait)
+    if resume is None:
+        folder = out or default_path("fleet").with_suffix("")
+        plan, cases = _plan(context, types, grid)
+    else:
+        stay = {"resume", "address", "wait", "wheels"}
+        refuse_options(context, set(context.params) - stay, "beside --resume, which has its plan")
+        folder, plan = resume, read_plan(resume)
+    with shipment() as code, connected(address, code) as cluster:
+        orders = Orders(plan, folder, wait_s, wheels)
+        if resume is None:
+            orders = _split(orders, cluster, cases) if split else orders
+            write_plan(folder, orders.plan)
+        failures = drive(orders, cluster, say)
+    warn(f"{name}: {why}" for name, why in failures.items())
+    _conclude(context, folder)
+    if failures:
+        raise RunFailed(f"{', '.join(failures)}: not measured in full; --resume {folder} goes on")
+
+
+def _plan(
+    context: click.Context, types: str | None, grid: dict[str, Any]
+) -> tuple["FleetPlan", dict[str, int]]:
+    """Return a job for each type, and how many cases its plan has; raises BadRequest."""
+    from suite.cases import parse
+    from suite.fleet.ray.jobs import FleetPlan, Job
+
+    if types is None:
+        raise click.UsageError("give --types, such as H100,A100,CPU; or --resume FOLDER")
+    if grid.pop("device") is not None:
+        raise click.UsageError("--device: the type of a node decides; drop --device")
+    budget = grid.pop("budget")
+    if budget is not None:
+        parse.seconds("--budget", budget)
+    jobs = [Job(name) for name in parse.words("--types", types)]
+    cases = {job.node_type: _cases(job, grid) for job in jobs}
+    return FleetPlan(tuple(typed_words(context, _OF_FLEET)), tuple(jobs)), cases
+
+
+def _cases(job: "Job", grid: Mapping[str, Any]) -> int:
+    """Return how many cases a job has. Raises BadRequest for what nodes can't have: your files."""
+    from suite.cases.request import Request
+
+    plan = Request(**grid).plan(job.device)
+    if plan.kernels or any(case.recording for case in plan.cases):
+        raise BadRequest("fleet ships this program alone: kernels and recordings of yours can't go")
+    if ".json" in (grid["models"] or ""):
+        raise BadRequest(f"--models {grid['models']}: fleet takes names, your files stay here")
+    return len(plan.cases)
+
+
+def _split(orders: "Orders", cluster: "Cluster", cases: Mapping[str, int]) -> "Orders":
+    """Return orders whose jobs are split by case over the nodes of each hardware key."""
+    from suite.fleet.ray.drive import hardware_keys
+    from suite.fleet.ray.jobs import split
+
+    jobs = []
+    for job in orders.plan.jobs:
+        nodes = [node for node in cluster.nodes() if node.type == job.node_type]
+        keys = hardware_keys(cluster, nodes, orders)
+        jobs += split([(job.node_type, key) for key in keys.values()], cases[job.node_type]) or [
+            job
+        ]
+    return orders._replace(plan=msgspec.structs.replace(orders.plan, jobs=tuple(jobs)))
+
+
+def _conclude(context: click.Context, folder: Path) -> None:
+    """Show one table across hardware and how siblings differ, and choose for each hardware key."""
+    from reports.pages.hardware_table import hardware_table
+    from reports.pages.siblings import siblings_text
+    from suite.records.record import Time
+
+    paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")])
+    if not paths:
+        raise RunFailed("nothing was measured; the lines above say why")
+    files = read_once(paths)
+    texts = [hardware_table(files), siblings_text(files), f"Results: {folder}"]
+    show("\n\n".join(text for text in texts if text))
+    by_key: dict[str, list[Path]] = {}
+    for file in files:
+        if any(isinstance(record, Time) for record in file.records):
+            by_key.setdefault(file.header.hardware.key, []).append(file.path)
+    for key, members in by_key.items():
+        show(f"\nFor {key}:\n")
+        try:
+            context.invoke(choose, files=members)
+        except BadRequest as error:
+            warn([f"{key}: no selection: {error}"])

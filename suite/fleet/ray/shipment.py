@@ -1,0 +1,31 @@
+"""The code that goes to the nodes: a folder with what `run` needs and nothing else."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from suite.conditions.temporary import owned_folder
+from variants.host.installation import FOLDER, INSTALLED
+
+CONTENT: Sequence[str] = ("alibi_bench", "reports", "suite", "variants", "pyproject.toml")
+"""What of a checkout is shipped; of an installed package it is the package."""
+
+PROGRAM: Sequence[str] = ("-m", "alibi_bench")
+KEY_PROGRAM: Sequence[str] = ("-m", f"{__package__}.hardware_key")
+
+
+@contextmanager
+def shipment() -> Iterator[Path]:
+    """Yield a folder with the code, for as long as the block runs."""
+    root = FOLDER.parent if INSTALLED else FOLDER
+    names = (FOLDER.name,) if INSTALLED else CONTENT
+    with owned_folder("alibi-bench-shipment-") as folder:
+        for name in names:
+            source = root / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "*.so")
+                shutil.copytree(source, folder / name, ignore=ignored)
+            else:
+                shutil.copy(source, folder / name)
+        yield folder
