@@ -8,7 +8,7 @@ LOOPBACK = "127.0.0.1"
 ON_LOOPBACK = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else a driver takes another address than loopback
-    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_memory_monitor_refresh_ms": "0",  # others may fill this machine's memory
 }
 
 

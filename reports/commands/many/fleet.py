@@ -12,6 +12,7 @@ from reports.commands.console import default_path, read_once, refuse_options, sh
 from reports.commands.many.all_gpus import say
 from reports.commands.many.typed import typed_words
 from reports.commands.options import grid_options
+from reports.commands.results.page import page as write_page_of
 from suite.failures import BadRequest, RunFailed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from suite.fleet.ray.drive import Orders
     from suite.fleet.ray.jobs import FleetPlan, Job
 
-_OF_FLEET = {"address", "types", "wait", "split", "wheels", "out", "resume", "device"}
+_OF_FLEET = {"address", "types", "wait", "split", "wheels", "page", "out", "resume", "device"}
 
 
 @click.command()
@@ -30,6 +31,7 @@ _OF_FLEET = {"address", "types", "wait", "split", "wheels", "out", "resume", "de
 @click.option("--wheels", help="Folder of wheels on nodes whose Python lacks our packages.")
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
 @click.option("--budget", help="Time for each node's run, such as 8m.")
+@click.option("--page", is_flag=True, help="Write a page of charts too: FOLDER/page/.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Folder of a fleet to complete.")
 @grid_options
@@ -42,6 +44,7 @@ def fleet(
     wait: str,
     split: bool,
     wheels: str | None,
+    page: bool,
     out: Path | None,
     resume: Path | None,
     **grid: Any,
@@ -57,6 +60,7 @@ def fleet(
       python run_bench.py fleet --types H100,CPU --lengths 2048 --passes 3
       python run_bench.py fleet --resume results/FOLDER
     """
+    from reports.web_page.write_page import check_extra
     from suite.cases import parse
     from suite.fleet.ray.cluster import connected
     from suite.fleet.ray.drive import Orders, drive
@@ -68,9 +72,11 @@ def fleet(
         folder = out or default_path("fleet").with_suffix("")
         plan, cases = _plan(context, types, grid)
     else:
-        stay = {"resume", "address", "wait", "wheels"}
+        stay = {"resume", "address", "wait", "wheels", "page"}
         refuse_options(context, set(context.params) - stay, "beside --resume, which has its plan")
         folder, plan = resume, read_plan(resume)
+    if page:
+        check_extra()
     with shipment() as code, connected(address, code) as cluster:
         orders = Orders(plan, folder, wait_s, wheels)
         if resume is None:
@@ -78,7 +84,9 @@ def fleet(
             write_plan(folder, orders.plan)
         failures = drive(orders, cluster, say)
     warn(f"{name}: {why}" for name, why in failures.items())
-    _conclude(context, folder)
+    paths = _conclude(context, folder)
+    if page:
+        context.invoke(write_page_of, files=paths, out=folder / "page")
     if failures:
         raise RunFailed(f"{', '.join(failures)}: not measured in full; --resume {folder} goes on")
 
@@ -129,8 +137,11 @@ def _split(orders: "Orders", cluster: "Cluster", cases: Mapping[str, int]) -> "O
     return orders._replace(plan=msgspec.structs.replace(orders.plan, jobs=tuple(jobs)))
 
 
-def _conclude(context: click.Context, folder: Path) -> None:
-    """Show one table across hardware and how siblings differ, and choose for each hardware key."""
+def _conclude(context: click.Context, folder: Path) -> list[Path]:
+    """Show one table across hardware and how siblings differ, and choose for each hardware key.
+
+    Returns the results files.
+    """
     from reports.pages.hardware_table import hardware_table
     from reports.pages.siblings import siblings_text
     from suite.records.record import Time
@@ -151,3 +162,4 @@ def _conclude(context: click.Context, folder: Path) -> None:
             context.invoke(choose, files=members)
         except BadRequest as error:
             warn([f"{key}: no selection: {error}"])
+    return paths

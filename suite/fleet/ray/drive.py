@@ -1,8 +1,7 @@
 """Drives jobs through a cluster: a node for each, and another one where a node is lost."""
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,21 +10,25 @@ from suite.failures import RunFailed
 from suite.fleet.child_run import Say
 from suite.fleet.ray import shipment
 from suite.fleet.ray.cluster import Lost, TaskStream
+from suite.fleet.ray.files import is_done, path_of, put_away, so_far
 from suite.fleet.ray.jobs import FleetPlan, Job
 from suite.fleet.ray.node_run import (
     Begun,
     Content,
     Event,
     Finished,
-    ProgressLine,
     OtherHardware,
+    ProgressLine,
     Task,
 )
-from suite.fleet.ray.nodes import Node, fitting
-from suite.records.store import StoreError, read
+from suite.fleet.ray.nodes import Node
+from suite.records.store import read
 
 MOST_LOSSES = 3
 """After so many lost nodes a job is given up."""
+
+RETURN_S = 15.0
+"""So long a node that was lost gets no second try by the same job."""
 
 POLL_S = 0.5
 
@@ -61,55 +64,61 @@ class Orders(NamedTuple):
 
 
 @dataclass
-class _State:
-    """What has become of a job so far; nodes in `unfit` were lost or have another hardware key."""
+class _Attempts:
+    """What has become of a job so far.
+
+    `since` is when it began to lack a node, `unfit` are nodes of another hardware key, `lost_at`
+    says when nodes were lost. Times are of the monotonic clock, in seconds.
+    """
 
     job: Job
-    waits_since: float
+    since: float
     unfit: set[str] = field(default_factory=set)
+    lost_at: dict[str, float] = field(default_factory=dict)
     losses: int = 0
+
+    def shuns(self, node: Node) -> bool:
+        """Whether the job can't run on a node now: it is unfit, or was lost a moment ago.
+
+        A node whose worker died may be well again; a cluster takes seconds to notice a dead one.
+        """
+        lost_at = self.lost_at.get(node.id)
+        return node.id in self.unfit or (
+            lost_at is not None and time.monotonic() - lost_at < RETURN_S
+        )
 
 
 @dataclass
-class _Running:
-    state: _State
-    node: Node
+class _Work:
+    """The jobs that wait for a node, those that run, and why others failed, by name."""
+
+    waiting: list[_Attempts]
+    running: dict[TaskStream, tuple[_Attempts, Node]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 def drive(orders: Orders, cluster: Nodes, say: Say) -> dict[str, str]:
     """Do all jobs that are not done; return why jobs failed, by name.
 
-    A job's file is in the folder itself while it grows, and in that of its hardware key once it is
-    whole. If this is interrupted, all tasks are, and what came stays.
+    A job's file is in the folder itself while it grows, and in that of its hardware key once its
+    run is over. If this is interrupted, all tasks are, and what came stays.
     """
-    waiting = [
-        _State(job, time.monotonic()) for job in orders.plan.jobs if not is_done(orders.folder, job)
-    ]
-    running: dict[TaskStream, _Running] = {}
-    failures: dict[str, str] = {}
+    jobs = [job for job in orders.plan.jobs if not is_done(orders.folder, job)]
+    work = _Work([_Attempts(job, time.monotonic()) for job in jobs])
     try:
-        while waiting or running:
-            failures |= _start(orders, cluster, waiting, running, say)
-            if not running:
-                time.sleep(POLL_S if waiting else 0)
+        while work.waiting or work.running:
+            if work.waiting:
+                _start(orders, cluster, work, say)
+            if not work.running:
+                time.sleep(POLL_S if work.waiting else 0)
                 continue
-            for stream, event in cluster.events(list(running), POLL_S):
-                failures |= _receive(orders, waiting, running, stream, event, say)
+            for stream, event in cluster.events(list(work.running), POLL_S):
+                _receive(orders, work, stream, event, say)
     except KeyboardInterrupt:
-        for stream in running:
+        for stream in work.running:
             cluster.cancel(stream)
         raise RunFailed(f"interrupted; fleet --resume {orders.folder} measures the rest") from None
-    return failures
-
-
-def path_of(folder: Path, job: Job) -> Path:
-    """Return the path of a job's file while it grows."""
-    return folder / f"{job.name}.jsonl"
-
-
-def is_done(folder: Path, job: Job) -> bool:
-    """Whether a job's file is whole, and in the folder of its hardware key."""
-    return any(folder.glob(f"*/{job.name}.jsonl"))
+    return work.failures
 
 
 def hardware_keys(cluster: Nodes, nodes: Sequence[Node], orders: Orders) -> dict[str, str]:
@@ -127,100 +136,66 @@ def hardware_keys(cluster: Nodes, nodes: Sequence[Node], orders: Orders) -> dict
     return keys
 
 
-def _start(
-    orders: Orders,
-    cluster: Nodes,
-    waiting: list[_State],
-    running: dict[TaskStream, _Running],
-    say: Say,
-) -> dict[str, str]:
-    """Start what has a free node; return the jobs that no node will ever take."""
-    if not waiting:
-        return {}
-    absent: dict[str, str] = {}
+def _start(orders: Orders, cluster: Nodes, work: _Work, say: Say) -> None:
+    """Start the jobs that have a free node; give up those that lacked one for too long."""
     nodes = cluster.nodes()
-    for state in list(waiting):
-        job = state.job
-        fit = fitting(job, nodes, state.unfit)
-        busy = {each.node.id for each in running.values()}
-        free = [node for node in fit if node.id not in busy]
+    for attempts in list(work.waiting):
+        job = attempts.job
+        of_type = [node for node in nodes if node.type == job.node_type]
+        busy = {node.id for _, node in work.running.values()}
+        free = [node for node in of_type if node.id not in busy and not attempts.shuns(node)]
         if free:
-            waiting.remove(state)
-            so_far = _so_far(path_of(orders.folder, job))
-            task = _task(job, _words(job, orders.plan.words), so_far, orders)
-            running[cluster.start(free[0], task)] = _Running(state, free[0])
+            content = so_far(path_of(orders.folder, job))
+            task = _task(job, _words(job, orders.plan.words), content, orders)
+            work.running[cluster.start(free[0], task)] = attempts, free[0]
+            work.waiting.remove(attempts)
             say(_label(free[0]), f"{job.name} waits for its CPUs and GPUs")
-        elif fit:
-            state.waits_since = time.monotonic()
-        elif time.monotonic() - state.waits_since >= orders.wait_s:
-            waiting.remove(state)
-            absent[job.name] = _absence(state, nodes, orders.wait_s)
-    return absent
+        elif any(node.id not in attempts.unfit for node in of_type):
+            attempts.since = time.monotonic()  # such a node is busy, or was lost a moment ago
+        elif time.monotonic() - attempts.since >= orders.wait_s:
+            work.waiting.remove(attempts)
+            work.failures[job.name] = _absence(attempts, nodes, orders.wait_s)
 
 
 def _receive(
-    orders: Orders,
-    waiting: list[_State],
-    running: dict[TaskStream, _Running],
-    stream: TaskStream,
-    event: Event | Lost,
-    say: Say,
-) -> dict[str, str]:
-    """Act on an event; return why the job failed, if it did."""
-    state, node = running[stream].state, running[stream].node
-    job = state.job
-    path = path_of(orders.folder, job)
+    orders: Orders, work: _Work, stream: TaskStream, event: Event | Lost, say: Say
+) -> None:
+    """Act on an event of a running job."""
+    attempts, node = work.running[stream]
+    job = attempts.job
     match event:
         case Begun(key):
             say(_label(node), f"{job.name} begins, {key}")
-        case OtherHardware(key):
-            del running[stream]
-            state.unfit.add(node.id)
-            state.waits_since = time.monotonic()
-            waiting.append(state)
-            say(_label(node), f"is {key}, and {job.name} was begun on another hardware key")
         case ProgressLine(text):
             say(_label(node), text)
         case Content(lines):
-            with path.open("ab") as file:
+            with path_of(orders.folder, job).open("ab") as file:
                 file.write(lines)
         case Finished(error):
-            del running[stream]
+            del work.running[stream]
+            error = error or put_away(path_of(orders.folder, job))
             if error is not None:
-                return {job.name: error}
-            return _put_away(path)
+                work.failures[job.name] = error
+        case OtherHardware(key):
+            say(_label(node), f"is {key}, and {job.name} is bound to another hardware key")
+            attempts.unfit.add(node.id)
+            _try_again(work, stream)
         case Lost(reason):
-            del running[stream]
-            state.losses += 1
-            state.unfit.add(node.id)
-            if state.losses >= MOST_LOSSES:
-                return {job.name: f"lost {state.losses} nodes, the last to {reason}"}
-            say(_label(node), f"lost ({reason}); another node of the type goes on")
-            state.waits_since = time.monotonic()
-            waiting.append(state)
-    return {}
+            say(_label(node), f"lost: {reason}")
+            attempts.lost_at[node.id] = time.monotonic()
+            attempts.losses += 1
+            if attempts.losses < MOST_LOSSES:
+                _try_again(work, stream)
+            else:
+                del work.running[stream]
+                work.failures[job.name] = f"{MOST_LOSSES} nodes were lost, the last: {reason}"
 
 
-def _put_away(path: Path) -> dict[str, str]:
-    """Move a file that is whole into the folder of its hardware key; return why it can't be."""
-    try:
-        key = read(path).header.hardware.key
-    except StoreError as error:
-        return {path.stem: str(error)}
-    folder = path.parent / key
-    folder.mkdir(exist_ok=True)
-    path.rename(folder / path.name)
-    return {}
-
-
-def _so_far(path: Path) -> bytes:
-    """Return the whole lines of a file that was begun, and cut off an unfinished one."""
-    if not path.exists():
-        return b""
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    os.truncate(path, len(whole))
-    return whole
+def _try_again(work: _Work, stream: TaskStream) -> None:
+    """Let a job wait for another node."""
+    attempts, _ = work.running.pop(stream)
+    attempts.since = time.monotonic()
+    work.waiting.append(attempts)
 
 
 def _words(job: Job, words: Sequence[str]) -> list[str]:
@@ -228,12 +203,12 @@ def _words(job: Job, words: Sequence[str]) -> list[str]:
     return [*words, *part]
 
 
-def _task(job: Job, words: Sequence[str] | None, so_far: bytes, orders: Orders) -> Task:
+def _task(job: Job, words: Sequence[str] | None, content: bytes, orders: Orders) -> Task:
     key = job.hardware_key
-    if so_far:
+    if content:
         key = read(path_of(orders.folder, job)).header.hardware.key
     return Task(
-        words, job.device, key, so_far, shipment.PROGRAM, shipment.KEY_PROGRAM, orders.wheels
+        words, job.device, key, content, shipment.PROGRAM, shipment.KEY_PROGRAM, orders.wheels
     )
 
 
@@ -241,10 +216,10 @@ def _label(node: Node) -> str:
     return f"{node.type} {node.address}"
 
 
-def _absence(state: _State, nodes: Sequence[Node], wait_s: float) -> str:
-    types: Mapping[str, None] = dict.fromkeys(node.type for node in nodes)
+def _absence(attempts: _Attempts, nodes: Sequence[Node], wait_s: float) -> str:
+    types = dict.fromkeys(node.type for node in nodes)
     offers = f"the cluster offers {', '.join(types) or 'nothing'}"
-    what = f"no node offers {state.job.node_type}"
-    if state.unfit:
-        what = f"no other node of {state.job.node_type} fits"
+    what = f"no node offers {attempts.job.node_type}"
+    if attempts.unfit:
+        what = f"no {attempts.job.node_type} node is of the hardware key that it was begun on"
     return f"{what} after {wait_s:g} s; {offers}"

@@ -1,9 +1,9 @@
-"""The nodes of a cluster, and which of them a job may run on."""
+"""The nodes of a cluster, by what Ray lists of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from suite.fleet.ray.jobs import CPU, Job
+from suite.fleet.ray.jobs import CPU
 
 _ACCELERATOR = "accelerator_type:"
 
@@ -44,8 +44,3 @@ def nodes_of(listing: Sequence[Mapping[str, Any]]) -> list[Node]:
             )
         )
     return nodes
-
-
-def fitting(job: Job, nodes: Sequence[Node], unfit: Collection[str]) -> list[Node]:
-    """Return the nodes of a job's type whose ids are not among `unfit`."""
-    return [node for node in nodes if node.type == job.node_type and node.id not in unfit]

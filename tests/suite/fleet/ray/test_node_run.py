@@ -1,0 +1,174 @@
+"""What a node does for a task: real processes of stand-ins for `run`, and what is sent back."""
+
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from suite.fleet.ray.node_python import MODULES, NoPython, interpreter
+from suite.fleet.ray.node_run import (
+    Begun,
+    Content,
+    Event,
+    Finished,
+    OtherHardware,
+    ProgressLine,
+    Task,
+    do,
+    without_ray,
+)
+from tests.fakes.console import ROOT
+
+RUN = """
+    import os, sys, time
+    words = sys.argv[1:]
+    path = words[words.index("--resume" if "--resume" in words else "--out") + 1]
+    def write(text):
+        with open(path, "a") as file:
+            file.write(text)
+    def say(text):
+        print(text, file=sys.stderr, flush=True)
+"""
+
+
+def a_task(tmp_path: Path, body: str, **changes: object) -> Task:
+    """Return a task whose `run` is a script with `write` and `say`, on a node of the key `here`."""
+    script, key = tmp_path / "run.py", tmp_path / "key.py"
+    script.write_text(textwrap.dedent(RUN) + textwrap.dedent(body))
+    key.write_text("import sys; print('here', sys.argv[1])")
+    task = Task(("--passes", "1"), "cpu", None, b"", (str(script),), (str(key),), None)
+    return task._replace(**changes)  # type: ignore[arg-type]
+
+
+def sent(events: Iterable[Event]) -> tuple[list[bytes], list[str]]:
+    """Return the pieces of the file and the lines of progress among events."""
+    listed = list(events)
+    return (
+        [event.lines for event in listed if isinstance(event, Content)],
+        [event.text for event in listed if isinstance(event, ProgressLine)],
+    )
+
+
+def test_lines_and_whole_lines_of_the_file_are_sent_as_they_come(tmp_path: Path) -> None:
+    body = """
+        write("one\\ntw"); say("first"); time.sleep(0.5)
+        write("o\\n"); say(" ".join(words[:-1])); time.sleep(0.5)
+        write("three\\n")
+    """
+    pieces, progress = sent(do(a_task(tmp_path, body)))
+    assert pieces == [b"one\n", b"two\n", b"three\n"]
+    assert progress == ["first", "run --passes 1 --device cpu --out"]
+
+
+def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path: Path) -> None:
+    body = """
+        say(" ".join(words[:-1]) + " " + open(path).read().strip())
+        write("new\\n")
+    """
+    pieces, progress = sent(do(a_task(tmp_path, body, so_far=b"old\n")))
+    assert (pieces, progress) == ([b"new\n"], ["run --resume old"])
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("say('Error: no GPU is to be seen'); sys.exit(2)", "no GPU is to be seen"),
+        ("sys.exit(3)", "exited with 3"),
+        ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ("sys.exit(1)", None),
+    ],
+)
+def test_how_the_run_ended_is_told(body: str, error: str | None, tmp_path: Path) -> None:
+    assert list(do(a_task(tmp_path, body)))[-1] == Finished(error)
+
+
+def test_a_task_bound_to_another_hardware_key_is_not_begun(tmp_path: Path) -> None:
+    assert list(do(a_task(tmp_path, "", hardware_key="there"))) == [OtherHardware("here cpu")]
+
+
+def test_without_words_a_node_only_tells_its_key(tmp_path: Path) -> None:
+    assert list(do(a_task(tmp_path, "", words=None))) == [Begun("here cpu"), Finished(None)]
+
+
+def test_a_node_that_can_not_tell_its_key_says_why(tmp_path: Path) -> None:
+    task = a_task(tmp_path, "")
+    (tmp_path / "key.py").write_text("import sys; sys.exit('Error: no driver is installed')")
+    assert list(do(task)) == [Finished("no driver is installed")]
+
+
+def test_a_stream_that_is_closed_interrupts_its_run(tmp_path: Path) -> None:
+    body = """
+        try:
+            say("begun")
+            time.sleep(60)
+        except KeyboardInterrupt:
+            open(os.path.join(os.path.dirname(words[0]) or ".", MARK), "w").close()
+    """.replace("MARK", repr(str(tmp_path / "interrupted")))
+    stream = do(a_task(tmp_path, body))
+    assert [next(stream), next(stream)] == [Begun("here cpu"), ProgressLine("begun")]
+    stream.close()  # type: ignore[attr-defined]
+    assert (tmp_path / "interrupted").exists()
+
+
+def test_a_run_knows_nothing_of_ray() -> None:
+    ours = {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0"}
+    assert without_ray(ours | {"RAY_JOB_ID": "1", "OMP_NUM_THREADS": "8"}) == ours
+
+
+def test_a_python_that_has_all_packages_is_taken_as_it_is() -> None:
+    assert interpreter("/nowhere") == sys.executable
+
+
+def test_the_modules_looked_for_are_those_of_the_packages_that_are_required() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = {re.split("[><=]", each)[0] for each in project["dependencies"]}
+    assert set(MODULES.values()) == required
+
+
+def test_missing_packages_are_named_with_what_would_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(MODULES, "no_such_module", "no-such-package")
+    with pytest.raises(NoPython, match="lacks no-such-package: install "):
+        interpreter(None)
+    with pytest.raises(NoPython, match=f"and --wheels {tmp_path}/none is no folder there"):
+        interpreter(str(tmp_path / "none"))
+
+
+def test_wheels_are_installed_once_and_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        commands.append(command)
+        if "venv" in command:
+            Path(command[-1]).mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setitem(MODULES, "no_such_module", "no-such-package")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(subprocess, "run", run)
+    (tmp_path / "wheels").mkdir()
+    first = interpreter(str(tmp_path / "wheels"))
+    assert interpreter(str(tmp_path / "wheels")) == first
+    make, install = commands
+    assert make[1:3] == ["-m", "venv"]
+    assert install[0] == first == f"{make[-1]}/bin/python"
+    assert {"--no-index", "--find-links", str(tmp_path / "wheels"), "torch"} <= set(install)
+
+
+def test_wheels_that_can_not_be_installed_are_refused_with_pips_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "some\nERROR: no torch in it\n")
+    monkeypatch.setitem(MODULES, "no_such_module", "no-such-package")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(NoPython, match="can't be installed on the node: ERROR: no torch in it"):
+        interpreter(str(tmp_path))
