@@ -77,10 +77,11 @@ def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
     assert done.stderr.startswith("2 GPUs share ")
     assert "cuda:1  [3/6 cells" in done.stderr
     slow = read(paths[1]).header.circumstances.unit
-    assert "differ by 8.0% (the middle of 3 shared cells or limits):" in done.stdout
-    assert f"{slow} 1.080x (x-cuda1.jsonl): an outlier; SM clock 1200 to 1200 MHz, " in done.stdout
-    assert "lowered by power cap" in done.stdout
-    assert f"unit {slow};" in " ".join(done.stdout.split())
+    words = " ".join(done.stdout.split())
+    assert "differ by 8.0% (the middle of 3 shared cells or limits):" in words
+    assert f"{slow} 1.080x (x-cuda1.jsonl): an outlier; SM clock 1200 to 1200 MHz, " in words
+    assert "lowered by power cap" in words
+    assert f"unit {slow};" in words
     assert done.stdout.rstrip().endswith(f"Results: {paths[0]}\nResults: {paths[1]}")
 
 

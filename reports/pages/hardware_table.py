@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from reports.tables.cells import Group, groups
 from reports.tables.row import Row
+from reports.text.grid import GridColumn, grid
+from reports.text.paragraph import paragraph
 from suite.records.store import Results
 
-_HEADINGS = ("case", "on", "fastest", "ms", "± %", "vs no_bias")
+_RIGHT = {"ms", "± %", "vs no_bias"}
+_HEADERS = ("case", "on", "fastest", "ms", "± %", "vs no_bias")
 
 
-def hardware_table(files: Sequence[Results]) -> str:
-    """Return the table, with letters for devices and a line for each letter.
+def hardware_table(files: Sequence[Results], width: int) -> str:
+    """Return the table in at most `width` columns, with letters for devices and what they mean.
 
     Times of different devices stand beside each other and are not ranked: software and policy may
     differ between them.
@@ -26,11 +27,15 @@ def hardware_table(files: Sequence[Results]) -> str:
         for letter, group in zip(letters, measured, strict=True)
         if any(row.case == case for row in group.rows)
     ]
-    table = tabulate(lines, headers=_HEADINGS, disable_numparse=True)
-    legend = [
-        f"{letter}: {_device(group)}" for letter, group in zip(letters, measured, strict=True)
+    columns = [
+        GridColumn(header, texts, right=header in _RIGHT)
+        for header, texts in zip(_HEADERS, zip(*lines, strict=True), strict=True)
     ]
-    return "\n".join([table, "", *legend])
+    legend = [
+        paragraph(f"{letter}: {_device(group)}", width, "   ")
+        for letter, group in zip(letters, measured, strict=True)
+    ]
+    return "\n".join([grid(columns, width), "", *legend])
 
 
 def _line(case: str, letter: str, rows: Sequence[Row]) -> tuple[str, ...]:

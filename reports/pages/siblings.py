@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 from reports.tables.cells import alike
 from reports.tables.siblings import Sibling, is_slower, siblings
+from reports.text.paragraph import paragraph
 from suite.records.store import Results
 
 
-def siblings_text(files: Sequence[Results]) -> str:
-    """Return a paragraph for each hardware key that several units measured; else an empty text."""
+def siblings_text(files: Sequence[Results], width: int) -> str:
+    """Return lines for each hardware key that several units measured; else an empty text."""
     paragraphs = []
     for members in alike(files):
         units = siblings(members)
         if len(units) > 1:
-            paragraphs.append("\n".join(_lines(units)))
+            lines = [paragraph(line, width, "    ") for line in _lines(units)]
+            paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 
 
@@ -26,7 +28,7 @@ def _lines(units: Sequence[Sibling]) -> list[str]:
     spread = f"{slowest.pace / fastest.pace - 1:.1%}"
     what = f"the middle of {figures} shared cells or limits"
     lines = [f"{len(units)} units of {key} differ by {spread} ({what}):"]
-    return lines + [f"  {_line(unit, fastest)}" for unit in units]
+    return lines + [f"- {_line(unit, fastest)}" for unit in units]
 
 
 def _line(unit: Sibling, fastest: Sibling) -> str:

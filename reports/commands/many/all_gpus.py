@@ -71,12 +71,16 @@ def _conclude(context: click.Context, paths: Sequence[Path], *, strict: bool) ->
     """Show tables, siblings and paths; with `strict` exit as `run` does."""
     from reports.pages.siblings import siblings_text
     from reports.tables.cells import groups
+    from reports.text.screen import screen
 
     if not paths:
         raise RunFailed("no GPU measured anything; the lines above say why")
     context.invoke(table, files=paths)
     files = read_once(paths)
-    for text in (siblings_text(files), "\n".join(f"Results: {path}" for path in paths)):
+    for text in (
+        siblings_text(files, screen().width),
+        "\n".join(f"Results: {path}" for path in paths),
+    ):
         if text:
             show(f"\n{text}")
     statuses = {row.status for group in groups(files) for row in group.rows} - {"measured"}

@@ -144,13 +144,15 @@ def _conclude(context: click.Context, folder: Path) -> list[Path]:
     """
     from reports.pages.hardware_table import hardware_table
     from reports.pages.siblings import siblings_text
+    from reports.text.screen import screen
     from suite.records.record import Time
 
     paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")])
     if not paths:
         raise RunFailed("nothing was measured; the lines above say why")
     files = read_once(paths)
-    texts = [hardware_table(files), siblings_text(files), f"Results: {folder}"]
+    width = screen().width
+    texts = [hardware_table(files, width), siblings_text(files, width), f"Results: {folder}"]
     show("\n\n".join(text for text in texts if text))
     by_key: dict[str, list[Path]] = {}
     for file in files:

@@ -95,12 +95,12 @@ def connected(address: str, code: Path) -> Iterator[Cluster]:
 
     Raises BadRequest without Ray, or where no cluster answers.
     """
+    _check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
         raise BadRequest("fleet needs Ray: pip install '.[fleet]'") from None
-    _check_answers(address)
     handlers = {stop: signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)}
     try:
         ray.init(

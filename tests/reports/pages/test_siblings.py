@@ -19,20 +19,21 @@ def slowed(file: Results) -> Results:
 
 
 def test_an_outlier_is_named_with_its_clocks_and_reasons() -> None:
-    text = siblings_text([a_file("aaaa", 1.0), slowed(a_file("bbbb", 1.08)), a_file("cccc", 1.01)])
-    assert text.splitlines() == [
+    files = [a_file("aaaa", 1.0), slowed(a_file("bbbb", 1.08)), a_file("cccc", 1.01)]
+    assert siblings_text(files, 200).splitlines() == [
         "3 units of cpu-invented-2cores differ by 8.0% (the middle of 3 shared cells or limits):",
-        "  aaaa 1.000x (aaaa.jsonl)",
-        "  cccc 1.010x (cccc.jsonl)",
-        "  bbbb 1.080x (bbbb.jsonl): an outlier; SM clock 1200 to 1400 MHz, lowered by power cap "
+        "- aaaa 1.000x (aaaa.jsonl)",
+        "- cccc 1.010x (cccc.jsonl)",
+        "- bbbb 1.080x (bbbb.jsonl): an outlier; SM clock 1200 to 1400 MHz, lowered by power cap "
         "and thermal, driver, 3 turns throttled",
     ]
+    assert max(map(len, siblings_text(files, 80).splitlines())) <= 80
 
 
 def test_one_unit_has_nobody_to_be_compared_with() -> None:
-    assert siblings_text([a_file("a", 1.0), a_file("a", 1.3)]) == ""
+    assert siblings_text([a_file("a", 1.0), a_file("a", 1.3)], 80) == ""
 
 
 def test_units_without_a_shared_figure_are_not_compared() -> None:
     files = [a_file("a", 1.0, cases=CASES[:1]), a_file("b", 9.0, cases=CASES[1:])]
-    assert "share no figure, so they can't be compared" in siblings_text(files)
+    assert "share no figure, so they can't be compared" in siblings_text(files, 200)
