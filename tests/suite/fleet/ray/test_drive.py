@@ -46,7 +46,7 @@ WELL = (Begun(KEY), HEADER, FIRST_CELL, ProgressLine("[1/1 cells]"), Finished(No
 
 
 class Script:
-    """A cluster whose tasks go as written, by node; remembers what was started where."""
+    """A cluster whose tasks go as written, by node; no node may have two at once."""
 
     def __init__(self, nodes: Sequence[Node], **by_node: Iterable[Sequence[Happening]]) -> None:
         self.listed = list(nodes)
@@ -54,6 +54,7 @@ class Script:
         self.cancelled: list[int] = []
         self._by_node = {name.removeprefix("n"): list(each) for name, each in by_node.items()}
         self._streams: dict[int, list[Happening]] = {}
+        self._busy: dict[str, int] = {}
 
     def nodes(self) -> list[Node]:
         return self.listed
@@ -62,6 +63,8 @@ class Script:
         self.tasks.append((node, task))
         stream = len(self.tasks)
         self._streams[stream] = list(self._by_node[node.id].pop(0))
+        assert node.id not in self._busy, f"two tasks on node {node.id}"
+        self._busy[node.id] = stream
         return stream
 
     def events(self, streams: Sequence[int], timeout_s: float) -> list[tuple[int, Event | Lost]]:
@@ -70,6 +73,8 @@ class Script:
         if callable(happening):
             happening()
             return []
+        if isinstance(happening, Finished | Lost | OtherHardware):
+            self._busy = {name: each for name, each in self._busy.items() if each != stream}
         return [(stream, happening)]
 
     def cancel(self, stream: int) -> None:
