@@ -3,9 +3,10 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from suite.records.record import Time
@@ -85,38 +86,47 @@ def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
     assert done.stdout.rstrip().endswith(f"Results: {paths[0]}\nResults: {paths[1]}")
 
 
-def test_interrupted_it_stops_all_gpus_and_names_the_files_to_resume(tmp_path: Path) -> None:
+@pytest.fixture
+def racing(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start a run on all GPUs whose second race hangs, and wait until both GPUs are in it."""
     hangs = f'[["{BY_NAME["eager"].module}", {LONGER}, "Slice", "hang"]]'
-    running = subprocess.Popen(
-        [
-            sys.executable,
-            *PROGRAM,
-            *WORDS,
-            "--lengths",
-            f"{LONG},{LONGER}",
-            "--out",
-            str(tmp_path / "x.jsonl"),
-        ],
+    words = [*WORDS, "--lengths", f"{LONG},{LONGER}", "--out", str(tmp_path / "x.jsonl")]
+    with subprocess.Popen(
+        [sys.executable, *PROGRAM, *words],
         env=environment() | {"FAULTS": hangs},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert running.stderr is not None
-    ready: set[str] = set()
-    for line in running.stderr:
-        if "[3/6 cells" in line:
-            ready.add(line.split()[0])
-        if len(ready) == 2:
-            break
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert (running.returncode, out) == (3, "")
+    ) as running:
+        assert running.stderr is not None
+        ready: set[str] = set()
+        while len(ready) < 2:
+            line = running.stderr.readline()
+            assert line, "it ended before both GPUs had raced"
+            if "[3/6 cells" in line:
+                ready.add(line.split()[0])
+        yield running
+        running.kill()
+
+
+def test_interrupted_it_stops_all_gpus_and_names_the_files_to_resume(
+    racing: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    racing.send_signal(signal.SIGINT)
+    out, err = racing.communicate(timeout=60)
+    assert (racing.returncode, out) == (3, "")
     paths = [tmp_path / f"x-cuda{number}.jsonl" for number in range(2)]
     assert err.splitlines()[-1] == (
         f"Error: interrupted; run --resume FILE measures the rest of {paths[0]}, {paths[1]}"
     )
     assert [len(times(path)) for path in paths] == [3, 3]
+
+
+def test_killed_it_leaves_no_run_behind(racing: "subprocess.Popen[str]") -> None:
+    started = psutil.Process(racing.pid).children(recursive=True)
+    assert len(started) > 2
+    racing.kill()
+    assert psutil.wait_procs(started, timeout=20)[1] == []
 
 
 def test_a_file_that_exists_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from suite.records.record import Time
@@ -162,6 +164,7 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on_where_it_was(
         wait_for_line_in_file(out / "CPU.jsonl", 3)
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
+        wait_until_no_run_is_left(cluster)
         interrupted = cluster.begin("--resume", out)
         wait_for_line(interrupted, "3 cells to measure")
         interrupted.send_signal(signal.SIGINT)
@@ -176,6 +179,22 @@ def test_a_driver_that_is_killed_or_interrupted_goes_on_where_it_was(
     (path,) = out.glob("*/CPU.jsonl")
     assert cells(read(path)) == WHOLE
     assert [each.name for each in sorted(out.iterdir())] == sorted([path.parent.name, "fleet.json"])
+
+
+def wait_until_no_run_is_left(cluster: Fleet) -> None:
+    """Wait until the processes of runs that the cluster's nodes started have ended."""
+    deadline = time.monotonic() + 20
+    while running := [each for each in psutil.process_iter(["cmdline"]) if is_run(each, cluster)]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.2)
+
+
+def is_run(process: psutil.Process, cluster: Fleet) -> bool:
+    if "tests.fakes.with_invented_node" not in (process.info["cmdline"] or ()):
+        return False
+    with suppress(psutil.Error):
+        return bool(process.environ().get(HANGS_WHILE) == str(cluster.hangs))
+    return False
 
 
 def wait_for_line_in_file(path: Path, times: int) -> None:

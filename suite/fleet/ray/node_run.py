@@ -5,11 +5,11 @@ It runs inside a Ray worker whose Python may lack this project's packages, so it
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from suite.conditions.temporary import owned_folder
 from suite.fleet.child_run import ChildRun
 from suite.fleet.ray.node_python import NoPython, interpreter
 
@@ -80,8 +80,8 @@ def do(task: Task) -> Iterator[Event]:
     if task.words is None:
         yield Finished(None)
         return
-    with tempfile.TemporaryDirectory(prefix="alibi-bench-node-") as folder:
-        yield from _run(task, Path(folder, "results.jsonl"), python, environment)
+    with owned_folder("alibi-bench-node-") as folder:
+        yield from _run(task, folder / "results.jsonl", python, environment)
 
 
 def _run(task: Task, path: Path, python: str, environment: Mapping[str, str]) -> Iterator[Event]:
