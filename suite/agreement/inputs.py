@@ -102,9 +102,9 @@ def _kind_of(case: Case) -> str:
     """Return how variants are told of the sequences of a case (variants.problem.SequenceKind)."""
     if case.q_lens:
         return "cu_seqlens_k"
-    if not case.padding:
-        return "whole"
-    return "key_padding" if case.form == "padded" else "cu_seqlens"
+    if case.form == "packed":
+        return "cu_seqlens"
+    return "key_padding" if case.padding else "whole"
 
 
 def slopes_of(case: Case) -> Tensor:

@@ -46,6 +46,8 @@ def prepare_function(
 def _with_sequences(
     prepare_general: Callable[[Spec], Any], case: Case, device: torch.device, spec: Spec
 ) -> Attention:
+    if case.seq_lens and case.form == "padded" and not (case.padding or case.causal):
+        raise Unsupported("bidirectional queries would see the padding; give them packed")
     general, sequences = prepare_general(spec), _sequences(case, device)
 
     def attention(
@@ -140,11 +142,9 @@ def _sequences(case: Case, device: torch.device) -> Any:
 
     if case.q_lens:
         return make(cu_seqlens=ends_of(case.q_lens), cu_seqlens_k=ends_of(case.seq_lens))
-    if not case.padding:
-        return make()
-    if case.form == "padded":
-        return make(key_padding=padding_of(case, device))
-    return make(cu_seqlens=ends_of(case.seq_lens))
+    if case.form == "packed":
+        return make(cu_seqlens=ends_of(case.seq_lens))
+    return make(key_padding=padding_of(case, device)) if case.padding else make()
 
 
 def _refuse(module_name: str, spec: Spec) -> Attention:

@@ -65,18 +65,28 @@ def predicted_bytes(
 ) -> int | None:
     """Return the bytes that inputs and one call or check need, or None if it can't be predicted.
 
-    A cache in pages is predicted as the same cache in one piece.
+    A cache in pages is predicted as the same cache in one piece, which the oracle reads, and its
+    pages beside it, and a copy of them in the call.
 
     A compiled graph can't be predicted, nor a variant that reads values of its inputs. A variant
     that declines or raises gives None here, and does so again in the real call.
     """
     if case.layout == "paged":
-        case = msgspec.structs.replace(case, layout="bhnd")
+        whole = msgspec.structs.replace(case, layout="bhnd")
+        in_one_piece = predicted_bytes(whole, module, options, device)
+        return None if in_one_piece is None else in_one_piece + _pages_bytes(case)
     try:
         variant_module(module)  # what a module makes when it is imported must not be fake
         return _call_with_fake_tensors(case, module, options, device)
     except Exception:  # noqa: BLE001 - the real call raises it again, and is recorded
         return None
+
+
+def _pages_bytes(case: Case) -> int:
+    """Return the bytes of the pages of all inputs that a check holds, and of a copy in the call."""
+    item = 4 if case.dtype == "float32" else 2
+    cache = 2 * case.batch * case.kv_heads * case.kv_len * case.head_dim * item
+    return (INPUT_SETS + 2) * cache * 9 // 8  # one page in eight is nobody's
 
 
 def _call_with_fake_tensors(

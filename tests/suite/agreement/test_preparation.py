@@ -35,6 +35,14 @@ CASES: dict[str, dict[str, Any]] = {
     "padded right": {**LENGTHS, "padding": "right"},
     "padded left, bidirectional": {**LENGTHS, "padding": "left", "causal": False},
     "packed": {**LENGTHS, "padding": "right", "form": "packed"},
+    "packed, with a window": {**LENGTHS, "form": "packed", "window": 9},
+    "packed, bidirectional with a window": {
+        **LENGTHS,
+        "form": "packed",
+        "window": 9,
+        "causal": False,
+    },
+    "padded, with a window": {**LENGTHS, "window": 9},
     "server": {**SERVER},
     "server, bidirectional": {**SERVER, "causal": False},
     "server, with a window": {**SERVER, "window": 9},
@@ -47,6 +55,15 @@ CASES: dict[str, dict[str, Any]] = {
 
 def small(name: str, **changes: Any) -> Case:
     return case_of(**({"heads": 2, "kv_heads": 1, "head_dim": 16} | CASES[name] | changes))
+
+
+@pytest.mark.parametrize("name", TAKE_ALL)
+def test_bidirectional_queries_in_a_window_decline_padding_that_they_are_not_told_of(
+    name: str,
+) -> None:
+    case = small("padded, with a window", causal=False)
+    with pytest.raises(Unsupported, match="queries would see the padding; give them packed"):
+        prepare_function(TAKE_ALL[name], {}, case, CPU)(spec_of(case, CPU))
 
 
 def check(module: str, case: Case, answers: Any = "alibi") -> BudgetCheck:

@@ -107,10 +107,15 @@ def test_native_window_copies_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert prepared("native_window").check("before", 1).agrees
 
 
-def test_memory_is_predicted_as_for_the_cache_in_one_piece() -> None:
-    whole = msgspec.structs.replace(CASE, layout="bhnd")
-    predictions = [
-        predict.predicted_bytes(each, MODULES["eager"], {}, CPU) for each in (CASE, whole)
-    ]
-    assert predictions[0] == predictions[1]
-    assert predictions[0] is not None
+def test_memory_is_predicted_with_the_pages_that_lie_beside_the_cache() -> None:
+    case = msgspec.structs.replace(CASE, kv_len=8192)
+    whole = msgspec.structs.replace(case, layout="bhnd")
+    paged, in_one_piece = (
+        predict.predicted_bytes(each, MODULES["eager"], {}, CPU) for each in (case, whole)
+    )
+    assert paged is not None
+    assert in_one_piece is not None
+    inputs = draw(case, 0, "set 0", CPU)
+    assert inputs.k_pages is not None
+    pages_bytes = 2 * inputs.k_pages.nbytes
+    assert 3 * pages_bytes <= paged - in_one_piece <= 5 * pages_bytes
