@@ -214,7 +214,8 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
                 name = layer_name(shape.recording)
                 raise BadRequest(f"--inputs: {name} makes no case: {error}") from None
             of = f" of {shape.model}" if shape.model else ""
-            raise BadRequest(f"--lengths, --q-len and --modes make no case{of}: {error}") from None
+            options = "--requests and --modes" if grid.q_lens else "--lengths, --q-len and --modes"
+            raise BadRequest(f"{options} make no case{of}: {error}") from None
     return tuple(dict.fromkeys(cases))
 
 

@@ -152,3 +152,8 @@ def assert_planned_or_refused(options: dict[str, Any], opening: str) -> None:
     assert msgspec.json.decode(msgspec.json.encode(made), type=Plan) == made
     for case in made.cases:
         msgspec.msgpack.encode(Prepare(case, made.seed))
+
+
+def test_a_batch_of_requests_that_is_no_case_names_its_option_and_not_lengths() -> None:
+    with pytest.raises(BadRequest, match=r"^--requests and --modes make no case: .* is forward$"):
+        plan_of(requests="3x1:40,20:60", modes="backward")

@@ -15,7 +15,8 @@ from torch import Tensor
 from tests.effort import examples
 from tests.variants.formula import TOLERANCE
 from variants.batches.cache_norms import cache_norms
-from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach
+from variants.native import kernel_call
+from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach, rows_of
 from variants.native.kernel_call import Attended, attend
 from variants.native.kernel_library import FEW_QUERIES
 from variants.problem import alibi_slopes
@@ -205,6 +206,27 @@ def test_nothing_past_the_last_row_is_read() -> None:
         [sys.executable, "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True, check=False
     )
     assert done.stdout == "read nothing else\n", (done.returncode, done.stderr)
+
+
+def test_a_long_cache_between_two_chunks_is_not_converted_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    q, k, v = drawn(q_len=41, kv_len=1100, dtype=torch.float16)
+    lines = [[0, 0, 20, 0, 30, 10], [0, 20, 1, 30, 1000, 999], [0, 21, 20, 1030, 30, 10]]
+    widened: list[Tensor] = []
+
+    def noted(part: Tensor) -> Tensor:
+        widened.append(part)
+        return rows_of(part)
+
+    monkeypatch.setattr(kernel_call, "rows_of", noted)
+    found = called(q, k, v, sequences=torch.tensor(lines))
+    assert max(part.shape[2] for part in widened if part.dtype == torch.float32) == 60
+    for _, at, some, key, keys, _ in lines:
+        part = slice(at, at + some)
+        inputs = q[:, :, part], k[:, :, key : key + keys], v[:, :, key : key + keys]
+        some_rows = Attended(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
+        assert_right(some_rows, truth(*inputs), q.dtype)
 
 
 @given(
