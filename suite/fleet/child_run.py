@@ -47,8 +47,9 @@ class ChildRun(EndsWithBlock):
         program: Sequence[str] = (),
         environment: Mapping[str, str] = os.environ,
         python: str = sys.executable,
+        folder: Path | None = None,
     ) -> None:
-        """Start `run` with these words; `program` is this program's own unless it is given."""
+        """Start `run` with these words in a folder; without `program` it is this program's own."""
         self._last_line = ""
         command = [python, *(program or PROGRAM), "run", *map(str, words)]
         self._process = subprocess.Popen(
@@ -59,6 +60,7 @@ class ChildRun(EndsWithBlock):
             text=True,
             errors="replace",
             env=dict(environment),
+            cwd=folder,
             start_new_session=True,
         )
 

@@ -4,14 +4,22 @@ It runs inside a Ray worker whose Python may lack this project's packages, so it
 """
 
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.conditions.temporary import owned_folder
+from suite.conditions.temporary import owned_folder, remove_tree
 from suite.fleet.child_run import ChildRun
 from suite.fleet.ray.node_python import NoPython, interpreter
+
+COUNT = "shipped-files"
+"""A file of the shipment that has the number of its other files."""
+
+UNPACKED_S = 20.0
 
 
 class Begun(NamedTuple):
@@ -65,32 +73,63 @@ class Task(NamedTuple):
 
 
 def do(task: Task) -> Iterator[Event]:
-    """Do a task on this node; yield what happens. Closing the iterator interrupts the run."""
+    """Do a task on this node; yield what happens. Closing the iterator interrupts the run.
+
+    The run has a copy of the code, because nodes on one machine share Ray's folder of it, and Ray
+    may make that anew while one of them measures.
+    """
     environment = without_ray(os.environ)
-    try:
-        python = interpreter(task.wheels)
-        key = _hardware_key(python, task, environment)
-    except (NoPython, subprocess.CalledProcessError) as error:
-        yield Finished(_words(error))
-        return
-    if task.hardware_key not in {None, key}:
-        yield OtherHardware(key)
-        return
-    yield Begun(key)
-    if task.words is None:
-        yield Finished(None)
-        return
     with owned_folder("alibi-bench-node-") as folder:
-        yield from _run(task, folder / "results.jsonl", python, environment)
+        code = _copy_of_code(folder / "code")
+        try:
+            python = interpreter(task.wheels)
+            key = _hardware_key(python, task, environment, code)
+        except (NoPython, subprocess.CalledProcessError) as error:
+            yield Finished(_words(error))
+            return
+        if task.hardware_key not in {None, key}:
+            yield OtherHardware(key)
+            return
+        yield Begun(key)
+        if task.words is None:
+            yield Finished(None)
+        else:
+            yield from _run(task, folder / "results.jsonl", python, environment, code)
 
 
-def _run(task: Task, path: Path, python: str, environment: Mapping[str, str]) -> Iterator[Event]:
+def _copy_of_code(copy: Path) -> Path:
+    """Copy the code, as soon as Ray has unpacked all of it. Raises FileNotFoundError after 20 s."""
+    deadline = time.monotonic() + UNPACKED_S
+    while True:
+        with suppress(OSError, shutil.Error):  # it is being unpacked
+            shutil.copytree(_working_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
+            if count_files(copy) >= int((copy / COUNT).read_text()):
+                return copy
+        if time.monotonic() > deadline:
+            raise FileNotFoundError(f"{_working_folder()}: Ray has not unpacked all of the code")
+        remove_tree(copy)
+        time.sleep(0.2)
+
+
+def count_files(folder: Path) -> int:
+    """Return how many files are in a folder and below."""
+    return sum(path.is_file() for path in folder.rglob("*"))
+
+
+def _working_folder() -> Path:
+    """Return the folder that Ray put the code into, by its name: it may have been made anew."""
+    return Path(Path("/proc/self/cwd").readlink().as_posix().removesuffix(" (deleted)"))
+
+
+def _run(
+    task: Task, path: Path, python: str, environment: Mapping[str, str], code: Path
+) -> Iterator[Event]:
     words: list[object] = [*(task.words or ()), "--device", task.device, "--out", path]
     if task.so_far:
         path.write_bytes(task.so_far)
         words = ["--resume", path]
     sent = len(task.so_far)
-    with ChildRun(words, task.program, environment, python) as child:
+    with ChildRun(words, task.program, environment, python, code) as child:
         for line in child.lines():
             added = _whole_lines(path, sent)
             if added:
@@ -112,10 +151,10 @@ def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _hardware_key(python: str, task: Task, environment: Mapping[str, str]) -> str:
+def _hardware_key(python: str, task: Task, environment: Mapping[str, str], code: Path) -> str:
     command = [python, *task.key_program, task.device]
     return subprocess.run(
-        command, check=True, capture_output=True, text=True, env=dict(environment)
+        command, check=True, capture_output=True, text=True, env=dict(environment), cwd=code
     ).stdout.strip()
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from suite.conditions.temporary import owned_folder
+from suite.fleet.ray.node_run import COUNT, count_files
 from variants.host.installation import FOLDER, INSTALLED
 
 CONTENT: Sequence[str] = ("alibi_bench", "reports", "suite", "variants", "pyproject.toml")
@@ -28,4 +29,5 @@ def shipment() -> Iterator[Path]:
                 shutil.copytree(source, folder / name, ignore=ignored)
             else:
                 shutil.copy(source, folder / name)
+        (folder / COUNT).write_text(str(count_files(folder)))
         yield folder

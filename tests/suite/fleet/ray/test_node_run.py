@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from suite.fleet.ray.node_python import MODULES, NoPython, interpreter
 from suite.fleet.ray.node_run import (
+    COUNT,
     Begun,
     Content,
     Event,
@@ -43,6 +45,32 @@ def a_task(tmp_path: Path, body: str, **changes: object) -> Task:
     key.write_text("import sys; print('here', sys.argv[1])")
     task = Task(("--passes", "1"), "cpu", None, b"", (str(script),), (str(key),), None)
     return task._replace(**changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _where_ray_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be in a folder of code, as Ray's worker is."""
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked" / "mark.py").touch()
+    (tmp_path / "unpacked" / COUNT).write_text("1")
+    monkeypatch.chdir(tmp_path / "unpacked")
+
+
+def test_a_run_is_in_a_copy_of_the_code_that_ray_may_remove(tmp_path: Path) -> None:
+    body = f"""
+        import shutil
+        shutil.rmtree({str(tmp_path / "unpacked")!r})
+        say(" ".join(os.listdir(".")))
+    """
+    assert "mark.py" in sent(do(a_task(tmp_path, body)))[1][0]
+
+
+def test_code_that_is_being_unpacked_is_waited_for_and_not_run_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unpacked" / COUNT).write_text("3")
+    monkeypatch.setattr(time, "sleep", lambda _: (tmp_path / "unpacked" / "late.py").touch())
+    assert "late.py" in sent(do(a_task(tmp_path, "say(' '.join(os.listdir('.')))")))[1][0]
 
 
 def sent(events: Iterable[Event]) -> tuple[list[bytes], list[str]]:
