@@ -98,7 +98,8 @@ def check(call: str) -> bool:
 def plan_of(options: dict[str, Any]) -> Plan:
     """Return the plan of a command's options."""
     grid = {name: options[name] for name in Request.__struct_fields__ if name in options}
-    return Request(**grid).plan(options["device"] or "cpu")
+    device = options.get("device") or "cpu"
+    return Request(**grid).plan("cuda" if device == "all" else device)
 
 
 def check_command(name: str, words: list[str]) -> None:
