@@ -78,9 +78,9 @@ def test_the_operator_finds_the_pages_of_lines_in_any_order_and_of_part_of_a_seq
     q, tables = numbers(1, 2, 2, 4, 24), arguments["block_tables"]
     whole_k, whole_v = (gather(part, tables) for part in (k, v))
     lines = torch.tensor([[1, 2, 2, 40, 50, 48], [0, 0, 4, 5, 32, 28], [1, 0, 2, 0, 40, 38]])
-    rest = (alibi_slopes(2), 0.2, EVERY_KEY, 0, lines, None)
-    found = torch_operator.operator()(q, k, v, *rest, tables, True)
-    wanted = torch_operator.operator()(q, whole_k, whole_v, *rest, None, True)
+    slopes, attend = alibi_slopes(2), torch_operator.operator()
+    found = attend(q, k, v, slopes, 0.2, EVERY_KEY, 0, lines, None, tables, True)
+    wanted = attend(q, whole_k, whole_v, slopes, 0.2, EVERY_KEY, 0, lines, None, None, True)
     for some, like in zip(found, wanted, strict=True):
         assert torch.equal(some, like)
 
