@@ -39,7 +39,7 @@ def test_the_doctor_names_the_machine_the_variants_and_the_troubles(
     assert "OMP_NUM_THREADS=7" in done.stdout
     assert "-> unset OMP_NUM_THREADS" in done.stdout
     report = " ".join(done.stdout.split())
-    assert "native_window, flex_window, auto skipped: waits for a compiler" in report
+    assert "native_window, flex_window, triton_window, auto skipped: waits for a compiler" in report
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 

@@ -27,6 +27,31 @@ def test_without_its_packages_a_program_says_what_installs_them(program: str) ->
     assert f"{PROGRAMS[program]} installs what this needs" in line
 
 
+DROPPED = """
+import signal, time
+from reports.commands import command_line
+
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def table(**_):
+    last = Last()
+    del last
+    time.sleep(60)
+
+command_line.cli.commands["table"].callback = table
+command_line.main()
+"""
+
+
+def test_an_interrupt_that_comes_while_a_destructor_runs_is_not_lost() -> None:
+    words = [sys.executable, "-c", DROPPED, "table", "results/none.jsonl"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.splitlines()[-1] == "Error: interrupted"
+
+
 def test_a_package_that_a_command_lacks_is_named_with_what_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

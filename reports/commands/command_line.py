@@ -1,7 +1,10 @@
 """The command line: joins the commands, and turns how they end into an exit code and a line."""
 
+import os
 import signal
+import sys
 from pathlib import Path
+from threading import Timer
 from traceback import extract_tb
 from types import FrameType
 from typing import NoReturn
@@ -23,6 +26,7 @@ from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version
 from variants.selection.files import BadSelection
 
+_NEXT_TRY_S = 0.02
 OURS = {"alibi_bench", "reports", "suite", "variants"}
 
 
@@ -89,6 +93,14 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send an interrupt anew that came inside of a destructor, where Python drops it."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        Timer(_NEXT_TRY_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def main() -> None:
     """Run the command line.
 
@@ -98,6 +110,7 @@ def main() -> None:
     for stop in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stop) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(stop, _interrupt)
+    sys.unraisablehook = _interrupt_again
     try:
         cli.main(standalone_mode=False)
     except (click.UsageError, BadRequest, BadSelection) as error:

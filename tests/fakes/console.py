@@ -28,6 +28,7 @@ def bench(*words: object) -> Done:
     code: object = 0
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "argv", [program, *map(str, words)]))
+        stack.enter_context(mock.patch.object(sys, "unraisablehook", sys.unraisablehook))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         try:

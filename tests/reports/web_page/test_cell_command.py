@@ -20,7 +20,6 @@ from suite.records.record import RunHeader
 from suite.records.store import read
 from tests.records import a_case, a_machine, a_plan, a_run, measured, results
 
-NO_GRID = {"device", "budget", "page", "strict", "out", "resume"}
 PUBLISHED = sorted((ROOT / "results" / "published").glob("*/*.jsonl"))
 
 
@@ -29,7 +28,7 @@ def planned(command: str) -> Plan:
     words = shlex.split(command)
     assert words[:3] == ["python", "run_bench.py", "run"]
     options = run.make_context("run", words[3:]).params
-    grid = {name: value for name, value in options.items() if name not in NO_GRID}
+    grid = {name: options[name] for name in Request.__struct_fields__ if name in options}
     return Request(**grid).plan(options["device"])
 
 
