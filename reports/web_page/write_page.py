@@ -45,6 +45,7 @@ def write_page(files: Sequence[Results], folder: Path) -> list[Path]:
 
     Raises BadRequest for files without a cell, and OSError where the folder can't be written.
     """
+    from reports.web_page.charts.history_images import history_pictures
     from reports.web_page.charts.images import pictures
     from reports.web_page.index_page import index_page
     from reports.web_page.report_markdown import report_markdown
@@ -52,7 +53,11 @@ def write_page(files: Sequence[Results], folder: Path) -> list[Path]:
     data = page_data(files)
     contents = {"index.html": index_page(data).encode()}
     titles: list[tuple[str, str]] = []
-    for picture in pictures(data.cells, data.looks, data.first, data.first_length):
+    of_history = history_pictures(data.history) if data.history else ()
+    for picture in (
+        *pictures(data.cells, data.looks, data.first, data.first_length),
+        *of_history,
+    ):
         contents[f"charts/{picture.name}.svg"] = picture.svg.encode()
         contents[f"charts/{picture.name}.png"] = picture.png
         titles.append((picture.title, f"charts/{picture.name}.svg"))

@@ -1,7 +1,7 @@
 """The charts as SVG and PNG: what the page shows as it opens, with the setups beside each other."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import vl_convert
@@ -60,10 +60,14 @@ def _has_figures(kind: ChartKind, cell: PageCell) -> bool:
 def _picture(kind: ChartKind, cells: Sequence[PageCell], looks: Sequence[Look]) -> Picture:
     present = {cell.variant for cell in cells}
     own = [look for look in looks if look.variant in present]
-    spec = json.dumps(_side_by_side(kind, cells, own))
-    svg = vl_convert.vegalite_to_svg(spec)
+    return picture_of(kind.name, kind.title, _side_by_side(kind, cells, own))
+
+
+def picture_of(name: str, title: str, spec: dict[str, Any]) -> Picture:
+    """Return the picture of a Vega-Lite chart with its data."""
+    svg = vl_convert.vegalite_to_svg(json.dumps(spec))
     png = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
-    return Picture(kind.name, kind.title, str(svg), bytes(png))
+    return Picture(name, title, str(svg), bytes(png))
 
 
 def _side_by_side(
@@ -78,7 +82,7 @@ def _side_by_side(
         config, (ticks,) = chart.pop("config"), chart.pop("params")
         if not is_map:
             chart["width"] = _WIDTH
-        charts.append(_reading(chart, f"shown_{number}") | {"title": setup})
+        charts.append(reading(chart, {"shown": f"shown_{number}"}) | {"title": setup})
         if kind.data == "length":
             chart["height"] = height_for(len(own))
         datasets[f"shown_{number}"] = _rows(own)
@@ -106,13 +110,13 @@ def _words(kind: ChartKind, cell: PageCell) -> str:
             return f"{cell.model}, {cell.mode}, {cell.dtype}"
 
 
-def _reading(spec: Any, name: str) -> Any:
-    """Return a chart that reads its cells from the data of this name, in place of `shown`."""
+def reading(spec: Any, names: Mapping[str, str]) -> Any:
+    """Return a chart that reads data of other names: `names` has the new one by the old."""
     if isinstance(spec, dict):
-        if spec == {"name": "shown"}:
-            return {"name": name}
-        return {key: _reading(value, name) for key, value in spec.items()}
-    return [_reading(each, name) for each in spec] if isinstance(spec, list) else spec
+        if spec.keys() == {"name"} and spec["name"] in names:
+            return {"name": names[spec["name"]]}
+        return {key: reading(value, names) for key, value in spec.items()}
+    return [reading(each, names) for each in spec] if isinstance(spec, list) else spec
 
 
 def _rows(cells: Sequence[PageCell]) -> list[dict[str, Any]]:
