@@ -6,12 +6,9 @@ import torch
 from torch import Tensor
 
 from variants.norms import BLOCK
-from variants.triton.kernel.gradients import (
-    FIGURES,
-    key_gradients_kernel,
-    query_figures_kernel,
-    query_gradients_kernel,
-)
+from variants.triton.kernel.key_gradients import key_gradients_kernel
+from variants.triton.kernel.query_figures import FIGURES, query_figures_kernel
+from variants.triton.kernel.query_gradients import query_gradients_kernel
 from variants.triton.launch import (
     block_norms,
     capability,

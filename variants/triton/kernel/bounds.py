@@ -147,3 +147,16 @@ def count_droppable(
         weights += tl.sum(weight, 0)
         outputs += tl.sum(tl.where(inside, output, 0.0), 0)
     return dropped, largest
+
+
+@triton.jit
+def with_digits(log2):
+    """Return a log2 for a bound from above, which is one too: float32 has digits for it, or inf."""
+    finite = tl.where(log2 <= MOST, tl.maximum(log2, -MOST), float("inf"))
+    return tl.where(log2 == -float("inf"), log2, finite)
+
+
+@triton.jit
+def power_or_none(log2, threshold):
+    """Return `certain_power`, and 0 for a log2 of -inf: that is nothing, whatever it is held to."""
+    return tl.where(log2 == -float("inf"), 0.0, certain_power(log2, threshold))

@@ -15,6 +15,7 @@ from variants.triton.kernel.bounds import (
     jit,
     norm_above,
 )
+from variants.triton.kernel.runs import run_at
 
 AT_FIRST = tl.constexpr(512)  # keys, after which the sums say anew how many are needed
 
@@ -82,10 +83,7 @@ def forward_kernel(
         if run < 0:
             return
         row_block = tl.load(work + 2 * slot + 1)
-        batch = tl.load(runs + 6 * run)
-        first_query, queries = tl.load(runs + 6 * run + 1), tl.load(runs + 6 * run + 2)
-        first_key, key_count = tl.load(runs + 6 * run + 3), tl.load(runs + 6 * run + 4)
-        position = tl.load(runs + 6 * run + 5)
+        batch, first_query, queries, first_key, key_count, position = run_at(runs, run)
     else:
         row_blocks = slots // batches
         batch, row_block = slot // row_blocks, row_blocks - 1 - slot % row_blocks  # longest first

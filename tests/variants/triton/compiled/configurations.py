@@ -6,7 +6,8 @@ import torch
 
 from tests.variants.triton.compiled.ahead_of_time import MachineCode, compiled
 from variants.triton.kernel.forward import forward_kernel
-from variants.triton.kernel.gradients import key_gradients_kernel, query_gradients_kernel
+from variants.triton.kernel.key_gradients import key_gradients_kernel
+from variants.triton.kernel.query_gradients import query_gradients_kernel
 from variants.triton.tiles import padded, tiles_for
 
 KERNELS: dict[str, Any] = {
