@@ -49,7 +49,8 @@ REASONS = {
     "type when timed": ("disagrees", "a timed call answered with a Lazy"),
     "faster": ("implausible", ""),
     "slower": ("implausible", "acts otherwise when it is timed"),
-    "slow clock": ("implausible", "it replaces the clock"),
+    # On a busy machine the parent's clock may not tell; then the rate is what can't be.
+    "slow clock": ("implausible", "it replaces the clock|% of the rate of this device's"),
     "fast clock": ("implausible", "by the parent's clock"),
     "thread": ("implausible", "its threads worked"),
 }
@@ -127,7 +128,7 @@ def test_a_trick_is_caught_and_said(
     if trick in STORES and row.status == "implausible":
         return
     assert row.status == status, row.reason
-    assert words in (row.reason or "")
+    assert any(part in (row.reason or "") for part in words.split("|"))
 
 
 @pytest.mark.usefixtures("_lanes")
