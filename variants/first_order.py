@@ -15,6 +15,11 @@ def no_second_gradient(name: str) -> Unsupported:
     return Unsupported(f"{name}'s gradient has no gradient in turn; eager's has one")
 
 
+def no_forward_derivative(name: str) -> Unsupported:
+    """Return what says that a variant has no forward-mode derivative, and which has one."""
+    return Unsupported(f"{name} has no forward-mode derivative; eager has one")
+
+
 def first_order(attention: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Return a variant's attention, whose gradients refuse to be differentiated by its name.
 

@@ -25,6 +25,13 @@ def is_traced() -> bool:
     )
 
 
+def has_tangent(*tensors: Tensor) -> bool:
+    """Return whether a forward-mode derivative along any of the tensors is wanted."""
+    if forward_ad._current_level < 0:
+        return False
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
 def operations(q: Sequence[int], k: Sequence[int], v: Sequence[int]) -> int:
     """Return the multiplications and additions of attention over all pairs, as torch counts them.
 

@@ -163,6 +163,18 @@ DERIVED = [of_jvp, of_dual_tensors, of_func_grad, of_two_backwards, of_vmap, of_
 REFUSALS = (NotImplementedError, RuntimeError, Unsupported)
 
 
+@pytest.mark.parametrize("name", [name for name in UNCOMPILED if name not in {"eager", "auto"}])
+def test_a_forward_mode_derivative_is_refused_in_words_by_all_but_eager(name: str) -> None:
+    with pytest.raises(Unsupported, match=f"{name} has no forward-mode derivative; eager has one"):
+        of_jvp(lambda q, k, v: alibi_attention(q, k, v, variant=name), *tensors())
+
+
+def test_auto_takes_eager_for_a_forward_mode_derivative() -> None:
+    inputs = tensors()
+    found = of_jvp(alibi_attention, *inputs)
+    assert_close(found, of_jvp(truth, *(each.double() for each in inputs)), torch.float32)
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("derived", DERIVED, ids=lambda derived: derived.__name__)

@@ -17,9 +17,9 @@ from variants.batches.sequences import GeneralAttention, Sequences
 from variants.catalog import CATALOG, Variant
 from variants.dispatch.call import Call
 from variants.dispatch.prepared_cache import PreparedCache
-from variants.first_order import first_order
+from variants.first_order import first_order, no_forward_derivative
 from variants.problem import DENSE, Attention, Spec, Unsupported
-from variants.tracing import is_traced
+from variants.tracing import has_tangent, is_traced
 
 PREPARED_AT_MOST, BYTES_AT_MOST = 128, 1 << 30
 _LOG = logging.getLogger("alibi_bench")
@@ -46,6 +46,7 @@ def answer(call: Call, variant: str) -> tuple[Tensor, Tensor]:
             stack.enter_context(torch.autocast(kind, enabled=False))
         if torch._C._len_torch_function_stack():
             stack.enter_context(call.q.device)  # a default device must not move what is prepared
+        check_derivative(variant, call.q, call.k, call.v, call.slopes)
         attention = attention_for(variant, call.spec)
         if call.spec.extras == DENSE:
             return attention(call.q, call.k, call.v, call.slopes), _NOTHING
@@ -55,6 +56,13 @@ def answer(call: Call, variant: str) -> tuple[Tensor, Tensor]:
         return general
 
 
+def check_derivative(variant: str, *tensors: Tensor) -> None:
+    """Raise Unsupported where a forward-mode derivative is wanted of a variant that has none."""
+    if variant not in _FORWARD_MODE and has_tangent(*tensors):
+        raise no_forward_derivative(variant)
+
+
+_FORWARD_MODE = {"eager", "auto"}  # auto asks each variant that it tries
 _NOTHING = torch.empty(0)
 _used: set[str] = set()  # "here", and "before the fork" in a process that was forked later
 

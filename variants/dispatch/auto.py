@@ -19,7 +19,7 @@ from typing import Any
 from variants.batches.sequences import GeneralAttention
 from variants.catalog import BY_NAME
 from variants.dispatch import substitutes
-from variants.dispatch.answer import prepare_for
+from variants.dispatch.answer import check_derivative, prepare_for
 from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
 
@@ -55,6 +55,7 @@ def _in_turn(spec: Spec) -> Callable[..., Any]:
                 prepared.append(_first(spec, prepared[-1][2]))
             name, attention, next_names = prepared[place]
             try:
+                check_derivative(name, *arguments[:4])
                 out = attention(*arguments)
             except Unsupported as refusal:
                 if not next_names:

@@ -6,12 +6,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 from torch.utils.flop_counter import register_flop_formula
 
 from variants.batches.pages import gather
-from variants.first_order import no_second_gradient
+from variants.first_order import no_forward_derivative, no_second_gradient
 from variants.native.call_checks import (
     need_grad,
     refuse_outputs,
@@ -22,7 +21,7 @@ from variants.native.call_checks import (
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_gradients import gradients
 from variants.problem import Unsupported
-from variants.tracing import empty_gradients, gradient_operations
+from variants.tracing import empty_gradients, gradient_operations, has_tangent
 
 _SCHEMA = (
     "native_window_backward(Tensor d_out, Tensor? d_log_sum_exp, Tensor q, Tensor k, Tensor v, "
@@ -49,8 +48,8 @@ def with_gradients(
     the output for a constant.
     """
     tensors = (q, k, v, slopes)
-    if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
-        raise Unsupported("the kernel has no forward-mode derivative; eager has")
+    if has_tangent(*tensors):
+        raise no_forward_derivative("native_window")
     if any(map(_is_tracked_twice, tensors)):
         raise Unsupported("native_window has one gradient at a time in torch.func; eager has more")
     if torch.is_grad_enabled() and need_grad(*tensors):
@@ -63,11 +62,6 @@ def with_gradients(
         return out, log_sum_exp if wants_log_sum_exp else log_sum_exp.detach().new_empty(0)
     with torch._C._AutoDispatchBelowAutograd():
         return _forward()(q, k, v, slopes, *options)
-
-
-def _has_tangent(tensor: Tensor) -> bool:
-    dual = forward_ad.unpack_dual(tensor)
-    return dual.tangent is not None
 
 
 def _is_tracked_twice(tensor: Tensor) -> bool:
