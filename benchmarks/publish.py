@@ -55,6 +55,13 @@ SETS: dict[str, str] = {
     "--variants sdpa_key,native_window,vllm_cpu_cache,ggml",
     "peers-long": "--lengths 8192,32768 --dtypes float32 --passes 1 --step-timeout 600s "
     "--variants native_window,vllm_cpu",
+    "server": f"--sweep server {_BOTH} --passes 3 --variants sdpa_mask,flex,native_window",
+    "decode-paged": f"--modes decode --layout paged --lengths 1024,4096,32768 {_BOTH} --passes 1 "
+    "--variants sdpa_mask,sdpa_key,native_window",
+    "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 3 "
+    f"--variants {_NO_MATMUL}",
+    "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
+    f"{_BOTH} --passes 3 --variants {_NO_MATMUL},auto",
     "large-scores": f"--logit-scale 4 --lengths 2048 {_BOTH} --passes 1 "
     "--variants sdpa_window,native_window",
 }
