@@ -32,7 +32,7 @@ def test_files_of_another_commit_and_of_no_set_are_removed(
     ]
 
 
-def test_every_set_names_its_lengths_and_how_often_it_is_raced() -> None:
+def test_every_set_names_its_cases_and_how_often_it_is_raced() -> None:
     for options in SETS.values():
-        assert "--lengths" in options
+        assert "--lengths" in options or "--sweep" in options
         assert "--passes" in options
