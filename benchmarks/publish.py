@@ -43,7 +43,12 @@ SETS: dict[str, str] = {
     "--variants sdpa_mask,native_window",
     "chunk": f"--q-len 256 --lengths 4096,16384 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_window,native_window",
-    "wide": f"--heads 32 --head-dim 128 --lengths 1024 {_BOTH} --passes 1 "
+    "chunk-of-512": f"--q-len 512 --lengths 16384 {_BOTH} --passes 1 "
+    "--variants sdpa_window,native_window",
+    "ragged": f"--sweep ragged {_BOTH} --passes 1 --variants sdpa_mask,native_window",
+    "decode-wide": "--modes decode --norms --q-len 4 --heads 32 --head-dim 128 "
+    f"--lengths 1024,4096,32768 {_BOTH} --passes 1 --variants sdpa_key,native_window",
+    "wide": f"--heads 32 --head-dim 128 --lengths 512,1024 {_BOTH} --passes 1 "
     "--variants sdpa_key,sdpa_window,native_window",
     "forward-uneven": f"--lengths 373,1061 {_BOTH} --passes 3 --variants {_NO_MATMUL}",
     "unseen-forward": f"--lengths 443,1280 {_BOTH} --passes 3 --seed 2 --variants {_NO_MATMUL}",
