@@ -57,13 +57,9 @@ def choose(
       python run_bench.py choose results/FILE.jsonl
       python run_bench.py choose --tune --models mpt-7b --lengths 2048 --budget 5m
     """
-    from reports.choosing import write_selection
-    from reports.choosing.answer_text import selection_table
     from reports.choosing.candidates import Rules
-    from reports.choosing.choose import choose as choose_from
-    from reports.text.screen import screen
     from suite.cases import parse
-    from variants.selection.files import path_of, user_folder
+    from variants.selection.files import user_folder
 
     rules = Rules(
         objective,
@@ -85,11 +81,31 @@ def choose(
     cache = user_folder()
     results = read_once([_tune(budget_s, out, grid)] if tune else files)
     if others:
-        new = choose_from(results, rules)
-        warn([*(f"nothing chosen for {line}" for line in new.left_out), *new.cautions])
-        chosen = selection_table(new.selection, screen())
-        show(f"{chosen}\n\nNothing written: `auto` takes ours alone.")
-        return
+        _show_with_others(results, rules)
+    else:
+        _write(results, rules, cache, out)
+
+
+def _show_with_others(results: Any, rules: Any) -> None:
+    """Show what would be chosen if peers and the user's kernels could be."""
+    from reports.choosing.answer_text import selection_table
+    from reports.choosing.choose import choose as choose_from
+    from reports.text.screen import screen
+
+    new = choose_from(results, rules)
+    warn([*(f"nothing chosen for {line}" for line in new.left_out), *new.cautions])
+    chosen = selection_table(new.selection, screen())
+    show(f"{chosen}\n\nNothing written: `auto` takes ours alone.")
+
+
+def _write(results: Any, rules: Any, cache: Path, out: Path | None) -> None:
+    """Choose beside what was chosen before, and write the selection to the cache and to `out`."""
+    from reports.choosing import write_selection
+    from reports.choosing.answer_text import selection_table
+    from reports.choosing.choose import choose as choose_from
+    from reports.text.screen import screen
+    from variants.selection.files import path_of
+
     key = results[0].header.hardware.key
     paths = [path_of(cache, key)] if out is None else [_check_name(key, out), path_of(cache, key)]
     with write_selection.lock_folder(cache):

@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             grid = grid.in_half(half)
         names, kernels = _variants(self.variants, kind)
         return Plan(
-            cases=_cases(grid),
+            cases=_cases(grid, self._shape_options()),
             variants=names,
             passes=grid.passes,
             seed=parse.seed("--seed", self.seed),
@@ -78,7 +78,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises BadRequest as `plan` does.
         """
-        return list(_cases(self._grid("cpu")))
+        return list(_cases(self._grid("cpu"), self._shape_options()))
 
     def _grid(self, kind: str) -> Sweep:
         grid = self._with_heads(self._starting_grid(kind))
@@ -173,6 +173,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return grid._replace(shapes=shapes)
 
+    def _shape_options(self) -> list[str]:
+        """Return the options typed of those that a case may have no meaning by."""
+        fields = ("sweep", "models", "lengths", "seq_lens", "requests", "q_len", "modes")
+        fields += ("noncausal", "padding", "window", "norms", "layout")
+        return [_option(field) for field in fields if getattr(self, field)]
+
     def _refuse(self, why: str, *fields: str) -> None:
         """Raise BadRequest for the first of the fields that was typed."""
         for field in fields:
@@ -183,6 +189,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 def _option(field: str) -> str:
     return f"--{field.replace('_', '-')}"
+
+
+def _listed(options: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(options[:-1]), options[-1]]))
 
 
 def _without_none(values: Mapping[str, object]) -> dict[str, object]:
@@ -203,8 +213,11 @@ def _grid_of_models(text: str) -> Sweep:
     return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
 
 
-def _cases(grid: Sweep) -> tuple[Case, ...]:
-    """Return the grid's cases, each once. Raises BadRequest that names the model at fault."""
+def _cases(grid: Sweep, options: list[str]) -> tuple[Case, ...]:
+    """Return the grid's cases, each once.
+
+    Raises BadRequest that names the options typed, and the model or the layer at fault.
+    """
     cases: list[Case] = []
     for shape in grid.shapes:
         try:
@@ -214,8 +227,8 @@ def _cases(grid: Sweep) -> tuple[Case, ...]:
                 name = layer_name(shape.recording)
                 raise BadRequest(f"--inputs: {name} makes no case: {error}") from None
             of = f" of {shape.model}" if shape.model else ""
-            options = "--requests and --modes" if grid.q_lens else "--lengths, --q-len and --modes"
-            raise BadRequest(f"{options} make no case{of}: {error}") from None
+            make = f"{options[0]} makes" if len(options) == 1 else f"{_listed(options)} make"
+            raise BadRequest(f"{make} no case{of}: {error}") from None
     return tuple(dict.fromkeys(cases))
 
 

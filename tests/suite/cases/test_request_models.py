@@ -65,6 +65,10 @@ def test_of_several_models_the_one_that_makes_no_case_is_named(
 ) -> None:
     with pytest.raises(BadRequest) as refused:
         plan_of(sweep=None, models=f"Refact-1.6B,{model}", **options)
-    assert str(refused.value).startswith(
-        f"--lengths, --q-len and --modes make no case of {model}: {why}"
-    )
+    typed = [
+        "--models",
+        *(f"--{name.replace('_', '-')}" for name in ("q_len", "modes") if name in options),
+    ]
+    named, _, reason = str(refused.value).partition(f" make no case of {model}: ")
+    assert named.replace(" and ", ", ").split(", ") == typed
+    assert reason.startswith(why)

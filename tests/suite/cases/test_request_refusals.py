@@ -55,7 +55,7 @@ calmly = settings(
         (
             "q_len",
             129,
-            "--lengths, --q-len and --modes make no case: q_len 129 is over kv_len 128: the first "
+            "--sweep and --q-len make no case: q_len 129 is over kv_len 128: the first "
             "causal queries would have no key; give longer lengths or fewer queries",
         ),
         ("heads", -1, "--heads -1: give at least 1"),
@@ -154,6 +154,24 @@ def assert_planned_or_refused(options: dict[str, Any], opening: str) -> None:
         msgspec.msgpack.encode(Prepare(case, made.seed))
 
 
-def test_a_batch_of_requests_that_is_no_case_names_its_option_and_not_lengths() -> None:
-    with pytest.raises(BadRequest, match=r"^--requests and --modes make no case: .* is forward$"):
-        plan_of(requests="3x1:40,20:60", modes="backward")
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"requests": "3x1:40,20:60", "modes": "backward"},
+            r"--requests and --modes make no case: .* is forward$",
+        ),
+        ({"norms": True}, "--norms makes no case: norms are kept beside a cache: give decode"),
+        ({"layout": "paged"}, "--layout makes no case: layout paged is of a cache"),
+        (
+            {"lengths": "64", "modes": "decode", "noncausal": True},
+            "--lengths, --modes and --noncausal make no case: decode: a bidirectional",
+        ),
+    ],
+    ids=["requests", "norms", "pages", "three"],
+)
+def test_options_that_make_no_case_are_those_that_were_typed(
+    options: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(BadRequest, match=f"^{line}"):
+        plan_of(sweep=None, **options)
