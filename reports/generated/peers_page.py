@@ -40,7 +40,12 @@ shows the other contract. It keeps the cache in vLLM's blocks: the suite hands k
 the clock starts, and a step is timed with the packing of its own key and value.
 
 A kernel of your own can do the same with a function `keep_cache(k, v)`
-([your-kernel.md](your-kernel.md#race-it))."""
+([your-kernel.md](your-kernel.md#race-it)).
+
+With `--layout paged` the cache lies in pages of 16 slots, as servers keep it. `vllm_triton` reads
+them where they lie, as `native_window` does. FlashAttention 2 takes pages of a multiple of 256
+slots, FlashInfer plans its pages on the host before a step, and the others read no pages. All of
+these are timed with a copy of the pages in each call."""
 
 _CLOSING = """## Another interpreter
 

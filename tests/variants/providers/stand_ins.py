@@ -279,13 +279,15 @@ def unified_attention(
     v_descale: None,
     alibi_slopes: Tensor,
 ) -> None:
-    """vLLM: pages [pages, 16, kv_heads, head_dim], packed rows, slope * (key - context)."""
+    """vLLM: pages [pages, slots, kv_heads, head_dim], packed rows, slope * (key - context)."""
     assert causal
+    assert k.shape[1] % 16 == 0
     assert (window_size, softcap) == ((-1, -1), 0.0)
     starts = cu_seqlens_q.tolist()
     for entry, (first, end) in enumerate(pairwise(starts)):
         kv_len, q_len = int(seqused_k[entry]), end - first
-        assert (q_len, kv_len) == (max_seqlen_q, max_seqlen_k)
+        assert q_len == max_seqlen_q
+        assert kv_len <= max_seqlen_k
         table = block_table[entry].long()
         keys, values = (
             pages[table].flatten(0, 1)[:kv_len].transpose(0, 1)[None] for pages in (k, v)

@@ -4,6 +4,7 @@ import functools
 import importlib
 import sys
 import types
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from tests.variants.providers import specs, stand_ins
 from tests.variants.providers.specs import tensors
+from variants.batches.sequences import Sequences
 from variants.catalog import PEERS
-from variants.problem import Attention, Spec, Unsupported, alibi_slopes
+from variants.problem import DENSE, Attention, Extras, Spec, Unsupported, alibi_slopes
 from variants.reference import attend
 
 GPU_PEERS = {peer.name: peer for peer in PEERS if peer.device == "cuda"}
@@ -153,3 +155,40 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         monkeypatch.setitem(sys.modules, module.__name__, None)
     with pytest.raises(Unsupported, match="install it: pip install"):
         prepared(name, spec_of())
+
+
+def test_vllms_kernel_reads_the_callers_pages_where_they_lie() -> None:
+    extras = replace(DENSE, sequences="kv_lens", page_size=16)
+    spec = spec_of(batch=2, kv_heads=2, q_len=1, kv_len=48, extras=extras)
+    module = importlib.import_module(GPU_PEERS["vllm_triton"].module)
+    q, k, v = tensors(spec)
+    kv_lens = torch.tensor([19, 48], dtype=torch.int32)
+    tables = torch.tensor([[4, 1, 0], [5, 2, 3]], dtype=torch.int32)
+    pages = [torch.full((6, 2, 16, 64), float("nan"), dtype=torch.bfloat16) for _ in range(2)]
+    for whole, paged in zip((k, v), pages, strict=True):
+        paged[tables.long()] = whole.unflatten(2, (3, 16)).transpose(1, 2)
+    out, _ = module.prepare_general(spec)(
+        q, *pages, alibi_slopes(8), Sequences(kv_lens=kv_lens, block_tables=tables)
+    )
+    for entry, length in enumerate(kv_lens.tolist()):
+        row = slice(entry, entry + 1)
+        keys, values = (part[row, :, :length].double() for part in (k, v))
+        exact = attend(
+            q[row].double(), keys, values, alibi_slopes(8), scale=spec.scale, causal=True
+        )
+        assert float((out[row].double() - exact).norm() / exact.norm()) < 4e-3
+
+
+@pytest.mark.parametrize(
+    ("extras", "words"),
+    [
+        (replace(DENSE, sequences="kv_lens", page_size=24), "a multiple of 16 slots, not 24"),
+        (replace(DENSE, sequences="kv_lens"), "without window or padding"),
+        (replace(DENSE, sequences="kv_lens", page_size=16, window=(8, 0)), "without window"),
+    ],
+    ids=["pages of 24", "no pages", "window"],
+)
+def test_vllms_kernel_takes_pages_alone_beyond_dense_batches(extras: Extras, words: str) -> None:
+    module = importlib.import_module(GPU_PEERS["vllm_triton"].module)
+    with pytest.raises(Unsupported, match=words):
+        module.prepare_general(spec_of(q_len=1, kv_len=48, extras=extras))
