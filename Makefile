@@ -45,7 +45,7 @@ test: $(if $(TORCH),setup,lint)
 
 # Then what is heavy, and what compiles or draws once more, with inductor and all examples.
 test-all: test $(VENV)/.peers .venv-exports/.complete
-	$(BIN)/python -m pytest --full --timeout 1200 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
+	$(BIN)/python -m pytest --full --timeout 1200 --durations 25 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 	$(MAKE) test-triton
 
@@ -67,8 +67,8 @@ TRITON = 3.6.0
 TRITON_BIN = .venv-triton/bin
 
 test-triton: .venv-triton/.complete
-	TRITON_INTERPRET=1 $(TRITON_BIN)/python -m pytest tests/variants/triton/interpreted
-	TRITON_CACHE_DIR=$(CURDIR)/.venv-triton/cache $(TRITON_BIN)/python -m pytest tests/variants/triton/compiled
+	TRITON_INTERPRET=1 $(TRITON_BIN)/python -m pytest tests/variants/triton/interpreted -n 2 --dist worksteal
+	TRITON_CACHE_DIR=$(CURDIR)/.venv-triton/cache $(TRITON_BIN)/python -m pytest tests/variants/triton/compiled -n 2 --dist worksteal
 
 .venv-triton/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-triton
