@@ -18,10 +18,10 @@ from tabulate import tabulate
 
 from reports.history.change_points import PENALTY, change_points, plausible_places, step_effect
 from reports.verdicts.calibration import CountRate
-from reports.verdicts.cell_state import canaries_differ, run_states
 from reports.verdicts.moderated_t import interval
-from suite.records.record import Pair
-from suite.records.store import Results, read
+from suite.cases.plan import Cell
+from suite.records.record import SIDES, Pair, PairSide
+from suite.records.store import read
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
 FILES = "cpu-intel-6.207.2-avx2-avx512f-bf16-fp16-2cores/aa/*.jsonl"
@@ -37,23 +37,30 @@ Logs = list[float]
 """The natural logarithm of a cell's time in each run."""
 
 
-def recorded() -> dict[str, Logs]:
-    """Return the 16 series of recorded runs, in their order, by cell and side."""
-    series: dict[str, Logs] = {}
+def recorded_passes() -> dict[tuple[Cell, PairSide], list[Logs]]:
+    """Return the passes of each recorded run, in the order of recording, by cell and side."""
+    series: dict[tuple[Cell, PairSide], list[Logs]] = {}
     for path in sorted(PUBLISHED.glob(FILES)):
-        by_cell: dict[str, list[Pair]] = {}
+        by_cell: dict[Cell, list[Pair]] = {}
         for record in read(path).records:
             if isinstance(record, Pair) and record.stage == "first":
-                by_cell.setdefault(f"{record.variant} {record.case.id}", []).append(record)
+                by_cell.setdefault((record.case, record.variant), []).append(record)
         for cell, pairs in by_cell.items():
-            for side, name in enumerate(("base", "head")):
-                passes = [_log_time(pair, side) for pair in pairs]
+            for place, side in enumerate(SIDES):
+                passes = [_log_time(pair, place) for pair in pairs]
                 whole = len(passes) - len(passes) % PASSES
-                series.setdefault(f"{cell} {name}", []).extend(
-                    statistics.fmean(passes[first : first + PASSES])
-                    for first in range(0, whole, PASSES)
+                series.setdefault((cell, side), []).extend(
+                    passes[first : first + PASSES] for first in range(0, whole, PASSES)
                 )
     return series
+
+
+def recorded() -> dict[str, Logs]:
+    """Return the 16 series of recorded runs, in their order, by cell and side."""
+    return {
+        f"{variant} {case.id} {side}": [statistics.fmean(passes) for passes in runs]
+        for ((case, variant), side), runs in recorded_passes().items()
+    }
 
 
 def _log_time(pair: Pair, side: int) -> float:
@@ -209,33 +216,6 @@ def _intervals_hold(logs: Sequence[float], before: int, effect: float) -> list[b
     return [low <= math.log1p(effect) <= high for low, high in ends]
 
 
-def canaries() -> str:
-    """Return in a sentence what dividing each pass by its canary does to the spread of passes."""
-    raised, before, after = 0, [], []
-    for path in sorted(PUBLISHED.glob("*/*.jsonl")):
-        results = read(path)
-        if not canaries_differ(results, results):
-            continue
-        raw, divided = (_median_spread(results, normalise) for normalise in (False, True))
-        if raw is not None and divided is not None:
-            before.append(raw)
-            after.append(divided)
-            raised += divided > raw
-    return (
-        f"In {len(before)} published files the canaries of the passes differ by over 5%. Dividing "
-        f"each pass's times by its canary made passes differ more in {raised} of them: the spread "
-        f"of the median cell was {min(before):.1%} to {max(before):.1%} without and "
-        f"{min(after):.1%} to {max(after):.1%} with it."
-    )
-
-
-def _median_spread(results: Results, normalise: bool) -> float | None:
-    """Return the spread over passes of a file's median cell; None without three passes."""
-    states = run_states(results, normalise).values()
-    spreads = [statistics.stdev(state.figures) for state in states if len(state.figures) > 2]
-    return statistics.median(spreads) if spreads else None
-
-
 def tables() -> list[str]:
     """Return all tables, in the order of the page."""
     series = recorded()
@@ -248,7 +228,6 @@ def tables() -> list[str]:
         penalties(logs),
         places(logs),
         coverage(logs),
-        canaries(),
     ]
 
 

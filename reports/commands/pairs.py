@@ -255,5 +255,5 @@ def exit_by_verdict(comparison: Any) -> None:
     if not comparison.judged:
         raise NothingJudged(
             f"none of {len(comparison.lines)} cells was judged: a verdict takes 2 passes on each "
-            "side or 2 pairs, and more on a noisy machine; measure more --passes or --pairs"
+            "side or 2 pairs, and a quiet machine; measure again with more --passes or --pairs"
         )

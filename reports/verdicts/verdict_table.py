@@ -31,7 +31,7 @@ def render(comparison: Comparison, layout: VerdictFormat, screen: Screen = IN_A_
     lines = worst_first(comparison.lines)
     title = f"{comparison.head} against {comparison.base}"
     if layout == "github":
-        parts = [title, table(lines), "\n".join(comparison.notes), reasons(lines)]
+        parts = [title, "\n".join(comparison.notes), table(lines), reasons(lines)]
         return "\n\n".join(part for part in (*parts, summary(comparison)) if part)
     remarks = _reasons_once(lines)
     remarks += [
@@ -39,11 +39,12 @@ def render(comparison: Comparison, layout: VerdictFormat, screen: Screen = IN_A_
         for line in lines
         if line.heavier or line.less_exact
     ]
-    title, *under = (
+    above, notes, *under = (
         "\n".join(paragraph(text, screen.width, "  ") for text in texts)
         for texts in ([title], comparison.notes, remarks, [summary(comparison)])
     )
-    return "\n\n".join(part for part in (title, _terminal(lines, screen), *under) if part)
+    parts = [above, notes, _terminal(lines, screen), *under]
+    return "\n\n".join(part for part in parts if part)
 
 
 def worst_first(lines: Sequence[Line]) -> list[Line]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import compare_canaries
 from benchmarks.history_steps import tables
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
@@ -136,6 +137,15 @@ def test_the_steps_of_verdicts_are_those_of_the_published_pairs() -> None:
     page = (ROOT / "docs" / "verdicts.md").read_text()
     words = " ".join(page.split())
     for table in tables():
+        indented = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
+        assert indented in page or " ".join(table.split()) in words, table
+
+
+@pytest.mark.heavy
+def test_the_comparisons_of_verdicts_are_those_of_the_published_files() -> None:
+    page = (ROOT / "docs" / "verdicts.md").read_text()
+    words = " ".join(page.split())
+    for table in compare_canaries.tables():
         indented = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
         assert indented in page or " ".join(table.split()) in words, table
 

@@ -120,7 +120,7 @@ def test_a_reason_of_many_cells_is_said_once_and_counts_them(cells: int, first: 
 
 
 def test_the_markdown_table_is_one() -> None:
-    table = render(ALL, "github").split("\n\n")[1].splitlines()
+    table = render(ALL, "github").split("\n\n")[2].splitlines()
     assert len(table) == 2 + len(ALL.lines)
     assert set(table[1]) == set("|-")
     assert {line.count("|") for line in table} == {9}
