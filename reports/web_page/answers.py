@@ -2,7 +2,7 @@
 how sure that is."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,37 +13,49 @@ from variants.catalog import AUTO, BASELINE
 
 
 class ViewAnswer(msgspec.Struct, frozen=True):
-    """What stands on top of a page for one setup and view. Each text is plain, without markup."""
+    """What stands on top of a page for one setup and view. Each text is plain, without markup.
+
+    `doubt` comes first: why the setup's figures are too noisy to trust, and what would help. It is
+    empty where they aren't.
+    """
 
     setup: str
     view: View
+    doubt: str
     headline: str
     by_how_much: str
     how_sure: str
 
 
-def answers_of(cells: Sequence[PageCell]) -> list[ViewAnswer]:
-    """Return an answer for each view of each setup that has a cell, in the order of the cells."""
+def answers_of(cells: Sequence[PageCell], doubts: Mapping[str, str]) -> list[ViewAnswer]:
+    """Return an answer for each view of each setup that has a cell, in the order of the cells.
+
+    `doubts` has each setup's doubt by its name.
+    """
     groups = by(lambda cell: (cell.setup, view_of(cell)), cells)
-    return [answer(setup, view, alike) for (setup, view), alike in groups.items()]
+    return [answer(setup, view, alike, doubts[setup]) for (setup, view), alike in groups.items()]
 
 
-def answer(setup: str, view: View, cells: Sequence[PageCell]) -> ViewAnswer:
+def answer(setup: str, view: View, cells: Sequence[PageCell], doubt: str) -> ViewAnswer:
     """Return the answer that the cells of one setup and view give."""
     winners = sorted((cell for cell in cells if cell.rank == 1), key=lambda cell: cell.kv_len)
     if not winners:
-        return ViewAnswer(setup, view, "No variant can be recommended", _why_none(cells), "")
+        return ViewAnswer(setup, view, doubt, "No variant can be recommended", _why_none(cells), "")
     wins = Counter(cell.variant for cell in winners)
     name, count = wins.most_common(1)[0]
     lengths = {cell.kv_len for cell in cells}
     own = [cell for cell in winners if cell.variant == name]
     share = _share_of(count, len(lengths))
     span = _span([cell.kv_len for cell in own])
-    headline = f"{name} is fastest at {share}: {span}"
+    headline = f"{name} {'looks' if doubt else 'is'} fastest at {share}: {span}"
     others = [f"{cell.variant} at {cell.kv_len}" for cell in winners if cell.variant != name]
     parts = [_ratios(own), f"Elsewhere: {_some(others)}." if others else "", _runner_up(own, cells)]
     sentences = " ".join(part for part in parts if part)
-    return ViewAnswer(setup, view, headline, sentences, _certainty(winners, cells))
+    certainty = _uncertainty(winners, cells) or ("" if doubt else _SURE)
+    return ViewAnswer(setup, view, doubt, headline, sentences, certainty)
+
+
+_SURE = "Sure: 95% intervals over passes tell the fastest from the rest at every length."
 
 
 def _share_of(count: int, lengths: int) -> str:
@@ -99,7 +111,8 @@ def _time(cell: PageCell) -> str:
     return f"{three_digits(cell.time_ms)} ms ({three_digits(low)} to {three_digits(high)})"
 
 
-def _certainty(winners: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
+def _uncertainty(winners: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
+    """Return what makes the answer uncertain; an empty text if nothing does."""
     tied = {cell.kv_len for cell in cells if cell.place.endswith("(tied with 1)")}
     noisy = {cell.kv_len for cell in cells if cell.place.endswith("(too noisy to tell from 1)")}
     unranked = sum(cell.place == "too noisy to rank" for cell in cells)
@@ -112,9 +125,7 @@ def _certainty(winners: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
     alone = {cell.kv_len for cell in winners} - compared
     parts += [_at("no other variant was ranked", alone)]
     present = [part for part in parts if part]
-    if not present:
-        return "Sure: 95% intervals over passes tell the fastest from the rest at every length."
-    return f"Take care: {'; '.join(present)}."
+    return f"Take care: {'; '.join(present)}." if present else ""
 
 
 def _at(what: str, lengths: set[int]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from reports.tables.conditions import caution, conditions
+from reports.tables.conditions import caution, conditions, distrust
 from reports.web_page.answers import ViewAnswer, answers_of
 from reports.web_page.charts.looks import Look, looks_of
 from reports.web_page.over_time.page_history import PageHistory, page_history
@@ -57,7 +57,7 @@ def page_data(files: Sequence[Results]) -> PageData:
     first = first_view(cells)
     return PageData(
         cells=cells,
-        answers=answers_of(cells),
+        answers=answers_of(cells, {setup.name: distrust(setup.group) for setup in alike}),
         looks=looks_of(cells),
         setups=[_facts(setup) for setup in alike],
         first=first,

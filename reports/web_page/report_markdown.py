@@ -47,7 +47,8 @@ def _answers(answers: Sequence[ViewAnswer]) -> Iterator[str]:
     for answer in answers:
         words = " ".join([answer.by_how_much, answer.how_sure]).strip()
         where = text(f"{answer.setup}: {_view_words(answer.view)}")
-        yield f"{where}. **{text(answer.headline)}.** {text(words)}"
+        doubt = f"**{text(answer.doubt)}** " if answer.doubt else ""
+        yield f"{where}. {doubt}**{text(answer.headline)}.** {text(words)}"
 
 
 def _history(history: PageHistory) -> Iterator[str]:

@@ -69,6 +69,7 @@ function showAnswers(setups) {
   document.getElementById("answers").replaceChildren(...answers.map((answer) =>
     make("div", { className: answers.length > 1 ? "answer" : "answer alone" },
       make("h3", {}, answer.setup),
+      answer.doubt ? make("p", { className: "doubt" }, answer.doubt) : null,
       make("p", { className: "headline" }, answer.headline),
       make("p", {}, answer.by_how_much),
       answer.how_sure ? make("p", { className: "unsure" }, answer.how_sure) : null)));

@@ -85,3 +85,42 @@ def test_baselines_alone_recommend_nothing() -> None:
     assert answer_of(a_run({"no_bias": [1.0]})).by_how_much == (
         "Only baselines were measured here."
     )
+
+
+CALM = [1.0, 1.01, 0.99]
+
+
+def test_an_answer_of_a_calm_machine_is_not_doubted() -> None:
+    answer = answer_of(a_device())
+    assert answer.doubt == ""
+    assert answer.headline.startswith("native_window is fastest")
+
+
+def test_a_machine_too_noisy_to_trust_is_told_with_what_would_help() -> None:
+    answer = answer_of(a_run({"no_bias": CALM, "eager": [0.6, 1.0, 1.7]}))
+    assert answer.doubt == (
+        "Too noisy to trust: 1 of 1 ratios are known to no more than 10%. Stop what else runs "
+        "(`doctor` names what disturbs), or run more --passes."
+    )
+    assert answer.headline == "eager looks fastest at the one length measured: 512 keys"
+
+
+def test_it_is_told_where_there_can_be_no_interval() -> None:
+    two = {"no_bias": CALM[:2], "eager": CALM[:2]}
+    answer = answer_of(a_run(two, canaries=(6.0, 7.5)))
+    assert answer.doubt.startswith("Too noisy to trust: the canary moved by 1.25x")
+    assert answer.doubt.endswith("or run --passes 3 for intervals.")
+    assert answer.headline.startswith("eager looks fastest")
+
+
+def test_a_doubted_answer_is_never_sure() -> None:
+    times = {"no_bias": [9.0] * 3, "eager": [2.0] * 3, "flex": [4.0] * 3}
+    assert answer_of(a_run(times, canaries=(6.0, 6.0, 6.5))).how_sure.startswith("Sure: ")
+    assert answer_of(a_run(times, canaries=(6.0, 6.0, 12.5))).how_sure == ""
+
+
+def test_each_device_is_doubted_by_its_own_figures() -> None:
+    noisy = a_run({"no_bias": CALM, "eager": [0.6, 1.0, 1.7]}, header=a_machine(key="cpu-other"))
+    answers = page_data([a_device(), noisy]).answers
+    (doubted,) = {answer.setup for answer in answers if answer.doubt}
+    assert doubted.endswith("cpu-other")

@@ -15,6 +15,7 @@ from tests.reports.web_page.browser import (
     marks,
     overlapping,
     pick,
+    severe,
     show,
     texts,
     wait,
@@ -83,6 +84,31 @@ def test_what_was_not_measured_has_a_line_and_no_empty_chart(
         "copy limit; Peak memory; Speed, memory and error at one length; Density of windows."
     )
     assert "Density of windows" not in texts(chromium, "h2")
+
+
+def test_a_calm_device_is_not_doubted(page: Any) -> None:
+    assert texts(page, ".doubt") == []
+
+
+@pytest.mark.parametrize("passes", [3, 2], ids=["with intervals", "without"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_machine_too_noisy_to_trust_is_told_above_the_answer_on_the_first_screen(
+    chromium: Any, tmp_path_factory: pytest.TempPathFactory, size: str, passes: int
+) -> None:
+    times = {"no_bias": [1.0, 1.01, 0.99], "eager": [0.6, 1.0, 1.7]}
+    few = {name: each[:passes] for name, each in times.items()}
+    file = a_run(few, canaries=(6.0, 9.0, 7.0)[:passes])
+    show(chromium, write_index([file], tmp_path_factory.mktemp("noisy")), size, "light")
+    (doubt,) = texts(chromium, ".answer .doubt")
+    assert doubt.startswith("Too noisy to trust: ")
+    assert "Stop what else runs" in doubt
+    places = [
+        chromium.find_element("css selector", f".answer .{name}").rect
+        for name in ("doubt", "headline")
+    ]
+    assert places[0]["y"] + places[0]["height"] <= places[1]["y"] < SIZES[size][1]
+    assert severe(chromium) == []
+    keep_screenshot(chromium, f"doubt-{size}-{passes}.png")
 
 
 def test_the_device_filter_shows_that_device_alone(page: Any) -> None:

@@ -2,6 +2,7 @@
 
 from reports.web_page.page_data import page_data
 from reports.web_page.report_markdown import report_markdown, text
+from tests.records import a_run
 from tests.reports.web_page.invented import a_device, a_history, two_devices
 
 REPORT = report_markdown(page_data(two_devices()), [("Time", "charts/time.svg")])
@@ -56,3 +57,10 @@ def test_what_markdown_would_read_has_a_backslash_and_names_stay_as_they_are() -
         "a\\|b \\`c\\` \\[d\\](e) \\*f\\* \\~g\\~ native_window \\_h\\_"
     )
     assert text("two\nlines & more") == "two lines &amp; more"
+
+
+def test_a_machine_too_noisy_to_trust_is_said_before_its_answer() -> None:
+    noisy = a_run({"no_bias": [1.0, 1.01, 0.99], "eager": [0.6, 1.0, 1.7]})
+    line = report_markdown(page_data([noisy]), []).splitlines()[2]
+    assert line.index("**Too noisy to trust: ") < line.index("**eager looks fastest")
+    assert "Too noisy" not in REPORT
