@@ -3,12 +3,15 @@
 https://asv.readthedocs.io/en/stable/dev.html#file-formats
 """
 
+import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from reports.exports.points import Point, conditions_digest, file_name, json_text
+from reports.tables.estimates import mean_over_passes
 from suite.failures import BadRequest
 from suite.records.record import RunHeader
 from variants.host.hardware import Gpu
@@ -16,7 +19,20 @@ from variants.host.hardware import Gpu
 BENCHMARK_VERSION = "1"
 """asv leaves out results of another version of a benchmark."""
 
-RESULT_COLUMNS = ("result", "params", "version", "samples")
+RESULT_COLUMNS = (
+    "result",
+    "params",
+    "version",
+    "stats_ci_99_a",
+    "stats_ci_99_b",
+    "stats_q_25",
+    "stats_q_75",
+    "samples",
+)
+"""The columns that we fill of those that asv has. A row may end before the last of them."""
+
+ASV_LEVEL = 0.99
+"""The level of the intervals that asv has a place for."""
 
 
 class AsvMachine(msgspec.Struct, frozen=True):
@@ -46,7 +62,7 @@ class AsvBenchmark(msgspec.Struct, frozen=True):
 class AsvResults(msgspec.Struct, frozen=True):
     """One commit on one machine with one set of software; `date` in milliseconds since 1970.
 
-    Each of `results` has a value for each of `result_columns`.
+    Each of `results` has a value for each of the first of `result_columns`.
     """
 
     commit_hash: str
@@ -137,10 +153,11 @@ def _results(points: Sequence[Point]) -> AsvResults:
     results: dict[str, tuple[Any, ...]] = {}
     for point in points:
         time, memory = _benchmarks(point)
-        samples_s = [each / 1000 for each in point.row.pass_ms]
-        results[time.name] = ([point.time_ms / 1000], [], BENCHMARK_VERSION, [samples_s])
+        passes_s = [each / 1000 for each in point.row.pass_ms]
+        spread = _spread(passes_s)
+        results[time.name] = ([point.time_ms / 1000], [], BENCHMARK_VERSION, *spread, [passes_s])
         if point.memory_bytes is not None:
-            results[memory.name] = ([point.memory_bytes], [], BENCHMARK_VERSION, None)
+            results[memory.name] = ([point.memory_bytes], [], BENCHMARK_VERSION)
     return AsvResults(
         commit_hash=header.circumstances.commit,
         date=round(points[0].began.timestamp() * 1000),
@@ -150,3 +167,15 @@ def _results(points: Sequence[Point]) -> AsvResults:
         requirements=software,
         results=results,
     )
+
+
+def _spread(passes_s: Sequence[float]) -> tuple[list[float] | None, ...]:
+    """Return the ends of the 99% interval of a time, and its quartiles, all over passes.
+
+    None for each below three passes, which have no interval.
+    """
+    interval = mean_over_passes([math.log(each) for each in passes_s], ASV_LEVEL).interval
+    if interval is None:
+        return (None,) * 4
+    lower, _, upper = statistics.quantiles(passes_s, n=4, method="inclusive")
+    return tuple([each] for each in (*interval, lower, upper))

@@ -12,24 +12,25 @@ from suite.clocks.series import SeriesName, Turns
 from suite.records.record import Time
 
 PASSES_FOR_INTERVAL = 3
+LEVEL = 0.95
 
 
 class Estimate(NamedTuple):
-    """A positive figure with its 95% interval, or None for the interval below three passes."""
+    """A positive figure with its interval, or None for the interval below three passes."""
 
     value: float
     interval: tuple[float, float] | None
 
 
-def mean_over_passes(logs: Sequence[float]) -> Estimate:
-    """Return the geometric mean over passes, with a t-interval.
+def mean_over_passes(logs: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Return the geometric mean over passes, with a t-interval of `level`.
 
     `logs` holds the natural logarithm of one figure a pass. It must not be empty.
     """
     centre = statistics.fmean(logs)
     if len(logs) < PASSES_FOR_INTERVAL:
         return Estimate(math.exp(centre), None)
-    half = _t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = _t_quantile(len(logs) - 1, level) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Estimate(math.exp(centre), (math.exp(centre - half), math.exp(centre + half)))
 
 
@@ -73,7 +74,7 @@ def log_ratio(time: Time, base: Time) -> float | None:
     return statistics.median(ratios) + calls if ratios else None
 
 
-def _t_quantile(freedom: int) -> float:
+def _t_quantile(freedom: int, level: float) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 0.975))
+    return float(stdtrit(freedom, (1 + level) / 2))

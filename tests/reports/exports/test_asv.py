@@ -1,7 +1,9 @@
 """asv reads the export of a history, publishes it, and calls the planted step a regression."""
 
 import json
+import math
 import re
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,33 @@ def test_a_commits_file_has_seconds_and_bytes_of_each_cell() -> None:
     assert "memory.n512-h8-d64-float32.no_bias" not in document["results"]
     assert path.startswith(f"{KEY}/00000000-torch2.13.0-")
     assert document["commit_hash"] == "0" * 40
+
+
+def time_of(passes: int) -> dict[str, Any]:
+    """Return what asv is told of a time by column, of a run of so many passes."""
+    files = export_folder([a_finished_run(passes)], "asv").files
+    (path,) = set(files) - {"benchmarks.json", f"{KEY}/machine.json"}
+    document = decoded(files[path])
+    return dict(zip(document["result_columns"], document["results"][TIME], strict=True))
+
+
+def test_a_time_has_the_99_percent_interval_that_asv_has_a_place_for_and_its_quartiles() -> None:
+    logs = [math.log(ms / 1000) for ms in (3.0, 3.3, 2.7)]
+    half = 9.9248 * statistics.stdev(logs) / math.sqrt(3)  # Student's t, 2 degrees of freedom
+    ends = [statistics.fmean(logs) + sign * half for sign in (-1, 1)]
+    time = time_of(3)
+    for column, log in zip(("stats_ci_99_a", "stats_ci_99_b"), ends, strict=True):
+        assert time[column] == pytest.approx([math.exp(log)], rel=1e-4)
+    assert (time["stats_q_25"], time["stats_q_75"]) == (
+        pytest.approx([2.85e-3]),
+        pytest.approx([3.15e-3]),
+    )
+
+
+def test_two_passes_have_no_interval() -> None:
+    time = time_of(2)
+    assert {value for name, value in time.items() if name.startswith("stats_")} == {None}
+    assert len(time["samples"][0]) == 2
 
 
 @pytest.mark.parametrize("changed", [{"torch": "2.14.0"}, {"threads": 1}], ids=str)
