@@ -87,7 +87,7 @@ def has_enough_passes(results: Results) -> Iterator[Finding]:
     lacking = sum(cell not in finished for cell in cells)
     resume = f"python run_bench.py run --resume {results.path}"
     if not begun:
-        yield Finding("no cell is measured", resume)
+        yield Finding("no cell is measured", resume, is_command=True)
     if planned.passes < PASSES_FOR_INTERVAL:
         count = f"{planned.passes} pass{'es' * (planned.passes != 1)}"
         mend = f"measure again with --passes {PASSES_FOR_INTERVAL}, into a new file"
@@ -149,7 +149,7 @@ def is_private(results: Results) -> Iterator[Finding]:
     for words in private_words(results.path):
         edits = " ".join(f"-e 's#{old}#{new}#g'" for old, new in words.edits)
         what = f"it has {words.what} in it: {', '.join(words.examples)}"
-        yield Finding(what, f"sed -i {edits} {results.path}")
+        yield Finding(what, f"sed -i {edits} {results.path}", is_command=True)
 
 
 def _is_by_design(check: Agreement) -> bool:

@@ -4,6 +4,7 @@ A device's folder under results/published/ is named by its hardware key, and has
 a table beside each, an index and a picture; selections/ has a file for each device.
 """
 
+import filecmp
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from reports.choosing import write_selection
 from reports.choosing.candidates import Rules
 from reports.choosing.choose import choose
 from reports.generated.write import device_pages
+from reports.text.paragraph import paragraph
+from reports.text.screen import Screen
 from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
 from suite.records.store import Results, read
@@ -106,16 +109,25 @@ def _filing(folder: Path, new: Mapping[Path, Results], root: Path) -> Filing:
     )
 
 
-def filed_text(filing: Filing, root: Path) -> str:
+def filed_text(filing: Filing, root: Path, screen: Screen) -> str:
     """Return in lines which files of the checkout `root` a filing wrote."""
     names = sorted(path.name for path in filing.pages)
-    return "\n".join(
-        [
-            *(f"Published: {path.relative_to(root)}" for path in filing.sources),
-            f"Pages beside it: {', '.join(names)}",
-            f"Selection: {filing.selection_path.relative_to(root)}",
-        ]
-    )
+    lines = [
+        *(f"Published: {path.relative_to(root)}" for path in filing.sources),
+        f"Pages beside it: {', '.join(names)}",
+        f"Selection: {filing.selection_path.relative_to(root)}",
+    ]
+    return "\n".join(paragraph(line, screen.width, "  ") for line in lines)
+
+
+def filed_as(results: Results, root: Path) -> Path | None:
+    """Return the published file of a device that has the same bytes; None if there is none.
+
+    It may be the file itself.
+    """
+    places = sorted(device_folder(root, results).glob("*.jsonl"))
+    same = (path for path in places if filecmp.cmp(path, results.path, shallow=False))
+    return next(same, None)
 
 
 def published_files(folder: Path) -> list[Results]:

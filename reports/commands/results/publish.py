@@ -18,7 +18,8 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
     A file is published if a stranger can trust it and repeat it: one commit without changes, at
     least 3 passes, agreement, a quiet machine, no path or host name. Else each thing that is wrong
     is said with what mends it, and the exit code is 2. A file that passes is copied into its
-    device's folder, whose tables, index and selection are written anew.
+    device's folder, whose tables, index and selection are written anew. Of a file that is there
+    already, the place is said, and nothing is done.
 
     \b
     Example:
@@ -28,8 +29,10 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
     """
     from reports.publishing.beside import findings_beside
     from reports.publishing.checks import findings
-    from reports.publishing.filing import filed_text, filings
+    from reports.publishing.filing import filed_as, filed_text, filings
     from reports.publishing.finding import report
+    from reports.text.paragraph import paragraph
+    from reports.text.screen import screen
     from suite.conditions.policy import ROOT
     from suite.failures import BadRequest
     from suite.records.store import read
@@ -39,20 +42,27 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
         raise click.UsageError("publish files into a clone of the repository; run it in one")
     if len(files) > 1 and name is not None:
         raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")
+    output = screen()
     every = [read(path) for path in dict.fromkeys(files)]
-    wrong = 0
-    for number, results in enumerate(every):
-        faults = findings(results) or findings_beside(results, ROOT, every[:number])
+    new, wrong = [], 0
+    for results in every:
+        there = filed_as(results, ROOT)
+        if there is not None and not (check and there.samefile(results.path)):
+            words = f"{results.path}: filed already, as {there.relative_to(ROOT)}"
+            show(paragraph(words, output.width, "  "))
+            continue
+        faults = findings(results) or findings_beside(results, ROOT, new)
         wrong += bool(faults)
-        show(report(results.path, faults))
+        show(report(results.path, faults, output))
+        new.append(results)
     if wrong:
         raise BadRequest(f"{wrong} of {len(every)} files can't be published; see above")
-    if check:
+    if check or not new:
         return
-    for filing in filings(every, name, ROOT):
+    for filing in filings(new, name, ROOT):
         filing.write()
-        show(filed_text(filing, ROOT))
+        show(filed_text(filing, ROOT, output))
     show(
-        "Next: commit results/published and selections, and open a pull request "
-        "(docs/your-hardware.md)"
+        "Next: commit results/published and selections, and open a pull request\n"
+        "  (docs/your-hardware.md)"
     )

@@ -14,6 +14,7 @@ from suite.records.store import Results, read
 from tests.fakes.console import Done, bench
 from tests.records import a_case, a_plan, write
 from tests.reports.publishing.good_file import CASE, VARIANTS, a_good_file, a_header, good_records
+from tests.reports.tabled import flat
 from tests.variants.selections import a_gpu
 from variants.selection.files import read as read_selection
 
@@ -111,7 +112,8 @@ def test_the_command_files_a_good_file_and_says_what_comes_next(
 def test_a_check_files_nothing(tmp_path: Path, checkout: Path) -> None:
     path = a_good_file(tmp_path / "mine.jsonl").path
     done = publish("--check", path)
-    assert done == Done(0, f"{path}: nothing is wrong with it\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert flat(done.stdout) == f"{path}: nothing is wrong with it"
     assert snapshot(checkout) == {}
 
 
@@ -121,16 +123,61 @@ def test_of_two_files_none_is_filed_where_one_is_wrong(tmp_path: Path, checkout:
     done = publish(good, wrong)
     assert done.returncode == 2
     assert done.stderr == "Error: 1 of 2 files can't be published; see above\n"
-    assert "wrong.jsonl: 1 thing to mend\n! 1 of 9 cells" in done.stdout
+    assert "wrong.jsonl: 1 thing to mend ! 1 of 9 cells" in flat(done.stdout)
     assert snapshot(checkout) == {}
 
 
-def test_the_same_results_twice_are_filed_once(tmp_path: Path, checkout: Path) -> None:
+def test_what_is_filed_already_is_told_with_its_place_and_is_no_fault(
+    tmp_path: Path, checkout: Path
+) -> None:
     path = a_good_file(tmp_path / "mine.jsonl").path
     assert publish(path, "--name", "mine").returncode == 0
-    done = publish(path, "--name", "again")
+    before = snapshot(checkout)
+    place = checkout / "results" / "published" / KEY / "mine.jsonl"
+    for words in ((path,), (path, "--name", "again"), (path, "--check"), (place,)):
+        done = publish(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (
+            flat(done.stdout) == f"{words[0]}: filed already, as results/published/{KEY}/mine.jsonl"
+        )
+    assert snapshot(checkout) == before
+
+
+def test_of_two_files_the_one_that_is_new_is_filed(tmp_path: Path, checkout: Path) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    assert publish(path, "--name", "mine").returncode == 0
+    other = tmp_path / "quick.jsonl"
+    plan = a_plan(*SWEEPS["quick"].cases(), variants=VARIANTS, passes=3)
+    records = [
+        msgspec.structs.replace(each, case=plan.cases[0]) if hasattr(each, "case") else each
+        for each in good_records(ms=1.1)
+    ]
+    write(other, msgspec.structs.replace(a_header(), plan=plan), *records)
+    done = publish(path, other)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "filed already" in done.stdout
+    assert f"Published: results/published/{KEY}/quick.jsonl" in done.stdout
+
+
+def test_a_filed_file_is_still_checked_in_its_place(tmp_path: Path, checkout: Path) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    publish(path, "--name", "mine")
+    place = checkout / "results" / "published" / KEY / "mine.jsonl"
+    place.with_suffix(".md").unlink()
+    done = publish("--check", place)
     assert done.returncode == 2
-    assert "it has passes 1, 2, 3 of" in done.stdout
+    assert "mine.md is not what is made from the results" in flat(done.stdout)
+
+
+def test_the_same_passes_in_other_bytes_are_refused_with_their_place(
+    tmp_path: Path, checkout: Path
+) -> None:
+    path = a_good_file(tmp_path / "mine.jsonl").path
+    assert publish(path, "--name", "mine").returncode == 0
+    header = msgspec.structs.replace(a_header(), started="2027-01-01T00:00:00+00:00")
+    done = publish(write(tmp_path / "other.jsonl", header, *good_records()), "--name", "again")
+    assert done.returncode == 2
+    assert f"it has passes 1, 2, 3 of {KEY}/mine.jsonl again" in flat(done.stdout)
 
 
 def test_a_name_for_two_files_and_what_is_no_results_file_are_refused(
@@ -156,7 +203,7 @@ def test_a_file_and_its_copy_are_not_published_together(tmp_path: Path, checkout
     copy.write_bytes(path.read_bytes())
     done = publish(path, copy)
     assert done.returncode == 2
-    assert "mine.jsonl again" in done.stdout
+    assert "mine.jsonl again" in flat(done.stdout)
     assert snapshot(checkout) == {}
 
 
