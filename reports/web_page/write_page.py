@@ -7,7 +7,7 @@ from pathlib import Path
 from reports.web_page.page_data import page_data
 from suite.failures import BadRequest
 from suite.records.store import Results
-from variants.host.installation import INSTALLED
+from variants.host.installation import install_command
 
 _PACKAGES = {"altair": "altair", "vl_convert": "vl-convert-python"}
 _NAMES = ("index.html", "report.md", "charts")
@@ -18,10 +18,8 @@ def check_extra() -> None:
     """Raise BadRequest, with the command that installs it, if the extra `report` is missing."""
     missing = [package for module, package in _PACKAGES.items() if find_spec(module) is None]
     if missing:
-        extra = "alibi-bench[report]" if INSTALLED else ".[report]"
-        raise BadRequest(
-            f"a page needs {' and '.join(missing)}; install the extra: pip install '{extra}'"
-        )
+        command = install_command("report", *_PACKAGES.values())
+        raise BadRequest(f"a page needs {' and '.join(missing)}: {command}")
 
 
 def check_folder(folder: Path, option: str) -> None:

@@ -11,6 +11,7 @@ from variants.compiled.flags import LEVELS
 from variants.host import installation
 
 PAGE = (ROOT / "docs" / "installing.md").read_text()
+FOLDERS = ("alibi_bench", "reports", "suite", "variants")
 TEXT = (ROOT / ".github" / "workflows" / "release.yml").read_text()
 WORKFLOW: dict[Any, Any] = yaml.safe_load(TEXT)
 
@@ -56,3 +57,22 @@ def test_results_of_an_installed_user_go_to_the_working_directory(
     assert installation.results_folder() == ROOT / "results"
     monkeypatch.setattr(installation, "INSTALLED", True)
     assert installation.results_folder() == tmp_path / "results"
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "command"),
+    [(False, "pip install -e '.[report]'"), (True, "pip install altair vl-convert-python")],
+)
+def test_an_extra_is_installed_editable_in_a_clone_and_by_its_packages_elsewhere(
+    is_installed: bool, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "INSTALLED", is_installed)
+    assert installation.install_command("report", "altair", "vl-convert-python") == command
+
+
+def test_every_text_that_installs_an_extra_of_a_clone_does_so_editable() -> None:
+    files = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.py")]
+    files += [path for name in FOLDERS for path in (ROOT / name).rglob("*.py")]
+    for file in files:
+        for command in re.findall(r"install [^\n]*?'?\.\[", file.read_text()):
+            assert " -e " in command or " --editable " in command, f"{file.name}: {command}"

@@ -31,6 +31,14 @@ def remedy() -> str:
     return "`make setup` installs what this needs; run it with .venv/bin/python"
 
 
+def install_command(extra: str, *packages: str) -> str:
+    """Return the command that installs an extra in a clone, and elsewhere its packages.
+
+    A clone is installed editable, so that the code that runs stays the clone's.
+    """
+    return f"pip install {' '.join(packages)}" if INSTALLED else f"pip install -e '.[{extra}]'"
+
+
 def results_folder() -> Path:
     """Return the folder of new results: a checkout's own, else one in the working directory."""
     return (Path.cwd() if INSTALLED else FOLDER) / "results"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from suite.failures import BadRequest
 from suite.fleet.ray.node_run import Event, Task, do
 from suite.fleet.ray.nodes import Node, nodes_of
+from variants.host.installation import install_command
 
 CONNECT_S = 5.0
 
@@ -100,7 +101,7 @@ def connected(address: str, code: Path) -> Iterator[Cluster]:
     try:
         import ray
     except ImportError:
-        raise BadRequest("fleet needs Ray: pip install '.[fleet]'") from None
+        raise BadRequest(f"fleet needs Ray: {install_command('fleet', 'ray')}") from None
     handlers = {stop: signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)}
     try:
         ray.init(

@@ -78,5 +78,5 @@ def test_without_ruptures_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ruptures", None)
-    with pytest.raises(NoRuptures, match="pip install ruptures"):
+    with pytest.raises(NoRuptures, match=r"pip install -e .\.\[history\]."):
         change_points(figures((0, 6)))

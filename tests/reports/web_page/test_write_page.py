@@ -45,10 +45,7 @@ def test_a_missing_extra_is_told_with_its_command_before_anything_is_done(
     names = {"FILE": file, "OUT": tmp_path / "page"}
     more = [] if words[0] == "page" else ["--device", "cpu", "--out", tmp_path / "new.jsonl"]
     line = refusal(*(names.get(word, word) for word in words), *more)
-    assert line == (
-        "Error: a page needs altair and vl-convert-python; install the extra: "
-        "pip install '.[report]'"
-    )
+    assert line == ("Error: a page needs altair and vl-convert-python: pip install -e '.[report]'")
     assert {path.name for path in tmp_path.iterdir()} == {"run.jsonl"}
 
 

@@ -49,7 +49,7 @@ def test_without_ray_the_command_says_what_installs_it(
         address = f"127.0.0.1:{server.getsockname()[1]}"
         done = bench("fleet", "--types", "CPU", "--address", address, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert done.stderr == "Error: fleet needs Ray: pip install '.[fleet]'\n"
+    assert done.stderr == "Error: fleet needs Ray: pip install -e '.[fleet]'\n"
 
 
 def test_kernels_of_yours_stay_here(tmp_path: Path) -> None:
