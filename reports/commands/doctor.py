@@ -109,4 +109,5 @@ def atlas(variants: str | None, out: Path | None) -> None:
     width = screen().width
     found = traps(findings)
     counts = f"{len(found)} trap{'s' * (len(found) != 1)} in {len(findings)} implementations"
-    show("\n".join(paragraph(line, width, "  ") for line in [*found, f"{counts}: {path}"]))
+    lines = [*(line.replace("**", "") for line in found), f"{counts}: {path}"]
+    show("\n".join(paragraph(line, width, "  ") for line in lines))
