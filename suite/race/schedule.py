@@ -11,6 +11,9 @@ import msgspec
 from suite.cases.case import Case
 from suite.cases.plan import Plan
 
+_LENGTHS = {"q_len", "kv_len", "seq_lens", "q_lens"}
+"""The fields in which cases of one row may differ."""
+
 
 class Schedule:
     """The order of a run's cases, and with a budget (seconds) the point where the run stops.
@@ -67,20 +70,11 @@ def coverage_order(cases: Sequence[Case]) -> list[Case]:
     Cases that differ only in length make a row. Each row gives its middle length, then the middles
     of its halves, and so on. Rows take turns.
     """
-    rows: dict[tuple[str, int, str, Case], list[Case]] = {}
+    rows: dict[tuple[object, ...], list[Case]] = {}
     for case in cases:
-        lengthless = msgspec.structs.replace(
-            case,
-            mode="forward",
-            q_len=1,
-            kv_len=1,
-            batch=1,
-            seq_lens=(),
-            q_lens=(),
-            form="padded",
-            padding="",
-        )
-        rows.setdefault((case.mode, case.batch, case.form, lengthless), []).append(case)
+        values = msgspec.structs.asdict(case)
+        row = tuple(value for name, value in values.items() if name not in _LENGTHS)
+        rows.setdefault(row, []).append(case)
     orders = [_middles_first(sorted(row, key=lambda case: case.kv_len)) for row in rows.values()]
     return [case for case in chain.from_iterable(zip_longest(*orders)) if case is not None]
 

@@ -1,7 +1,9 @@
 """A run within a budget takes the telling cases first and leaves time for its later passes."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,15 @@ def test_the_middle_length_comes_first_then_the_middles_of_its_halves() -> None:
         8192,
         32768,
     ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"norms": True}, {"layout": "paged"}])
+def test_steps_of_decode_have_a_row_whatever_their_cache(changes: dict[str, Any]) -> None:
+    cases = [
+        msgspec.structs.replace(case(n), mode="decode", q_len=1, **changes)
+        for n in (512, 1024, 2048)
+    ]
+    assert [one.kv_len for one in coverage_order(cases)] == [1024, 512, 2048]
 
 
 def test_rows_that_differ_in_more_than_length_take_turns() -> None:
