@@ -162,9 +162,9 @@ def variant_for(
 ) -> str:
     """Return the name of the variant that `alibi_attention` uses for such tensors under "auto".
 
-    It is the variant that took the last call for such a shape. Before the first call it is the one
-    that will be tried first. Takes the arguments of `alibi_attention` but `variant`, and raises the
-    same errors.
+    It is the variant that took the last call for such a shape, but for calls in a trace or a
+    transform. Before the first call it is the one that will be tried first. Takes the arguments of
+    `alibi_attention` but `variant`, and raises the same errors.
     """
     settings = Settings(causal, scale, q_offset, window, dropout_p, return_lse)
     sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)

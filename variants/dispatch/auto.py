@@ -22,6 +22,7 @@ from variants.dispatch import substitutes
 from variants.dispatch.answer import check_derivative, prepare_for
 from variants.dispatch.auto_order import order
 from variants.problem import Attention, Spec, Unsupported
+from variants.tracing import is_traced
 
 READS_NORMS = True
 READS_PAGES = True
@@ -46,7 +47,9 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 def _in_turn(spec: Spec) -> Callable[..., Any]:
     prepared = [_first(spec, order(spec))]
     took_last = prepared[0][0]
-    substitutes.note(spec, None)
+    notes = not is_traced()  # who takes a call in a trace is no answer about plain calls
+    if notes:
+        substitutes.note(spec, None)
 
     def attend(*arguments: Any) -> Any:
         nonlocal took_last
@@ -62,7 +65,7 @@ def _in_turn(spec: Spec) -> Callable[..., Any]:
                     raise
                 substitutes.log_once(name, str(refusal))
                 continue
-            if name != took_last:
+            if notes and name != took_last:
                 took_last = name
                 substitutes.note(spec, name)
             return out
@@ -74,8 +77,8 @@ def _in_turn(spec: Spec) -> Callable[..., Any]:
 def choice(spec: Spec) -> str:
     """Return the name of the variant that `auto` uses for a spec.
 
-    It is the variant that took the last call. Before the first call it is the first variant that
-    prepares, which may still decline the tensors.
+    It is the variant that took the last call outside of traces and transforms. Before the first
+    call it is the first variant that prepares, which may still decline the tensors.
     """
     return substitutes.took_last(spec) or _first(spec, order(spec))[0]
 

@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
@@ -153,6 +154,30 @@ def test_the_name_is_that_of_the_variant_that_took_the_last_call(
     assert names == ["sdpa_key", "sdpa_mask", "sdpa_mask", "sdpa_key"]
     (line,) = [one.getMessage() for one in caplog.records]
     assert line.startswith("auto passes sdpa_key over, which declines: only torch's flash kernel")
+
+
+def test_a_forward_derivative_that_eager_takes_leaves_the_name_of_plain_calls(
+    folders: Folders,
+) -> None:
+    choose(folders, "sdpa_mask", "eager")
+    q, k, v = tensors()
+    alibi_attention(q, k, v)
+    with forward_ad.dual_level():
+        alibi_attention(forward_ad.make_dual(q, torch.ones_like(q)), k, v)
+    alibi_attention(q, k, v)
+    assert variant_for(q, k, v) == "sdpa_mask"
+
+
+def test_a_call_in_a_trace_does_not_make_the_substitute_of_plain_calls_forgotten(
+    folders: Folders,
+) -> None:
+    choose(folders, "sdpa_key", "sdpa_mask")
+    strided = [one[..., ::2] for one in tensors(head_dim=64)]
+    alibi_attention(*strided)
+    with forward_ad.dual_level():
+        alibi_attention(*tensors())
+    alibi_attention(*strided)
+    assert variant_for(*strided) == "sdpa_mask"
 
 
 def test_names_are_noted_of_so_many_shapes_and_no_more() -> None:
