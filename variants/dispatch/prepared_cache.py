@@ -15,8 +15,10 @@ from variants.problem import Attention, Spec
 
 
 class _Prepared(NamedTuple):
+    """An attention, and the bytes that it holds; None before it was weighed."""
+
     attention: Attention
-    size: int = 0
+    size: int | None = None
 
 
 class PreparedCache:
@@ -52,24 +54,27 @@ class PreparedCache:
                 return entry.attention
         attention = prepare()
         with self._lock:
-            self._weigh_last()
+            self._weigh()
             self._entries[key] = _Prepared(attention)
             self._make_room()
         return attention
 
-    def _weigh_last(self) -> None:
-        """Count the bytes of the shape used last: its masks exist only after its first call."""
-        if self._entries:
-            key = next(reversed(self._entries))
-            attention = self._entries[key].attention
-            self._entries[key] = _Prepared(attention, tensor_bytes(attention))
+    def _weigh(self) -> None:
+        """Count the bytes of the shape used last, and of those that were not weighed yet.
+
+        Masks exist only after the first call for a shape, so that the newest can't be weighed.
+        """
+        last = next(reversed(self._entries), None)
+        for key, entry in list(self._entries.items()):
+            if entry.size is None or key is last:
+                self._entries[key] = entry._replace(size=tensor_bytes(entry.attention))
 
     def _make_room(self) -> None:
-        total = sum(entry.size for entry in self._entries.values())
+        total = sum(entry.size or 0 for entry in self._entries.values())
         while len(self._entries) > 1 and (
             len(self._entries) > self._at_most or total > self._bytes_at_most
         ):
-            total -= self._entries.popitem(last=False)[1].size
+            total -= self._entries.popitem(last=False)[1].size or 0
 
 
 def tensor_bytes(root: object) -> int:

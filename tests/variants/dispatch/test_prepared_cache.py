@@ -72,6 +72,14 @@ def test_masks_of_too_many_bytes_go_and_the_newest_stays() -> None:
     assert use(kept, 9) is not newest
 
 
+def test_masks_of_shapes_between_which_another_is_used_are_weighed_too() -> None:
+    kept = PreparedCache(100, 10 * KIBIBYTE)
+    for length in range(2, 12):
+        use(kept, length, kibibytes=4)
+        use(kept, 1, kibibytes=0)
+    assert len(kept) == 4
+
+
 def test_what_a_dense_mask_holds_is_told_to_the_byte() -> None:
     attention = prepare(spec_at(64))
     before = tensor_bytes(attention)
