@@ -148,3 +148,11 @@ def test_with_a_budget_half_of_it_is_for_racing_side_by_side(tmp_path: Path) -> 
     argv = [read(tmp_path / f"x-cuda{number}.jsonl").header.argv for number in range(2)]
     assert [words[words.index("--budget") + 1] for words in argv] == ["20s", "20s"]
     assert len(times(tmp_path / "x-cuda1.jsonl")) == 3
+
+
+def test_a_page_of_all_gpus_lies_beside_their_files(tmp_path: Path) -> None:
+    done = bench(*WORDS, "--lengths", SHORT, "--page", "--out", tmp_path / "x.jsonl")
+    assert done.returncode == 0, done.stderr
+    index = tmp_path / "x-page" / "index.html"
+    assert done.stdout.rstrip().endswith(f"Page: {index}")
+    assert index.is_file()

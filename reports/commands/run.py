@@ -92,7 +92,9 @@ def run(
     if device == "all":
         from reports.commands.many.all_gpus import run_on_all
 
-        run_on_all(context, out, budget_s, grid, strict=strict)
+        path = out or default_path("all")
+        folder = _page_folder(path) if page else None
+        run_on_all(context, path, budget_s, grid, strict=strict, page=folder)
         return
     used = device_for(device)
     plan = Request(**grid).plan(used.name, used.half)

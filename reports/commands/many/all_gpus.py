@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.commands.console import default_path, read_once, show, warn
+from reports.commands.console import read_once, show, warn
 from reports.commands.many.typed import typed_words
 from reports.commands.results.table import table
 from suite.failures import RunFailed
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 def run_on_all(
     context: click.Context,
-    out: Path | None,
+    path: Path,
     budget_s: float | None,
     grid: dict[str, Any],
     *,
     strict: bool,
+    page: Path | None,
 ) -> None:
     """Measure the plan on every GPU, a results file each; show the tables and how siblings differ.
+
+    The files are named after `path`. With `page`, a page of all of them goes into that folder.
 
     Raises BadRequest before anything is measured, and RunFailed where a GPU's run failed, after the
     tables of the others.
@@ -32,7 +35,7 @@ def run_on_all(
     from suite.conditions.device import all_gpus
     from suite.fleet.local_gpus import gpu_runs, race_on_all
 
-    runs = gpu_runs(all_gpus(), out or default_path("all"))
+    runs = gpu_runs(all_gpus(), path)
     for each in runs:
         Request(**grid).plan(each.gpu.name, each.gpu.half)
         if each.path.exists():
@@ -45,7 +48,8 @@ def run_on_all(
         begun = ", ".join(str(each.path) for each in runs if each.path.exists())
         raise RunFailed(f"interrupted; run --resume FILE measures the rest of {begun}") from None
     warn(f"{name}: {why}" for name, why in failures.items())
-    _conclude(context, [each.path for each in runs if each.path.exists()], strict=strict)
+    paths = [each.path for each in runs if each.path.exists()]
+    _conclude(context, paths, strict=strict, page=page)
     if failures:
         raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {', '.join(failures)}")
 
@@ -67,8 +71,10 @@ def _say_what_is_shared(runs: Sequence["GpuRun"]) -> None:
     )
 
 
-def _conclude(context: click.Context, paths: Sequence[Path], *, strict: bool) -> None:
-    """Show tables, siblings and paths; with `strict` exit as `run` does."""
+def _conclude(
+    context: click.Context, paths: Sequence[Path], *, strict: bool, page: Path | None
+) -> None:
+    """Show tables, siblings and paths, and write a page; with `strict` exit as `run` does."""
     from reports.pages.siblings import siblings_text
     from reports.tables.cells import groups
     from reports.text.screen import screen
@@ -83,6 +89,10 @@ def _conclude(context: click.Context, paths: Sequence[Path], *, strict: bool) ->
     ):
         if text:
             show(f"\n{text}")
+    if page is not None:
+        from reports.web_page.write_page import write_page
+
+        show(f"Page: {write_page(files, page)[0]}")
     statuses = {row.status for group in groups(files) for row in group.rows} - {"measured"}
     if strict and statuses:
         raise SystemExit(1 if "disagrees" in statuses else 3)
