@@ -143,7 +143,14 @@ def _why_untried(variant: str, rows: Sequence[Row], rules: Rules) -> str | None:
 
 
 def problem_of(case: Case) -> Problem:
-    """Return the `Problem` of a case: the fields that selections distinguish."""
+    """Return the `Problem` of a case: the fields that selections distinguish.
+
+    Raises BadRequest for a case of which no selection has advice.
+    """
+    if not case.has_dense_shape:
+        raise BadRequest(
+            f"{case.id}: selections are of dense batches; give no sequences, window, norms or pages"
+        )
     values = msgspec.structs.asdict(case)
     return Problem(**{name: values[name] for name in Problem.__struct_fields__})
 

@@ -129,7 +129,11 @@ def _check_name(hardware_key: str, out: Path) -> Path:
 
 
 def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
-    """Race for `budget_s` seconds and return the results file."""
+    """Race for `budget_s` seconds and return the results file.
+
+    Raises BadRequest for cases of which no selection has advice.
+    """
+    from reports.choosing.choose import problem_of
     from suite.cases.plan import without
     from suite.cases.request import Request
     from suite.conditions.device import device_for
@@ -139,9 +143,10 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
     used = device_for(grid.pop("device"))
     if out is not None:
         _check_name(used.hardware.key, out)
-    header = run_header(
-        without(Request(**grid).plan(used.name, used.half), AUTO), sys.argv[1:], used
-    )
+    plan = without(Request(**grid).plan(used.name, used.half), AUTO)
+    for case in plan.cases:
+        problem_of(case)  # refuses now what could not be chosen for after the race
+    header = run_header(plan, sys.argv[1:], used)
     path = default_path(f"tuned-{header.hardware.key}")
     measure(path, header, used, budget_s)
     click.echo(f"Results: {path}", err=True)

@@ -166,6 +166,7 @@ def test_figures_are_told_to_people_and_programs() -> None:
 RAGGED = msgspec.structs.replace(a_case(40, "bfloat16"), batch=2, seq_lens=(40, 20))
 WINDOWED = msgspec.structs.replace(a_case(40, "bfloat16"), window=8)
 WITH_NORMS = msgspec.structs.replace(a_case(40, "bfloat16"), q_len=1, mode="decode", norms=True)
+IN_PAGES = msgspec.structs.replace(WITH_NORMS, norms=False, layout="paged")
 
 
 def test_a_variant_that_another_interpreter_measured_is_not_the_fastest() -> None:
@@ -191,7 +192,11 @@ def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_m
     assert "forward, tiny layer1" in render({"Unseen": [priced]}, Flips(0, 0), "simple")
 
 
-@pytest.mark.parametrize("other", [RAGGED, WINDOWED, WITH_NORMS], ids=["ragged", "window", "norms"])
+@pytest.mark.parametrize(
+    "other",
+    [RAGGED, WINDOWED, WITH_NORMS, IN_PAGES],
+    ids=["ragged", "window", "norms", "pages"],
+)
 def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) -> None:
     file = tuned(CROSSING)
     records = [
@@ -200,5 +205,7 @@ def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) 
         else one
         for one in file.records
     ]
-    selection = chosen(file._replace(records=records)).selection
+    race = file._replace(records=records)
+    selection = chosen(race).selection
     assert [one.problem.kv_len for one in selection.choices] == [1024, 2048]
+    assert price_unseen([file], [race]) == []
