@@ -27,6 +27,8 @@ def tune_command(problem: Problem, device: str) -> str:
         options["--q-len"] = problem.q_len
     if problem.layout != "bhnd":
         options["--layout"] = problem.layout
+    if problem.logit_scale != 1:
+        options["--logit-scale"] = problem.logit_scale
     words = [f"{name} {value}" for name, value in options.items()]
     words += [] if problem.causal else ["--noncausal"]
     return " ".join([f"{program()} choose --tune", *words])
