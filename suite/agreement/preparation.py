@@ -70,11 +70,20 @@ def _prepare_for_pages(
     return partial(_from_pages, prepare_function(module_name, options, whole, device))
 
 
+def spec_in_pages(spec: Spec) -> Spec:
+    """Return the spec of a cache in pages, where `spec` is that of the same cache in one piece."""
+    extras = replace(spec.extras, sequences="kv_lens", page_size=PAGE_SIZE)
+    return replace(spec, kv_len=_pages_for(spec) * PAGE_SIZE, extras=extras)
+
+
+def _pages_for(spec: Spec) -> int:
+    """Return how many pages the keys of a sequence take."""
+    return -(-spec.kv_len // PAGE_SIZE)
+
+
 def _with_pages(prepare_general: Callable[[Spec], Any], spec: Spec) -> Callable[..., Tensor]:
     """Return the attention of a variant that reads pages; it gets those of the spec's keys."""
-    each = -(-spec.kv_len // PAGE_SIZE)
-    extras = replace(spec.extras, sequences="kv_lens", page_size=PAGE_SIZE)
-    general = prepare_general(replace(spec, kv_len=each * PAGE_SIZE, extras=extras))
+    general, each = prepare_general(spec_in_pages(spec)), _pages_for(spec)
     kv_lens = torch.full((spec.batch,), spec.kv_len, dtype=torch.int32, device=spec.device)
     make = importlib.import_module("variants.batches.sequences").Sequences
 
@@ -95,8 +104,7 @@ def _with_pages(prepare_general: Callable[[Spec], Any], spec: Spec) -> Callable[
 
 def _from_pages(prepare: PrepareFunction, spec: Spec) -> Callable[..., Tensor]:
     """Return attention that copies the pages of the spec's keys together, and then attends."""
-    attention = prepare(spec)
-    each = -(-spec.kv_len // PAGE_SIZE)
+    attention, each = prepare(spec), _pages_for(spec)
 
     def together(pages: Tensor, block_tables: Tensor) -> Tensor:
         slots = pages[block_tables[:, :each].long()].transpose(1, 2).flatten(2, 3)

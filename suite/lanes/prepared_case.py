@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.agreement.case_check import CaseCheck
 from suite.agreement.inputs import Inputs, draw, spec_of
-from suite.agreement.preparation import prepare_function
+from suite.agreement.preparation import prepare_function, spec_in_pages
 from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
@@ -193,7 +193,8 @@ class PreparedCase:
 
     def name_kernels(self) -> KernelNames:
         """Return the kernels of one profiled call, and the variant's density or choice, if any."""
-        choice = self._choice and self._choice(self.spec)
+        is_paged = self._case.layout == "paged"
+        choice = self._choice and self._choice(spec_in_pages(self.spec) if is_paged else self.spec)
         return KernelNames(
             kernel_names.attention_kernels(self._rotation.first_call(), self._bench.device),
             self._computed_share(),

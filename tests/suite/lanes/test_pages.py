@@ -13,6 +13,8 @@ from suite.cases.case import PAGE_SIZE, Case
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from suite.memory import predict
+from tests.conftest import Folders
+from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
 from variants.batches import pages as variant_pages
 from variants.batches.pages import gather
 from variants.native import native_window
@@ -105,6 +107,19 @@ def test_native_window_copies_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(variant_pages, "gather", refuse)
     assert prepared("native_window").check("before", 1).agrees
+
+
+def test_a_lane_tells_whom_auto_chose_for_pages_and_not_for_a_cache_in_one_piece(
+    folders: Folders,
+) -> None:
+    shape: dict[str, Any] = {"heads": 4, "kv_heads": 2, "head_dim": 16, "batch": 2}
+    problem = a_problem(CASE.kv_len, q_len=1, mode="decode", **shape)
+    put(folders.of_user, of_this_machine(chosen_from(problem, a_candidate("eager"))))
+    chose = {}
+    for layout in ("bhnd", "paged"):
+        ready = prepared("auto", msgspec.structs.replace(CASE, layout=layout))
+        chose[layout] = ready.name_kernels().chose
+    assert chose == {"bhnd": "eager", "paged": "native_window"}
 
 
 def test_memory_is_predicted_with_the_pages_that_lie_beside_the_cache() -> None:
