@@ -41,10 +41,16 @@ def append_norms(norms: Tensor, k: Tensor, v: Tensor, first: int | Tensor) -> Te
 
     k and v are [batch, kv_heads, new, head_dim], written to slots `first` and on: a whole number,
     or one for each entry of the batch, int [batch]. Where a slot held something before, its block
-    keeps the larger norm. Raises ValueError for a number that leaves the blocks; a tensor has to
-    fit, because to look into it would wait for the device.
+    keeps the larger norm. Raises ValueError for norms of another batch or other kv heads, and for a
+    number that leaves the blocks; a tensor has to fit, because to look into it would wait for the
+    device.
     """
     batch, kv_heads, new = k.shape[:3]
+    if norms.dim() != 4 or norms.shape[:3] != (batch, kv_heads, 2):  # scatter takes larger ones
+        raise ValueError(
+            f"norms are {list(norms.shape)} and k {list(k.shape)}: give [{batch}, {kv_heads}, 2, "
+            "blocks], from cache_norms"
+        )
     if isinstance(first, int) and not 0 <= first <= norms.shape[3] * BLOCK - new:
         room = norms.shape[3] * BLOCK
         raise ValueError(

@@ -146,3 +146,26 @@ def test_norms_that_do_not_fit_are_refused(norms: Any, complaint: str, name: str
     q, k, v = step()
     with pytest.raises(ValueError, match=complaint):
         alibi_attention(q, k, v, norms=norms, variant=name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "first", "complaint"),
+    [
+        ((2, 2, 2, 4), 256, "first 256: 1 new keys are not inside of these norms' 256 slots"),
+        ((2, 2, 2, 4), -1, "first -1: 1 new keys are not inside"),
+        (
+            (3, 2, 2, 4),
+            0,
+            r"norms are \[3, 2, 2, 4\] and k \[2, 2, 1, 16\]: give \[2, 2, 2, blocks",
+        ),
+        ((2, 4, 2, 4), 0, r"norms are \[2, 4, 2, 4\] and k"),
+        ((2, 2, 8), 0, r"norms are \[2, 2, 8\] and k"),
+    ],
+)
+def test_new_keys_that_are_not_of_these_norms_are_refused(
+    shape: tuple[int, ...], first: int, complaint: str
+) -> None:
+    norms, new = torch.zeros(shape), torch.ones(2, 2, 1, 16)
+    with pytest.raises(ValueError, match=complaint):
+        append_norms(norms, new, new, first)
+    assert not norms.any()
