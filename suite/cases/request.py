@@ -62,16 +62,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         if self.dtypes is None and self.inputs is None:
             grid = grid.in_half(half)
         names, kernels = _variants(self.variants, kind)
-        return Plan(
-            cases=_cases(grid, self._shape_options()),
-            variants=names,
-            passes=grid.passes,
-            seed=parse.seed("--seed", self.seed),
-            step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
-            device=device,
-            kernels=kernels,
-            pythons=_pythons(self.python, names),
-        )
+        cases, pythons = _cases(grid, self._shape_options()), _pythons(self.python, names)
+        try:
+            return Plan(
+                cases=cases,
+                variants=names,
+                passes=grid.passes,
+                seed=parse.seed("--seed", self.seed),
+                step_timeout_s=parse.seconds("--step-timeout", self.step_timeout),
+                device=device,
+                kernels=kernels,
+                pythons=pythons,
+            )
+        except ValueError as error:  # too many cells
+            raise BadRequest(str(error)) from None
 
     def cases(self) -> list[Case]:
         """Return the cases alone, with the CPU's default sweep for what is left open.

@@ -77,6 +77,13 @@ def test_a_mistake_is_named_with_a_way_out(option: str, value: object, line: str
     assert said == line or (said.startswith(line) and line.endswith("There are"))
 
 
+def test_more_cells_than_a_file_may_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("suite.cases.plan.MOST_CELLS", 12)
+    assert len(plan_of(modes="forward", lengths="1,2", variants="eager").cases) == 2 * 3
+    with pytest.raises(BadRequest, match="9 cases of 2 variants are 18 cells: plan at most 12, an"):
+        plan_of(modes="forward", lengths="1,2,3", variants="eager")
+
+
 def test_a_name_that_does_not_exist_is_answered_with_all_that_do() -> None:
     with pytest.raises(BadRequest) as refused:
         plan_of(dtypes="float8")
