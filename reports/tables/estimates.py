@@ -40,12 +40,12 @@ def log_median_ms(time: Time) -> float:
 
 
 def series_ms(times: Sequence[Time], name: SeriesName) -> float | None:
-    """Return a series' median in ms, as the geometric mean over races.
+    """Return a series' median of a call in ms, as the geometric mean over races.
 
     None if no race has it, or if its clock was too coarse to read more than 0.
     """
     medians = [
-        _median_ms(turns)
+        _median_ms(turns) / time.calls_per_sample
         for time in times
         for series, turns in ((time.cost, time.turns), *((o.name, o.turns) for o in time.others))
         if series == name

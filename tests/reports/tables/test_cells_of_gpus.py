@@ -96,3 +96,13 @@ def test_useful_work_is_held_against_the_device_s_limits() -> None:
 def test_without_a_limit_of_its_dtype_a_row_has_no_share() -> None:
     row = row_of(a_limit("bfloat16"), a_check(CASE, "eager"), a_time(CASE, "eager", 1.0))
     assert (row.gemm_share, row.copy_share) == (None, None)
+
+
+def test_every_series_of_decode_is_that_of_a_step_as_the_cost_is() -> None:
+    steps = 16
+    whole = on_a_gpu(1, device=0.5 * steps, device_hot=0.4 * steps, issue=0.1 * steps)
+    row = row_of(
+        a_check(CASE, "eager"), msgspec.structs.replace(whole, calls_per_sample=steps, steps=steps)
+    )
+    assert row.time_ms == pytest.approx(0.5)
+    assert (row.device_ms, row.device_hot_ms, row.issue_ms) == pytest.approx((0.5, 0.4, 0.1))
