@@ -176,11 +176,12 @@ def _stop_without_samples(records: Sequence[CellRecord]) -> None:
 def _extra_info(records: Sequence[CellRecord]) -> dict[str, Any]:
     """Return agreement, memory and status under the names that `table --format json` uses."""
     info: dict[str, Any] = {"status": "measured"}
+    if checks := [record for record in records if isinstance(record, Agreement)]:
+        worst = max(checks, key=lambda check: check.excess)
+        info |= {"error": worst.error, "error_budget": worst.budget}
+        info |= {} if worst.agrees else {"status": "disagrees"}
     for record in records:
         match record:
-            case Agreement():
-                info |= {"error": record.error, "error_budget": record.budget}
-                info |= {} if record.agrees else {"status": "disagrees"}
             case Memory():
                 info |= {
                     "peak_bytes": record.peak_bytes,

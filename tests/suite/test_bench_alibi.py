@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import conftest
-from suite.bench_alibi import ReplayTimer, _stop_without_samples
+from suite.bench_alibi import ReplayTimer, _extra_info, _stop_without_samples
 from suite.cases.case import Dtype
 from tests.records import a_case, a_check
 from variants.catalog import PEERS, on
@@ -74,6 +74,17 @@ def test_agreement_memory_and_status_are_extra_info(saved: tuple[Any, str, Path]
     assert (info["error"], info["error_budget"]) == (1e-3, 1e-2)
     assert (info["peak_bytes"], info["persistent_bytes"]) == (3, 2)
     assert info["kernels"] == ["an_invented_kernel"]
+
+
+def test_the_error_is_that_of_the_check_which_came_closest_to_its_budget() -> None:
+    errors = (2e-7, 9e-7, None, 1e-7)
+    checks = [a_check(a_case(), "eager", error=error) for error in errors]
+    assert _extra_info([checks[0], checks[1], checks[3]])["error"] == 9e-7
+    assert _extra_info(checks) == {
+        "status": "disagrees",
+        "error": None,
+        "error_budget": checks[2].budget,
+    }
 
 
 def test_the_hardware_is_in_machine_info(saved: tuple[Any, str, Path]) -> None:
