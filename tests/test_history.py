@@ -69,6 +69,17 @@ def test_pairs_are_left_out_of_a_folder_with_a_warning_and_refused_by_name(
     assert f"Error: {pairs}: a file of pairs and no run's" in refused.stderr
 
 
+def test_files_of_lengths_are_left_out_of_a_folder_with_a_warning(tmp_path: Path) -> None:
+    folder = written(tmp_path, a_past(SLOWER))
+    alone = bench("history", folder)
+    lengths = folder / "lengths.jsonl"
+    lengths.write_text('{"record":"lengths","schema":1}\n')
+    done = bench("history", folder)
+    assert (done.returncode, done.stdout) == (0, alone.stdout)
+    assert done.stderr == f"Warning: {lengths}: a file of `lengths`, left out\n"
+    assert bench("history", folder, lengths).returncode == 2
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     done = bench("history", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

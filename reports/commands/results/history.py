@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from reports.commands.console import read_once, show, warn
 from reports.commands.options import VERDICT_FORMATS, format_option
 from suite.failures import RunFailed
+
+
+class _FirstLine(msgspec.Struct):
+    """What kind of line the first of a file is."""
+
+    record: str = ""
 
 
 class TooShort(RunFailed):
@@ -47,14 +54,16 @@ def history(paths: Sequence[Path], fail: bool, form: Any) -> None:
 
 
 def _runs(paths: Sequence[Path]) -> list[Any]:
-    """Read files, and the results files in folders but for those of pairs, which a warning names.
+    """Read files, and those in folders; warnings name files of pairs and of `lengths`, left out.
 
     Raises UsageError for a folder without any.
     """
     from suite.records.store import is_duel_record
 
     named = [path for path in paths if not path.is_dir()]
-    within = [file for path in paths if path.is_dir() for file in sorted(path.glob("*.jsonl"))]
+    inside = [file for path in paths if path.is_dir() for file in sorted(path.glob("*.jsonl"))]
+    within = [file for file in inside if file in named or not _is_of_lengths(file)]
+    warn(f"{file}: a file of `lengths`, left out" for file in inside if file not in within)
     files = []
     for file in read_once([*within, *named]):
         if file.path not in named and any(is_duel_record(record) for record in file.records):
@@ -66,3 +75,12 @@ def _runs(paths: Sequence[Path]) -> list[Any]:
         remedy = f"name {paths[0]}/*, its folders" if has_deeper else "name FILES or folders"
         raise click.UsageError(f"{paths[0]}: no results file of `run` in it; {remedy}")
     return files
+
+
+def _is_of_lengths(path: Path) -> bool:
+    """Whether the first line of a file is that of command `lengths`."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.readline(), type=_FirstLine).record == "lengths"
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False  # whoever reads it says what is wrong
