@@ -51,6 +51,16 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
     assert set(re.findall(r"^## `(.+)`$", PAGE, re.MULTILINE)) == set(commands())
 
 
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_no_section_says_what_something_is_twice(name: str) -> None:
+    subjects = re.findall(r"^(?:- |\| )(`[^`]+`)", section(name), re.MULTILINE)
+    assert len(subjects) == len(set(subjects))
+
+
+def test_a_blank_line_is_before_every_heading() -> None:
+    assert not re.findall(r"[^\n]\n#+ .*", PAGE)
+
+
 def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert all(f"(docs/{page.name}" in readme for page in (ROOT / "docs").glob("*.md"))
