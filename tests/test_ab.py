@@ -168,6 +168,8 @@ def test_programs_get_the_rates_alone() -> None:
         (["aa", "--pairs", "0"], "name FILES of earlier pairs"),
         (["aa", "--pairs", "0", "--gate", "7", PAIRS], "--gate 7: give a share such as 5%"),
         (["aa", "--pairs", "0", "--inject", "5%", PAIRS], "nothing is measured; drop --inject"),
+        (["aa", "--pairs", "0", "--out", "x.jsonl", PAIRS], "nothing is measured; drop --out"),
+        (["aa", "--pairs", "0", "--norms", PAIRS], "nothing is measured; drop --norms"),
         (["aa", "README.md"], "README.md: not a results file"),
         (["run", "--resume", PAIRS], "a file of pairs and no run's"),
         (["aa", "--pairs", "1"], "--pairs 1: give at least 4"),

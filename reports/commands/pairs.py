@@ -18,6 +18,9 @@ from reports.commands.console import (
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
 from suite.failures import RunFailed
 
+_OF_RATES = {"pairs", "gate", "form"}
+"""The options of `aa` that say something where nothing is measured."""
+
 
 class NothingJudged(RunFailed):
     """No cell of a comparison has a verdict; the text says what one takes."""
@@ -117,7 +120,15 @@ def ab(
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
 @pair_options
-def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> None:
+@click.pass_context
+def aa(
+    context: click.Context,
+    /,
+    files: Sequence[Path],
+    inject: str | None,
+    form: Any,
+    **options: Any,
+) -> None:
     """Compare this tree with itself: can `ab` be trusted here?
 
     Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
@@ -145,9 +156,10 @@ def aa(files: Sequence[Path], inject: str | None, form: Any, **options: Any) -> 
     comparison = None
     if options["pairs"] == 0 and not earlier:
         raise click.UsageError("--pairs 0 measures nothing: name FILES of earlier pairs")
-    if options["pairs"] == 0 and inject is not None:
-        raise click.UsageError("--inject beside --pairs 0: nothing is measured; drop --inject")
-    if options["pairs"] != 0:
+    if options["pairs"] == 0:
+        of_measuring = [name for name in context.params if name not in {"files", *_OF_RATES}]
+        refuse_options(context, of_measuring, "beside --pairs 0: nothing is measured")
+    else:
         injected = None if inject is None else share("--inject", inject, below=LARGEST_SLOWDOWN)
         options["out"] = options["out"] or default_path("aa")
         itself = head_side(software(), calibration.ITSELF)
