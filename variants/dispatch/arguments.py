@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from variants.batches.pages import check_tables
+from variants.batches.sequences import Sequences
 from variants.tracing import is_traced
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -24,7 +26,27 @@ def check_kinds(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} is on {tensor.device}: give the CPU or a CUDA GPU")
 
 
-def check_fit(q: Tensor, k: Tensor, v: Tensor, *, in_pages: bool = False) -> None:
+def check_together(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor | None,
+    sequences: Sequences,
+    scale: float | None,
+) -> None:
+    """Raise ValueError for tensors that don't fit together, or a scale that is no positive number.
+
+    Whether sequences fit is variants.dispatch.batch_arguments' to say, but for pages.
+    """
+    check_fit(q, k, v, in_pages=sequences.block_tables is not None)
+    if sequences.block_tables is not None:
+        check_tables(q, k, sequences)
+    check_scale(scale)
+    if slopes is not None:
+        check_slopes(slopes, q.shape[0], q.shape[1], q.device)
+
+
+def check_fit(q: Tensor, k: Tensor, v: Tensor, *, in_pages: bool) -> None:
     """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together.
 
     `in_pages` is so for k and v [pages, kv_heads, page_size, dim].

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from variants.batches.pages import check_tables, room_of
+from variants.batches.pages import room_of
 from variants.batches.sequences import Sequences
-from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
+from variants.dispatch.arguments import check_kinds, check_together
 from variants.dispatch.batch_arguments import Settings, extras_of
 from variants.problem import Spec, alibi_slopes
 from variants.tracing import is_traced
@@ -38,15 +38,10 @@ def check_call(
     given = (k, v)
     q, k, v = in_autocast_dtype(q, k, v)
     sequences = norms_of_same(sequences, given, (k, v))
-    check_fit(q, k, v, in_pages=sequences.block_tables is not None)
-    if sequences.block_tables is not None:
-        check_tables(q, k, sequences)
-    check_scale(settings.scale)
+    check_together(q, k, v, slopes, sequences, settings.scale)
     if slopes is None:
         make_slopes = standard_slopes.__wrapped__ if is_traced() else standard_slopes
         slopes = make_slopes(int(q.shape[1]), q.device)
-    else:
-        check_slopes(slopes, int(q.shape[0]), int(q.shape[1]), q.device)
     return Call(q, k, v, slopes, sequences, _spec(q, k, v, slopes, sequences, settings))
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from variants.batches import formula
-from variants.batches.pages import check_tables, gather
+from variants.batches.pages import gather
 from variants.batches.sequences import Sequences
 from variants.dispatch.answer import answer, attention_for
-from variants.dispatch.arguments import check_fit, check_kinds, check_scale, check_slopes
+from variants.dispatch.arguments import check_kinds, check_together
 from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype, norms_of_same
 from variants.problem import Spec, Unsupported, alibi_slopes
@@ -78,12 +78,8 @@ def _shapes(
     return_lse: bool,
 ) -> tuple[Tensor, Tensor]:
     check_kinds(q, k, v)
-    check_fit(q, k, v, in_pages=block_tables is not None)
-    check_scale(scale)
-    check_slopes(slopes, q.shape[0], q.shape[1], q.device)
     sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
-    if block_tables is not None:
-        check_tables(q, k, sequences)
+    check_together(q, k, v, slopes, sequences, scale)
     check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     rows = tuple(q.shape[:3])
     log_sum_exp = q.new_empty(rows if return_lse else (0,), dtype=torch.float32)
@@ -180,7 +176,10 @@ def write_out(
     """Return the formula's answer from plain operations, which ONNX knows, whatever the variant.
 
     Lengths may be dynamic, but in the exporter by torch.jit.trace, whose sizes are tensors.
+    Raises ValueError for tensors that don't fit together.
     """
+    check_kinds(q, k, v)
+    check_together(q, k, v, slopes, sequences, settings.scale)
     sequences = sequences._replace(norms=None)  # no answer depends on them
     if sequences.block_tables is not None:
         k, v = (gather(part, sequences.block_tables) for part in (k, v))

@@ -112,6 +112,15 @@ def test_what_does_not_fit_is_refused_with_what_would(mistake: str) -> None:
         alibi_attention(*inputs, **arguments, variant="eager")
 
 
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_an_export_to_onnx_refuses_it_too(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    change, words = REFUSED[mistake]
+    inputs, arguments = problem(**change)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with pytest.raises(ValueError, match=words):
+        alibi_attention(*inputs, **arguments)
+
+
 def test_more_queries_than_keys_need_an_offset() -> None:
     (q, k, v), arguments = problem()
     with pytest.raises(ValueError, match="q_offset says where they stand"):
