@@ -94,6 +94,25 @@ def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: P
     assert read(out).choices[0].variant == "flex"
 
 
+def test_choices_in_the_cache_that_the_selection_at_out_lacks_are_not_dropped_without_a_word(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / f"{KEY}.json"
+    first, second, third = (
+        written(tmp_path / f"{length}.jsonl", tuned({"eager": {length: 1.0}}))
+        for length in (512, 1024, 2048)
+    )
+    commands.ran("choose", first)
+    with monkeypatch.context() as patch:
+        Commands(tmp_path / "other", patch).ran("choose", second, "--out", out)
+    done = commands.run("choose", third, "--out", out)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"Warning: {commands.cached}: 1 problems chosen before are dropped: --out has others\n"
+    )
+    assert [one.problem.kv_len for one in read(commands.cached).choices] == [1024, 2048]
+
+
 def test_a_file_named_twice_is_measured_once(
     commands: Commands, file: Path, tmp_path: Path
 ) -> None:

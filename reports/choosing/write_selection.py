@@ -49,6 +49,18 @@ def incumbent(paths: Iterable[Path]) -> tuple[Selection | None, list[str]]:
     return None, refusals
 
 
+def losses(paths: Iterable[Path], before: Selection | None, new: Selection) -> list[str]:
+    """Return a line for each selection but `before` that loses choices where `new` replaces it."""
+    problems = {choice.problem for choice in new.choices}
+    lines = []
+    for path in paths:
+        old, _ = incumbent([path])
+        lost = sum(choice.problem not in problems for choice in old.choices) if old else 0
+        if lost and old != before:
+            lines.append(f"{path}: {lost} problems chosen before are dropped: --out has others")
+    return lines
+
+
 def write(path: Path, selection: Selection) -> None:
     """Replace the file by a selection, atomically: no reader ever sees a part of it.
 

@@ -114,6 +114,7 @@ def _write(results: Any, rules: Any, cache: Path, out: Path | None) -> None:
         new = choose_from(results, rules, before)
         warn(f"nothing chosen for {line}" for line in new.left_out)
         warn([new.dropped] if new.dropped else [])
+        warn(write_selection.losses(paths, before, new.selection))
         warn(new.cautions)
         for path in dict.fromkeys(paths):
             write_selection.write(path, new.selection)
