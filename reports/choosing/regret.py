@@ -157,7 +157,7 @@ def _contests(files: Sequence[Results]) -> dict[Case, Contest]:
         rows.setdefault(row.case, []).append(row)
     return {
         case: Contest(
-            candidates_of(rows[case.id], Rules()),
+            candidates_of(rows.get(case.id, ()), Rules()),
             {name: times_of(passes) for name, passes in cells.items()},
             "eager",
         )

@@ -178,6 +178,14 @@ def test_a_variant_that_another_interpreter_measured_is_not_the_fastest() -> Non
     assert priced.fastest == "eager"
 
 
+def test_a_race_that_other_interpreters_alone_have_run_prices_nothing() -> None:
+    race = tuned({"eager": {724: 2.0}, "flex": {724: 1.0}})
+    pythons = tuple((name, "/other/python") for name in race.header.plan.variants)
+    plan = msgspec.structs.replace(race.header.plan, pythons=pythons)
+    elsewhere = race._replace(header=msgspec.structs.replace(race.header, plan=plan))
+    assert price_unseen([tuned(CROSSING)], [elsewhere]) == []
+
+
 def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_measured() -> None:
     file = tuned(CROSSING)
     recorded = msgspec.structs.replace(case_of(512), recording="tiny.safetensors#layer1@0123abcd")
