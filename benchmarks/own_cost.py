@@ -2,7 +2,7 @@
 
     python benchmarks/own_cost.py
 
-Takes some five minutes; run it on a quiet machine. docs/method.md quotes the figures.
+Takes some five minutes; run it on a quiet machine. CONTRIBUTING.md quotes the figures.
 """
 
 import statistics
