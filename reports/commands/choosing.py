@@ -18,18 +18,26 @@ OBJECTIVES = ("eager", "graph", "memory")
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--tune", is_flag=True, help="Measure first, for as long as --budget lasts.")
-@click.option("--budget", default="2m", show_default=True, help="Of --tune, such as 5m.")
+@click.option("--budget", default="2m", show_default=True, help="Time for --tune, such as 5m.")
 @click.option(
     "--objective",
     type=click.Choice(OBJECTIVES),
     default=OBJECTIVES[0],
     show_default=True,
-    help="A call's time, its time on the device alone, or its memory.",
+    help="Rank by a call's time, its time on the device alone, or its memory.",
 )
-@click.option("--max-memory", help="Leave out what takes more, such as 512MiB.")
-@click.option("--max-error", type=float, help="Leave out what is further from the oracle.")
-@click.option("--others", is_flag=True, help="Among peers and your kernels too; writes nothing.")
-@click.option("--out", type=click.Path(path_type=Path), help="Selection to write as well.")
+@click.option("--max-memory", help="Leave out variants that take more, such as 512MiB.")
+@click.option(
+    "--max-error",
+    type=float,
+    help="Leave out variants with a larger error against the oracle, such as 1e-3.",
+)
+@click.option(
+    "--others", is_flag=True, help="Peers and your kernels are candidates too; writes nothing."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write the selection to as well."
+)
 @grid_options
 @click.pass_context
 def choose(
@@ -162,11 +170,11 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
 def best(
     device: str | None, hardware: str | None, explain: bool, form: str, **question: Any
 ) -> None:
-    """Say which variant to use, how sure that is, and what it takes.
+    """Say which variant to use, how long a call takes, and how sure that is.
 
-    Answers come from selections (`choose`): this problem measured, or interpolated between two
-    lengths, or what was measured with other software, another shape or a device of the same
-    architecture, and then they say so.
+    Answers come from selections, which `choose` writes: from this very problem, from lengths around
+    it, or else from other software, another shape or a device of the same architecture. The last
+    line of an answer says which.
 
     \b
     Example:
@@ -213,11 +221,12 @@ def regret(
     out: Path | None,
     form: str,
 ) -> None:
-    """Price the advice that FILES give for lengths between theirs.
+    """Say what the advice of FILES costs at lengths that they did not measure.
 
-    Each measured length between two others is left out and priced. --fresh races at lengths that
-    nobody measured: the fastest is picked on one half of the rounds, and both are priced on the
-    other. Two halves of the passes tell how often two tunings choose differently.
+    The cost is the regret: how much slower the advised variant is than the fastest. Each measured
+    length between two others is left out and priced. --fresh races at lengths that nobody measured:
+    one half of the rounds picks the fastest, the other half times it and the advised variant. Two
+    halves of the passes show how often two tunings choose differently.
 
     \b
     Example:

@@ -13,7 +13,7 @@ GATE = click.option(
     "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."
 )
 DEVICE = click.option(
-    "--device", help="cpu, cuda or cuda:1; without it a GPU where torch can use one."
+    "--device", help="cpu, cuda or cuda:1; without it the first GPU that torch can use, else cpu."
 )
 _MODELS = click.option("--models", help="Names: `list models`; or a file such as my.json.")
 _SHAPE = (
@@ -23,7 +23,7 @@ _SHAPE = (
     click.option("--kv-heads", type=int, help="Heads of k and v, shared by --heads evenly."),
     click.option("--head-dim", type=int, help="Size of a head."),
     click.option("--noncausal", is_flag=True, help="Every query sees every key."),
-    click.option("--layout", help="bhnd; bnhd as models hold their tensors; paged: a cache."),
+    click.option("--layout", help="bhnd, bnhd (models' memory order), or paged (decode)."),
     click.option("--logit-scale", type=float, help="Factor on the random q, k and v."),
 )
 
@@ -62,9 +62,16 @@ def grid_options(command: _Command) -> _Command:
             click.option(
                 "--requests", help="A server's batch: count x queries : keys, as 8x1:4096."
             ),
-            click.option("--padding", help="Pad --seq-lens left or right, and tell variants so."),
+            click.option(
+                "--padding",
+                help="Pad --seq-lens left or right; variants are told which tokens are real.",
+            ),
             click.option("--window", type=int, help="How many positions back a query sees."),
-            click.option("--norms", is_flag=True, help="Decode: norms are kept beside the cache."),
+            click.option(
+                "--norms",
+                is_flag=True,
+                help="Decode: hand the norms of the cache to variants that read them.",
+            ),
             click.option("--inputs", help="Recorded q, k, v: FILE.safetensors or FILE#LAYER."),
             click.option("--variants", help="Names: `list variants`."),
             *_SHAPE,
@@ -72,7 +79,11 @@ def grid_options(command: _Command) -> _Command:
                 "--step-timeout", default="120s", show_default=True, help="Limit of one step."
             ),
             click.option(
-                "--seed", type=int, default=0, show_default=True, help="Of orders, not of inputs."
+                "--seed",
+                type=int,
+                default=0,
+                show_default=True,
+                help="Seed of the orders; inputs are new in each race.",
             ),
         ),
     )

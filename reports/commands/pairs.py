@@ -30,7 +30,12 @@ class NothingJudged(RunFailed):
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("head", type=click.Path(path_type=Path), required=False)
 @GATE
-@click.option("--across", type=click.Choice(["software"]), multiple=True, help="Compare versions.")
+@click.option(
+    "--across",
+    type=click.Choice(["software"]),
+    multiple=True,
+    help="Compare although the versions of torch or other packages differ.",
+)
 @format_option(VERDICT_FORMATS)
 @click.pass_context
 def compare(
@@ -118,7 +123,7 @@ def ab(
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--inject", help="Slow one cell of the head's by so much, such as 5%.")
+@click.option("--inject", help="Slow the head's first cell by this share, such as 5%.")
 @pair_options
 @click.pass_context
 def aa(
@@ -132,8 +137,8 @@ def aa(
     """Compare this tree with itself: can `ab` be trusted here?
 
     Any alarm is false, unless --inject planted a slowdown. The pairs, with those of earlier FILES,
-    then tell the false-alarm rate, the spread by cell and what slowdown is found how often.
-    --pairs 0 measures nothing and tells of FILES alone. Exits 1 when something is slower.
+    give the rate of false alarms, the spread of each cell, and how often a slowdown is found.
+    --pairs 0 measures nothing and uses FILES alone. Exits 1 if a cell is slower.
 
     \b
     Example:

@@ -35,13 +35,15 @@ class Stopped(RunFailed):
     help="NAME=PROGRAM: the interpreter of a variant's lanes; may be given again.",
 )
 @click.option("--passes", type=int, help="Passes in fresh processes; intervals need 3.")
-@click.option("--budget", help="Time for the whole run, such as 8m; the telling cases come first.")
+@click.option(
+    "--budget", help="Time for the whole run, such as 8m; the most informative cases come first."
+)
 @click.option("--page", is_flag=True, help="Write a page of charts too, beside the results file.")
 @click.option("--part", help="Measure a part of the cases, as 2/3: the second of three.")
 @click.option(
     "--defer-host-bound",
     is_flag=True,
-    help="Leave what costs the host's time to --resume, as other GPUs race here now.",
+    help="Leave cells whose cost is the host's time to --resume: other GPUs race here now.",
 )
 @click.option("--strict", is_flag=True, help="Exit 1 for a disagreement, 3 for any other gap.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results file to write.")

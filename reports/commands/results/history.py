@@ -27,7 +27,7 @@ class TooShort(RunFailed):
 @click.option("--fail", is_flag=True, help="Exit 1 if a cell got slower and only code explains it.")
 @format_option(VERDICT_FORMATS)
 def history(paths: Sequence[Path], fail: bool, form: Any) -> None:
-    """Show where cells got slower from run to run, and what did it.
+    """Show where cells got slower from run to run, and what caused it.
 
     PATHS are results files of `run`, or folders of them. A step at a change of torch, driver, power
     limit or policy is the environment's; one that the canary shares is the machine's.
