@@ -85,7 +85,7 @@ def ab(
     """Compare this tree with another version of it, in pairs.
 
     The other version is a git reference or an interpreter; or --base and --head are two kernels'
-    files. Base and head take turns slice by slice in pairs of fresh processes. What looks slower
+    files. Base and head take turns of 50 ms in pairs of fresh processes. What looks slower
     after the first stage is measured again in a second before it raises an alarm. Exits 1 for a
     regression. The suite is this tree's on both sides; only variants or interpreter differ.
 
