@@ -28,10 +28,10 @@ class Variant(NamedTuple):
     is measured only where it is named. A variant named on another device is prepared too: it
     declines or answers. `compiles` says when its calls wait for a compiler: "once" a machine or
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
-    by design. `second_gradients` says when its gradients have gradients; with "learned slopes" they
-    have on a CPU, where torch then computes in plain operations. `package` is what a peer needs,
-    by the name that pip installs; a variant of ours needs none. An `experimental` variant is raced
-    where it is named; neither `auto` nor a selection takes it.
+    by design. `second_gradients` says when its gradients have gradients; "learned slopes": where
+    slopes need a gradient, on a CPU, because torch then computes in plain operations. `package` is
+    what a peer needs, by the name that pip installs; a variant of ours needs none. A variant that is
+    `experimental` is raced where it is named; neither `auto` nor a selection takes it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Variant(NamedTuple):
 
 BASELINE = Variant("no_bias", "variants.plain.no_bias", answers="no_bias")
 AUTO = Variant("auto", "variants.dispatch.auto", compiles="once", second_gradients="always")
-"""Its gradients refuse in the name of the variant that it takes."""
+"""Where second gradients are refused, the text names the variant that `auto` took."""
 
 CATALOG = (
     BASELINE,

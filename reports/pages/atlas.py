@@ -44,7 +44,7 @@ _ERRORS = """## Rounding of the bias
 The largest error of a logit, in nats. First of the last query: of its 64 newest keys, and after the
 slash of its 64 oldest in the gentlest head, whose scores are lifted so that they can be seen. Then
 of the middle row of a prefill of 2048 keys: of its 64 nearest keys. An error of 0.1 makes a weight
-wrong by a tenth. Rounding the output to bfloat16 alone costs 0.004. Who declines takes whole
+wrong by a tenth. Rounding the output to bfloat16 alone costs 0.004. One that declines takes whole
 prefill alone, or no whole prefill, or not that dtype.
 
 {table}"""

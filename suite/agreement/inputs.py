@@ -168,7 +168,7 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
 def in_pages(k: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return k and v in shuffled pages, with heads innermost but one, and where each page went.
 
-    What is left of a last page, and one page in eight beside, hold NaN: they are nobody's.
+    The free slots of last pages, and an extra page for each eight, hold NaN: no sequence has them.
     """
     batch, _, kv_len, _ = k.shape
     each = -(-kv_len // PAGE_SIZE)

@@ -57,7 +57,7 @@ class Case(
     is a server's: `seq_lens` are the keys of each sequence, its queries are so many of its last
     tokens, form is `packed`, and variants are told by cu_seqlens_k. With `window` a query
     sees so many positions before its own, and after it too if attention is not causal; 0 is no
-    limit. With `norms` the caller has those of its cache, and a variant may read them. With
+    limit. With `norms` the caller has the norms of its cache, and a variant may read them. With
     `recording`, "FILE#LAYER@DIGEST", q, k and v are those of a model (suite/recordings).
 
     Raises ValueError for a problem that has no meaning.

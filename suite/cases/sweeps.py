@@ -38,7 +38,7 @@ class Sweep(NamedTuple):
     which has one. `seq_lens` are the lengths of one ragged batch, measured padded and packed;
     with `q_lens` it is a server's batch, in which each sequence has so many queries, packed alone.
     With `padding`, a side, variants are told which of its tokens are real. `window` is how far
-    back a query sees. With `norms` the caller keeps those of its cache.
+    back a query sees. With `norms` the caller keeps the norms of its cache.
     """
 
     purpose: str
@@ -114,7 +114,7 @@ class Sweep(NamedTuple):
 
 SWEEPS = {
     "quick": Sweep(
-        "the default on a CPU: inference at everyday lengths, under 4 minutes on 2 cores",
+        "the default on a CPU: inference at everyday lengths, some 4 minutes on 2 cores with AMX",
         lengths=(512, 1024),
         dtypes=("float32", "bfloat16"),
         modes=("forward",),
@@ -132,7 +132,7 @@ SWEEPS = {
         modes=("forward",),
     ),
     "decode": Sweep(
-        "one query against a cache, stepping through 16 lengths that each is met once",
+        "one query against a cache that grows through 16 lengths",
         lengths=(512, 2048, 8192),
         dtypes=("bfloat16",),
         modes=("decode",),
@@ -160,7 +160,7 @@ SWEEPS = {
         q_lens=(1, 1, 1, 1, 1, 1, 1, 512),
     ),
     "long": Sweep(
-        "inference where the square of the length hurts",
+        "inference at long lengths",
         lengths=(2048, 4096, 8192),
         dtypes=("bfloat16",),
         modes=("forward",),

@@ -90,7 +90,7 @@ DECLINES = {
     ("compile_blocks", "a query alone"): (Unsupported, "makes no blocks"),
     ("sdpa_halves", "a chunk of queries"): (Unsupported, "as many queries as keys"),
     ("sdpa_halves", "a query alone"): (Unsupported, "as many queries as keys"),
-    ("sdpa_halves", "bidirectional"): (Unsupported, "halves are of causal attention"),
+    ("sdpa_halves", "bidirectional"): (Unsupported, "halves need causal attention"),
     ("sdpa_window", "bidirectional"): (Unsupported, "certified for causal attention"),
     ("sdpa_folded", "a chunk of queries"): (Unsupported, "aligns top-left"),
     ("sdpa_folded", "bidirectional"): (Unsupported, "has to be causal"),

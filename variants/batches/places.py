@@ -31,7 +31,7 @@ class Places(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """What is so of each query and key: [batch or 1, q_len, kv_len].
+    """A distance and a visibility for each query and key: [batch or 1, q_len, kv_len].
 
     `distance` is their positions' difference, at least 0; `visible` whether the query sees the key.
     """

@@ -1,6 +1,6 @@
 """compile_blocks: blocks of queries against the keys that they may see, compiled as one graph.
 
-For: float32 training of up to some 2000 keys on a CPU, where native_window declines.
+For: float32 training of up to some 2000 keys on a CPU where native_window can't be built.
 Not for: new lengths (each compiles for 3 to 19 s), forward in half precision, decode.
 
 `compile` computes all pairs above the diagonal; this variant computes only those inside a block's

@@ -49,7 +49,7 @@ def check_together(
 def check_fit(q: Tensor, k: Tensor, v: Tensor, *, in_pages: bool) -> None:
     """Raise ValueError for q, k and v whose dtypes, devices or shapes don't fit together.
 
-    `in_pages` is so for k and v [pages, kv_heads, page_size, dim].
+    `in_pages` is True for k and v [pages, kv_heads, page_size, dim].
     """
     for name, tensor in (("k", k), ("v", v)):
         if tensor.dtype != q.dtype or tensor.device != q.device:

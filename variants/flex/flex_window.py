@@ -8,7 +8,7 @@ bounds how far back each block of queries must look. The BlockMask is made from 
 so the host never waits for the data. The keys that are left out weigh at most eps / 2 of any row,
 times how much larger their values are than the smallest near the row. Stores only block indices,
 [batch, heads, q_len/128, kv_len/128]. Large norms widen the windows, at most to all blocks that
-flex visits. Declines bidirectional attention, gradients of the slopes, and all those on the CPU.
+flex visits. Declines bidirectional attention, gradients of the slopes, and any gradient on the CPU.
 Source: the pruning of arXiv 2504.06949 with a bound of our own, and torch's flex_attention.
 """
 

@@ -1,18 +1,19 @@
 """native_window: a C++ kernel that walks each query's keys outwards and stops when none matters.
 
 For: prefill, decode and training on a CPU, causal or bidirectional, at any length.
-Not for: CUDA, gradients of gradients, head_dim over 256.
+Not for: CUDA, dropout, gradients of gradients, head_dim over 256.
 
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
 and walks back, and forward too if bidirectional. It stops where norms certify two things of every
 query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
-at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. In bfloat16 AMX works on
-tiles, copies of k and v. All else is float32. The kernel comes with the wheel, or is built once.
+at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. On a CPU with AMX, blocks
+of bfloat16 queries are computed in tiles, for which k and v are copied; all else is computed in
+float32. The kernel comes with the wheel, or is built once.
 
 Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
-keys of a head are split over the threads and read once for all queries of its group. A block's
-values are read if a weight is not 0. Keys that the cache's norms rule out are not read.
-Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, dk and dv.
+keys of a head are split over the threads and read once for all queries of its group. The values of
+a block are read only if one of its weights is not 0. Keys that the cache's norms rule out are not
+read. Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, dk and dv.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 

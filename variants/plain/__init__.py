@@ -1,1 +1,1 @@
-"""Stock torch as one writes it first: the formula, and the two baselines without a bias."""
+"""Stock torch as one writes it first: the formula, the baseline without a bias, and T5's bias."""

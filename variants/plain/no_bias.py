@@ -1,4 +1,4 @@
-"""no_bias: stock causal attention with no bias at all, the ceiling that people assume.
+"""no_bias: torch's SDPA without a bias, the time that every ratio is over.
 
 For: the baseline of every table.
 Not for: ALiBi: it has no bias.

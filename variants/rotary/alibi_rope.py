@@ -3,10 +3,10 @@
 For: what a model that has both would pay.
 Not for: ALiBi alone: queries and keys are turned.
 
-Models have one or the other; docs/lengths.md shows what both together buy. It is checked against an
-oracle for rotation with the bias and never ranked. Rotates as `rope` does, then calls the variant
-that `auto` picks. A rotation keeps every norm, so a variant that leaves out what norms rule out
-leaves out the same. Declines an odd head_dim.
+Models have one or the other; docs/lengths.md shows how good a model with both is. It is checked
+against an oracle for rotation with the bias and never ranked. Rotates as `rope` does, then calls
+the variant that `auto` picks. A rotation changes no norm, so a variant that leaves keys out by
+their norms leaves out the same keys. Declines an odd head_dim.
 Source: RoFormer (arXiv 2104.09864) and ALiBi (arXiv 2108.12409), one after the other.
 """
 

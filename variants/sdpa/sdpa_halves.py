@@ -1,6 +1,6 @@
 """sdpa_halves: causal SDPA on the CPU as squares on the diagonal and the rectangles below them.
 
-For: float32 prefill of up to some 1500 keys on a CPU.
+For: float32 prefill of up to some 1500 keys on a CPU where native_window can't be built.
 Not for: chunks, bidirectional attention, learned slopes, CUDA.
 
 All squares are one call of torch's flash kernel, and so are the rectangles of each level; the
@@ -69,10 +69,10 @@ def _decline(spec: Spec) -> None:
     if spec.slopes_need_grad:
         raise Unsupported("merging gives the slopes no gradient; eager, compile and sdpa_mask do")
     if spec.device.type != "cpu":
-        raise Unsupported("torch tells the log-sum-exp of a biased call on the CPU only")
+        raise Unsupported("torch returns the log-sum-exp of a biased call on the CPU only")
     if not spec.causal:
-        raise Unsupported("halves are of causal attention; sdpa_mask takes both sides")
+        raise Unsupported("halves need causal attention; sdpa_mask takes both sides")
     if spec.q_len != spec.kv_len:
         raise Unsupported(
-            "halves are of as many queries as keys; sdpa_mask and sdpa_window take less"
+            "halves need as many queries as keys; sdpa_mask and sdpa_window take fewer"
         )

@@ -1,6 +1,6 @@
 """sdpa_key: causal SDPA on the CPU with one float32 row of biases, slope * (j - last key).
 
-For: half precision on a CPU: causal prefill and decode, with little memory.
+For: causal prefill and decode in half precision on a CPU where native_window can't be built.
 Not for: float32 (it loses digits and disagrees), chunks, bidirectional attention, CUDA.
 
 Softmax does not change when all scores of a row move by the same amount, so a bias that depends on

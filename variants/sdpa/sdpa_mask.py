@@ -1,6 +1,6 @@
 """sdpa_mask: SDPA with the relative bias precomputed as a dense mask.
 
-For: bidirectional attention, training, and CUDA where flex is not wanted.
+For: CUDA where flex is not wanted, dropout, and what native_window declines on a CPU.
 Not for: long sequences: the mask grows with the square of the length.
 
 Stores a [1, heads, q_len, kv_len] mask with -inf above the diagonal, float32 on a CPU and else in

@@ -1,6 +1,6 @@
 """sdpa_window: causal SDPA on the keys that can matter, as certified from the data at every call.
 
-For: long causal prefill and chunks on a CPU, with gradients.
+For: long causal prefill, chunks and training on a CPU where native_window can't be built.
 Not for: short sequences, bidirectional attention, learned slopes, CUDA.
 
 On a steep head the bias makes far keys negligible. From the norms of q, k and v, variants.windows
@@ -74,7 +74,7 @@ def _decline(spec: Spec) -> None:
     if spec.slopes_need_grad:
         raise Unsupported("windows give the slopes no gradient; eager, compile and sdpa_mask do")
     if spec.device.type != "cpu":
-        raise Unsupported("its plan waits for the data on the host; flex_window doesn't")
+        raise Unsupported("its plan waits for the data on the host; flex_window's does not")
     if not spec.causal:
         raise Unsupported("windows are certified for causal attention; sdpa_mask takes both sides")
 
