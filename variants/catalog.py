@@ -30,8 +30,8 @@ class Variant(NamedTuple):
     process, or for "each shape" anew. `disagrees_in` has the dtypes in which its budget refuses it
     by design. `second_gradients` says when its gradients have gradients; "learned slopes": where
     slopes need a gradient, on a CPU, because torch then computes in plain operations. `package` is
-    what a peer needs, by the name that pip installs; a variant of ours needs none. A variant that is
-    `experimental` is raced where it is named; neither `auto` nor a selection takes it.
+    what a peer needs, by the name that pip installs; a variant of ours needs none. A variant that
+    is `experimental` is raced where it is named; neither `auto` nor a selection takes it.
     """
 
     name: str
