@@ -16,7 +16,7 @@ from suite.records.record import Canary, Limit, Time
 from suite.records.store import Results
 
 APART = 1.03
-"""Units that differ by less are one device: as much can be the order of races."""
+"""Units that differ by less count as one device: the order of races alone can make as much."""
 
 _Figure = tuple[str, object, object]
 
