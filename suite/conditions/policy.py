@@ -1,17 +1,15 @@
 """The policy of a run, which must be equal to compare runs, and circumstances, which need not."""
 
-import hashlib
 import os
 import platform
-import subprocess
 from pathlib import Path
 
 import msgspec
 
+from suite.conditions.measured_code import measured_code
 from suite.conditions.unit import unit
 
 ROOT = Path(__file__).resolve().parents[2]
-_CODE_FOLDERS = ("suite", "variants")
 
 # glibc adapts both thresholds to the buffers that are freed, so a call's time would depend on what
 # ran before it. Here they are fixed at the largest values that glibc adapts to: larger buffers are
@@ -85,7 +83,7 @@ def policy(device: str, cores: int) -> Policy:
 
 def circumstances(gpu: dict[str, str], uuid: str | None = None) -> Circumstances:
     """Return a run's circumstances; `gpu` has the figures of the GPU `uuid` by name."""
-    commit, uncommitted = _code()
+    code = measured_code()
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Circumstances(
         python=platform.python_version(),
@@ -93,43 +91,10 @@ def circumstances(gpu: dict[str, str], uuid: str | None = None) -> Circumstances
         container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         governor=governor.read_text().strip() if governor.exists() else "unknown",
         load_1m=round(os.getloadavg()[0], 2),
-        commit=commit,
-        uncommitted=uncommitted,
+        commit=code.commit,
+        uncommitted=code.uncommitted,
         affinity=tuple(sorted(os.sched_getaffinity(0))),
         gpu=gpu,
-        code_digest=_digest() if uncommitted else "",
+        code_digest=code.digest if code.uncommitted else "",
         unit=unit(uuid),
     )
-
-
-def _code() -> tuple[str, bool]:
-    """Return the last commit that changed what a lane may run, and whether it has changed since.
-
-    A commit that changes only docs, tests or tables is the same code.
-    """
-    if __name__.startswith("alibi_bench."):  # git would answer for a repository around the package
-        return f"tree-{_digest()}", False
-    try:
-        commit = _git("log", "-1", "--format=%H", "--", *_CODE_FOLDERS).strip()
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE_FOLDERS)
-        return commit, bool(changed.strip())
-    except (OSError, subprocess.CalledProcessError):
-        return f"tree-{_digest()}", False
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def _digest() -> str:
-    """Return a digest of all code that a lane may run: Python and C++ of suite and variants."""
-    digest = hashlib.blake2b(digest_size=10)
-    for file in sorted(
-        file
-        for folder in _CODE_FOLDERS
-        for file in (ROOT / folder).rglob("*")
-        if file.suffix in {".py", ".cpp", ".h"}
-    ):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
