@@ -110,17 +110,21 @@ def racing(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         running.kill()
 
 
-def test_interrupted_it_stops_all_gpus_and_names_the_files_to_resume(
+def test_interrupted_it_stops_all_gpus_and_goes_on_with_resume(
     racing: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
     racing.send_signal(signal.SIGINT)
     out, err = racing.communicate(timeout=60)
     assert (racing.returncode, out) == (3, "")
     paths = [tmp_path / f"x-cuda{number}.jsonl" for number in range(2)]
-    assert err.splitlines()[-1] == (
-        f"Error: interrupted; run --resume FILE measures the rest of {paths[0]}, {paths[1]}"
-    )
+    again = f"run --device all --resume {tmp_path / 'x.jsonl'}"
+    assert err.splitlines()[-1] == f"Error: interrupted; {again} measures the rest"
     assert [len(times(path)) for path in paths] == [3, 3]
+    paths[0].unlink()  # as if it had been interrupted before this GPU had begun
+    done = bench("run", "--device", "all", "--resume", tmp_path / "x.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert [read(path).missing() for path in paths] == [0, 0]
+    assert [len(times(path)) for path in paths] == [6, 6]
 
 
 def test_killed_it_leaves_no_run_behind(racing: "subprocess.Popen[str]") -> None:
@@ -138,7 +142,8 @@ def test_a_file_that_exists_is_refused_before_anything_is_measured(tmp_path: Pat
     (tmp_path / "x-cuda1.jsonl").write_text("")
     done = bench(*WORDS, "--lengths", SHORT, "--out", tmp_path / "x.jsonl")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"Error: --out: {tmp_path / 'x-cuda1.jsonl'} exists; --resume")
+    again = f"--device all --resume {tmp_path / 'x.jsonl'} completes it"
+    assert done.stderr == f"Error: --out: {tmp_path / 'x-cuda1.jsonl'} exists; {again}\n"
     assert list(tmp_path.iterdir()) == [tmp_path / "x-cuda1.jsonl"]
 
 
@@ -151,8 +156,8 @@ def test_with_a_budget_half_of_it_is_for_racing_side_by_side(tmp_path: Path) -> 
 
 
 def test_a_page_of_all_gpus_lies_beside_their_files(tmp_path: Path) -> None:
-    done = bench(*WORDS, "--lengths", SHORT, "--page", "--out", tmp_path / "x.jsonl")
+    done = bench(*WORDS, "--lengths", LONG, "--page", "--out", tmp_path / "x.jsonl")
     assert done.returncode == 0, done.stderr
-    index = tmp_path / "x-page" / "index.html"
-    assert done.stdout.rstrip().endswith(f"Page: {index}")
-    assert index.is_file()
+    page = tmp_path / "x-page" / "index.html"
+    assert f"Page: {page}" in done.stdout
+    assert "cuda-invented-gpu-132sm-80gib-700w" in page.read_text()

@@ -84,19 +84,22 @@ def run(
     budget_s = None if budget is None else parse.seconds("--budget", budget)
     places = parse.part("--part", part)
     if resume is not None:
-        stay = {"resume", "page", "strict", "budget"}
+        stay = {"resume", "page", "strict", "budget", "defer_host_bound"}
+        stay |= {"device"} if device == "all" else set()
         options = [name for name in context.params if name not in stay]
         refuse_options(context, options, "beside --resume: the file has its plan")
-        folder = _page_folder(resume) if page else None
-        _complete(resume, budget_s)
-        conclude(resume, strict=strict, page=folder)
-        return
     if device == "all":
         from reports.commands.many.all_gpus import run_on_all
 
-        path = out or default_path("all")
+        path = resume or out or default_path("all")
         folder = _page_folder(path) if page else None
-        run_on_all(context, path, budget_s, grid, strict=strict, page=folder)
+        wanted = grid if resume is None else None
+        run_on_all(context, path, budget_s, wanted, strict=strict, page=folder)
+        return
+    if resume is not None:
+        folder = _page_folder(resume) if page else None
+        _complete(resume, budget_s, defer_host_bound=defer_host_bound)
+        conclude(resume, strict=strict, page=folder)
         return
     used = device_for(device)
     plan = Request(**grid).plan(used.name, used.half)
@@ -127,8 +130,11 @@ def _page_folder(path: Path) -> Path:
     return folder
 
 
-def _complete(path: Path, budget_s: float | None) -> None:
-    """Measure the cells of a results file's plan that the file lacks."""
+def _complete(path: Path, budget_s: float | None, *, defer_host_bound: bool) -> None:
+    """Measure the cells of a results file's plan that the file lacks.
+
+    `defer_host_bound` is that of `measure`.
+    """
     from suite.conditions.device import device_for
     from suite.lanes.interpreter import interpreters_of, software_of
     from suite.records.fingerprint import check_resumable, run_header
@@ -143,7 +149,15 @@ def _complete(path: Path, budget_s: float | None) -> None:
     with interpreters_of(plan.pythons) as others:
         header = run_header(plan, sys.argv[1:], used, software_of(others))
         check_resumable(before.header, header)
-        measure(path, header, used, budget_s, before.finished(), others)
+        measure(
+            path,
+            header,
+            used,
+            budget_s,
+            before.finished(),
+            others,
+            defer_host_bound=defer_host_bound,
+        )
 
 
 def measure(

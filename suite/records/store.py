@@ -55,6 +55,11 @@ class Results(NamedTuple):
                     cells.add((record.case, record.variant, record.pass_number))
         return frozenset(cells)
 
+    def missing(self) -> int:
+        """Return how many cells of the plan, each once a pass, have not ended."""
+        plan = self.header.plan
+        return len(plan.cases) * len(plan.variants) * plan.passes - len(self.finished())
+
     def by_code(self) -> list["Results"]:
         """Return a part for each code that measured: its first header, and all of its records.
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.commands.console import read_once, show, warn
+from reports.commands.console import read_once, show
 from reports.commands.many.typed import typed_words
 from reports.commands.results.table import table
 from suite.failures import RunFailed
 
 if TYPE_CHECKING:
+    from suite.conditions.device import Device
     from suite.fleet.local_gpus import GpuRun
 
 
@@ -19,44 +20,56 @@ def run_on_all(
     context: click.Context,
     path: Path,
     budget_s: float | None,
-    grid: dict[str, Any],
+    grid: dict[str, Any] | None,
     *,
     strict: bool,
     page: Path | None,
 ) -> None:
-    """Measure the plan on every GPU, a results file each; show the tables and how siblings differ.
+    """Measure a plan on every GPU, a results file each; show the tables and how siblings differ.
 
-    The files are named after `path`. With `page`, a page of all of them goes into that folder.
-
-    Raises BadRequest before anything is measured, and RunFailed where a GPU's run failed, after the
-    tables of the others.
+    Files are named by the GPU behind `path`; without a `grid` they are there, and are completed. A
+    page goes into the folder `page`. Raises BadRequest before anything is measured, and RunFailed
+    where a GPU's run failed, after the tables of the others.
     """
-    from suite.cases.request import Request
     from suite.conditions.device import all_gpus
-    from suite.fleet.local_gpus import gpu_runs, race_on_all
+    from suite.fleet.local_gpus import begun_runs, race_on_all
 
-    runs = gpu_runs(all_gpus(), path)
-    for each in runs:
-        Request(**grid).plan(each.gpu.name, each.gpu.half)
-        if each.path.exists():
-            raise click.UsageError(f"--out: {each.path} exists; --resume {each.path} completes it")
-    _say_what_is_shared(runs)
-    words = typed_words(context, {"device", "out", "budget", "strict", "page"})
+    gpus = all_gpus()
+    runs = begun_runs(gpus, path) if grid is None else _new_runs(gpus, path, grid)
+    words = typed_words(context, {"device", "out", "budget", "strict", "page", "resume"})
+    if len(runs) > 1:
+        _say_what_is_shared(runs)
     try:
         failures = race_on_all(runs, words, budget_s, say)
     except KeyboardInterrupt:
-        begun = ", ".join(str(each.path) for each in runs if each.path.exists())
-        raise RunFailed(f"interrupted; run --resume FILE measures the rest of {begun}") from None
-    warn(f"{name}: {why}" for name, why in failures.items())
+        again = f"run --device all --resume {path}"
+        raise RunFailed(f"interrupted; {again} measures the rest") from None
+    reasons = ", ".join(f"{name} ({why})" for name, why in failures.items())
     paths = [each.path for each in runs if each.path.exists()]
+    if not paths:
+        raise RunFailed(f"no GPU measured anything: {reasons}")
     _conclude(context, paths, strict=strict, page=page)
     if failures:
-        raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {', '.join(failures)}")
+        raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {reasons}")
 
 
 def say(who: str, line: str) -> None:
     """Print a line of a run's progress to stderr, behind the name of its device."""
     click.echo(f"{who}  {line}", err=True)
+
+
+def _new_runs(gpus: Sequence["Device"], path: Path, grid: dict[str, Any]) -> list["GpuRun"]:
+    """Return a run for each GPU. Raises BadRequest for what can't be planned, or is there."""
+    from suite.cases.request import Request
+    from suite.fleet.local_gpus import gpu_runs
+
+    runs = gpu_runs(gpus, path)
+    for each in runs:
+        Request(**grid).plan(each.gpu.name, each.gpu.half)
+        if each.path.exists():
+            again = f"--device all --resume {path}"
+            raise click.UsageError(f"--out: {each.path} exists; {again} completes it")
+    return runs
 
 
 def _say_what_is_shared(runs: Sequence["GpuRun"]) -> None:
@@ -79,8 +92,6 @@ def _conclude(
     from reports.tables.cells import groups
     from reports.text.screen import screen
 
-    if not paths:
-        raise RunFailed("no GPU measured anything; the lines above say why")
     context.invoke(table, files=paths)
     files = read_once(paths)
     for text in (

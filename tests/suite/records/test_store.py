@@ -16,6 +16,7 @@ from tests.records import (
     a_few_records,
     a_machine,
     a_memory,
+    a_plan,
     a_time,
     write,
 )
@@ -41,6 +42,17 @@ def test_a_file_has_a_part_for_each_code_that_measured(tmp_path: Path) -> None:
     parts = read(file).by_code()
     assert [part.header for part in parts] == [old, new]
     assert [part.records for part in parts] == [[old, first, old, third], [new, second]]
+
+
+def test_a_file_lacks_the_cells_of_its_plan_that_have_not_ended(tmp_path: Path) -> None:
+    machine = a_machine(a_plan(CASE, variants=("eager", "flex"), passes=2))
+    file = write(tmp_path / "run.jsonl", machine)
+    assert read(file).missing() == 4
+    write(file, machine, a_time(CASE, "eager"), a_time(CASE, "eager"), a_fault(CASE, "flex"))
+    assert read(file).missing() == 2
+    disagrees = a_check(CASE, "flex", 2, error=None)
+    write(file, machine, a_time(CASE, "eager", pass_number=2), disagrees)
+    assert read(file).missing() == 0
 
 
 def test_the_folder_is_made_if_need_be(tmp_path: Path) -> None:
