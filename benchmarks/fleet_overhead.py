@@ -2,7 +2,7 @@
 
     python benchmarks/fleet_overhead.py [JOBS]
 
-A stand-in writes the first line of a results file and ends. Prints the time a job takes in all, of
+A stand-in writes a results file of three cells and ends. Prints the time a job takes in all, of
 which the stand-in's two processes are measured apart, and the driver's memory before and after.
 Needs the extra `fleet`.
 """
@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import msgspec
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -24,14 +23,14 @@ from suite.fleet.ray.cluster import connected
 from suite.fleet.ray.drive import Orders, drive
 from suite.fleet.ray.jobs import FleetPlan, Job
 from tests.fakes.ray_nodes import ON_LOOPBACK, RayNodes
-from tests.records import a_machine
+from tests.records import VARIANTS, a_case, a_machine, a_time, write
 
 STAND_IN = """
 import shutil, sys
-if sys.argv[1] == "key":
-    print("cpu-invented-2cores")
+if sys.argv[1] == "devices":
+    print("cpu cpu-invented-2cores")
 else:
-    shutil.copy("header.jsonl", sys.argv[sys.argv.index("--out") + 1])
+    shutil.copy("whole.jsonl", sys.argv[sys.argv.index("--out") + 1])
     print("done", file=sys.stderr)
 """
 NODES = 3
@@ -46,11 +45,16 @@ def main(count: int) -> None:
             nodes.add()
         with tempfile.TemporaryDirectory() as folder, shipment.shipment() as code:
             (code / "stand_in.py").write_text(STAND_IN)
-            (code / "header.jsonl").write_bytes(msgspec.json.encode(a_machine()) + b"\n")
-            shipment.PROGRAM, shipment.KEY_PROGRAM = ("stand_in.py",), ("stand_in.py", "key")
+            _write_results(code / "whole.jsonl")
+            shipment.PROGRAM = ("stand_in.py",)
+            shipment.DEVICES_PROGRAM = ("stand_in.py", "devices")
             _measure(nodes.address, code, Path(folder), count)
     finally:
         nodes.end()
+
+
+def _write_results(path: Path) -> None:
+    write(path, a_machine(), *(a_time(a_case(), name) for name in VARIANTS))
 
 
 def _measure(address: str, code: Path, folder: Path, count: int) -> None:
@@ -58,7 +62,7 @@ def _measure(address: str, code: Path, folder: Path, count: int) -> None:
     with connected(address, code) as cluster:
         drive(_orders(jobs[:NODES], folder), cluster, _silent)  # workers start here
         before, began = _memory_mib(), time.monotonic()
-        failures = drive(_orders(jobs, folder), cluster, _silent)
+        failures = drive(_orders(jobs, folder), cluster, _silent).failures
         seconds, after = time.monotonic() - began, _memory_mib()
     size = sum(file.stat().st_size for file in code.rglob("*") if file.is_file())
     print(f"{count - NODES} jobs, {NODES} nodes, {os.cpu_count()} cores, {len(failures)} failed")
@@ -85,8 +89,8 @@ def _memory_mib() -> float:
 def _alone_s(code: Path, times: int = 10) -> float:
     began = time.monotonic()
     for _ in range(times):
-        key = [sys.executable, "stand_in.py", "key"]
-        subprocess.run(key, cwd=code, check=True, stdout=subprocess.DEVNULL)
+        devices = [sys.executable, "stand_in.py", "devices"]
+        subprocess.run(devices, cwd=code, check=True, stdout=subprocess.DEVNULL)
         out = ["run", "--out", os.devnull]
         run = [sys.executable, "stand_in.py", *out]
         subprocess.run(run, cwd=code, check=True, stderr=subprocess.DEVNULL)

@@ -16,11 +16,12 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+from suite.conditions.policy import circumstances
 from suite.records.record import Time
 from suite.records.store import Results, read
 from tests.fakes.console import ROOT
 from tests.fakes.ray_nodes import ON_LOOPBACK, RayNodes
-from tests.fakes.with_invented_node import HANGS_AT, HANGS_WHILE, NODE, UNIT
+from tests.fakes.with_invented_node import GPUS, HANGS_AT, HANGS_WHILE, NODE, UNIT
 
 pytestmark = [pytest.mark.heavy, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -98,21 +99,33 @@ def test_each_type_is_measured_on_its_node_and_what_fails_is_told(
     cluster: Fleet, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = cluster.bench("--types", "H100,B200,L4,CPU", "--wait", "2s", "--out", out, *GRID)
+    pair = cluster.nodes.add("A100", **{NODE: "A100", GPUS: "2", UNIT: "pair"})
+    words = ["--types", "H100,B200,L4,CPU,A100", "--wait", "2s", "--page", "--out", out]
+    done = cluster.bench(*words, *GRID)
+    cluster.nodes.kill(pair)
     assert done.returncode == 3, done.stderr
+    assert "B200  no node offers B200 yet; waiting 2 s; the cluster offers " in done.stderr
     assert "Warning: B200: no node offers B200 after 2 s; the cluster offers " in done.stderr
-    assert "Warning: L4: --device cuda: the node has no GPU" in done.stderr, done.stderr
+    assert "Warning: L4: --device all: the node has no GPU" in done.stderr, done.stderr
     names, _, rest = done.stderr.splitlines()[-1].removeprefix("Error: ").partition(": ")
     assert sorted(names.split(", ")) == ["B200", "L4"], done.stderr
     assert rest == f"not measured in full; --resume {out} goes on"
     h100 = "cuda-invented-h100-132sm-80gib-700w"
-    (of_gpu,) = out.glob("*/H100.jsonl")
+    (of_gpu,) = out.glob("*/H100-cuda0.jsonl")
     (of_cpu,) = out.glob("*/CPU.jsonl")
+    of_pair = sorted(out.glob("*/A100-cuda*.jsonl"))
     assert of_gpu.parent.name == h100
     assert read(of_cpu).header.hardware.key == of_cpu.parent.name
-    assert [cells(read(path)) for path in (of_gpu, of_cpu)] == [WHOLE, WHOLE]
+    files = [read(path) for path in (of_gpu, of_cpu, *of_pair)]
+    assert [cells(file) for file in files] == [WHOLE] * 4
+    assert [file.header.circumstances.unit for file in files[2:]] == ["pair", "pair GPU-1"]
+    assert {file.header.circumstances.code for file in files} == {circumstances({}).code}
     assert f"A: {h100}" in done.stdout or f"B: {h100}" in done.stdout
+    assert "2 units of cuda-invented-a100-132sm-80gib-700w differ by 0.0%" in done.stdout
     assert not any(line.startswith("RAY") for line in read(of_gpu).header.argv)
+    page = (out / "page" / "index.html").read_text()
+    assert all(file.header.hardware.key in page for file in files)
+    assert f"Page: {out / 'page' / 'index.html'}" in done.stdout
 
     question = ["best", "--models", "bloom-560m", "--length", "64", "--dtypes", "float32"]
     for key in (h100, of_cpu.parent.name):
@@ -142,7 +155,7 @@ def test_a_node_killed_in_mid_run_costs_its_unfinished_cells_alone(
         cluster.hangs.unlink()
     assert running.returncode == 0, stderr
     assert "H100 waits for its CPUs and GPUs" in stderr.partition("lost: ")[2]
-    (path,) = out.glob("*/H100.jsonl")
+    (path,) = out.glob("*/H100-cuda0.jsonl")
     file = read(path)
     assert cells(file) == WHOLE
     assert {part.header.circumstances.unit: cells(part) for part in file.by_unit()} == {
@@ -216,3 +229,41 @@ def test_a_split_plan_has_each_case_on_one_node_and_all_in_all(
     assert cells(files[0]) + cells(files[1]) == WHOLE
     assert all(("no_bias" in {name for _, name in cells(file)}) for file in files)
     assert len({length for length, _ in cells(files[0])}) == 1
+
+
+def test_nodes_that_join_while_their_type_is_waited_for_share_a_split_plan(
+    cluster: Fleet, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["--types", "T4", "--split", "--wait", "15s", "--out", out]
+    waiting = cluster.begin(*words, *GRID)
+    try:
+        wait_for_line(waiting, "no node offers T4 yet; waiting 15 s")
+        for unit in ("fourth", "fifth"):
+            cluster.nodes.add("T4", **{NODE: "T4", UNIT: unit})
+        _, stderr = waiting.communicate(timeout=120)
+    finally:
+        waiting.kill()
+    assert waiting.returncode == 0, stderr
+    files = [read(path) for path in sorted(out.glob("*/*.jsonl"))]
+    assert {file.header.circumstances.unit for file in files} == {"fourth", "fifth"}
+    assert cells(files[0]) + cells(files[1]) == WHOLE
+
+
+def test_a_budget_that_cuts_a_run_short_leaves_it_unfinished_for_resume(
+    cluster: Fleet, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    cluster.hangs.touch()
+    try:
+        short = cluster.bench("--types", "CPU", "--budget", "20s", "--out", out, *GRID)
+    finally:
+        cluster.hangs.unlink()
+    assert short.returncode == 0, short.stderr
+    last = f"Warning: CPU: unfinished, cells left: 1; fleet --resume {out} measures them"
+    assert short.stderr.splitlines()[-1] == last
+    done = cluster.bench("--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert "unfinished" not in done.stderr
+    (path,) = out.glob("*/CPU.jsonl")
+    assert cells(read(path)) == WHOLE + Counter({(HANGS_AT, "no_bias"): 1})

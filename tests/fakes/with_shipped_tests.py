@@ -11,8 +11,8 @@ from tests.fakes.console import ROOT
 from tests.fakes.with_invented_node import PROGRAM
 
 if __name__ == "__main__":
-    shipment.CONTENT = (*shipment.CONTENT, "tests", "run_bench.py")
+    shipment.CONTENT = (*shipment.CONTENT, "tests")
     shipment.PROGRAM = PROGRAM
-    shipment.KEY_PROGRAM = (*PROGRAM, "key")
+    shipment.DEVICES_PROGRAM = (*PROGRAM, "devices")
     sys.argv[0] = str(ROOT / "run_bench.py")
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from reports.commands.choosing import choose
 from reports.commands.console import default_path, read_once, refuse_options, show, warn
@@ -16,11 +15,20 @@ from reports.commands.results.page import page as write_page_of
 from suite.failures import BadRequest, RunFailed
 
 if TYPE_CHECKING:
-    from suite.fleet.ray.cluster import Cluster
-    from suite.fleet.ray.drive import Orders
     from suite.fleet.ray.jobs import FleetPlan, Job
 
-_OF_FLEET = {"address", "types", "wait", "split", "wheels", "page", "out", "resume", "device"}
+_OF_FLEET = {
+    "address",
+    "types",
+    "wait",
+    "split",
+    "wheels",
+    "page",
+    "out",
+    "resume",
+    "device",
+    "budget",
+}
 
 
 @click.command()
@@ -44,14 +52,15 @@ def fleet(
     wait: str,
     split: bool,
     wheels: str | None,
+    budget: str | None,
     page: bool,
     out: Path | None,
     resume: Path | None,
     **grid: Any,
 ) -> None:
-    """Measure on the nodes of a Ray cluster, one of each type.
+    """Measure on the nodes of a Ray cluster: one node of each type, with all its GPUs.
 
-    Each node does the `run` of the grid options in a process of its own, without Ray, and holds all
+    Each node does the `run` of the grid options in processes of its own, without Ray, and holds all
     its CPUs and GPUs alone. Results come as files while they are measured, a folder each hardware
     key. A lost node's run goes on at another of its type. Needs the extra `fleet`.
 
@@ -64,37 +73,42 @@ def fleet(
     from suite.cases import parse
     from suite.fleet.ray.cluster import connected
     from suite.fleet.ray.drive import Orders, drive
-    from suite.fleet.ray.jobs import read_plan, write_plan
+    from suite.fleet.ray.jobs import begin_folder, read_plan
     from suite.fleet.ray.shipment import shipment
 
     wait_s = parse.seconds("--wait", wait)
+    if budget is not None:
+        parse.seconds("--budget", budget)
     if resume is None:
         folder = out or default_path("fleet").with_suffix("")
-        plan, cases = _plan(context, types, grid)
+        plan = _plan(context, types, grid, splits=split)
     else:
-        stay = {"resume", "address", "wait", "wheels", "page"}
+        stay = {"resume", "address", "wait", "wheels", "page", "budget"}
         refuse_options(context, set(context.params) - stay, "beside --resume, which has its plan")
         folder, plan = resume, read_plan(resume)
     if page:
         check_extra()
     with shipment() as code, connected(address, code) as cluster:
-        orders = Orders(plan, folder, wait_s, wheels)
         if resume is None:
-            orders = _split(orders, cluster, cases) if split else orders
-            write_plan(folder, orders.plan)
-        failures = drive(orders, cluster, say)
-    warn(f"{name}: {why}" for name, why in failures.items())
+            begin_folder(folder, plan)
+        work = drive(Orders(plan, folder, wait_s, wheels, budget), cluster, say)
+    warn(f"{name}: {why}" for name, why in work.failures.items())
     paths = _conclude(context, folder)
     if page:
         context.invoke(write_page_of, files=paths, out=folder / "page")
-    if failures:
-        raise RunFailed(f"{', '.join(failures)}: not measured in full; --resume {folder} goes on")
+    warn(
+        f"{name}: unfinished, cells left: {cells}; fleet --resume {folder} measures them"
+        for name, cells in work.unfinished.items()
+    )
+    if work.failures:
+        names = ", ".join(work.failures)
+        raise RunFailed(f"{names}: not measured in full; --resume {folder} goes on")
 
 
 def _plan(
-    context: click.Context, types: str | None, grid: dict[str, Any]
-) -> tuple["FleetPlan", dict[str, int]]:
-    """Return a job for each type, and how many cases its plan has; raises BadRequest."""
+    context: click.Context, types: str | None, grid: dict[str, Any], *, splits: bool
+) -> "FleetPlan":
+    """Return a job for each type, which is yet to be split if `splits`. Raises BadRequest."""
     from suite.cases import parse
     from suite.fleet.ray.jobs import FleetPlan, Job
 
@@ -102,39 +116,23 @@ def _plan(
         raise click.UsageError("give --types, such as H100,A100,CPU; or --resume FOLDER")
     if grid.pop("device") is not None:
         raise click.UsageError("--device: the type of a node decides; drop --device")
-    budget = grid.pop("budget")
-    if budget is not None:
-        parse.seconds("--budget", budget)
-    jobs = [Job(name) for name in parse.words("--types", types)]
-    cases = {job.node_type: _cases(job, grid) for job in jobs}
-    return FleetPlan(tuple(typed_words(context, _OF_FLEET)), tuple(jobs)), cases
+    jobs = []
+    for name in parse.words("--types", types):
+        cases = _cases(Job(name), grid)
+        jobs.append(Job(name, cases_to_split=cases if splits else None))
+    return FleetPlan(tuple(typed_words(context, _OF_FLEET)), tuple(jobs))
 
 
 def _cases(job: "Job", grid: Mapping[str, Any]) -> int:
     """Return how many cases a job has. Raises BadRequest for what nodes can't have: your files."""
     from suite.cases.request import Request
 
-    plan = Request(**grid).plan(job.device)
+    plan = Request(**grid).plan(job.kind)
     if plan.kernels or any(case.recording for case in plan.cases):
         raise BadRequest("fleet ships this program alone: kernels and recordings of yours can't go")
     if ".json" in (grid["models"] or ""):
         raise BadRequest(f"--models {grid['models']}: fleet takes names, your files stay here")
     return len(plan.cases)
-
-
-def _split(orders: "Orders", cluster: "Cluster", cases: Mapping[str, int]) -> "Orders":
-    """Return orders whose jobs are split by case over the nodes of each hardware key."""
-    from suite.fleet.ray.drive import hardware_keys
-    from suite.fleet.ray.jobs import split
-
-    jobs = []
-    for job in orders.plan.jobs:
-        nodes = [node for node in cluster.nodes() if node.type == job.node_type]
-        keys = hardware_keys(cluster, nodes, orders)
-        jobs += split([(job.node_type, key) for key in keys.values()], cases[job.node_type]) or [
-            job
-        ]
-    return orders._replace(plan=msgspec.structs.replace(orders.plan, jobs=tuple(jobs)))
 
 
 def _conclude(context: click.Context, folder: Path) -> list[Path]:

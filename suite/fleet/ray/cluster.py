@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.failures import BadRequest
-from suite.fleet.ray.node_run import Event, Task, do
 from suite.fleet.ray.nodes import Node, nodes_of
+from suite.fleet.ray.on_node.node_run import Event, Task, do
 from variants.host.installation import install_command
 
 CONNECT_S = 5.0
+
+_ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Else an older Ray hides the GPUs from a task that holds none, and only tells what there is."""
 
 
 class Lost(NamedTuple):
@@ -106,7 +109,7 @@ def connected(address: str, code: Path) -> Iterator[Cluster]:
     try:
         ray.init(
             address=address,
-            runtime_env={"working_dir": str(code)},
+            runtime_env={"working_dir": str(code), "env_vars": _ENVIRONMENT},
             logging_level="ERROR",
             log_to_driver=False,
         )

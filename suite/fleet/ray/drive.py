@@ -1,34 +1,37 @@
 """Drives jobs through a cluster: a node for each, and another one where a node is lost."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from suite.failures import RunFailed
 from suite.fleet.child_run import Say
 from suite.fleet.ray import shipment
+from suite.fleet.ray.attempts import MOST_LOSSES, Attempts, Work
 from suite.fleet.ray.cluster import Lost, TaskStream
-from suite.fleet.ray.files import is_done, path_of, put_away, so_far
-from suite.fleet.ray.jobs import FleetPlan, Job
-from suite.fleet.ray.node_run import (
+from suite.fleet.ray.files import (
+    begun_files,
+    is_done,
+    missing_cells,
+    path_of,
+    put_away,
+    take_back,
+)
+from suite.fleet.ray.jobs import FleetPlan, Job, split, write_plan
+from suite.fleet.ray.nodes import Node
+from suite.fleet.ray.on_node.node_run import (
     Begun,
+    BegunFile,
     Content,
     Event,
     Finished,
+    NodeDevice,
     OtherHardware,
     ProgressLine,
     Task,
 )
-from suite.fleet.ray.nodes import Node
-from suite.records.store import read
-
-MOST_LOSSES = 3
-"""After so many lost nodes a job is given up."""
-
-RETURN_S = 15.0
-"""So long a node that was lost gets no second try by the same job."""
 
 POLL_S = 0.5
 
@@ -54,61 +57,32 @@ class Nodes(Protocol):
 class Orders(NamedTuple):
     """How jobs are done: the plan, the folder of results, and the wait for an absent type.
 
-    `wait_s` is in seconds. `wheels` is a folder of wheels on the nodes.
+    `wait_s` is in seconds. `wheels` is a folder of wheels on the nodes, `budget` the time of a
+    node's run as it was typed.
     """
 
     plan: FleetPlan
     folder: Path
     wait_s: float
     wheels: str | None = None
+    budget: str | None = None
 
 
-@dataclass
-class _Attempts:
-    """What has become of a job so far.
-
-    `since` is when it began to lack a node, `unfit` are nodes of another hardware key, `lost_at`
-    says when nodes were lost. Times are of the monotonic clock, in seconds.
-    """
-
-    job: Job
-    since: float
-    unfit: set[str] = field(default_factory=set)
-    lost_at: dict[str, float] = field(default_factory=dict)
-    losses: int = 0
-
-    def shuns(self, node: Node) -> bool:
-        """Whether the job can't run on a node now: it is unfit, or was lost a moment ago.
-
-        A node whose worker died may be well again; a cluster takes seconds to notice a dead one.
-        """
-        lost_at = self.lost_at.get(node.id)
-        return node.id in self.unfit or (
-            lost_at is not None and time.monotonic() - lost_at < RETURN_S
-        )
-
-
-@dataclass
-class _Work:
-    """The jobs that wait for a node, those that run, and why others failed, by name."""
-
-    waiting: list[_Attempts]
-    running: dict[TaskStream, tuple[_Attempts, Node]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-
-
-def drive(orders: Orders, cluster: Nodes, say: Say) -> dict[str, str]:
-    """Do all jobs that are not done; return why jobs failed, by name.
+def drive(orders: Orders, cluster: Nodes, say: Say) -> Work:
+    """Do all jobs that are not done; return what became of them.
 
     A job's file is in the folder itself while it grows, and in that of its hardware key once its
     run is over. If this is interrupted, all tasks are, and what came stays.
     """
     jobs = [job for job in orders.plan.jobs if not is_done(orders.folder, job)]
-    work = _Work([_Attempts(job, time.monotonic()) for job in jobs])
+    for job in jobs:
+        take_back(orders.folder, job)
+    work = Work(orders.plan, [Attempts(job, time.monotonic()) for job in jobs])
     try:
         while work.waiting or work.running:
-            if work.waiting:
-                _start(orders, cluster, work, say)
+            nodes = cluster.nodes() if work.waiting else []
+            for attempts in list(work.waiting):
+                _find_node(orders, cluster, nodes, work, attempts, say)
             if not work.running:
                 time.sleep(POLL_S if work.waiting else 0)
                 continue
@@ -118,97 +92,112 @@ def drive(orders: Orders, cluster: Nodes, say: Say) -> dict[str, str]:
         for stream in work.running:
             cluster.cancel(stream)
         raise RunFailed(f"interrupted; fleet --resume {orders.folder} measures the rest") from None
-    return work.failures
+    return work
+
+
+def _find_node(
+    orders: Orders,
+    cluster: Nodes,
+    nodes: Sequence[Node],
+    work: Work,
+    attempts: Attempts,
+    say: Say,
+) -> None:
+    """Start a job on a free node, or split it over nodes; give it up if it lacked one too long."""
+    job = attempts.job
+    of_type = [node for node in nodes if node.type == job.node_type]
+    busy = {node.id for _, node in work.running.values()}
+    free = [node for node in of_type if node.id not in busy and not attempts.shuns(node)]
+    has_waited = time.monotonic() - attempts.since >= orders.wait_s
+    if job.cases_to_split is not None and of_type:
+        if has_waited or not attempts.lack_is_told:  # else more nodes may join
+            _split(orders, cluster, work, attempts, of_type)
+    elif free:
+        task = _task(job, orders.plan.words, begun_files(orders.folder, job), orders)
+        work.running[cluster.start(free[0], task)] = attempts, free[0]
+        work.waiting.remove(attempts)
+        say(_label(free[0]), f"{job.name} waits for its CPUs and GPUs")
+    elif any(node.id not in attempts.unfit for node in of_type):
+        attempts.since = time.monotonic()  # such a node is busy, or was lost a moment ago
+    elif has_waited:
+        work.waiting.remove(attempts)
+        work.failures[job.name] = _lack(attempts, nodes, f"after {orders.wait_s:g} s")
+    elif not attempts.lack_is_told:
+        attempts.lack_is_told = True
+        say(job.name, _lack(attempts, nodes, f"yet; waiting {orders.wait_s:g} s"))
+
+
+def _split(
+    orders: Orders, cluster: Nodes, work: Work, attempts: Attempts, nodes: Sequence[Node]
+) -> None:
+    """Put parts in a job's place, one for each node of a hardware key."""
+    work.replace(attempts, split(attempts.job, hardware_keys(cluster, nodes, orders).values()))
+    write_plan(orders.folder, work.plan)
 
 
 def hardware_keys(cluster: Nodes, nodes: Sequence[Node], orders: Orders) -> dict[str, str]:
     """Return the hardware key of each node by its id; a node that can't tell it is left out."""
-    running = {
-        cluster.start(node, _task(Job(node.type), None, b"", orders)): node for node in nodes
-    }
+    running = {cluster.start(node, _task(Job(node.type), None, [], orders)): node for node in nodes}
     keys: dict[str, str] = {}
     while running:
         for stream, event in cluster.events(list(running), POLL_S):
             if isinstance(event, Begun):
-                keys[running[stream].id] = event.hardware_key
+                keys[running[stream].id] = event.devices[0].hardware_key
             elif isinstance(event, Finished | Lost):
                 del running[stream]
     return keys
 
 
-def _start(orders: Orders, cluster: Nodes, work: _Work, say: Say) -> None:
-    """Start the jobs that have a free node; give up those that lacked one for too long."""
-    nodes = cluster.nodes()
-    for attempts in list(work.waiting):
-        job = attempts.job
-        of_type = [node for node in nodes if node.type == job.node_type]
-        busy = {node.id for _, node in work.running.values()}
-        free = [node for node in of_type if node.id not in busy and not attempts.shuns(node)]
-        if free:
-            content = so_far(path_of(orders.folder, job))
-            task = _task(job, _words(job, orders.plan.words), content, orders)
-            work.running[cluster.start(free[0], task)] = attempts, free[0]
-            work.waiting.remove(attempts)
-            say(_label(free[0]), f"{job.name} waits for its CPUs and GPUs")
-        elif any(node.id not in attempts.unfit for node in of_type):
-            attempts.since = time.monotonic()  # such a node is busy, or was lost a moment ago
-        elif time.monotonic() - attempts.since >= orders.wait_s:
-            work.waiting.remove(attempts)
-            work.failures[job.name] = _absence(attempts, nodes, orders.wait_s)
-
-
-def _receive(
-    orders: Orders, work: _Work, stream: TaskStream, event: Event | Lost, say: Say
-) -> None:
+def _receive(orders: Orders, work: Work, stream: TaskStream, event: Event | Lost, say: Say) -> None:
     """Act on an event of a running job."""
     attempts, node = work.running[stream]
     job = attempts.job
     match event:
-        case Begun(key):
-            say(_label(node), f"{job.name} begins, {key}")
+        case Begun(devices):
+            say(_label(node), f"{job.name} begins, {_in_words(devices)}")
         case ProgressLine(text):
             say(_label(node), text)
-        case Content(lines):
-            with path_of(orders.folder, job).open("ab") as file:
+        case Content(device, lines):
+            with path_of(orders.folder, job, device).open("ab") as file:
                 file.write(lines)
         case Finished(error):
             del work.running[stream]
-            error = error or put_away(path_of(orders.folder, job))
-            if error is not None:
-                work.failures[job.name] = error
-        case OtherHardware(key):
-            say(_label(node), f"is {key}, and {job.name} is bound to another hardware key")
+            _end(orders, work, job, error)
+        case OtherHardware(devices):
+            say(_label(node), f"has {_in_words(devices)}, and {job.name} is bound to others")
             attempts.unfit.add(node.id)
-            _try_again(work, stream)
+            work.try_again(stream)
         case Lost(reason):
             say(_label(node), f"lost: {reason}")
-            attempts.lost_at[node.id] = time.monotonic()
-            attempts.losses += 1
-            if attempts.losses < MOST_LOSSES:
-                _try_again(work, stream)
+            if attempts.note_loss(node):
+                work.try_again(stream)
             else:
                 del work.running[stream]
                 work.failures[job.name] = f"{MOST_LOSSES} nodes were lost, the last: {reason}"
 
 
-def _try_again(work: _Work, stream: TaskStream) -> None:
-    """Let a job wait for another node."""
-    attempts, _ = work.running.pop(stream)
-    attempts.since = time.monotonic()
-    work.waiting.append(attempts)
+def _end(orders: Orders, work: Work, job: Job, error: str | None) -> None:
+    """Put a job's files away if its run ended well, and note what they lack."""
+    error = error or put_away(orders.folder, job)
+    if error is not None:
+        work.failures[job.name] = error
+    elif lacking := missing_cells(orders.folder, job):
+        work.unfinished[job.name] = lacking
 
 
-def _words(job: Job, words: Sequence[str]) -> list[str]:
+def _task(
+    job: Job, words: Sequence[str] | None, files: Sequence[BegunFile], orders: Orders
+) -> Task:
     part = ["--part", f"{job.part}/{job.parts}"] if job.parts > 1 else []
-    return [*words, *part]
-
-
-def _task(job: Job, words: Sequence[str] | None, content: bytes, orders: Orders) -> Task:
-    key = job.hardware_key
-    if content:
-        key = read(path_of(orders.folder, job)).header.hardware.key
     return Task(
-        words, job.device, key, content, shipment.PROGRAM, shipment.KEY_PROGRAM, orders.wheels
+        words=None if words is None else [*words, *part],
+        kind=job.kind,
+        hardware_key=job.hardware_key,
+        files=files,
+        budget=() if orders.budget is None else ("--budget", orders.budget),
+        program=shipment.PROGRAM,
+        devices_program=shipment.DEVICES_PROGRAM,
+        wheels=orders.wheels,
     )
 
 
@@ -216,10 +205,16 @@ def _label(node: Node) -> str:
     return f"{node.type} {node.address}"
 
 
-def _absence(attempts: _Attempts, nodes: Sequence[Node], wait_s: float) -> str:
+def _in_words(devices: Sequence[NodeDevice]) -> str:
+    """Return the hardware keys of a node's devices, with how many there are of each."""
+    counts = Counter(device.hardware_key for device in devices)
+    return ", ".join(f"{count} x {key}" if count > 1 else key for key, count in counts.items())
+
+
+def _lack(attempts: Attempts, nodes: Sequence[Node], how_long: str) -> str:
+    """Return what the cluster has no node for, and what it offers instead."""
     types = dict.fromkeys(node.type for node in nodes)
-    offers = f"the cluster offers {', '.join(types) or 'nothing'}"
     what = f"no node offers {attempts.job.node_type}"
     if attempts.unfit:
-        what = f"no {attempts.job.node_type} node is of the hardware key that it was begun on"
-    return f"{what} after {wait_s:g} s; {offers}"
+        what = f"no {attempts.job.node_type} node has the devices that it was begun on"
+    return f"{what} {how_long}; the cluster offers {', '.join(types) or 'nothing'}"

@@ -16,24 +16,26 @@ PLAN_FILE = "fleet.json"
 class Job(msgspec.Struct, frozen=True):
     """A run that a node of some type is to do: all cases, or part `part` of `parts`.
 
-    A `hardware_key` holds it to nodes of this key, which the parts of one plan need.
+    A `hardware_key` holds it to nodes of this key, which the parts of one plan need. With
+    `cases_to_split` the job is yet to be split, and this is how many cases it has.
     """
 
     node_type: str
     part: int = 1
     parts: int = 1
     hardware_key: str | None = None
+    cases_to_split: int | None = None
 
     @property
     def name(self) -> str:
-        """The name of its results file."""
-        if self.parts == 1:
+        """The name of its results file; those of GPUs have the GPU behind it."""
+        if self.hardware_key is None:
             return self.node_type
         return f"{self.node_type}-{self.hardware_key}-{self.part}-of-{self.parts}"
 
     @property
-    def device(self) -> str:
-        """The device that it measures on its node."""
+    def kind(self) -> str:
+        """The kind of device that it measures on its node; cuda are all GPUs."""
         return "cpu" if self.node_type == CPU else "cuda"
 
 
@@ -44,15 +46,22 @@ class FleetPlan(msgspec.Struct, frozen=True):
     jobs: tuple[Job, ...]
 
 
-def write_plan(folder: Path, plan: FleetPlan) -> None:
-    """Write a plan into the folder of its results, which is made. Raises BadRequest if it can't."""
+def begin_folder(folder: Path, plan: FleetPlan) -> None:
+    """Make the folder of a fleet's results, with its plan. Raises BadRequest if that can't be."""
     try:
         folder.mkdir(parents=True)
-        (folder / PLAN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
+        write_plan(folder, plan)
     except FileExistsError:
         raise BadRequest(f"--out {folder} exists; --resume {folder} completes it") from None
     except OSError as error:
         raise BadRequest(f"--out {folder}: {error.strerror}; choose another folder") from None
+
+
+def write_plan(folder: Path, plan: FleetPlan) -> None:
+    """Write a plan into the folder of its results, in place of the one that is there."""
+    new = folder / f"{PLAN_FILE}.new"
+    new.write_bytes(msgspec.json.format(msgspec.json.encode(plan)))
+    new.replace(folder / PLAN_FILE)
 
 
 def read_plan(folder: Path) -> FleetPlan:
@@ -63,17 +72,19 @@ def read_plan(folder: Path) -> FleetPlan:
         raise BadRequest(f"--resume {folder}: no folder of a fleet ({error})") from None
 
 
-def split(jobs: Iterable[tuple[str, str]], cases: int) -> list[Job]:
-    """Split a plan of so many cases over nodes, given as (type, hardware key).
+def split(job: Job, keys: Iterable[str]) -> list[Job]:
+    """Split a job over nodes of its type, given by their hardware keys.
 
     Each hardware key has the whole plan, and each of its nodes a part of the cases; there are
-    never more parts than cases.
+    never more parts than cases. Without nodes the job stays whole.
     """
-    nodes: dict[tuple[str, str], int] = {}
-    for node in jobs:
-        nodes[node] = nodes.get(node, 0) + 1
-    return [
-        Job(node_type, part, min(count, cases), key)
-        for (node_type, key), count in nodes.items()
+    cases = job.cases_to_split or 1
+    nodes: dict[str, int] = {}
+    for key in keys:
+        nodes[key] = nodes.get(key, 0) + 1
+    parts = [
+        Job(job.node_type, part, min(count, cases), key)
+        for key, count in nodes.items()
         for part in range(1, min(count, cases) + 1)
     ]
+    return parts or [Job(job.node_type)]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from suite.fleet.ray.cluster import Cluster
-from suite.fleet.ray.node_run import Task, do
 from suite.fleet.ray.nodes import Node
+from suite.fleet.ray.on_node.node_run import Task, do
 
 NODE = Node("abc", "10.0.0.1", "H100", 16, 8)
-TASK = Task((), "cuda", None, b"", (), (), None)
+TASK = Task((), "cuda", None, (), (), (), (), None)
 
 
 @pytest.fixture

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from suite.fleet.ray.node_python import MODULES, NoPython, interpreter
-from suite.fleet.ray.node_run import (
+from suite.fleet.ray.on_node.node_python import MODULES, NoPython, interpreter
+from suite.fleet.ray.on_node.node_run import (
     COUNT,
     Begun,
+    BegunFile,
     Content,
     Event,
     Finished,
+    NodeDevice,
     OtherHardware,
     ProgressLine,
     Task,
@@ -26,6 +28,7 @@ from suite.fleet.ray.node_run import (
 )
 from tests.fakes.console import ROOT
 
+HERE = NodeDevice("cpu", "here")
 RUN = """
     import os, sys, time
     words = sys.argv[1:]
@@ -39,11 +42,12 @@ RUN = """
 
 
 def a_task(tmp_path: Path, body: str, **changes: object) -> Task:
-    """Return a task whose `run` is a script with `write` and `say`, on a node of the key `here`."""
-    script, key = tmp_path / "run.py", tmp_path / "key.py"
+    """Return a task whose `run` is a script with `write` and `say`, on a node with the CPU HERE."""
+    script, devices = tmp_path / "run.py", tmp_path / "devices.py"
     script.write_text(textwrap.dedent(RUN) + textwrap.dedent(body))
-    key.write_text("import sys; print('here', sys.argv[1])")
-    task = Task(("--passes", "1"), "cpu", None, b"", (str(script),), (str(key),), None)
+    devices.write_text("import sys; print(sys.argv[1], 'here')")
+    programs = (str(script),), (str(devices),)
+    task = Task(("--passes", "1"), "cpu", None, (), (), *programs, None)
     return task._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -85,12 +89,12 @@ def sent(events: Iterable[Event]) -> tuple[list[bytes], list[str]]:
 def test_lines_and_whole_lines_of_the_file_are_sent_as_they_come(tmp_path: Path) -> None:
     body = """
         write("one\\ntw"); say("first"); time.sleep(0.5)
-        write("o\\n"); say(" ".join(words[:-1])); time.sleep(0.5)
+        write("o\\n"); say(" ".join(words).replace(path, "RESULTS")); time.sleep(0.5)
         write("three\\n")
     """
     pieces, progress = sent(do(a_task(tmp_path, body)))
     assert pieces == [b"one\n", b"two\n", b"three\n"]
-    assert progress == ["first", "run --passes 1 --device cpu --out"]
+    assert progress == ["first", "run --passes 1 --out RESULTS --device cpu"]
 
 
 def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path: Path) -> None:
@@ -98,7 +102,7 @@ def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path:
         say(" ".join(words[:-1]) + " " + open(path).read().strip())
         write("new\\n")
     """
-    pieces, progress = sent(do(a_task(tmp_path, body, so_far=b"old\n")))
+    pieces, progress = sent(do(a_task(tmp_path, body, files=[BegunFile(HERE, b"old\n")])))
     assert (pieces, progress) == ([b"new\n"], ["run --resume old"])
 
 
@@ -115,17 +119,60 @@ def test_how_the_run_ended_is_told(body: str, error: str | None, tmp_path: Path)
     assert list(do(a_task(tmp_path, body)))[-1] == Finished(error)
 
 
+GPUS = (NodeDevice("cuda:0", "big"), NodeDevice("cuda:1", "big"))
+
+
+def a_gpu_task(tmp_path: Path, body: str, **changes: object) -> Task:
+    """Return a task like `a_task`, on a node with two GPUs."""
+    task = a_task(tmp_path, body, kind="cuda", **changes)
+    (tmp_path / "devices.py").write_text("print('cuda:0 big\\ncuda:1 big')")
+    return task
+
+
+def test_all_gpus_of_a_node_are_measured_and_the_file_of_each_is_sent(tmp_path: Path) -> None:
+    body = """
+        for number in "01":
+            with open(path.replace(".jsonl", f"-cuda{number}.jsonl"), "a") as file:
+                file.write(number + "\\n")
+        say(" ".join(words).replace(path, "RESULTS"))
+    """
+    assert list(do(a_gpu_task(tmp_path, body))) == [
+        Begun(GPUS),
+        Content("cuda:0", b"0\n"),
+        Content("cuda:1", b"1\n"),
+        ProgressLine("run --passes 1 --out RESULTS --device all"),
+        Finished(None),
+    ]
+
+
+def test_the_files_of_gpus_are_resumed_together_with_a_budget_of_this_run(tmp_path: Path) -> None:
+    body = """
+        say(open(path.replace(".jsonl", "-cuda1.jsonl")).read().strip())
+        say(" ".join(words).replace(path, "RESULTS"))
+    """
+    task = a_gpu_task(
+        tmp_path, body, files=[BegunFile(GPUS[1], b"old\n")], budget=("--budget", "9s")
+    )
+    assert sent(do(task)) == ([], ["old", "run --resume RESULTS --device all --budget 9s"])
+
+
+def test_a_task_whose_files_are_of_a_gpu_that_is_not_here_is_not_begun(tmp_path: Path) -> None:
+    for gpu in (NodeDevice("cuda:2", "big"), NodeDevice("cuda:1", "small")):
+        task = a_gpu_task(tmp_path, "", files=[BegunFile(gpu, b"old\n")])
+        assert list(do(task)) == [OtherHardware(GPUS)]
+
+
 def test_a_task_bound_to_another_hardware_key_is_not_begun(tmp_path: Path) -> None:
-    assert list(do(a_task(tmp_path, "", hardware_key="there"))) == [OtherHardware("here cpu")]
+    assert list(do(a_task(tmp_path, "", hardware_key="there"))) == [OtherHardware((HERE,))]
 
 
-def test_without_words_a_node_only_tells_its_key(tmp_path: Path) -> None:
-    assert list(do(a_task(tmp_path, "", words=None))) == [Begun("here cpu"), Finished(None)]
+def test_without_words_a_node_only_tells_its_devices(tmp_path: Path) -> None:
+    assert list(do(a_task(tmp_path, "", words=None))) == [Begun((HERE,)), Finished(None)]
 
 
-def test_a_node_that_can_not_tell_its_key_says_why(tmp_path: Path) -> None:
+def test_a_node_that_can_not_tell_its_devices_says_why(tmp_path: Path) -> None:
     task = a_task(tmp_path, "")
-    (tmp_path / "key.py").write_text("import sys; sys.exit('Error: no driver is installed')")
+    (tmp_path / "devices.py").write_text("import sys; sys.exit('Error: no driver is installed')")
     assert list(do(task)) == [Finished("no driver is installed")]
 
 
@@ -138,7 +185,7 @@ def test_a_stream_that_is_closed_interrupts_its_run(tmp_path: Path) -> None:
             open(os.path.join(os.path.dirname(words[0]) or ".", MARK), "w").close()
     """.replace("MARK", repr(str(tmp_path / "interrupted")))
     stream = do(a_task(tmp_path, body))
-    assert [next(stream), next(stream)] == [Begun("here cpu"), ProgressLine("begun")]
+    assert [next(stream), next(stream)] == [Begun((HERE,)), ProgressLine("begun")]
     stream.close()  # type: ignore[attr-defined]
     assert (tmp_path / "interrupted").exists()
 

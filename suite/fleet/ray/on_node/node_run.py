@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from suite.conditions.temporary import owned_folder, remove_tree
 from suite.fleet.child_run import ChildRun
-from suite.fleet.ray.node_python import NoPython, interpreter
+from suite.fleet.device_files import device_path
+from suite.fleet.ray.on_node.node_python import NoPython, interpreter
 
 COUNT = "shipped-files"
 """A file of the shipment that has the number of its other files."""
@@ -22,16 +23,23 @@ COUNT = "shipped-files"
 UNPACKED_S = 20.0
 
 
-class Begun(NamedTuple):
-    """The node has begun with a job, and this is its hardware key."""
+class NodeDevice(NamedTuple):
+    """A device of a node: its name, such as cuda:1, and its hardware key."""
 
+    name: str
     hardware_key: str
+
+
+class Begun(NamedTuple):
+    """The node has begun with a job, and these are its devices."""
+
+    devices: tuple[NodeDevice, ...]
 
 
 class OtherHardware(NamedTuple):
-    """The node did nothing, because this is its hardware key and the task is bound to another."""
+    """The node did nothing, because these are its devices and the task is bound to others."""
 
-    hardware_key: str
+    devices: tuple[NodeDevice, ...]
 
 
 class ProgressLine(NamedTuple):
@@ -41,8 +49,9 @@ class ProgressLine(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What was added to the results file: whole lines."""
+    """What was added to the results file of a device: whole lines."""
 
+    device: str
     lines: bytes
 
 
@@ -55,20 +64,29 @@ class Finished(NamedTuple):
 Event = Begun | OtherHardware | ProgressLine | Content | Finished
 
 
-class Task(NamedTuple):
-    """What a node is sent: words for `run`, its device, and the results file so far, if any.
+class BegunFile(NamedTuple):
+    """A results file that was begun, whole lines, and the device that it is bound to."""
 
-    Without words the node only tells its hardware key. A `hardware_key` binds the task to nodes of
-    this key. `program` and `key_program` are what follows
-    the interpreter. `wheels` is a folder of wheels for a node without this project's packages.
+    device: NodeDevice
+    content: bytes
+
+
+class Task(NamedTuple):
+    """What a node is sent: words for `run`, the kind of device, and the files so far, if any.
+
+    With the kind cuda all GPUs of the node are measured. Without words the node only tells its
+    devices. A `hardware_key` binds the task to nodes whose first device is of this key. `budget` is
+    an option of `run`, or nothing. `program` and `devices_program` are what follows the
+    interpreter. `wheels` is a folder of wheels for a node without this project's packages.
     """
 
     words: Sequence[str] | None
-    device: str
+    kind: str
     hardware_key: str | None
-    so_far: bytes
+    files: Sequence[BegunFile]
+    budget: Sequence[str]
     program: Sequence[str]
-    key_program: Sequence[str]
+    devices_program: Sequence[str]
     wheels: str | None
 
 
@@ -83,18 +101,18 @@ def do(task: Task) -> Iterator[Event]:
         code = _copy_of_code(folder / "code")
         try:
             python = interpreter(task.wheels)
-            key = _hardware_key(python, task, environment, code)
+            devices = _devices(python, task, environment, code)
         except (NoPython, subprocess.CalledProcessError) as error:
             yield Finished(_words(error))
             return
-        if task.hardware_key not in {None, key}:
-            yield OtherHardware(key)
+        if not _fits(task, devices):
+            yield OtherHardware(devices)
             return
-        yield Begun(key)
+        yield Begun(devices)
         if task.words is None:
             yield Finished(None)
         else:
-            yield from _run(task, folder / "results.jsonl", python, environment, code)
+            yield from _run(task, folder / "results.jsonl", python, environment, code, devices)
 
 
 def _copy_of_code(copy: Path) -> Path:
@@ -121,25 +139,42 @@ def _working_folder() -> Path:
     return Path(Path("/proc/self/cwd").readlink().as_posix().removesuffix(" (deleted)"))
 
 
+def _fits(task: Task, devices: Sequence[NodeDevice]) -> bool:
+    """Whether this node has the hardware key and the devices that a task is bound to."""
+    is_of_key = task.hardware_key in {None, devices[0].hardware_key}
+    return is_of_key and all(file.device in devices for file in task.files)
+
+
 def _run(
-    task: Task, path: Path, python: str, environment: Mapping[str, str], code: Path
+    task: Task,
+    path: Path,
+    python: str,
+    environment: Mapping[str, str],
+    code: Path,
+    devices: Sequence[NodeDevice],
 ) -> Iterator[Event]:
-    words: list[object] = [*(task.words or ()), "--device", task.device, "--out", path]
-    if task.so_far:
-        path.write_bytes(task.so_far)
-        words = ["--resume", path]
-    sent = len(task.so_far)
-    with ChildRun(words, task.program, environment, python, code) as child:
+    """Run `run` for all devices; `path` is its --out, beside which each device has its file."""
+    sent = dict.fromkeys((device.name for device in devices), 0)
+    for file in task.files:
+        device_path(path, file.device.name).write_bytes(file.content)
+        sent[file.device.name] = len(file.content)
+    with ChildRun(_run_words(task, path), task.program, environment, python, code) as child:
         for line in child.lines():
-            added = _whole_lines(path, sent)
-            if added:
-                sent += len(added)
-                yield Content(added)
+            yield from _added(path, sent)
             yield ProgressLine(line)
         ending = child.wait()
-    if added := _whole_lines(path, sent):
-        yield Content(added)
+    yield from _added(path, sent)
     yield Finished(ending.error)
+
+
+def _run_words(task: Task, path: Path) -> list[str]:
+    """Return the words of `run`; with files it resumes them."""
+    words = ["--resume", str(path)] if task.files else [*(task.words or ()), "--out", str(path)]
+    if task.kind == "cuda":
+        words += ["--device", "all"]
+    elif not task.files:
+        words += ["--device", task.kind]
+    return [*words, *task.budget]
 
 
 def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
@@ -151,11 +186,14 @@ def without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _hardware_key(python: str, task: Task, environment: Mapping[str, str], code: Path) -> str:
-    command = [python, *task.key_program, task.device]
-    return subprocess.run(
+def _devices(
+    python: str, task: Task, environment: Mapping[str, str], code: Path
+) -> tuple[NodeDevice, ...]:
+    command = [python, *task.devices_program, task.kind]
+    printed = subprocess.run(
         command, check=True, capture_output=True, text=True, env=dict(environment), cwd=code
-    ).stdout.strip()
+    ).stdout
+    return tuple(NodeDevice(*line.split(" ", 1)) for line in printed.splitlines())
 
 
 def _words(error: Exception) -> str:
@@ -163,6 +201,14 @@ def _words(error: Exception) -> str:
         lines = error.stderr.strip().splitlines()
         return str(lines[-1]).removeprefix("Error: ") if lines else str(error)
     return str(error)
+
+
+def _added(path: Path, sent: dict[str, int]) -> Iterator[Content]:
+    """Yield what was added to each device's file since; `sent` counts the bytes sent of each."""
+    for device, start in sent.items():
+        if lines := _whole_lines(device_path(path, device), start):
+            sent[device] = start + len(lines)
+            yield Content(device, lines)
 
 
 def _whole_lines(path: Path, start: int) -> bytes:

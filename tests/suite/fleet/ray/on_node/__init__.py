@@ -1,0 +1,1 @@
+"""Tests of suite.fleet.ray.on_node."""
