@@ -1,8 +1,9 @@
 """Equal devices that are not equally fast: how far the units of one hardware key differ.
 
 Chips of one model differ by several percent, and so do the machines around them. Units are compared
-by the cells that they share, or by the limits of the device where a sweep was split between them.
-Cells whose cost is the host's time say nothing of a GPU, and are left out.
+by the cells that they share. Where a sweep was split between nodes these don't link all units, and
+the limits of the device are compared in their place. Cells whose cost is the host's time say
+nothing of a GPU, and are left out.
 """
 
 import math
@@ -49,8 +50,9 @@ def siblings(files: Sequence[Results]) -> list[Sibling]:
     for file in files:
         by_unit.setdefault(file.header.circumstances.unit, []).append(file)
     times = {unit: dict(_cells(members)) for unit, members in by_unit.items()}
-    if not _shared(times.values()):
-        times = {unit: dict(_limits(members)) for unit, members in by_unit.items()}
+    if not _link_all(times.values()):
+        limits = {unit: dict(_limits(members)) for unit, members in by_unit.items()}
+        times = limits if _shared(limits.values()) else times
     shared = _shared(times.values())
     middles = {
         figure: statistics.median(each[figure] for each in times.values() if figure in each)
@@ -140,3 +142,15 @@ def _shared(units: Iterable[dict[_Figure, float]]) -> list[_Figure]:
         for figure in unit:
             counts[figure] = counts.get(figure, 0) + 1
     return [figure for figure, count in counts.items() if count > 1]
+
+
+def _link_all(units: Iterable[dict[_Figure, float]]) -> bool:
+    """Whether figures that units share lead from each unit that has some to every other."""
+    waiting = [set(unit) for unit in units if unit]
+    if len(waiting) < 2:
+        return False
+    linked = waiting.pop()
+    while near := [unit for unit in waiting if unit & linked]:
+        waiting = [unit for unit in waiting if not unit & linked]
+        linked = linked.union(*near)
+    return not waiting

@@ -54,6 +54,25 @@ def test_units_that_share_no_cell_are_compared_by_the_limits_of_the_device() -> 
     assert slow.pace / fast.pace == pytest.approx(1.1)
 
 
+def test_pairs_of_units_that_share_cells_among_themselves_alone_are_compared_by_limits() -> None:
+    slow = [a_file(unit, 1.0, cases=CASES[:1]) for unit in ("a", "b")]
+    fast = [a_file(unit, 1.0, cases=CASES[1:]) for unit in ("c", "d")]
+    for file in slow:
+        file.records.append(a_limit())
+    for file in fast:
+        faster = msgspec.structs.replace(a_limit(), flops_per_s=2.2e12, bytes_per_s=5.5e10)
+        file.records.append(faster)
+    assert names(apart([*slow, *fast])) == [["c", "d"], ["a", "b"]]
+
+
+def test_units_that_a_chain_of_shared_cells_links_are_compared_by_cells() -> None:
+    ends = [a_file(unit, 1.0, cases=cases) for unit, cases in (("a", CASES[:1]), ("c", CASES[2:]))]
+    for file in (middle := a_file("b", 1.1), *ends):
+        file.records.append(a_limit())
+    *_, slowest = siblings([middle, *ends])
+    assert slowest.unit == "b"
+
+
 def test_cells_whose_cost_is_the_hosts_time_say_nothing_of_a_gpu() -> None:
     host_bound = msgspec.structs.replace(a_time(a_case(64), "eager", 50.0), cost="issue")
     files = [a_file("a", 1.0), a_file("b", 1.0)]
