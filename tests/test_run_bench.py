@@ -17,7 +17,7 @@ from reports.commands.command_line import TASKS, cli
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
 from suite.records.fingerprint import run_header
-from suite.records.record import CellRecord, Record, RunHeader
+from suite.records.record import CellRecord, Record, RunHeader, Time
 from tests.fakes.console import Done, bench
 from tests.records import a_case, a_check, a_fault, a_machine, a_plan, measured, write
 
@@ -340,6 +340,21 @@ def test_a_file_named_by_two_paths_is_counted_once(file: Path) -> None:
     relative = os.path.relpath(file, ROOT)
     rows = json.loads(bench("table", file, relative, "--format", "json").stdout)
     assert {row["passes"] for row in rows} == {3}
+
+
+def test_a_copy_of_a_run_is_refused_and_another_run_is_not(tmp_path: Path) -> None:
+    def raced(name: str, race: int) -> Path:
+        records = [
+            msgspec.structs.replace(record, race=race) if isinstance(record, Time) else record
+            for record in measured(CASE, "eager")
+        ]
+        return write(tmp_path / name, a_machine(a_plan(CASE)), *records)
+
+    run, copy, other = raced("run.jsonl", 7), raced("copy.jsonl", 7), raced("other.jsonl", 8)
+    assert bench("table", run, other).returncode == 0
+    for words in (("table",), ("choose",), ("export", "--format", "bencher")):
+        line = assert_refused(bench(*words, run, copy))
+        assert f"{copy}: it has races of {run} too, which would count twice; name one" in line
 
 
 def test_one_file_that_can_not_be_read_stops_the_table(file: Path) -> None:

@@ -52,13 +52,32 @@ def default_path(key: str) -> Path:
 
 
 def read_once(paths: Iterable[Path]) -> list["Results"]:
-    """Read results files, each once even if it is named twice, and print their warnings."""
+    """Read results files, each once even if it is named twice, and print their warnings.
+
+    Raises UsageError for a copy of another, whose passes would count twice.
+    """
     from suite.records.store import read
 
     files = [read(path) for path in {os.path.realpath(path): path for path in paths}.values()]
     for file in files:
         warn(file.warnings)
+    _refuse_copies(files)
     return files
+
+
+def _refuse_copies(files: Iterable["Results"]) -> None:
+    """Raise UsageError for a file with a race of another; every race has a number of its own."""
+    from suite.records.record import Time
+
+    paths: dict[int, Path] = {}
+    for file in files:
+        races = {time.race for time in file.records if isinstance(time, Time) and time.race}
+        if shared := races & paths.keys():
+            other = paths[min(shared)]
+            raise click.UsageError(
+                f"{file.path}: it has races of {other} too, which would count twice; name one"
+            )
+        paths |= dict.fromkeys(races, file.path)
 
 
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
