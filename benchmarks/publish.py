@@ -26,7 +26,9 @@ SETS: dict[str, str] = {
     "--variants sdpa_mask,sdpa_folded,sdpa_window,compile_blocks,native_window",
     "backward-long": "--modes backward --lengths 4096,8192 --dtypes float32 --passes 1 "
     "--variants sdpa_window,native_window",
-    "decode": f"--modes decode --lengths 1024,4096,32768 {_BOTH} --passes 3 "
+    "decode": f"--modes decode --lengths 1024,4096 {_BOTH} --passes 3 "
+    "--variants sdpa_mask,sdpa_key,native_window",
+    "decode-long": f"--modes decode --lengths 32768 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_key,native_window",
     "decode-norms": f"--modes decode --norms --lengths 1024,4096,32768,131072 {_BOTH} --passes 3 "
     "--variants sdpa_key,native_window",
@@ -61,7 +63,7 @@ SETS: dict[str, str] = {
     "peers-long": "--lengths 8192,32768 --dtypes float32 --passes 1 --step-timeout 600s "
     "--variants native_window,vllm_cpu",
     "server": f"--sweep server {_BOTH} --passes 3 --variants sdpa_mask,flex,native_window",
-    "decode-paged": f"--modes decode --layout paged --lengths 1024,4096,32768 {_BOTH} --passes 1 "
+    "decode-paged": f"--modes decode --layout paged --lengths 1024,4096 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_key,native_window",
     "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 3 "
     f"--variants {_NO_MATMUL}",
