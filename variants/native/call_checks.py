@@ -98,7 +98,7 @@ def _refuse_pages(q: Tensor, k: Tensor, block_tables: Tensor) -> None:
             f"{q.shape[2]} queries and pages of {k.shape[2]}: the kernel reads pages of a power of "
             f"two slots for at most {FEW_QUERIES} queries"
         )
-    if ((block_tables < 0) | (block_tables >= k.shape[0])).any():
+    if block_tables.numel() and not 0 <= block_tables.min() <= block_tables.max() < k.shape[0]:
         raise ValueError(f"block_tables leads out of the {k.shape[0]} pages")
 
 
@@ -107,16 +107,15 @@ def refuse_sequences(sequences: Tensor, q: Tensor, room: int) -> None:
     if sequences.dtype != torch.int64 or sequences.shape[1:] != (len(SEQUENCE_FIELDS),):
         shape = f"[sequences, {len(SEQUENCE_FIELDS)}]"
         raise ValueError(f"sequences {sequences.dtype} {list(sequences.shape)}: give int64 {shape}")
-    batch, first_query, queries, first_key, keys, position = sequences.unbind(1)
-    parts = ((batch, 1, q.shape[0]), (first_query, queries, q.shape[2]))
-    for first, count, size in (*parts, (first_key, keys, room)):
-        some = torch.as_tensor(count)
-        inside = (first >= 0) & (some >= 0) & (some <= size) & (first <= size - some)
-        if not inside.all():
-            line = int((~inside).nonzero()[0])
-            raise ValueError(f"sequence {line}, {sequences[line].tolist()}: it ends past {size}")
-    if ((position > MOST_KEYS) | (position < -MOST_KEYS)).any():
-        raise ValueError(f"positions {position.tolist()}: the kernel counts to {MOST_KEYS}")
+    sizes = (q.shape[0], q.shape[2], room)
+    for number, line in enumerate(sequences.tolist()):  # a tensor's operations take 0.05 ms
+        batch, first_query, queries, first_key, keys, position = line
+        parts = ((batch, 1), (first_query, queries), (first_key, keys))
+        for (first, count), size in zip(parts, sizes, strict=True):
+            if first < 0 or count < 0 or first + count > size:
+                raise ValueError(f"sequence {number}, {line}: it ends past {size}")
+        if abs(position) > MOST_KEYS:
+            raise ValueError(f"position {position}: the kernel counts to {MOST_KEYS}")
 
 
 def refuse_overlaps(sequences: Tensor) -> None:

@@ -57,7 +57,7 @@ def attend(
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
     """
-    if sequences is not None and q.shape[0] == 1:
+    if sequences is not None and len(sequences) > 1 and q.shape[0] == 1:
         is_long = sequences[:, 2] > FEW_QUERIES
         if is_long.any() and not is_long.all():
             return _in_two_calls(
