@@ -155,7 +155,7 @@ def test_of_two_files_the_one_that_is_new_is_filed(tmp_path: Path, checkout: Pat
     write(other, msgspec.structs.replace(a_header(), plan=plan), *records)
     done = publish(path, other)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert "filed already" in done.stdout
+    assert "filed already" in flat(done.stdout)
     assert f"Published: results/published/{KEY}/quick.jsonl" in done.stdout
 
 
