@@ -2,46 +2,44 @@
 
     python -m benchmarks.compare_canaries        # prints the tables of docs/verdicts.md
 
-Each comparison is of the same code, from results/published: the passes of a file in two parts, or
-two files of a device, over the cells that one commit measured in both and those of no_bias, which
-is torch's. The runs that `aa` recorded have no canaries; they show what `compare` finds without.
+Each comparison is of the same code: two files of a device, of all that git has ever had under
+results/published, over the cells that one commit measured in both and those of no_bias, which is
+torch's. The runs that `aa` recorded have no canaries; they show what `compare` finds without.
 """
 
 import math
 import statistics
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from typing import NamedTuple, TypeVar
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from tabulate import tabulate
 
 from benchmarks.history_steps import recorded_passes
 from reports.tables.estimates import PASSES_FOR_INTERVAL, log_median_ms
-from reports.verdicts.cell_state import run_states
-from reports.verdicts.compare_runs import CANARY_LIMIT, decide_runs
+from reports.verdicts.cell_state import CANARY_SPREAD, run_states
+from reports.verdicts.compare_runs import Logs, decide_runs
 from reports.verdicts.decision import Decision
 from suite.cases.plan import Cell
 from suite.records.fingerprint import differences
 from suite.records.record import SIDES, Canary, RunHeader, Time
-from suite.records.store import Results, read
+from suite.records.store import Results, StoreError, read
 from variants.catalog import BASELINE
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
 GATE = 0.01
 EFFECTS = (0.03, 0.05, 0.10)
-SLOWER_MACHINE = 0.10
+MACHINE = 0.10
+"""The share by which another machine is slower or faster."""
 CELLS_TO_SLOW = 4
 """How many cells of a comparison are slowed, one at a time, by each of EFFECTS."""
 COMPARISONS_OF_PAIRS = 200
 """How many comparisons are drawn from the runs that `aa` recorded."""
-DIVIDED_ABOVE = 1.05
-"""The ratio of any two passes' canaries above which `compare` divided times by them once."""
-
-Value = TypeVar("Value")
-Logs = tuple[float, ...]
-"""The natural logarithms of times in ms, one a pass."""
 Sides = Mapping[Cell, tuple[Logs, Logs]]
 
 
@@ -52,14 +50,6 @@ class PublishedRun(NamedTuple):
     plain: dict[Cell, dict[int, float]]
     divided: dict[Cell, dict[int, float]]
     log_canaries: dict[int, list[float]]
-
-    def part(self, numbers: set[int]) -> "PublishedRun":
-        """Return the run with some of its passes alone."""
-        plain, divided = (
-            {cell: _passes_of(by_pass, numbers) for cell, by_pass in times.items()}
-            for times in (self.plain, self.divided)
-        )
-        return PublishedRun(self.header, plain, divided, _passes_of(self.log_canaries, numbers))
 
 
 class SameCode(NamedTuple):
@@ -77,37 +67,75 @@ class SameCode(NamedTuple):
 Rule = Callable[[SameCode], dict[Cell, Decision]]
 
 
-def by_division(same: SameCode) -> dict[Cell, Decision]:
-    """Decide as `compare` once did: divided where canaries differ."""
-    return decide_runs(same.divided if same.differ else same.plain, GATE)
-
-
 def as_measured(same: SameCode) -> dict[Cell, Decision]:
     """Decide without a look at canaries."""
     return decide_runs(same.plain, GATE)
 
 
 def at_both_ends(same: SameCode) -> dict[Cell, Decision]:
-    """Decide as `compare` does."""
-    return decide_runs(same.plain, GATE, same.canary)
+    """Decide as measured, if the same holds with the canary's move taken off; else inconclusive."""
+    if abs(same.canary) <= math.log(CANARY_SPREAD):
+        return as_measured(same)
+    rest = {
+        cell: (base, tuple(log - same.canary for log in head))
+        for cell, (base, head) in same.plain.items()
+    }
+    others = decide_runs(rest, GATE)
+    return {
+        cell: decision
+        if decision.verdict == others[cell].verdict
+        else decision._replace(verdict="inconclusive")
+        for cell, decision in as_measured(same).items()
+    }
+
+
+def by_division(same: SameCode) -> dict[Cell, Decision]:
+    """Decide as `compare` does: divided where the canaries of any two passes differ."""
+    return decide_runs(same.divided if same.differ else same.plain, GATE)
 
 
 RULES: dict[str, Rule] = {
-    "divided, as once": by_division,
     "as measured": as_measured,
-    "at both ends, as now": at_both_ends,
+    "at both ends": at_both_ends,
+    "divided": by_division,
 }
 
 
-def published_runs() -> list[PublishedRun]:
-    """Return the published files of three passes and more."""
-    files = [read(path) for path in sorted(PUBLISHED.glob("*/*.jsonl"))]
-    return [published_run(file) for file in files if file.header.plan.passes >= PASSES_FOR_INTERVAL]
+def published_files(folder: Path) -> list[Results]:
+    """Return the results files of git's history, each run once; their texts go into a folder."""
+    log = _git("log", "--format=%h", "--diff-filter=AM", "--name-only", "--", "*/*.jsonl")
+    files: dict[tuple[str, str], Results] = {}
+    commit = ""
+    for line in filter(None, log.splitlines()):
+        if "/" not in line:
+            commit = line
+            continue
+        path = folder / "it.jsonl"
+        path.write_text(_git("show", f"{commit}:{line}"))
+        with suppress(StoreError):  # of an older schema
+            file = read(path)
+            files.setdefault((file.header.hardware.key, file.header.started), file)
+    return list(files.values())
+
+
+def _git(*words: str) -> str:
+    return subprocess.check_output(["git", "-C", PUBLISHED, *words], text=True)
+
+
+def published_runs(files: Sequence[Results]) -> list[PublishedRun]:
+    """Return the runs of three passes and more whose passes all have a canary."""
+    return [
+        published_run(file)
+        for file in files
+        if file.header.plan.passes >= PASSES_FOR_INTERVAL
+        and {it.pass_number for it in file.records if isinstance(it, Time)}
+        <= {it.pass_number for it in file.records if isinstance(it, Canary)}
+    ]
 
 
 def published_run(file: Results) -> PublishedRun:
     """Return a file's times. A time's canary is the last one before it in its pass."""
-    states = run_states(file)
+    states = run_states(file, normalise=False)
     plain: dict[Cell, dict[int, list[float]]] = {}
     divided: dict[Cell, dict[int, list[float]]] = {}
     canaries: dict[int, list[float]] = {}
@@ -129,18 +157,6 @@ def _means(times: dict[Cell, dict[int, list[float]]]) -> dict[Cell, dict[int, fl
         cell: {number: statistics.fmean(logs) for number, logs in by_pass.items()}
         for cell, by_pass in times.items()
     }
-
-
-def _passes_of(by_pass: dict[int, Value], numbers: set[int]) -> dict[int, Value]:
-    return {number: value for number, value in by_pass.items() if number in numbers}
-
-
-def in_two_parts(runs: Sequence[PublishedRun]) -> Iterator[SameCode]:
-    """Yield the comparisons of each run's passes but one with that one, in both directions."""
-    for run in runs:
-        numbers = set(range(1, run.header.plan.passes + 1))
-        for number in sorted(numbers):
-            yield from _both_ways(run.part(numbers - {number}), run.part({number}))
 
 
 def of_two_files(runs: Sequence[PublishedRun]) -> Iterator[SameCode]:
@@ -168,7 +184,7 @@ def _both_ways(first: PublishedRun, second: PublishedRun) -> Iterator[SameCode]:
             {cell: (_logs(base.plain[cell]), _logs(head.plain[cell])) for cell in cells},
             {cell: (_logs(base.divided[cell]), _logs(head.divided[cell])) for cell in cells},
             statistics.fmean(after) - statistics.fmean(before),
-            max(both) - min(both) > math.log(DIVIDED_ABOVE),
+            max(both) - min(both) > math.log(CANARY_SPREAD),
         )
 
 
@@ -201,16 +217,13 @@ def slow_head(sides: Sides, by: float, cell: Cell | None = None) -> Sides:
     }
 
 
-def on_a_slower_machine(group: Sequence[SameCode]) -> list[SameCode]:
-    """Return comparisons whose head ran where all times, the canary's too, are 10% longer.
+def on_another_machine(same: SameCode, by: float) -> SameCode:
+    """Return a comparison whose head ran where all times, the canary's too, are longer by a share.
 
     Divided times stay as they are.
     """
-    shift = math.log1p(SLOWER_MACHINE)
-    return [
-        SameCode(slow_head(it.plain, SLOWER_MACHINE), it.divided, it.canary + shift, differ=True)
-        for it in group
-    ]
+    canary = same.canary + math.log1p(by)
+    return SameCode(slow_head(same.plain, by), same.divided, canary, differ=True)
 
 
 def false_alarms(rule: Rule, group: Sequence[SameCode]) -> int:
@@ -220,38 +233,40 @@ def false_alarms(rule: Rule, group: Sequence[SameCode]) -> int:
     )
 
 
-def detection_share(rule: Rule, group: Sequence[SameCode], by: float) -> float:
-    """Return the share of slowdowns that a rule finds, each in one cell of a comparison."""
+def verdicts_on_slowdowns(
+    rule: Rule, group: Sequence[SameCode], by: float, machine: float = 0.0
+) -> list[str]:
+    """Return a rule's verdicts on slowdowns, each in one cell, perhaps on another machine."""
     random = Random("cells")
-    hits = []
+    verdicts = []
     for same in group:
         for cell in random.sample(list(same.plain), min(CELLS_TO_SLOW, len(same.plain))):
             plain, divided = (slow_head(it, by, cell) for it in (same.plain, same.divided))
             slower = same._replace(plain=plain, divided=divided)
-            hits.append(rule(slower)[cell].verdict == "slower")
-    return statistics.fmean(hits)
-
-
-def verdict_share(rule: Rule, group: Sequence[SameCode]) -> float:
-    """Return the share of cells that have a verdict."""
-    verdicts = [decision.verdict for same in group for decision in rule(same).values()]
-    return statistics.fmean(verdict != "inconclusive" for verdict in verdicts)
+            if machine:
+                slower = on_another_machine(slower, machine)
+            verdicts.append(rule(slower)[cell].verdict)
+    return verdicts
 
 
 def table(group: Sequence[SameCode], rules: Mapping[str, Rule]) -> str:
     """Return a table of what rules do in comparisons of the same code."""
-    machine = on_a_slower_machine(group)
-    lines = [
-        (
-            name,
-            f"{false_alarms(rule, group)} of {len(group)}",
-            f"{false_alarms(rule, machine)} of {len(group)}",
-            *(f"{detection_share(rule, group, by):.0%}" for by in EFFECTS),
-            f"{verdict_share(rule, group):.0%}",
+    slower = [on_another_machine(same, MACHINE) for same in group]
+    lines = []
+    for name, rule in rules.items():
+        found = (verdicts_on_slowdowns(rule, group, by).count("slower") for by in EFFECTS)
+        hidden = verdicts_on_slowdowns(rule, group, EFFECTS[-1], -MACHINE)
+        passed = hidden.count("same") + hidden.count("faster")
+        lines.append(
+            (
+                name,
+                f"{false_alarms(rule, group)} of {len(group)}",
+                f"{false_alarms(rule, slower)} of {len(group)}",
+                *(f"{count / len(hidden):.0%}" for count in found),
+                f"{passed / len(hidden):.0%}",
+            )
         )
-        for name, rule in rules.items()
-    ]
-    headers = ("times", "slower", "slower machine", *(f"+{by:.0%}" for by in EFFECTS), "verdicts")
+    headers = ("times", "slower", "slower machine", *(f"+{by:.0%}" for by in EFFECTS), "hidden")
     alignment = ("left", *["right"] * 6)
     return tabulate(lines, headers, disable_numparse=True, colalign=alignment)
 
@@ -262,7 +277,7 @@ def spreads(runs: Sequence[PublishedRun]) -> str:
         run
         for run in runs
         for logs in [[log for each in run.log_canaries.values() for log in each]]
-        if max(logs) - min(logs) > math.log(DIVIDED_ABOVE)
+        if max(logs) - min(logs) > math.log(CANARY_SPREAD)
     ]
     before, after = (
         [_median_spread(times) for times in kind]
@@ -285,23 +300,24 @@ def _median_spread(times: Mapping[Cell, Mapping[int, float]]) -> float:
 
 def moves(group: Sequence[SameCode]) -> str:
     """Return in a sentence how often two runs' canaries differ by over the limit."""
-    over = sum(abs(same.canary) > math.log1p(CANARY_LIMIT) for same in group)
+    over = sum(abs(same.canary) > math.log(CANARY_SPREAD) for same in group)
     largest = math.expm1(max(abs(same.canary) for same in group))
     return (
-        f"The canaries of two files differ by over {CANARY_LIMIT:.0%} in {over} of {len(group)} "
+        f"The canaries of two files differ by over 5% in {over} of {len(group)} "
         f"comparisons, by {largest:.0%} at most."
     )
 
 
 def tables() -> list[str]:
     """Return all tables, in the order of the page."""
-    runs = published_runs()
-    parts, pairs = list(in_two_parts(runs)), list(of_two_files(runs))
-    differing = [[same for same in group if same.differ] for group in (parts, pairs)]
+    with TemporaryDirectory() as folder:
+        runs = published_runs(published_files(Path(folder)))
+    pairs = list(of_two_files(runs))
+    groups = [pairs, [same for same in pairs if same.differ]]
     return [
         spreads(runs),
-        *(table(group, RULES) for group in differing),
         moves(pairs),
+        *(table(group, RULES) for group in groups),
         table(list(of_recorded_pairs()), {"as measured": as_measured}),
     ]
 

@@ -83,7 +83,7 @@ def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
     for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
         run = PastRun(part.header, _log_canary(part.records))
         disturbed = _disturbed_cells(part.records)
-        for (case, variant), state in run_states(part).items():
+        for (case, variant), state in run_states(part, normalise=False).items():
             key = machine_key(part.header.hardware), case, variant
             points.setdefault(key, []).append(_point(run, state, (case, variant) in disturbed))
     return [CellHistory(*key, tuple(series)) for key, series in points.items()]

@@ -123,7 +123,6 @@ def _decided_line(cell: Cell, decision: Decision, replicates: int) -> Line:
         ratio=math.exp(decision.effect.estimate),
         ratio_ci=(math.exp(low), math.exp(high)) if math.isfinite(low) else None,
         replicates=replicates,
-        reason=decision.reason,
     )
 
 

@@ -62,15 +62,11 @@ TimeVerdict = Literal["slower", "faster", "same", "inconclusive"]
 
 
 class Decision(NamedTuple):
-    """A verdict, with its effect and the effect's 95% interval, both as log(head / base).
-
-    `reason` says why a verdict is withheld that the effect alone would have.
-    """
+    """A verdict, with its effect and the effect's 95% interval, both as log(head / base)."""
 
     verdict: TimeVerdict
     effect: Effect
     interval: tuple[float, float]
-    reason: str | None = None
 
 
 def suspects(effects: Sequence[Effect], gate: float) -> list[int]:
