@@ -170,7 +170,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
 def best(
     device: str | None, hardware: str | None, explain: bool, form: str, **question: Any
 ) -> None:
-    """Say which variant to use, how long it takes and how sure that is.
+    """Say which variant to use, how fast it is, and how sure that is.
 
     Answers come from selections, which `choose` writes: from this very problem, from lengths around
     it, or else from other software, another shape or a device of the same architecture. The last
@@ -221,7 +221,7 @@ def regret(
     out: Path | None,
     form: str,
 ) -> None:
-    """Say what advice costs at lengths that FILES did not measure.
+    """Say what the advice of FILES costs at lengths not measured.
 
     The cost is the regret: how much slower the advised variant is than the fastest. Each measured
     length between two others is left out and priced. --fresh races at lengths that nobody measured:

@@ -58,7 +58,7 @@ def fleet(
     resume: Path | None,
     **grid: Any,
 ) -> None:
-    """Measure on one node of each type of a Ray cluster, all its GPUs.
+    """Measure on a Ray cluster: one node of each type, all its GPUs.
 
     Each node does the `run` of the grid options in processes of its own, without Ray, and holds all
     its CPUs and GPUs alone. Results come as files while they are measured, a folder each hardware
