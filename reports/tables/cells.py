@@ -63,8 +63,32 @@ def groups(files: Sequence[Results]) -> list[Group]:
     folded: list[Group] = []
     for members in alike(files):
         units = apart(members)
-        folded += [fold(files_of_unit, is_apart=len(units) > 1) for files_of_unit in units]
+        if len(units) == 1:
+            folded.append(fold(units[0]))
+            continue
+        folded += [
+            _without_cells_of_siblings(fold(own, is_apart=True), own, members) for own in units
+        ]
     return folded
+
+
+def _without_cells_of_siblings(
+    group: Group, own: Sequence[Results], members: Sequence[Results]
+) -> Group:
+    """Return a unit's group without the cells of its files that another unit has completed."""
+    completed = {
+        (part.path, record.case.id, record.variant)
+        for part in members
+        for record in part.records
+        if isinstance(record, CellRecord)
+    }
+    rows = [
+        row
+        for row in group.rows
+        if row.reason != NOT_YET
+        or not any((part.path, row.case, row.variant) in completed for part in own)
+    ]
+    return group._replace(rows=rows)
 
 
 def alike(files: Sequence[Results]) -> list[list[Results]]:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from reports.tables.cells import groups
+from reports.tables.row import NOT_YET
 from reports.tables.siblings import apart, siblings
 from suite.cases.case import Case
 from suite.records.record import Limit, RunHeader, Time
@@ -135,6 +136,17 @@ def test_a_file_that_another_unit_completed_counts_for_both() -> None:
     first_group, second_group = groups([file])
     assert (first_group.unit, second_group.unit) == ("a", "b")
     assert second_group.rows[0].time_ms == pytest.approx(1.5)
+    assert [row.case for row in first_group.rows] == [case.id for case in CASES[:2]]
+    assert [row.case for row in second_group.rows] == [CASES[0].id, CASES[2].id]
+
+
+def test_a_cell_that_no_unit_has_measured_is_still_to_be_measured() -> None:
+    file = a_file("a", 1.0, cases=CASES[:2])
+    header = on("a")  # plans a third case
+    file = file._replace(header=header, records=[header, *file.records[1:]])
+    file.records.extend([on("b"), *measured(CASES[0], "eager", 1.5, 2)])
+    for group in groups([file]):
+        assert (group.rows[-1].case, group.rows[-1].reason) == (CASES[2].id, NOT_YET)
 
 
 def test_limits_of_one_dtype_alone_compare_nothing() -> None:
