@@ -6,8 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from variants.host.installation import FOLDER, INSTALLED
-
+_ROOT = Path(__file__).resolve().parents[2]
 _FOLDERS = ("suite", "variants")
 _NOTE = "measured-code.json"
 """A file of a copy without git, which says of which commit the copy is."""
@@ -32,10 +31,10 @@ def measured_code() -> MeasuredCode:
     """
     digest = _digest()
     unnamed = MeasuredCode(f"tree-{digest}", uncommitted=False, digest=digest)
-    if (FOLDER / _NOTE).exists():
+    if (_ROOT / _NOTE).exists():
         noted = _read_note()
         return noted if noted is not None and noted.digest == digest else unnamed
-    if INSTALLED:  # git would answer for a repository around the package
+    if __name__.startswith("alibi_bench."):  # git would answer for a repository around the package
         return unnamed
     try:
         commit = _git("log", "-1", "--format=%H", "--", *_FOLDERS).strip()
@@ -52,13 +51,13 @@ def write_note(copy: Path) -> None:
 
 def _read_note() -> MeasuredCode | None:
     try:
-        return msgspec.json.decode((FOLDER / _NOTE).read_bytes(), type=MeasuredCode)
+        return msgspec.json.decode((_ROOT / _NOTE).read_bytes(), type=MeasuredCode)
     except msgspec.DecodeError:
         return None
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", "-C", FOLDER, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(["git", "-C", _ROOT, *words], capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -68,7 +67,7 @@ def _digest() -> str:
     for file in sorted(
         file
         for folder in _FOLDERS
-        for file in (FOLDER / folder).rglob("*")
+        for file in (_ROOT / folder).rglob("*")
         if file.suffix in {".py", ".cpp", ".h"}
     ):
         digest.update(file.read_bytes())
