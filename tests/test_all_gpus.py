@@ -45,7 +45,8 @@ def times(path: Path) -> list[Time]:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Sequence[Path]]:
     """Race a host-bound and a device-bound case on both GPUs, once for the tests that look."""
     folder = tmp_path_factory.mktemp("all")
-    done = bench(*WORDS, "--lengths", f"{SHORT},{LONG}", "--out", folder / "x.jsonl")
+    where = ("--page", "--out", folder / "x.jsonl")
+    done = bench(*WORDS, "--lengths", f"{SHORT},{LONG}", *where)
     return done, [folder / "x-cuda0.jsonl", folder / "x-cuda1.jsonl"]
 
 
@@ -84,7 +85,14 @@ def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
     assert f"{slow} 1.080x (x-cuda1.jsonl): an outlier; SM clock 1200 to 1200 MHz, " in words
     assert "lowered by power cap" in words
     assert f"unit {slow};" in words
-    assert done.stdout.rstrip().endswith(f"Results: {paths[0]}\nResults: {paths[1]}")
+    assert f"Results: {paths[0]}\nResults: {paths[1]}\n" in done.stdout
+
+
+def test_a_page_of_all_gpus_lies_beside_their_files(ran: tuple[Done, Sequence[Path]]) -> None:
+    done, paths = ran
+    page = paths[0].with_name("x-page") / "index.html"
+    assert done.stdout.rstrip().endswith(f"Page: {page}")
+    assert "cuda-invented-gpu-132sm-80gib-700w" in page.read_text()
 
 
 @pytest.fixture
@@ -153,11 +161,3 @@ def test_with_a_budget_half_of_it_is_for_racing_side_by_side(tmp_path: Path) -> 
     argv = [read(tmp_path / f"x-cuda{number}.jsonl").header.argv for number in range(2)]
     assert [words[words.index("--budget") + 1] for words in argv] == ["20s", "20s"]
     assert len(times(tmp_path / "x-cuda1.jsonl")) == 3
-
-
-def test_a_page_of_all_gpus_lies_beside_their_files(tmp_path: Path) -> None:
-    done = bench(*WORDS, "--lengths", LONG, "--page", "--out", tmp_path / "x.jsonl")
-    assert done.returncode == 0, done.stderr
-    page = tmp_path / "x-page" / "index.html"
-    assert f"Page: {page}" in done.stdout
-    assert "cuda-invented-gpu-132sm-80gib-700w" in page.read_text()
