@@ -58,11 +58,12 @@ def fleet(
     resume: Path | None,
     **grid: Any,
 ) -> None:
-    """Measure on a Ray cluster: one node of each type, all its GPUs.
+    """Measure on nodes of a Ray cluster, one of each type.
 
-    Each node does the `run` of the grid options in processes of its own, without Ray, and holds all
-    its CPUs and GPUs alone. Results come as files while they are measured, a folder each hardware
-    key. A lost node's run goes on at another of its type. Needs the extra `fleet`.
+    A node measures all of its GPUs, or its CPU: it does the `run` of the grid options in processes
+    of its own, without Ray, and holds all its CPUs and GPUs alone. Results come as files while they
+    are measured, a folder each hardware key. A lost node's run goes on at another of its type.
+    Needs the extra `fleet`.
 
     \b
     Example:
