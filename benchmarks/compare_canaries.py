@@ -238,7 +238,7 @@ def verdicts_on_slowdowns(
 ) -> list[str]:
     """Return a rule's verdicts on slowdowns, each in one cell, perhaps on another machine."""
     random = Random("cells")
-    verdicts = []
+    verdicts: list[str] = []
     for same in group:
         for cell in random.sample(list(same.plain), min(CELLS_TO_SLOW, len(same.plain))):
             plain, divided = (slow_head(it, by, cell) for it in (same.plain, same.divided))

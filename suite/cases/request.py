@@ -179,9 +179,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def _shape_options(self) -> list[str]:
         """Return the options typed of those that a case may have no meaning by."""
-        fields = ("sweep", "models", "lengths", "seq_lens", "requests", "q_len", "modes")
-        fields += ("noncausal", "padding", "window", "norms", "layout")
-        return [_option(field) for field in fields if getattr(self, field)]
+        lengths = ("sweep", "models", "lengths", "seq_lens", "requests", "q_len", "modes")
+        rest = ("noncausal", "padding", "window", "norms", "layout")
+        return [_option(field) for field in (*lengths, *rest) if getattr(self, field)]
 
     def _refuse(self, why: str, *fields: str) -> None:
         """Raise BadRequest for the first of the fields that was typed."""

@@ -35,7 +35,7 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
     from reports.text.screen import screen
     from suite.conditions.policy import ROOT
     from suite.failures import BadRequest
-    from suite.records.store import read
+    from suite.records.store import Results, read
     from variants.host.installation import INSTALLED
 
     if INSTALLED:
@@ -44,7 +44,8 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
         raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")
     output = screen()
     every = [read(path) for path in dict.fromkeys(files)]
-    new, wrong = [], 0
+    new: list[Results] = []
+    wrong = 0
     for results in every:
         there = filed_as(results, ROOT)
         if there is not None and not (check and there.samefile(results.path)):
