@@ -109,7 +109,7 @@ def _table(priced: Sequence[PricedAdvice], screen: Screen) -> str:
     columns = [
         GridColumn("length", [length for _, length, _, _ in problems], right=True),
         GridColumn("dtype", [dtype for _, _, dtype, _ in problems]),
-        GridColumn("mode", [mode for *_, mode in problems]),
+        GridColumn("mode", [mode for *_, mode in problems], wraps=True),
         GridColumn("advised", [advice.advised for advice in ordered], wraps=True),
         GridColumn("fastest", [advice.fastest for advice in ordered], wraps=True),
         GridColumn("regret", regrets, right=True),

@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 GAP = 2
 LEAST_WRAPPED = 10
+LONGEST_NAME = 20
+"""In characters; longer words, such as paths, are cut where there is no room."""
 
 
 class GridColumn(NamedTuple):
@@ -69,16 +71,27 @@ def _with_room(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
 def _wrapped(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
     """Return columns of which the widest that wrap are as narrow as the width asks for."""
     widths = {place: column.width for place, column in enumerate(columns) if column.wraps}
-    over = _total(columns) - width
-    while over > 0 and max(widths.values(), default=0) > LEAST_WRAPPED:
-        widths[max(widths, key=lambda place: widths[place])] -= 1
-        over -= 1
+    least = {place: _least_width(columns[place]) for place in widths}
+    for _ in range(_total(columns) - width):
+        room = [place for place in widths if widths[place] > least[place]]
+        if not room:
+            break
+        widths[max(room, key=lambda place: widths[place])] -= 1
     return [
-        column._replace(texts=[_fill(text, widths[place]) for text in column.texts])
+        column._replace(
+            header=_fill(column.header, widths[place]),
+            texts=[_fill(text, widths[place]) for text in column.texts],
+        )
         if place in widths
         else column
         for place, column in enumerate(columns)
     ]
+
+
+def _least_width(column: GridColumn) -> int:
+    """Return how narrow a column may be in which names stay whole, if they are of usual length."""
+    words = [len(word) for text in (column.header, *column.texts) for word in text.split()]
+    return max([LEAST_WRAPPED, *(length for length in words if length <= LONGEST_NAME)])
 
 
 def _fill(text: str, width: int) -> str:

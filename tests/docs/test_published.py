@@ -76,7 +76,8 @@ MOVED = "the machine was not quiet, and its table says so"
 DISAGREEMENT = "the disagreement is what it shows, and the row is not ranked"
 EXCEPTIONS = {
     "has_enough_passes": {
-        ONE_PASS: "25.1/backward-long 25.17/backward-long 25.17/decode-paged 26.2/backward-half 26.2/backward-long 26.2/chunk "
+        ONE_PASS: "25.1/backward-long 25.17/backward-long 25.17/decode-paged "
+        "26.2/backward-half 26.2/backward-long 26.2/chunk "
         "26.2/embedding 26.2/large-scores 26.2/long 26.2/peers-decode-long 26.2/peers-long "
         "26.2/wide 6.167/large-scores 6.167/large-scores-kernel 6.167/long-32768 6.167/long-65536 "
         "6.167/wide-32-of-128 6.167/wide-32-of-128-blocks 6.167/wide-32-of-128-kernel "

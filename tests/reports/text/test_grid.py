@@ -42,6 +42,18 @@ def test_long_texts_wrap_and_lose_no_word(width: int) -> None:
     )
 
 
+def test_a_name_stays_whole_where_texts_beside_it_can_wrap() -> None:
+    names = GridColumn("advised", ["native_window", "flex"], wraps=True)
+    lines = grid([names, WORDS], 30).splitlines()
+    assert max(map(len, lines)) <= 30
+    assert lines[2].startswith("native_window  ")
+
+
+def test_a_word_that_is_no_name_is_cut_rather_than_a_line_made_longer() -> None:
+    paths = GridColumn("file", ["results/" + "x" * 60] * 2, wraps=True)
+    assert max(map(len, grid([NAMES, paths], 40).splitlines())) <= 40
+
+
 def test_bold_rows_are_bold_in_every_line_and_take_no_more_room() -> None:
     bold = grid([NAMES, WORDS], 30, [True, False]).splitlines()
     plain = grid([NAMES, WORDS], 30).splitlines()
