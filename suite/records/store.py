@@ -154,9 +154,15 @@ class Store:
             raise StoreError(f"{path}: {error.strerror}: choose another --out") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(self._file)
-            raise StoreError(f"{path}: another run is writing to it") from None
+            is_taken = isinstance(error, BlockingIOError)
+            why = (
+                "another run is writing to it"
+                if is_taken
+                else f"{error.strerror}: choose another --out"
+            )
+            raise StoreError(f"{path}: {why}") from None
         self._cut_unfinished_line()
 
     def _cut_unfinished_line(self) -> None:

@@ -1,5 +1,7 @@
 """A results file is appended to by one writer at a time, and what is in it is kept."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -93,6 +95,17 @@ def test_a_second_writer_is_refused_while_the_first_has_the_file(tmp_path: Path)
     assert file.read_bytes() == before
     first.close()
     Store(file).close()
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match="No locks available: choose another --out"):
+        Store(tmp_path / "run.jsonl")
 
 
 def test_another_process_is_refused_too(tmp_path: Path) -> None:
