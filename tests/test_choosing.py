@@ -20,7 +20,6 @@ from variants.selection.files import read
 
 ROOT = Path(__file__).parents[1]
 KEY = "cpu-invented-2cores"
-AVX512_EPYC = "cpu-amd-26.2.1-avx2-avx512f-bf16-2cores"
 TIMES = {
     "eager": {512: 1.0, 1024: 4.0, 2048: 16.0},
     "flex": {512: 2.1, 1024: 4.4, 2048: 8.0},
@@ -150,9 +149,10 @@ def test_a_part_of_a_hardware_key_names_the_device_if_it_fits_one_selection(
     commands.ran("choose", file)
     whole = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
     assert commands.ran("best", *SHAPE, "--length", "512", "--hardware", "invented") == whole
-    assert f"it fits the selections of cpu-amd-25.1.1-avx2-2cores, {AVX512_EPYC}" in (
-        commands.refused("best", "--length", "512", "--hardware", "amd")
-    )
+    several = sorted(path.stem for path in (ROOT / "selections").glob("*amd*.json"))
+    assert len(several) > 1
+    line = commands.refused("best", "--length", "512", "--hardware", "amd")
+    assert line.endswith(f"it fits the selections of {', '.join(several)}")
 
 
 def test_a_whole_hardware_key_is_not_taken_for_a_part_of_a_longer_one(
