@@ -233,6 +233,14 @@ def false_alarms(rule: Rule, group: Sequence[SameCode]) -> int:
     )
 
 
+def without_a_verdict(rule: Rule, group: Sequence[SameCode]) -> int:
+    """Return in how many comparisons a rule judges no cell, so that `compare` exits 3."""
+    return sum(
+        all(decision.verdict == "inconclusive" for decision in rule(same).values())
+        for same in group
+    )
+
+
 def verdicts_on_slowdowns(
     rule: Rule, group: Sequence[SameCode], by: float, machine: float = 0.0
 ) -> list[str]:
@@ -264,11 +272,12 @@ def table(group: Sequence[SameCode], rules: Mapping[str, Rule]) -> str:
                 f"{false_alarms(rule, slower)} of {len(group)}",
                 *(f"{count / len(hidden):.0%}" for count in found),
                 f"{passed / len(hidden):.0%}",
+                f"{without_a_verdict(rule, group)} of {len(group)}",
             )
         )
     headers = ("times", "slower", "slower machine", *(f"+{by:.0%}" for by in EFFECTS), "hidden")
-    alignment = ("left", *["right"] * 6)
-    return tabulate(lines, headers, disable_numparse=True, colalign=alignment)
+    alignment = ("left", *["right"] * 7)
+    return tabulate(lines, (*headers, "no verdict"), disable_numparse=True, colalign=alignment)
 
 
 def spreads(runs: Sequence[PublishedRun]) -> str:

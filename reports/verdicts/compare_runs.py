@@ -67,7 +67,10 @@ def _canary_notes(base: Results, head: Results, divided: bool, other_software: b
     """Return the note on what the canaries did between two runs, and what is done about it."""
     move = canary_move(base, head)
     if abs(move) <= math.log(CANARY_SPREAD):
-        by_pass = "times are divided by each pass's canary: those of two passes differ by over 5%"
+        by_pass = (
+            "times are divided by each pass's canary, as those of two passes differ by over 5%: "
+            "large changes show, and `ab` sees small ones"
+        )
         return [by_pass] if divided else []
     share, direction = abs(math.expm1(move)), "slower" if move > 0 else "faster"
     moved = f"the canary got {share:.1%} {direction} from base to head: the machine's speed changed"

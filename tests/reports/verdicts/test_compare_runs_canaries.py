@@ -41,7 +41,8 @@ def test_each_pass_is_divided_by_its_own_canary() -> None:
     assert line_of(found).verdict == "slower"
     assert line_of(found).ratio == pytest.approx(1.3, rel=1e-3)
     assert found.notes == [
-        "times are divided by each pass's canary: those of two passes differ by over 5%"
+        "times are divided by each pass's canary, as those of two passes differ by over 5%: "
+        "large changes show, and `ab` sees small ones"
     ]
 
 
