@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -82,6 +83,16 @@ def test_it_agrees_on_narrower_vectors_and_without_tiles(
     narrower = kernel_library.load([*FLAGS, f"-march={processor}"])
     assert not narrower.has_bfloat16()
     monkeypatch.setattr(kernel_call, "library", lambda: narrower)
+    assert all(agrees(case) for case in CASES)
+
+
+@pytest.mark.heavy
+def test_it_agrees_as_clang_builds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("clang++") is None:
+        pytest.skip("clang++ is not on the PATH")
+    monkeypatch.setenv("CXX", "clang++")
+    built = kernel_library.load(FLAGS)
+    monkeypatch.setattr(kernel_call, "library", lambda: built)
     assert all(agrees(case) for case in CASES)
 
 
