@@ -45,7 +45,7 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 
 
 def _in_turn(spec: Spec) -> Callable[..., Any]:
-    prepared = [_first(spec, order(spec))]
+    prepared = {0: _first(spec, order(spec))}
     took_last = prepared[0][0]
     notes = not is_traced()  # who takes a call in a trace is no answer about plain calls
     if notes:
@@ -54,8 +54,8 @@ def _in_turn(spec: Spec) -> Callable[..., Any]:
     def attend(*arguments: Any) -> Any:
         nonlocal took_last
         for place in range(len(BY_NAME)):
-            if place == len(prepared):
-                prepared.append(_first(spec, prepared[-1][2]))
+            if place not in prepared:
+                prepared.setdefault(place, _first(spec, prepared[place - 1][2]))  # as may a thread
             name, attention, next_names = prepared[place]
             try:
                 check_derivative(name, *arguments[:4])
@@ -86,10 +86,9 @@ def choice(spec: Spec) -> str:
 def _first(spec: Spec, names: tuple[str, ...]) -> _Prepared:
     refusals = []
     for place, name in enumerate(names, start=1):
-        entry = BY_NAME[name]
-        module = importlib.import_module(entry.module)
+        module = importlib.import_module(BY_NAME[name].module)
         try:
-            attention = prepare_for(entry, spec)
+            attention = prepare_for(BY_NAME[name], spec)
             if hasattr(module, "build"):
                 module.build()
         except Unsupported as refusal:

@@ -318,6 +318,35 @@ def test_threads_with_other_shapes_and_slopes_get_their_own_answers(folders: Fol
     assert not wrong
 
 
+def test_two_threads_whose_first_choice_declines_try_each_variant_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, both = ("flex", "sdpa_mask", "eager"), Barrier(2)
+    tried: dict[str, list[str]] = {"first thread": [], "second thread": []}
+
+    def first(_: Any, left: tuple[str, ...]) -> Any:
+        def attention(thread: str) -> str:
+            tried[thread].append(left[0])
+            if left[0] != names[-1]:
+                raise Unsupported("not these tensors")
+            return thread
+
+        if left != names:
+            both.wait(10)  # both threads prepare the next variant
+        return left[0], attention, left[1:]
+
+    monkeypatch.setattr(auto, "order", lambda _: names)
+    monkeypatch.setattr(auto, "_first", first)
+    monkeypatch.setattr(auto, "check_derivative", lambda *_: None)
+    attend = auto.prepare(SPEC)
+    threads = [Thread(target=attend, args=(name,)) for name in tried]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert list(tried.values()) == [list(names), list(names)]
+
+
 @pytest.mark.parametrize("chosen", ["eager", "sdpa_mask"])
 def test_a_lane_tells_whom_auto_chose(folders: Folders, chosen: str) -> None:
     shape: dict[str, Any] = {"batch": 1, "heads": 8, "kv_heads": 8, "head_dim": 64}
