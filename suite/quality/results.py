@@ -1,5 +1,6 @@
 """A file of lengths, read: its lines by kind, and warnings of damage."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,11 +68,36 @@ def read(path: Path) -> LengthsResults:
         raise StoreError(
             f"{path}: not a file of `lengths`, schema {SCHEMA}; name one, or train without --resume"
         )
+    qualities, strays = _of_the_windows(records, header.text.windows)
+    warnings += [
+        f"{path}: a test of {each.method}, seed {each.seed}, at {each.length} was left out "
+        f"({len(each.by_windows)} windows, and the text has {header.text.windows})"
+        for each in strays
+    ]
     return LengthsResults(
         path,
         header,
         [record for record in records if isinstance(record, Training)],
-        [record for record in records if isinstance(record, Quality)],
+        qualities,
         [record for record in records if isinstance(record, ModelFault)],
         warnings,
     )
+
+
+def is_of_lengths(path: Path) -> bool:
+    """Whether the first line of a file says that it is of `lengths`; false where there is none."""
+    try:
+        with path.open("rb") as file:
+            fields = msgspec.json.decode(file.readline())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(fields, dict) and fields.get("record") == "lengths"
+
+
+def _of_the_windows(
+    records: Iterable[QualityRecord], windows: int
+) -> tuple[list[Quality], list[Quality]]:
+    """Return the tests that have the bits of so many windows, and those that don't."""
+    qualities = [record for record in records if isinstance(record, Quality)]
+    fit = [each for each in qualities if len(each.by_windows) == windows]
+    return fit, [each for each in qualities if len(each.by_windows) != windows]

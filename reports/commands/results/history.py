@@ -5,17 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from reports.commands.console import read_once, show, warn
 from reports.commands.options import VERDICT_FORMATS, format_option
 from suite.failures import RunFailed
-
-
-class _FirstLine(msgspec.Struct):
-    """What kind of line the first of a file is."""
-
-    record: str = ""
 
 
 class TooShort(RunFailed):
@@ -58,11 +51,12 @@ def _runs(paths: Sequence[Path]) -> list[Any]:
 
     Raises UsageError for a folder without any.
     """
+    from suite.quality.results import is_of_lengths
     from suite.records.store import is_duel_record
 
     named = [path for path in paths if not path.is_dir()]
     inside = [file for path in paths if path.is_dir() for file in sorted(path.glob("*.jsonl"))]
-    within = [file for file in inside if file in named or not _is_of_lengths(file)]
+    within = [file for file in inside if file in named or not is_of_lengths(file)]
     warn(f"{file}: a file of `lengths`, left out" for file in inside if file not in within)
     files = []
     for file in read_once([*within, *named]):
@@ -75,12 +69,3 @@ def _runs(paths: Sequence[Path]) -> list[Any]:
         remedy = f"name {paths[0]}/*, its folders" if has_deeper else "name FILES or folders"
         raise click.UsageError(f"{paths[0]}: no results file of `run` in it; {remedy}")
     return files
-
-
-def _is_of_lengths(path: Path) -> bool:
-    """Whether the first line of a file is that of command `lengths`."""
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.readline(), type=_FirstLine).record == "lengths"
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False  # whoever reads it says what is wrong

@@ -61,7 +61,8 @@ def test_what_is_in_the_file_is_left_out_and_weights_are_kept_of_models_that_hav
         for each in qualities(DESIGN)
         if each.seed == 0 and (each.method == "alibi" or each.change == "none")
     ]
-    lines = [msgspec.structs.replace(e, by_windows=(1.0,), on_same_targets=(1.0,)) for e in lines]
+    bits = (1.0,) * DESIGN.windows
+    lines = [msgspec.structs.replace(e, by_windows=bits, on_same_targets=bits) for e in lines]
     write(tmp_path / "lengths.jsonl", [first.header, learned, *lines])
     left = begin(tmp_path).tasks
     assert [(each.method, each.seed) for each in left] == [("rope", 0), ("alibi", 1), ("rope", 1)]

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from suite.quality.design import LengthTest
 from suite.quality.methods import METHOD_BY_NAME
 from suite.quality.record import ModelFault, Training
-from suite.quality.results import read
+from suite.quality.results import is_of_lengths, read
 from suite.records.store import StoreError
 from tests.quality_files import header, qualities, write
 
@@ -46,6 +47,23 @@ def test_an_unfinished_line_and_a_damaged_one_are_named_and_the_rest_is_read(
     assert len(results.warnings) == 2
     assert any("line 2 is damaged" in warning for warning in results.warnings)
     assert any("unfinished" in warning for warning in results.warnings)
+
+
+def test_a_test_of_another_number_of_windows_is_named_and_left_out(tmp_path: Path) -> None:
+    fewer = msgspec.structs.replace(QUALITIES[0], by_windows=(1.0,), on_same_targets=(1.0,))
+    results = read(write(tmp_path / "lengths.jsonl", [HEADER, fewer, QUALITIES[1]]))
+    assert results.qualities == [QUALITIES[1]]
+    (warning,) = results.warnings
+    assert "1 windows, and the text has 4" in warning
+
+
+def test_a_file_of_lengths_is_told_by_its_first_line(tmp_path: Path) -> None:
+    assert is_of_lengths(write(tmp_path / "lengths.jsonl", [HEADER]))
+    for content in (b"", b"[]\n", b"\xff\n", b'{"record":"machine"}\n'):
+        (tmp_path / "other.jsonl").write_bytes(content)
+        assert not is_of_lengths(tmp_path / "other.jsonl")
+    assert not is_of_lengths(tmp_path)
+    assert not is_of_lengths(tmp_path / "missing.jsonl")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", b"text\n", b'{"record":"machine"}\n'])
