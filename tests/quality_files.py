@@ -1,5 +1,6 @@
 """Files of lengths with invented bits, for tests of what reads them."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import msgspec
 from suite.conditions.policy import Circumstances
 from suite.quality.design import DEFAULT, Design, LengthTest
 from suite.quality.record import SCHEMA, LengthsHeader, Quality, QualityRecord
+from suite.quality.results import LengthsResults
 from suite.quality.text.summary import TextSummary
 from variants.host.hardware import Hardware, this_cpu
 
@@ -40,6 +42,15 @@ def flat(method: str, test: LengthTest, length: int, seed: int) -> float:
     return 1.5 + seed / 100
 
 
+def rising(method: str, test: LengthTest, length: int, seed: int) -> float:
+    """Return bits that rise by 0.001 with each doubling of the length for ALiBi, else by 0.1.
+
+    They rise by a hundredth more with each seed.
+    """
+    by_doubling = 0.001 if method == "alibi" else 0.1 + seed / 100
+    return 1.5 + seed / 100 + by_doubling * math.log2(length / 128)
+
+
 def qualities(design: Design = DEFAULT, bits_of: BitsOf = flat) -> list[Quality]:
     """Return all tests of a design; every window has the same bits."""
     return [
@@ -62,3 +73,10 @@ def write(path: Path, records: Iterable[QualityRecord]) -> Path:
     """Write records as a file of lengths, and return its path."""
     path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
     return path
+
+
+def results(
+    design: Design = DEFAULT, bits_of: BitsOf = flat, name: str = "lengths.jsonl"
+) -> LengthsResults:
+    """Return a file of all tests of a design, as it is read."""
+    return LengthsResults(Path(name), header(design), [], qualities(design, bits_of), [], [])

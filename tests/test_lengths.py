@@ -51,6 +51,12 @@ def test_files_are_shown_and_nothing_is_trained(tmp_path: Path) -> None:
         (("--out", "FILE"), "exists; --resume"),
         (("--quick", "--device", "tpu"), "--device tpu: give cpu, cuda"),
         (("--quick", "--text", "missing", "--device", "cpu"), "--text missing: not a folder"),
+        (("--quick", "--costs", "missing.jsonl", "--device", "cpu"), "missing.jsonl: No such file"),
+        (("--quick", "--costs", "FILE", "--device", "cpu"), "not a results file"),
+        (
+            ("--quick", "--costs", "FILE", "--format", "json"),
+            "json is of one file, without --costs",
+        ),
     ],
 )
 def test_what_makes_no_experiment_is_refused_in_a_line(
@@ -58,7 +64,8 @@ def test_what_makes_no_experiment_is_refused_in_a_line(
 ) -> None:
     path = write(tmp_path / "lengths.jsonl", [header()])
     before = sorted(tmp_path.iterdir())
-    out = () if "--resume" in words or "--out" in words or "FILE" in words else ("--out",)
+    is_named = words[0] == "FILE" or "--resume" in words or "--out" in words
+    out = () if is_named else ("--out",)
     named = [str(path) if word == "FILE" else word for word in words]
     assert why in refused(*named, *out, *([tmp_path / "new.jsonl"] if out else []))
     assert sorted(tmp_path.iterdir()) == before

@@ -14,6 +14,7 @@ from suite.conditions.device import Device
 from variants.host.installation import results_folder
 
 if TYPE_CHECKING:
+    from suite.quality.results import LengthsResults
     from suite.records.store import Results
 
 
@@ -58,7 +59,7 @@ def read_once(paths: Iterable[Path]) -> list["Results"]:
     """
     from suite.records.store import read
 
-    files = [read(path) for path in {os.path.realpath(path): path for path in paths}.values()]
+    files = [read(path) for path in _each_once(paths)]
     for file in files:
         warn(file.warnings)
     _refuse_copies(files)
@@ -78,6 +79,20 @@ def _refuse_copies(files: Iterable["Results"]) -> None:
                 f"{file.path}: it has races of {other} too, which would count twice; name one"
             )
         paths |= dict.fromkeys(races, file.path)
+
+
+def read_lengths_once(paths: Iterable[Path]) -> list["LengthsResults"]:
+    """Read files of `lengths` as `read_once` does those of races."""
+    from suite.quality.results import read
+
+    files = [read(path) for path in _each_once(paths)]
+    for file in files:
+        warn(file.warnings)
+    return files
+
+
+def _each_once(paths: Iterable[Path]) -> Iterable[Path]:
+    return {os.path.realpath(path): path for path in paths}.values()
 
 
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:

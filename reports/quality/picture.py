@@ -1,46 +1,20 @@
 """Quality against cost at 1x, 4x and 16x the trained length, as SVG.
 
-A panel for each length: across, the time of a prefill's attention over bias-free SDPA's; down, bits
-per byte of the same targets, the least at the top, with the range over seeds. SVG by hand, because
-points need no library.
+A panel for each length: across, the time of a prefill's attention over bias-free SDPA's; upward,
+bits per byte of the same targets, with the range over seeds.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from reports.quality.beside_cost import MULTIPLES, MethodPlace, places_at
 from reports.quality.costs import AttentionCost
 from reports.quality.rows import QualityRow
-from suite.quality.design import LengthTest
+from reports.quality.svg import INKS, apart, bit_ticks, drawing, frame, label
 
-MULTIPLES = (1, 4, 16)
-SCALED = LengthTest("yarn", tuned=False)
-AS_TRAINED = LengthTest("none", tuned=False)
-_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _FOOT = 230, 240, 52, 64, 56, 44
-_COLOURS = {
-    "ALiBi": "#e4572e",
-    "ALiBi and RoPE": "#a05fb5",
-    "RoPE": "#2e86ab",
-    "RoPE, YaRN": "#3aa6a0",
-    "T5's bias": "#c98a0c",
-    "sinusoidal": "#3d9a5f",
-    "none": "#8a8a8a",
-}
-_STYLE = """<style>
-text { font: 12px sans-serif; fill: #333 }
-.title { font-size: 13px; font-weight: bold }
-.grid { stroke: #8884; stroke-width: 1 }
-@media (prefers-color-scheme: dark) { text { fill: #ddd } }
-</style>"""
-
-
-class PlottedMethod(NamedTuple):
-    """A method in a panel: its cost, its bits per byte, and their half range."""
-
-    name: str
-    ratio: float
-    bits: float
-    half_range: float
+_WIDTH, _HEIGHT, _LEFT, _TOP, _NAMES, _FOOT = 210, 240, 52, 68, 112, 44
+_WORDS = "lower: fewer bits per byte of the same targets; left: less time of a prefill's attention"
 
 
 def picture(rows: Sequence[QualityRow], costs: Sequence[AttentionCost], trained_len: int) -> str:
@@ -48,50 +22,13 @@ def picture(rows: Sequence[QualityRow], costs: Sequence[AttentionCost], trained_
     panels = {each: places_at(rows, costs, each * trained_len, trained_len) for each in MULTIPLES}
     panels = {multiple: places for multiple, places in panels.items() if places}
     every = [place for places in panels.values() for place in places]
-    width = _LEFT + len(panels) * (_WIDTH + _GAP)
-    height = _TOP + _HEIGHT + _FOOT
-    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    shapes: list[str] = []
+    for number, (multiple, places) in enumerate(panels.items()):
+        left = _LEFT + number * (_WIDTH + _NAMES + _LEFT)
+        shapes += _panel(places, multiple, left, _QualityScale.around(every))
     title = f"Quality against cost, trained at {trained_len} tokens"
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
-        f"<title>{title}</title>",
-        _STYLE,
-        _text(_LEFT, 18, title, "start", "title"),
-        _text(
-            _LEFT,
-            36,
-            "up: fewer bits per byte of the same targets; left: less time of a prefill's attention",
-            "start",
-        ),
-    ]
-    if every:
-        scale = _QualityScale.around(every)
-        for number, (multiple, places) in enumerate(panels.items()):
-            lines += _panel(places, multiple, _LEFT + number * (_WIDTH + _GAP), scale)
-    return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def places_at(
-    rows: Sequence[QualityRow], costs: Sequence[AttentionCost], length: int, trained_len: int
-) -> list[PlottedMethod]:
-    """Return the methods that have bits and a prefill's cost at a length.
-
-    YaRN costs what RoPE does, and is drawn beyond the trained length alone: up to it it is RoPE.
-    """
-    tests = (AS_TRAINED, SCALED) if length > trained_len else (AS_TRAINED,)
-    ratios = {
-        cost.method: cost.ratio for cost in costs if (cost.mode, cost.length) == ("forward", length)
-    }
-    return [
-        PlottedMethod(
-            row.method.title + (", YaRN" if row.test == SCALED else ""),
-            ratios[row.method.name],
-            row.on_same_targets.mean,
-            row.on_same_targets.half_range or 0.0,
-        )
-        for row in rows
-        if row.length == length and row.test in tests and row.method.name in ratios
-    ]
+    width = max(2, len(panels)) * (_LEFT + _WIDTH + _NAMES)
+    return drawing(title, _WORDS, width, _TOP + _HEIGHT + _FOOT, shapes)
 
 
 class _QualityScale(NamedTuple):
@@ -103,8 +40,8 @@ class _QualityScale(NamedTuple):
     high_bits: float
 
     @classmethod
-    def around(cls, places: Sequence[PlottedMethod]) -> "_QualityScale":
-        ratios, bits = [p.ratio for p in places], [p.bits for p in places]
+    def around(cls, places: Sequence[MethodPlace]) -> "_QualityScale":
+        ratios, bits = [p.cost.ratio for p in places], [p.bits.mean for p in places]
         room = 0.06 * (max(bits) - min(bits)) + 0.01
         return cls(min(ratios) / 1.3, max(ratios) * 1.3, min(bits) - room, max(bits) + room)
 
@@ -112,57 +49,43 @@ class _QualityScale(NamedTuple):
         low, high = math.log(self.low_ratio), math.log(self.high_ratio)
         return _WIDTH * (math.log(ratio) - low) / (high - low)
 
-    def down(self, bits: float) -> float:
+    def height(self, bits: float) -> float:
+        """Return the y of bits; more bits lie higher."""
         share = (bits - self.low_bits) / (self.high_bits - self.low_bits)
-        return _TOP + _HEIGHT * share
+        return _TOP + _HEIGHT * (1 - share)
 
 
 def _panel(
-    places: Sequence[PlottedMethod], multiple: int, left: float, scale: _QualityScale
+    places: Sequence[MethodPlace], multiple: int, left: float, scale: _QualityScale
 ) -> Iterator[str]:
     bottom = _TOP + _HEIGHT
-    frame = f'x="{left}" y="{_TOP}" width="{_WIDTH}" height="{_HEIGHT}"'
-    yield f'<rect class="grid" {frame} fill="none"/>'
-    yield _text(left, _TOP - 8, f"{multiple}x the trained length", "start", "title")
+    yield frame(left, _TOP, _WIDTH, _HEIGHT)
+    yield label(left, _TOP - 8, f"{multiple}x the trained length", "start", kind="title")
     for ratio in _ratios(scale):
         x = left + scale.across(ratio)
         yield f'<path class="grid" d="M{x:.1f} {_TOP}V{bottom}"/>'
-        yield _text(x, bottom + 18, f"{ratio:g}x", "middle")
-    step = 0.1 if scale.high_bits - scale.low_bits > 0.25 else 0.02
-    for number in range(math.ceil(scale.low_bits / step), math.floor(scale.high_bits / step) + 1):
-        y = scale.down(number * step)
+        yield label(x, bottom + 18, f"{ratio:g}x", "middle")
+    for bits in bit_ticks(scale.low_bits, scale.high_bits):
+        y = scale.height(bits)
         yield f'<path class="grid" d="M{left} {y:.1f}h{_WIDTH}"/>'
-        yield _text(left - 6, y + 4, f"{number * step:.2f}", "end")
-    labels = _apart({place.name: scale.down(place.bits) for place in places})
+        yield label(left - 6, y + 4, f"{bits:.2f}", "end")
+    heights = {place.name: scale.height(place.bits.mean) for place in places}
+    names = apart(heights, bottom - 6)
     for place in places:
-        x, y = left + scale.across(place.ratio), scale.down(place.bits)
-        colour = _COLOURS.get(place.name, "#777777")
-        top, end = (scale.down(place.bits + sign * place.half_range) for sign in (-1, 1))
-        yield f'<path d="M{x:.1f} {top:.1f}V{end:.1f}" stroke="{colour}" stroke-width="2"/>'
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
-        is_right = scale.across(place.ratio) > _WIDTH * 0.55
-        at, anchor = (x - 8, "end") if is_right else (x + 8, "start")
-        style = f'style="fill: {colour}"'
-        yield (
-            f'<text x="{at:.1f}" y="{labels[place.name] + 4:.1f}" text-anchor="{anchor}" {style}>'
-            f"{place.name}</text>"
-        )
+        yield from _point(place, left, names[place.name], scale)
+
+
+def _point(place: MethodPlace, left: float, name_y: float, scale: _QualityScale) -> Iterator[str]:
+    x, y = left + scale.across(place.cost.ratio), scale.height(place.bits.mean)
+    colour = INKS[place.name].colour
+    low, high = scale.height(place.bits.low), scale.height(place.bits.high)
+    yield f'<path d="M{x:.1f} {high:.1f}V{low:.1f}" stroke="{colour}" stroke-width="2"/>'
+    yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
+    edge = left + _WIDTH
+    way = f"M{x:.1f} {y:.1f}L{edge} {name_y:.1f}"
+    yield f'<path d="{way}" stroke="{colour}" stroke-opacity="0.35"/>'
+    yield label(edge + 6, name_y + 4, place.name, "start", colour=colour)
 
 
 def _ratios(scale: _QualityScale) -> list[float]:
     return [r for r in (0.125, 0.25, 0.5, 1, 2, 4, 8) if scale.low_ratio <= r <= scale.high_ratio]
-
-
-def _apart(downs: Mapping[str, float]) -> dict[str, float]:
-    """Return where each name stands: at its point, and 13 under the name above at least."""
-    places: dict[str, float] = {}
-    last = -math.inf
-    for name in sorted(downs, key=lambda name: downs[name]):
-        last = max(downs[name], last + 13)
-        places[name] = last
-    return places
-
-
-def _text(x: float, y: float, words: str, anchor: str, kind: str = "") -> str:
-    classes = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{classes}>{words}</text>'

@@ -21,10 +21,19 @@ class Bits(NamedTuple):
         return math.fsum(self.by_seed.values()) / len(self.by_seed)
 
     @property
+    def low(self) -> float:
+        """The least of the seeds."""
+        return min(self.by_seed.values())
+
+    @property
+    def high(self) -> float:
+        """The most of the seeds."""
+        return max(self.by_seed.values())
+
+    @property
     def half_range(self) -> float | None:
         """Half of the distance between the least and the most; None for one seed."""
-        values = self.by_seed.values()
-        return (max(values) - min(values)) / 2 if len(values) > 1 else None
+        return (self.high - self.low) / 2 if len(self.by_seed) > 1 else None
 
     def less(self, other: "Bits") -> "Bits | None":
         """Return the differences from another's, seed by seed; None where they share no seed."""
@@ -34,8 +43,9 @@ class Bits(NamedTuple):
 
 
 class QualityRow(NamedTuple):
-    """A test of a method at a length, by both measures."""
+    """A test of a method at a length, by both measures; `name` has the method's title in it."""
 
+    name: str
     method: PositionMethod
     test: LengthTest
     length: int
@@ -79,7 +89,9 @@ def _row(
 ) -> QualityRow:
     windows = {q.seed: _mean(q.by_windows, header.window_bytes) for q in qualities}
     targets = {q.seed: _mean(q.on_same_targets, header.target_bytes) for q in qualities}
-    return QualityRow(method, test, length, Bits(windows), Bits(targets))
+    title = title_of(test, header.design.tuned_len)
+    name = f"{method.title}, {title}" if title else method.title
+    return QualityRow(name, method, test, length, Bits(windows), Bits(targets))
 
 
 def _mean(bits: Sequence[float], sizes: Sequence[int]) -> float:

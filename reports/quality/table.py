@@ -1,6 +1,6 @@
 """The table of a file of lengths: bits per byte of each test at each length, mean of the seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from tabulate import tabulate
@@ -14,6 +14,15 @@ MEASURES = {
 }
 
 
+class QualityTable(msgspec.Struct, frozen=True):
+    """Bits per byte by one measure in words: a row for each test, a column for each length."""
+
+    measure: str
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+
+
 def render(results: LengthsResults, form: str) -> str:
     """Return a file as text: `form` is simple or github for people, json for programs."""
     rows = rows_of(results)
@@ -21,47 +30,49 @@ def render(results: LengthsResults, form: str) -> str:
         return msgspec.json.format(msgspec.json.encode(_fields(results, rows))).decode()
     if not rows:
         return f"{results.path}: no model was tested yet"
-    parts = [_conditions(results)]
-    for measure, words in MEASURES.items():
-        parts.append(words.format(last=results.header.design.trained_len) + ":")
-        parts.append(_table(results, rows, measure, form))
-    parts += [f"Failed: {each.method}, seed {each.seed}: {each.reason}" for each in results.faults]
-    return "\n\n".join(parts)
+    parts = ["\n".join(conditions(results))]
+    for table in tables(results, "-" if form == "simple" else "…"):
+        parts.append(f"{table.title}:")
+        parts.append(tabulate(table.rows, table.headers, form, disable_numparse=True))
+    return "\n\n".join([*parts, *failures(results)])
 
 
-def _conditions(results: LengthsResults) -> str:
+def conditions(results: LengthsResults) -> list[str]:
+    """Return what the figures are, and of which models and text, a sentence each."""
     header = results.header
     design, text = header.design, header.text
     seeds = {quality.seed for quality in results.qualities}
     spread = f"mean of {len(seeds)} seeds ± half of their range" if len(seeds) > 1 else "one seed"
-    return "\n".join(
-        [
-            f"Bits per byte, less is better; {spread}.",
-            f"Learned: {design.steps} steps of {design.batch} x {design.trained_len} tokens.",
-            f"Text: {header.text_name}.",
-            f"Tested on {text.windows} windows of {design.lengths[-1]} held-out tokens.",
-        ]
-    )
+    return [
+        f"Bits per byte, less is better; {spread}.",
+        f"Learned: {design.steps} steps of {design.batch} x {design.trained_len} tokens.",
+        f"Text: {header.text_name}.",
+        f"Tested on {text.windows} windows of {design.lengths[-1]} held-out tokens.",
+    ]
 
 
-def _table(results: LengthsResults, rows: Sequence[QualityRow], measure: str, form: str) -> str:
-    design = results.header.design
+def failures(results: LengthsResults) -> list[str]:
+    """Return a line for each model whose process ended early."""
+    return [f"Failed: {each.method}, seed {each.seed}: {each.reason}" for each in results.faults]
+
+
+def tables(results: LengthsResults, indent: str) -> Iterator[QualityTable]:
+    """Yield a table for each measure; `indent` marks what was tested in the model above it."""
+    design, rows = results.header.design, rows_of(results)
     by_test: dict[tuple[str, str], dict[int, QualityRow]] = {}
     for row in rows:
         name = title_of(row.test, design.tuned_len)
         by_test.setdefault((row.method.title, name), {})[row.length] = row
-    lines = [
-        [
-            _indented(change, form) if change else title,
-            *(_cell(cells.get(length), measure) for length in design.lengths),
+    for measure, words in MEASURES.items():
+        lines = [
+            [
+                f"{indent} {change}" if change else title,
+                *(_cell(cells.get(length), measure) for length in design.lengths),
+            ]
+            for (title, change), cells in by_test.items()
         ]
-        for (title, change), cells in by_test.items()
-    ]
-    return tabulate(lines, ["positions", *map(str, design.lengths)], form, disable_numparse=True)
-
-
-def _indented(change: str, form: str) -> str:
-    return f"- {change}" if form == "simple" else f"… {change}"
+        headers = ["positions", *map(str, design.lengths)]
+        yield QualityTable(measure, words.format(last=design.trained_len), headers, lines)
 
 
 def _cell(row: QualityRow | None, measure: str) -> str:

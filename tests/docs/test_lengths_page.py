@@ -18,6 +18,7 @@ ROWS = rows_of(RESULTS)
 PAGE = (ROOT / "docs" / "lengths.md").read_text()
 DESIGN = RESULTS.header.design
 SHORT, LONG = DESIGN.lengths[0], DESIGN.lengths[-1]
+TUNED: tuple[Change, ...] = ("yarn", "none", "pi", "ntk")
 
 
 def row(method: str, length: int, change: Change = "none", *, tuned: bool = False) -> QualityRow:
@@ -117,3 +118,50 @@ def test_alibi_with_rope_is_better_than_either_at_every_length(length: int) -> N
     for other in ("alibi", "rope"):
         gain = difference(same("alibi_rope", length), same(other, length))
         assert max(gain.by_seed.values()) < 0
+
+
+def test_the_page_says_what_long_takes_by_the_published_cpu_seconds() -> None:
+    learned_s = 10 * sum(training.cpu_s for training in RESULTS.trainings)
+    assert f"{round(learned_s, -2):,.0f} for ten times the training" in " ".join(PAGE.split())
+    assert learned_s + 4000 == pytest.approx(2 * 3.5 * 3600, rel=0.05)
+
+
+def test_every_cost_on_the_page_is_published() -> None:
+    flowing = " ".join(PAGE.split())
+    costs = re.findall(r"\d\.\d\dx \(\d\.\d\d to \d\.\d\d\)", flowing)
+    published = (LENGTHS / COSTS).with_suffix(".md").read_text()
+    assert len(costs) >= 15
+    assert [cost for cost in costs if cost not in published] == []
+
+
+def span(bits: Bits) -> str:
+    """Return the least and the most of differences as the page writes them."""
+    ends = sorted(abs(end) for end in (bits.low, bits.high))
+    return "{:.3f} to {:.3f}".format(*ends)
+
+
+FAR = (256, LONG)
+CLAIMS = [
+    *(difference(same("rope", length), same("rope", SHORT)) for length in FAR),
+    *(difference(same("rope", n, "yarn"), same("rope", SHORT)) for n in (256, 512, LONG)),
+    *(difference(same("rope", n, "pi"), same("rope", SHORT)) for n in (256, 512, LONG)),
+    *(
+        difference(same("rope", 512, change, tuned=True), same("alibi", 512, tuned=True))
+        for change in TUNED
+    ),
+    difference(same("rope", SHORT, tuned=True), same("rope", SHORT)),
+    *(difference(same("alibi", n), same("alibi_rope", n)) for n in (SHORT, LONG)),
+    *(difference(same("alibi", n), same("t5", n)) for n in (SHORT, *FAR)),
+    *(
+        difference(row("alibi", n, change).by_windows, row("alibi", n).by_windows)
+        for change in WRONG_SLOPES
+        for n in (SHORT, LONG)
+    ),
+    difference(row("sinusoidal", SHORT).by_windows, row("alibi", SHORT).by_windows),
+    difference(row("nope", SHORT).by_windows, row("alibi", SHORT).by_windows),
+]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=span)
+def test_a_range_over_seeds_on_the_page_is_published(claim: Bits) -> None:
+    assert span(claim) in " ".join(PAGE.split())

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reports.commands.console import default_path, read_once, refuse_options, show, warn
+from reports.commands.console import (
+    default_path,
+    read_lengths_once,
+    read_once,
+    refuse_options,
+    show,
+)
 from reports.commands.options import DEVICE, format_option
 from reports.commands.run import Stopped
 
 if TYPE_CHECKING:
+    from reports.quality.costs import AttentionCost
     from suite.conditions.device import Device
     from suite.quality.design import Design
+    from suite.quality.results import LengthsResults
 
 AT_A_TIME = 2
 FORMATS = ("simple", "github", "json")
@@ -22,7 +30,9 @@ FORMATS = ("simple", "github", "json")
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="ALiBi, RoPE, YaRN and sinusoidal, one seed.")
-@click.option("--long", "is_long", is_flag=True, help="Train ten times longer: for a night.")
+@click.option(
+    "--long", "is_long", is_flag=True, help="Train ten times longer: 3.5 hours on two idle cores."
+)
 @click.option("--text", type=click.Path(path_type=Path), help="Folder of text files to learn.")
 @DEVICE
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.")
@@ -51,8 +61,9 @@ def lengths(
     """Train small models short and test them long, by position method.
 
     ALiBi, RoPE and its scalings, sinusoidal, T5's bias, none, and mistakes in ALiBi as controls,
-    with three seeds each. Takes 25 minutes on two idle cores, --quick 6. With FILES it trains
-    nothing and shows what is in them. --costs puts the time of each method's attention beside.
+    with three seeds each. Takes 25 minutes on two idle cores, --quick 6, --long 3.5 hours. With
+    FILES it trains nothing and shows what is in them. --costs puts the time of each method's
+    attention beside.
 
     \b
     Example:
@@ -61,9 +72,12 @@ def lengths(
       python run_bench.py lengths results/LENGTHS.jsonl --costs results/RACE.jsonl
     """
     options = {"quick", "is_long", "text", "device", "out", "resume"}
+    if form == "json" and (costs or len(files) > 1):
+        raise click.UsageError("--format json is of one file, without --costs")
     if files:
         refuse_options(context, options, "beside FILES: they are shown and nothing is trained")
-        _show(files, form, costs)
+        results = read_lengths_once(files)
+        _show(results, form, _costs(costs, results[0].header.design))
         return
     if resume is not None:
         refuse_options(context, options - {"resume"}, "beside --resume: the file has its design")
@@ -74,8 +88,9 @@ def lengths(
         path = out or default_path(f"lengths-{design.name}-{used.hardware.key}")
         if path.exists():
             raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
+    paid = _costs(costs, design)
     _measure(path, design, used, text)
-    _show([path], form, costs)
+    _show(read_lengths_once([path]), form, paid)
     click.echo(f"Results: {path}", err=True)
 
 
@@ -127,19 +142,21 @@ def _measure(path: Path, design: "Design", used: "Device", text: Path | None) ->
         results.close()
 
 
-def _show(paths: Sequence[Path], form: str, costs: Sequence[Path]) -> None:
-    """Show the tables of files, and under them what the methods' attention costs."""
-    from reports.quality.costs import cost_table, costs_of
-    from reports.quality.table import render
-    from suite.quality.results import read
+def _costs(paths: Sequence[Path], design: "Design") -> "list[AttentionCost] | None":
+    """Return what races say of each method's attention; None where none is named."""
+    from reports.quality.costs import costs_of
 
-    if form == "json" and (costs or len(paths) > 1):
-        raise click.UsageError("--format json is of one file, without --costs")
-    files = [read(path) for path in paths]
-    for file in files:
-        warn(file.warnings)
+    return costs_of(read_once(paths), design.lengths) if paths else None
+
+
+def _show(
+    files: "Sequence[LengthsResults]", form: str, costs: "Sequence[AttentionCost] | None"
+) -> None:
+    """Show the tables of files, and under them what the methods' attention costs."""
+    from reports.quality.costs import cost_table
+    from reports.quality.table import render
+
     parts = [render(file, form) for file in files]
-    if costs:
-        lengths_tested = files[0].header.design.lengths
-        parts.append(cost_table(costs_of(read_once(costs), lengths_tested), form))
+    if costs is not None:
+        parts.append(cost_table(costs, form))
     show("\n\n".join(parts))

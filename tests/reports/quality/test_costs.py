@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from reports.quality.beside_cost import places_at
 from reports.quality.costs import cost_table, costs_of
-from reports.quality.picture import picture, places_at
+from reports.quality.picture import picture
 from reports.quality.rows import rows_of
+from suite.failures import BadRequest
 from suite.quality.design import LengthTest
 from suite.quality.results import read
 from tests.quality_files import header, qualities, write
@@ -50,6 +55,23 @@ def test_the_table_names_the_variant_and_fits_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_cost_has_the_interval_of_its_ratio_and_the_shape_that_was_raced() -> None:
+    (rope,) = [c for c in costs_of([RACE], (512,)) if c.method == "rope"]
+    assert rope.interval is not None
+    assert rope.interval[0] <= rope.ratio <= rope.interval[1]
+    assert "8 heads of 64" in rope.shape
+    assert rope.shape in cost_table([rope], "simple")
+    assert "1.20x (1.20 to 1.20)" in cost_table([rope], "github")
+    assert "(" not in cost_table([rope], "simple")
+
+
+def test_races_of_two_devices_are_refused() -> None:
+    hardware = msgspec.structs.replace(RACE.header.hardware, key="cpu-other-2cores")
+    other = RACE._replace(header=msgspec.structs.replace(RACE.header, hardware=hardware))
+    with pytest.raises(BadRequest, match=r"cpu-other-2cores.*give those of one device"):
+        costs_of([RACE, other], (128,))
+
+
 def test_races_of_other_lengths_give_no_costs_and_the_table_says_so() -> None:
     assert "No costs" in cost_table(costs_of([RACE], (2048,)), "simple")
 
@@ -68,8 +90,8 @@ def test_the_picture_has_a_panel_for_each_length_that_has_costs(tmp_path: Path) 
     assert "4x the trained length" in drawn
     assert "16x the trained length" not in drawn
     by_name = {place.name: place for place in places_at(rows, costs, 512, 128)}
-    assert by_name["RoPE"].bits > by_name["RoPE, YaRN"].bits > by_name["ALiBi"].bits
-    assert by_name["RoPE"].ratio == by_name["RoPE, YaRN"].ratio
+    assert by_name["RoPE"].bits.mean > by_name["RoPE, YaRN"].bits.mean > by_name["ALiBi"].bits.mean
+    assert by_name["RoPE"].cost == by_name["RoPE, YaRN"].cost
     assert set(by_name) == {"ALiBi", "RoPE", "RoPE, YaRN", "sinusoidal", "T5's bias", "none"}
 
 
