@@ -13,6 +13,7 @@ from suite.conditions.policy import ROOT
 from variants.catalog import CATALOG
 
 DENSITIES = ROOT / "results" / "published" / "window_density.csv"
+TRAINED_DENSITIES = ROOT / "results" / "published" / "trained_density.csv"
 
 _OPENING = """# Variants
 
@@ -51,6 +52,13 @@ q, k and v. `sdpa_window` computes more, because windows that share a call are a
 widest. Standard normal q, k and v with heads of {head_dim}, times the logit scale: scores grow with
 its square. `python benchmarks/window_density.py` repeats it; nothing in it is timed."""
 
+_TRAINED = """Trained inputs beside normal ones of their shape and slopes, in bfloat16, with
+heads of {head_dim}: the ALiBi model of [lengths.md](lengths.md), which learned at 128 tokens. Its
+[recording](../examples/trained_alibi.safetensors) has all heads of layer 0, and heads 2 and 7 of
+layer 2, one of which has the largest scores. `python benchmarks/trained_density.py` repeats it.
+What `native_window` looks at differs less
+([performance.md](performance.md#beside-other-projects-kernels))."""
+
 
 def page() -> str:
     """Return the page."""
@@ -63,7 +71,7 @@ def page() -> str:
     )
     takes = _TAKES.format(table=takes_table())
     parts = [_OPENING.format(table=table), takes, *(section(lines) for lines in modules.values())]
-    return "\n\n".join([*parts, _reach(), _density(DENSITIES)]) + "\n"
+    return "\n\n".join([*parts, _reach(), _density(DENSITIES), _trained(TRAINED_DENSITIES)]) + "\n"
 
 
 def _reach() -> str:
@@ -91,3 +99,13 @@ def _density(file: Path) -> str:
     align = ["right", "left", *["right"] * (1 + len(scales))]
     shown = tabulate(table, headers, "github", colalign=align, disable_numparse=True)
     return f"{_DENSITY.format(head_dim=rows[0]['head_dim'])}\n\n{shown}"
+
+
+def _trained(file: Path) -> str:
+    with file.open() as lines:
+        rows = list(csv.DictReader(lines))
+    names = ("layer", "heads", "length", "trained", "normal")
+    table = [[row[name] for name in names] for row in rows]
+    align = ["right"] * len(names)
+    shown = tabulate(table, names, "github", colalign=align, disable_numparse=True)
+    return f"{_TRAINED.format(head_dim=rows[0]['head_dim'])}\n\n{shown}"

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from benchmarks.trained_density import RECORDING, densities
 from benchmarks.window_density import over_heads
 from reports.generated import peers_page
 from reports.generated.reach import BITS, HEADS, picture, reach, slopes
-from reports.generated.variants_page import DENSITIES, page
+from reports.generated.variants_page import DENSITIES, TRAINED_DENSITIES, page
 from variants.catalog import CATALOG, PEERS
 from variants.problem import alibi_slopes
 from variants.windows import tolerance
@@ -63,3 +65,13 @@ def test_a_published_density_is_found_again() -> None:
             if list(row.values())[:5] == ["8", "64", "float32", "2048", "2"]
         ]
     assert over_heads(8, "float32", 2048, 2.0) == pytest.approx(float(row["density"]), rel=0.01)
+
+
+def test_a_published_density_of_the_trained_model_is_found_again() -> None:
+    with TRAINED_DENSITIES.open() as lines:
+        rows = {(row["layer"], row["length"]): row for row in csv.DictReader(lines)}
+    assert [*rows] == [("0", "512"), ("2", "512"), ("2", "2048"), ("2", "8192")]
+    for layer in ("0", "2"):
+        row = rows[layer, "512"]
+        shares = densities(load_file(RECORDING), f"layer{layer}", 512)
+        assert shares == pytest.approx((float(row["trained"]), float(row["normal"])), rel=0.01)
