@@ -14,6 +14,8 @@ from reports.web_page.charts.cell_panel import panel_spec
 from reports.web_page.charts.kinds import CHARTS, spec_of
 from reports.web_page.page_cells import PageCell
 from reports.web_page.page_data import PageData
+from reports.web_page.quality.page_quality import HEADING, PageQuality
+from reports.web_page.quality.quality_charts import bits_spec, cost_spec
 
 _ASSETS = Path(__file__).with_name("assets")
 _PROGRAMS = (
@@ -23,15 +25,20 @@ _PROGRAMS = (
     "charts.js",
     "tables.js",
     "over_time.js",
+    "quality.js",
     "draw.js",
 )
 GENERATOR = "alibi-bench page"
+_TITLE = "Which ALiBi backend is fastest"
 
 
 def index_page(data: PageData) -> str:
     """Return the text of index.html."""
     return Template(_asset("page.html")).substitute(
         generator=GENERATOR,
+        title=_TITLE if data.cells else HEADING,
+        heading=data.heading,
+        of_races="" if data.cells else " hidden",
         style=_asset("page.css"),
         library=_in_script(_library()),
         data=_in_script(_json(data)),
@@ -40,14 +47,15 @@ def index_page(data: PageData) -> str:
 
 
 def _json(data: PageData) -> str:
-    history = data.history
+    history, first = data.history, data.first
     values = {
         "history": history and {**msgspec.to_builtins(history), "panel": panel_spec()},
         "columns": _columns(data.cells),
         "answers": data.answers,
         "looks": data.looks,
         "setups": data.setups,
-        "first": {**data.first._asdict(), "length": data.first_length},
+        "first": first and {**first._asdict(), "length": data.first_length},
+        "quality": data.quality and _quality(data.quality),
         "charts": [
             {
                 "name": kind.name,
@@ -61,6 +69,17 @@ def _json(data: PageData) -> str:
         ],
     }
     return msgspec.json.encode(values).decode().replace("<", "\\u003c")
+
+
+def _quality(quality: PageQuality) -> dict[str, object]:
+    """Return the part on quality with a chart for each view, and that of costs, which all share."""
+    views = [{**msgspec.to_builtins(view), "spec": bits_spec(view.looks)} for view in quality.views]
+    return {
+        "heading": HEADING,
+        "views": views,
+        "files": quality.files,
+        "cost": {"looks": quality.views[0].looks, "spec": cost_spec(quality.views[0].looks)},
+    }
 
 
 def _columns(cells: Sequence[PageCell]) -> dict[str, list[object]]:

@@ -1,5 +1,5 @@
-"""All that a page is made of, as plain values: cells, answers, looks, facts of each setup, and a
-history if the files are one."""
+"""All that a page is made of, as plain values: cells, answers, looks, facts of each setup, a
+history if the files are one, and the quality that files of `lengths` tell."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,9 +18,14 @@ from reports.web_page.page_cells import (
     trade_off_length,
     view_of,
 )
+from reports.web_page.quality.page_quality import PageQuality, page_quality
 from reports.web_page.setups import Setup, setups
 from suite.failures import BadRequest
+from suite.quality.results import LengthsResults
 from suite.records.store import Results
+
+_RACES = "Which ALiBi attention backend is fastest"
+_QUALITY_ALONE = "What ALiBi buys: trained short, tested long"
 
 
 class SetupFacts(msgspec.Struct, frozen=True):
@@ -33,36 +38,48 @@ class SetupFacts(msgspec.Struct, frozen=True):
 
 
 class PageData(msgspec.Struct, frozen=True):
-    """A page before it has a form. `first` and `first_length` are what it shows as it opens."""
+    """A page before it has a form. `first` and `first_length` are what it shows as it opens.
+
+    A page of files of `lengths` alone has no cells and None for `first`.
+    """
 
     cells: list[PageCell]
     answers: list[ViewAnswer]
     looks: list[Look]
     setups: list[SetupFacts]
-    first: View
+    first: View | None
     first_length: int
     history: PageHistory | None
+    quality: PageQuality | None
+
+    @property
+    def heading(self) -> str:
+        """The first heading of the page."""
+        return _RACES if self.cells else _QUALITY_ALONE
 
 
-def page_data(files: Sequence[Results]) -> PageData:
-    """Return the page's values of results files.
+def page_data(files: Sequence[Results], of_lengths: Sequence[LengthsResults] = ()) -> PageData:
+    """Return the page's values of results files of races and of `lengths`.
 
-    Raises BadRequest if they have no cell, and for a file of pairs or a second file of one run.
+    Raises BadRequest if races have no cell, for a file of pairs or a second file of one run, and
+    for a file of `lengths` in which no model was tested.
     """
     alike = setups(files)
     cells = in_order([cell for setup in alike for cell in cells_of_setup(setup)])
-    if not cells:
+    if not cells and (files or not of_lengths):
         names = ", ".join(str(file.path) for file in files)
         raise BadRequest(f"page: no cell in {names}; give results files of a run")
-    first = first_view(cells)
+    first = first_view(cells) if cells else None
+    shown = [cell for cell in cells if view_of(cell) == first]
     return PageData(
         cells=cells,
         answers=answers_of(cells, {setup.name: distrust(setup.group) for setup in alike}),
         looks=looks_of(cells),
         setups=[_facts(setup) for setup in alike],
         first=first,
-        first_length=trade_off_length([cell for cell in cells if view_of(cell) == first]),
-        history=page_history(files, alike, cells),
+        first_length=trade_off_length(shown) if shown else 0,
+        history=page_history(files, alike, cells) if files else None,
+        quality=page_quality(of_lengths, alike),
     )
 
 

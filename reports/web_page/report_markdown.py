@@ -1,6 +1,5 @@
 """report.md: answers, tables, steps, statuses and the fingerprint as GitHub's Markdown."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
@@ -8,10 +7,12 @@ from tabulate import tabulate
 from reports.tables.columns import three_digits, times
 from reports.tables.table import by
 from reports.web_page.answers import ViewAnswer
+from reports.web_page.markdown_text import text
 from reports.web_page.over_time.page_history import PageHistory
 from reports.web_page.over_time.step_rows import STEP_HEADERS, step_rows
 from reports.web_page.page_cells import PageCell, View, view_of
 from reports.web_page.page_data import PageData, SetupFacts
+from reports.web_page.quality.quality_report import quality_markdown
 
 _HEADERS = (
     "keys",
@@ -30,17 +31,35 @@ _HEADERS = (
 _TEXTS = {"variant", "rank"}
 
 
-def report_markdown(data: PageData, pictures: Sequence[tuple[str, str]]) -> str:
-    """Return the text of report.md; `pictures` are (title, path beside report.md)."""
+def report_markdown(
+    data: PageData,
+    pictures: Sequence[tuple[str, str]],
+    of_quality: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the text of report.md; pictures are (title, path beside report.md).
+
+    `of_quality` are those of files of `lengths`.
+    """
+    parts = [f"# {data.heading}", *(_races(data, pictures) if data.cells else ())]
+    if data.quality:
+        parts += quality_markdown(data.quality, of_quality)
+    if data.cells:
+        parts += ["## Every cell", *_cells(data), *_reasons(data), *_commands(data)]
+        parts += ["## What it was measured on", *(_fingerprint(setup) for setup in data.setups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _races(data: PageData, pictures: Sequence[tuple[str, str]]) -> Iterator[str]:
     first = [answer for answer in data.answers if answer.view == data.first]
     others = [answer for answer in data.answers if answer.view != data.first]
-    parts = ["# Which ALiBi attention backend is fastest", *_answers(first)]
-    parts += [f"## {title}\n\n![{title}]({path})" for title, path in pictures]
-    parts += ["## Other models, modes and dtypes", *_answers(others)] if others else []
-    parts += _history(data.history) if data.history else []
-    parts += ["## Every cell", *_cells(data), *_reasons(data), *_commands(data)]
-    parts += ["## What it was measured on", *(_fingerprint(setup) for setup in data.setups)]
-    return "\n\n".join(parts) + "\n"
+    yield from _answers(first)
+    for title, path in pictures:
+        yield f"## {title}\n\n![{title}]({path})"
+    if others:
+        yield "## Other models, modes and dtypes"
+        yield from _answers(others)
+    if data.history:
+        yield from _history(data.history)
 
 
 def _answers(answers: Sequence[ViewAnswer]) -> Iterator[str]:
@@ -123,12 +142,3 @@ def _fingerprint(setup: SetupFacts) -> str:
     facts = tabulate(lines, ("fact", "value"), "github", disable_numparse=True)
     notes = [setup.conditions, *setup.cautions]
     return "\n\n".join([f"### {text(setup.name)}", *map(text, notes), facts])
-
-
-def text(words: str) -> str:
-    """Return words on one line, with a backslash before what Markdown or HTML would read.
-
-    An underscore between letters or digits is left alone, as Markdown leaves it.
-    """
-    escaped = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|[\\`*\[\]<>#|~$&]", r"\\\g<0>", words)
-    return " ".join(escaped.split()).replace("\\<", "&lt;").replace("\\&", "&amp;")

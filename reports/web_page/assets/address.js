@@ -19,6 +19,8 @@ function nameOf(word) {
 // Takes what the address sets. Of what it leaves open, it takes what is nearest to the opening view.
 function readAddress() {
   const set = new URLSearchParams(location.hash.slice(1));
+  qualityView = set.get("quality") || "";
+  if (!cells.length) return;
   const given = WORDS.filter(([word]) => set.has(word)).map(([word, name]) => [name, set.get(word)]);
   const fits = cells.filter((cell) => given.every(([name, value]) => cell[name] === value));
   const likeness = (cell) => filters.filter(([name]) => cell[name] === opening[name]).length;
@@ -39,6 +41,7 @@ function writeAddress() {
   const set = new URLSearchParams(addressOf(picked).slice(1));
   if (timeChart === "ratio") set.set("chart", "ratio");
   for (const variant of hidden) set.append("hide", variant);
+  if (page.quality && qualityView && qualityView !== page.quality.views[0].name) set.set("quality", qualityView);
   const text = String(set);
   try {
     history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);

@@ -38,13 +38,20 @@ function figureOf(chart, setup, all, isOnly) {
   }
   figure.append(box);
   const params = chart.spec.params.map((param) => ({ ...param, value: keyTicks(all) }));
-  const spec = { ...chart.spec, params, datasets: { shown, all_shown: all } };
-  if (!wide) Object.assign(spec, { width: "container", autosize: { type: "fit", contains: "padding" } });
+  const whole = { ...chart.spec, params, datasets: { shown, all_shown: all } };
+  const spec = wide ? whole : fitted(whole);
   if (chart.data === "length") spec.height = Math.max(spec.height, 90 + 15 * shown.length); // as height_for has it
-  return [figure, async () => {
-    const { view } = await window.vegaEmbed(box, spec, { renderer: "svg", actions: false });
-    saves.append(...["svg", "png"].map((form) => saveButton(view, chart, setup, form)));
-  }];
+  return [figure, () => embed(box, saves, spec, chart, setup)];
+}
+
+// A chart that is as wide as what it stands in.
+function fitted(spec) {
+  return { ...spec, width: "container", autosize: { type: "fit", contains: "padding" } };
+}
+
+async function embed(box, saves, spec, chart, label) {
+  const { view } = await window.vegaEmbed(box, spec, { renderer: "svg", actions: false });
+  saves.append(...["svg", "png"].map((form) => saveButton(view, chart, label, form)));
 }
 
 function saveButton(view, chart, setup, form) {
@@ -92,6 +99,11 @@ function timeSwitch() {
   return set;
 }
 
+// The part of the page that an element with a name stands in.
+function placeOf(element) {
+  return ["over-time", "quality"].find((part) => element.closest(`#${part}`)) || "charts";
+}
+
 async function drawCharts() {
   const mine = ++drawing;
   document.body.dataset.drawn = "no";
@@ -99,20 +111,20 @@ async function drawCharts() {
   const lengths = unique(view.map((cell) => cell.kv_len)).sort((a, b) => a - b);
   const present = new Set(view.map((cell) => cell.variant));
   const variants = page.looks.map((look) => look.variant).filter((variant) => present.has(variant));
-  const charts = page.charts.filter((chart) => !["time", "ratio"].includes(chart.name) || chart.name === timeChart);
+  const charts = !cells.length ? [] : page.charts.filter((chart) => !["time", "ratio"].includes(chart.name) || chart.name === timeChart);
   const focused = document.activeElement && document.activeElement.name;
-  const place = focused && document.activeElement.closest("#over-time") ? "over-time" : "charts";
+  const place = focused && placeOf(document.activeElement);
   const whole = charts.map((chart) => sectionOf(chart, lengths, variants));
   const sections = whole.filter(Boolean);
   const empty = charts.filter((_, place) => !whole[place]).map((chart) => chart.title);
   document.getElementById("charts").replaceChildren(...sections.map(([section]) => section),
     empty.length ? make("p", { className: "caption empty" }, `Not drawn, because nothing of it was measured here: ${empty.join("; ")}.`) : "");
-  const panels = showOverTime();
+  const others = [...showOverTime(), ...showQuality()];
   if (focused) {
-    const again = document.querySelector(`#${place} [name="${CSS.escape(focused)}"]`);
+    const again = document.querySelector(`#${place} [name="${CSS.escape(focused)}"]:is(:checked, :not([type=radio]))`);
     if (again) again.focus();
   }
-  for (const start of [...sections.flatMap(([, starts]) => starts), ...panels]) {
+  for (const start of [...sections.flatMap(([, starts]) => starts), ...others]) {
     if (mine !== drawing) return;
     await start();
   }

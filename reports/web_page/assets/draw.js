@@ -1,6 +1,7 @@
 // Draws all that the filters show; the last of the page's programs.
 
 function draw() {
+  if (!cells.length) return drawCharts();
   settleFilters();
   showFilters();
   const setups = shownSetups();

@@ -12,6 +12,7 @@ const EVERY = "All, side by side";
 const picked = { setup: "", ...page.first };
 const hidden = new Set();
 let timeChart = "time";
+let qualityView = ""; // the name of a view in page.quality; empty for the first
 let drawing = 0; // the number of the last draw; an older one that is still at work stops
 
 function make(tag, properties = {}, ...children) {

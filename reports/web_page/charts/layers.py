@@ -17,7 +17,7 @@ HEIGHT = 300
 KEY_TICKS = "key_ticks"
 """The name of the parameter of a chart that has the lengths to name on its axis (ticks_for)."""
 
-_KEYS = "datum.value % 1024 == 0 ? format(datum.value / 1024, 'd') + 'k' : datum.value"
+TOKENS = "datum.value % 1024 == 0 ? format(datum.value / 1024, 'd') + 'k' : datum.value"
 _DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
 _LABELLED = f"({_DIGIT} == 1 || {_DIGIT} == 2 || {_DIGIT} == 5)"
 """Whether a tick of a decimal log scale begins with 1, 2 or 5. The others would be too many."""
@@ -66,8 +66,8 @@ Drawing = Callable[[Scales], Any]
 """A chart without data, from the scales of the page."""
 
 
-def scales_of(looks: Sequence[Look], *, legend: bool) -> Scales:
-    """Return the scales of variants with these looks."""
+def scales_of(looks: Sequence[Look], *, legend: bool, field: str = "variant") -> Scales:
+    """Return the scales of variants with these looks; `field` has the name of one in the data."""
     names = [look.variant for look in looks]
     guide = (
         alt.Legend(
@@ -84,7 +84,7 @@ def scales_of(looks: Sequence[Look], *, legend: bool) -> Scales:
 
     def channel(kind: Any, values: list[Any], guide: Any = None) -> Any:
         scale = alt.Scale(domain=names, range=values)
-        return kind("variant:N", scale=scale, legend=guide)
+        return kind(f"{field}:N", scale=scale, legend=guide)
 
     return Scales(
         channel(alt.Color, [look.colour for look in looks], guide),
@@ -113,7 +113,7 @@ def keys_axis() -> Any:
     """Return the horizontal axis of lengths, with a tick at each of the parameter KEY_TICKS."""
     scale = alt.Scale(type="log", base=2, nice=False, padding=12)
     ticks = alt.ExprRef(KEY_TICKS)
-    axis = alt.Axis(values=ticks, labelExpr=_KEYS, labelOverlap="greedy", grid=False)
+    axis = alt.Axis(values=ticks, labelExpr=TOKENS, labelOverlap="greedy", grid=False)
     return alt.X("kv_len:Q", scale=scale, axis=axis, title="keys (1k = 1024)")
 
 

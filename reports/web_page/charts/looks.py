@@ -56,12 +56,13 @@ def looks_of(cells: Iterable[PageCell]) -> list[Look]:
     counts = Counter((cell.answers != "alibi", cell.variant) for cell in cells)
     ordered = sorted(counts, key=lambda key: (key[0], -counts[key], key[1]))
     return [
-        _look(variant, number, is_baseline=is_baseline)
+        numbered_look(variant, number, is_baseline=is_baseline)
         for number, (is_baseline, variant) in enumerate(ordered)
     ]
 
 
-def _look(variant: str, number: int, *, is_baseline: bool) -> Look:
+def numbered_look(variant: str, number: int, *, is_baseline: bool = False) -> Look:
+    """Return the look of a number from 0; the first eight differ in colour and shape."""
     colour = _BASELINE_COLOUR if is_baseline else _COLOURS[number % len(_COLOURS)]
     shape, dash = _SHAPES[number % len(_SHAPES)], _DASHES[number % len(_DASHES)]
     return Look(variant, colour, shape, dash)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.web_page.page_data import page_data
+from suite.quality.results import LengthsResults
 from suite.records.store import Results
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -32,12 +33,14 @@ def start() -> Any:
     return driver
 
 
-def write_index(files: Sequence[Results], folder: Path) -> str:
+def write_index(
+    files: Sequence[Results], folder: Path, of_lengths: Sequence[LengthsResults] = ()
+) -> str:
     """Write the page of results files, and return its address on disk."""
     from reports.web_page.index_page import index_page
 
     file = folder / "index.html"
-    file.write_text(index_page(page_data(files)))
+    file.write_text(index_page(page_data(files, of_lengths)))
     return file.as_uri()
 
 

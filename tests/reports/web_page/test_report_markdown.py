@@ -1,7 +1,8 @@
 """report.md has the answers, every cell, reason and command; hostile words stay words."""
 
+from reports.web_page.markdown_text import text
 from reports.web_page.page_data import page_data
-from reports.web_page.report_markdown import report_markdown, text
+from reports.web_page.report_markdown import report_markdown
 from tests.records import a_run
 from tests.reports.web_page.invented import a_device, a_history, two_devices
 
