@@ -143,7 +143,7 @@ def test_run_page_writes_the_page_at_the_end_and_resume_writes_over_it(
     done = bench("run", "--device", "cpu", *small, "--out", out, "--page")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"Results: {out}\nPage: {index}\n")
-    answer = "eager is fastest at the one length measured: 32 keys"
+    answer = "fastest at the one length measured: 32 keys"  # a busy machine: looks fastest
     index.write_text(index.read_text().replace(answer, "older"))
     done = bench("run", "--resume", out, "--page")
     assert done.returncode == 0, done.stderr
