@@ -7,6 +7,7 @@ from suite.cases.case import Case
 from suite.cases.plan import Cell, Plan
 from suite.failures import RunFailed
 from suite.race.schedule import Schedule
+from suite.race.setting import Deadlines
 from suite.records.record import CellRecord, Fault
 
 HANGS = 3
@@ -28,7 +29,8 @@ class Budget(Schedule):
 
     With a budget a step may take a third of what is left, so that a variant or two that hang don't
     overrun it. A step may also take as long as the longest race so far, if that much is left,
-    because a slow variant is no hang. Without a budget the plan's limit holds alone.
+    because a slow variant is no hang. What has not entered a race in half of the time that is left
+    waits for --resume. Without a budget the plan's limit holds alone.
     """
 
     def __init__(
@@ -54,6 +56,13 @@ class Budget(Schedule):
         left_s = max(0.0, self._budget_s - (self._clock() - self._began))
         share_s = max(left_s / HANGS, self._longest_race_s)
         return min(self._plan.step_timeout_s, left_s, share_s)
+
+    def deadlines(self) -> Deadlines:
+        """Return those of the next race: its variants enter within half of what is left."""
+        if self._budget_s is None:
+            return Deadlines()
+        now_s, end_s = self._clock(), self._began + self._budget_s
+        return Deadlines((now_s + end_s) / 2, end_s)
 
     def note_race(self, case: Case, seconds: float, starting_s: float) -> None:
         """Note how long a race took, and how much of that was preparing and first calls.

@@ -119,6 +119,7 @@ class Run:
             watch=self.watch,
             gpu=self.gpu,
             evidence=self.evidence,
+            deadlines=budget.deadlines(),
         )
         ended: list[CellRecord] = []
         deferrable: list[CellRecord] = []

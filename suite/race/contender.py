@@ -1,6 +1,7 @@
 """A contender: a variant in a race, which enters and takes turns (suite.race.leave has its end)."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +11,7 @@ from suite.lanes.protocol import Check, CheckResult, Done, Drop, FirstCall, Kern
 from suite.race.checks.outside_clock import check_claim, timed_turn
 from suite.race.setting import Setting, agreement_record, fault_record, fresh_seed
 from suite.race.steady_turn import Patience, Turn, steady_turn
-from suite.race.stopping import reason_to_stop, thin
+from suite.race.stopping import FEW_ROUNDS, FEW_SAMPLES, reason_to_stop, thin
 from suite.records.record import Agreement, Fault, Series, Time
 
 PATIENCE_S = 3.0
@@ -139,6 +140,15 @@ def take_turn(setting: Setting, contender: Contender, number: int) -> Fault | No
     except LaneFault as fault:
         return end_cell(setting, contender.lane, fault)
     return None
+
+
+def stop_early(contenders: Sequence[Contender]) -> None:
+    """Stop those that have the turns which a slow call needs: the budget has ended."""
+    for contender in contenders:
+        if contender.stopped_by is None and contender.series:
+            samples = sum(len(samples) for _, samples in contender.turns)
+            enough = len(contender.turns) >= FEW_ROUNDS and samples >= FEW_SAMPLES
+            contender.stopped_by = "end of the budget" if enough else None
 
 
 def end_cell(setting: Setting, lane: Handle, fault: LaneFault) -> Fault:

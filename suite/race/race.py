@@ -19,7 +19,7 @@ from suite.clocks.cpu_clock import SLICE_NS
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.pool import LanePool
 from suite.lanes.protocol import Foresee, MemoryForecast
-from suite.race.contender import Contender, enter, take_turn
+from suite.race.contender import Contender, enter, stop_early, take_turn
 from suite.race.leave import leave
 from suite.race.setting import Setting, fault_record
 from suite.records.record import CellRecord, Fault
@@ -134,9 +134,14 @@ def _out_of_memory(records: Sequence[CellRecord]) -> str | None:
 def _race_group(
     setting: Setting, lanes: Sequence[Handle], random: Random
 ) -> Iterator[list[CellRecord]]:
-    """Race lanes side by side: all enter, all take turns, all leave; yield records as cells end."""
+    """Race lanes side by side: all enter, all take turns, all leave; yield records as cells end.
+
+    Lanes that have no time to enter have no records.
+    """
     contenders: list[Contender] = []
-    for lane in random.sample(lanes, len(lanes)):
+    for lane in _in_order(setting, random.sample(lanes, len(lanes))):
+        if contenders and not setting.deadlines.has_time_to_enter():
+            break
         entry = enter(setting, lane)
         if isinstance(entry, Contender):
             contenders.append(entry)
@@ -146,6 +151,13 @@ def _race_group(
         yield [fault]
     for contender in contenders:
         yield leave(setting, contender)
+
+
+def _in_order(setting: Setting, lanes: list[Handle]) -> list[Handle]:
+    """Return lanes as they enter: under a budget the baseline first, those that compile last."""
+    if setting.deadlines.are_far:
+        return lanes
+    return sorted(lanes, key=lambda lane: (lane.variant != BASELINE, lane.variant.builds))
 
 
 def _take_turns(
@@ -162,6 +174,8 @@ def _take_turns(
             if fault is not None:
                 contenders.remove(contender)
                 yield fault
+        if not setting.deadlines.has_time_for_turns():
+            stop_early(contenders)
 
 
 def _joins(contender: Contender, number: int) -> bool:

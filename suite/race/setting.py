@@ -1,6 +1,8 @@
 """The setting of a race, and the records that a lane's answers become in it."""
 
+import math
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +16,26 @@ from suite.lanes.protocol import CheckResult, KernelNames, WeighResult
 from suite.race.watch import Watch
 from suite.records.limits import MOST_NUMBER
 from suite.records.record import Agreement, CheckStage, Fault, Memory
+
+
+class Deadlines(NamedTuple):
+    """Until when variants enter a race, and take more turns than a few, by time.monotonic()."""
+
+    enter_s: float = math.inf
+    turns_s: float = math.inf
+
+    @property
+    def are_far(self) -> bool:
+        """Whether the run has no budget."""
+        return math.isinf(self.enter_s)
+
+    def has_time_to_enter(self) -> bool:
+        """Whether another variant may enter."""
+        return time.monotonic() < self.enter_s
+
+    def has_time_for_turns(self) -> bool:
+        """Whether turns may go on until medians are known well."""
+        return time.monotonic() < self.turns_s
 
 
 class SmallCheck(NamedTuple):
@@ -65,6 +87,7 @@ class Setting:
     watch: Watch
     gpu: NvmlGpu | Absent
     evidence: Evidence = field(default_factory=Evidence)
+    deadlines: Deadlines = field(default_factory=Deadlines)
     inputs_seed: int = field(default_factory=fresh_seed)
 
 

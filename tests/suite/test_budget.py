@@ -9,6 +9,8 @@ import pytest
 from suite.budget import HANGS, Budget, NothingMeasured
 from suite.cases.plan import Plan
 from suite.conditions.device import device_for
+from suite.race.setting import Deadlines
+from suite.race.stopping import FEW_ROUNDS
 from suite.race.watch import Silence
 from suite.records.fingerprint import run_header
 from suite.records.record import Fault, Time
@@ -121,6 +123,25 @@ def test_a_variant_that_hangs_is_left_out_and_the_others_are_measured_in_every_p
     assert times == {"no_bias": 2, "first": 2}
     assert started.count("tests.fakes.second") == 1
     assert {variant for _, variant, _ in whole.finished()} == {"no_bias", "first"}
+
+
+def test_the_variants_of_a_race_enter_within_half_of_what_is_left() -> None:
+    assert Budget(PLAN, 120.0, at(20.0)).deadlines() == Deadlines(70.0, 120.0)
+    assert Budget(PLAN, None).deadlines().are_far
+
+
+def test_what_has_no_time_to_enter_waits_for_resume_and_who_entered_stops_after_a_few_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_invented_lanes_in_process(monkeypatch)
+    monkeypatch.setattr(Budget, "deadlines", lambda _: Deadlines(0.0, 0.0))
+    file = tmp_path / "run.jsonl"
+    measure(plan(step_timeout_s=600.0, passes=1, lengths=(16,)), file, budget_s=600.0)
+    records = read(file).records
+    times = [record for record in records if isinstance(record, Time)]
+    assert not any(isinstance(record, Fault) for record in records)
+    assert [(time.variant, time.stopped_by) for time in times] == [("no_bias", "end of the budget")]
+    assert len(times[0].turns) == FEW_ROUNDS
 
 
 def test_a_budget_too_small_for_any_race_starts_no_lane(
