@@ -10,11 +10,11 @@ from variants.norms import BLOCK
 from variants.triton.kernel.bounds import block_norms_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.sequences import Programs, dense_programs, ragged_programs
-from variants.triton.tiles import Tiles, padded, tiles_for
+from variants.triton.tiles import Tiles, padded
+from variants.triton.tuning.table_file import table_for
 from variants.windows import tolerance
 
 _ROUNDED = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
-_INTERPRETED = 90  # the chip that the interpreter plays
 
 
 class Launched(NamedTuple):
@@ -51,7 +51,7 @@ def attend(
     """
     q, k, v = (with_whole_rows(part) for part in (q, k, v))
     slopes = slopes.contiguous()
-    tiles = tiles or tiles_for(capability(q.device), q.shape[3], q.dtype).forward
+    tiles = tiles or table_for(q.device, q.shape[3], q.dtype).forward
     norms = block_norms(k, v) if norms is None else norms.contiguous()
     programs = programs_of(runs, q, tiles.rows, of_keys=False)
     out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
@@ -126,14 +126,6 @@ def order_of_heads(slopes: Tensor) -> Tensor:
     """Return the heads, [heads] int32, the gentlest first: its programs take longest."""
     of_first = slopes if slopes.dim() == 1 else slopes[0]
     return of_first.argsort().int()
-
-
-def capability(device: torch.device) -> int:
-    """Return the compute capability of a device, such as 90; the interpreter plays one."""
-    if device.type != "cuda":
-        return _INTERPRETED
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor
 
 
 def with_whole_rows(tensor: Tensor) -> Tensor:

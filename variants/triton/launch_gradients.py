@@ -11,7 +11,6 @@ from variants.triton.kernel.query_figures import FIGURES, query_figures_kernel
 from variants.triton.kernel.query_gradients import query_gradients_kernel
 from variants.triton.launch import (
     block_norms,
-    capability,
     constants,
     log2_share,
     order_of_heads,
@@ -19,7 +18,8 @@ from variants.triton.launch import (
     strides_of,
     with_whole_rows,
 )
-from variants.triton.tiles import TileTable, padded, tiles_for
+from variants.triton.tiles import TileTable, padded
+from variants.triton.tuning.table_file import table_for
 
 _SHARE = 0.25  # of what a forward may leave out: a row of a gradient is a sum of more
 
@@ -63,7 +63,7 @@ def gradients(
     """
     q, k, v, out, d_out = (with_whole_rows(part) for part in (q, k, v, out, d_out))
     slopes = slopes.contiguous()
-    tiles = tiles or tiles_for(capability(q.device), q.shape[3], q.dtype)
+    tiles = tiles or table_for(q.device, q.shape[3], q.dtype)
     deltas, log2_sums, figures = _figures(q, out, d_out, log_sum_exp, d_log_sum_exp, slopes)
     make = torch.empty if runs is None else torch.zeros
     d_q, d_k, d_v = (make(part.shape, dtype=part.dtype, device=q.device) for part in (q, k, v))

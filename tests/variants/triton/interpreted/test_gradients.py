@@ -17,7 +17,7 @@ from variants.triton.launch import attend
 from variants.triton.launch_gradients import LaunchedGradients, gradients
 from variants.triton.tiles import Tiles, TileTable
 
-TABLE = TileTable(SMALL, Tiles(32, 64, 4, 2), Tiles(64, 32, 4, 2))
+TABLE = TileTable(SMALL, Tiles(32, 64, 4, 2), Tiles(64, 32, 4, 2), SMALL)
 
 SHAPES: dict[str, dict[str, Any]] = {
     "one token": {"q_len": 1, "kv_len": 1},
@@ -71,7 +71,7 @@ def test_gradients_are_the_formula_s(shape: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 def test_they_are_so_in_tiles_of_any_shape(rows: int, *, causal: bool) -> None:
     given = drawn(heads=2, kv_heads=1, q_len=150, kv_len=210, dim=16, value_dim=16)
-    tiles = TileTable(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2))
+    tiles = TileTable(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2), SMALL)
     found = called(given, alibi_slopes(2), tiles, causal=causal)
     wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
     assert_right(found, wanted, torch.float32)  # type: ignore[arg-type]
@@ -111,7 +111,9 @@ def test_no_row_loses_more_than_is_certified(
         if not both:
             done = attend(*inputs, 0.2, causal=not mirrored, tiles=SMALL)
         outputs = (given.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2)
-        both.append(gradients(*outputs, causal=not mirrored, tiles=TileTable(SMALL, SMALL, SMALL)))
+        both.append(
+            gradients(*outputs, causal=not mirrored, tiles=TileTable(SMALL, SMALL, SMALL, SMALL))
+        )
     everything, found = both
     for name in ("d_q", "d_k", "d_v"):
         if (attack, name) == (one_direction, "d_q"):
@@ -123,8 +125,8 @@ def test_no_row_loses_more_than_is_certified(
 
 def test_far_pairs_of_blocks_are_left_out() -> None:
     given = drawn(heads=1, kv_heads=1, q_len=520, kv_len=520, dim=16, value_dim=16)
-    found = called(given, torch.tensor([0.5]), TileTable(SMALL, SMALL, SMALL))
-    flat = called(given, torch.tensor([0.0]), TileTable(SMALL, SMALL, SMALL))
+    found = called(given, torch.tensor([0.5]), TileTable(SMALL, SMALL, SMALL, SMALL))
+    flat = called(given, torch.tensor([0.0]), TileTable(SMALL, SMALL, SMALL, SMALL))
     for counts in ("visited_queries", "visited_keys"):
         everything = int(getattr(flat, counts).sum())
         assert everything == 8 * 9 // 2
