@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from variants.triton.launch import attend
+from variants.triton.launch import Launched, attend
 from variants.triton.launch_gradients import gradients
+from variants.triton.launch_split import attend_split, is_split
 
 
 class How(NamedTuple):
@@ -27,6 +28,14 @@ def differentiable_attend(
     return cast(tuple[Tensor, Tensor], attention.apply(q, k, v, slopes, how))
 
 
+def launched(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How) -> Launched:
+    """Return what the launch computes that suits the call: with its keys split, or without."""
+    inputs = (q, k, v, slopes, how.scale)
+    if is_split(q, k, how.runs, causal=how.causal):
+        return attend_split(*inputs, runs=how.runs, norms=how.norms)
+    return attend(*inputs, causal=how.causal, runs=how.runs, norms=how.norms)
+
+
 class _Launches(torch.autograd.Function):
     """The two launches; a gradient has no gradient in turn."""
 
@@ -34,9 +43,7 @@ class _Launches(torch.autograd.Function):
     def forward(
         context: Any, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How
     ) -> tuple[Tensor, Tensor]:
-        done = attend(
-            *(q, k, v, slopes, how.scale), causal=how.causal, runs=how.runs, norms=how.norms
-        )
+        done = launched(q, k, v, slopes, how)
         context.save_for_backward(q, k, v, slopes, done.out, done.log_sum_exp, how.runs)
         context.how = how
         context.set_materialize_grads(False)

@@ -71,5 +71,5 @@ def _of_float32(width: int) -> TileTable:
     if width <= 64:
         decode = Tiles(32, 64, 4, 2)
         return TileTable(Tiles(64, 64, 4, 2), Tiles(32, 32, 4, 1), Tiles(64, 32, 4, 1), decode)
-    decode = Tiles(16, 32, 4, 2)
+    decode = Tiles(16, 32, 8, 2)
     return TileTable(Tiles(64, 32, 8, 2), Tiles(32, 32, 8, 1), Tiles(32, 32, 4, 1), decode)

@@ -1,7 +1,7 @@
 """triton_window: a Triton kernel that walks each query's keys outwards and stops when none matters.
 
-For: prefill and training on a CUDA GPU, causal or bidirectional, at any length (experimental).
-Not for: CPUs, decode, windows, dropout, gradients of gradients.
+For: prefill, training and decode on a CUDA GPU, at any length (experimental).
+Not for: CPUs, windows, dropout, gradients of gradients.
 
 Experimental: nothing of it has run on a GPU yet, so neither `auto` nor a selection takes it. It is
 tested with Triton's interpreter, and compiled ahead of time for GPUs.
@@ -11,6 +11,9 @@ its own positions. Their sums and the norms of the other keys and values then sa
 needed. It visits 512 keys at most, asks again, visits the rest, and asks until no more is needed.
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
+In decode, and where a prefill has few programs, the needed keys of a head are split among programs,
+and a second kernel combines them. Up to 16 queries of all heads that share keys read them once; the
+norms beside a cache say which to read, and without norms that is all.
 The backward leaves out what adds at most eps / 8 to any row of dq, dk and dv. It adds nothing
 atomically, so equal calls give equal bits. In float16 it multiplies weights in TF32, because they
 would underflow for keys that are older than all queries.

@@ -19,7 +19,7 @@ ROUNDED_UP = tl.constexpr(1.0001)  # over the error of sums of float32
 MOST = tl.constexpr(32768.0)  # larger exponents have too few digits left to certify anything
 AT_ONCE = tl.constexpr(256)  # blocks
 ANY_LENGTH = (
-    *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots"),
+    *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits"),
     "slopes_batch_stride",
 )
 """Arguments for whose values nothing is compiled anew."""

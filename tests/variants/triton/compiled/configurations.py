@@ -1,25 +1,39 @@
 """Every kernel of the table of tiles as it is launched: compiled from what, and for which chip."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from tests.variants.triton.compiled.ahead_of_time import MachineCode, compiled
+from variants.triton.kernel.combine import combine_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.kernel.key_gradients import key_gradients_kernel
 from variants.triton.kernel.query_gradients import query_gradients_kernel
-from variants.triton.tiles import padded, tiles_for
+from variants.triton.kernel.split import split_kernel
+from variants.triton.tiles import Tiles, padded, tiles_for
 
 KERNELS: dict[str, Any] = {
     "forward": forward_kernel,
     "key_gradients": key_gradients_kernel,
     "query_gradients": query_gradients_kernel,
+    "split": split_kernel,
+    "combine": combine_kernel,
 }
+GRADIENTS = ("forward", "key_gradients", "query_gradients")
+SPLIT = ("split", "combine")
 CHIPS = (80, 90, 100)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 SHARED_BYTES = {80: 166_912, 90: 232_448, 100: 232_448}  # that one block may have
+LEAST_ROWS, HEADS_TOGETHER = 16, 4
 _TENSORS = {"q", "k", "v", "out", "d_out", "d_q", "d_k", "d_v"}
-_INTEGERS = {"head_order", "runs", "work", "visited"}
+_INTEGERS = {"head_order", "runs", "work", "visited", "needed"}
+
+Form = Literal["causal", "bidirectional", "ragged", "step", "steps", "chunk"]
+"""What a kernel is compiled for.
+
+"ragged" is a batch of any form, with the slopes' gradient. Of split keys "step" is a head's only
+query, "steps" are those of HEADS_TOGETHER heads in caches of any length, and "chunk" is a prefill.
+"""
 
 
 class Configuration(NamedTuple):
@@ -29,30 +43,40 @@ class Configuration(NamedTuple):
     chip: int
     head_dim: int
     dtype: str = "bf16"
-    causal: bool = True
-    ragged: bool = False
-    """A batch of any form, and the slopes' gradient with it."""
+    form: Form = "causal"
 
     @property
     def id(self) -> str:
-        side = "ragged" if self.ragged else "causal" if self.causal else "bidirectional"
-        return f"{self.kernel}-sm_{self.chip}-d{self.head_dim}-{self.dtype}-{side}"
+        return f"{self.kernel}-sm_{self.chip}-d{self.head_dim}-{self.dtype}-{self.form}"
+
+    @property
+    def tiles(self) -> Tiles:
+        """Return the tiles that the table has for it."""
+        table = tiles_for(self.chip, self.head_dim, DTYPES[self.dtype])
+        if self.form == "chunk":
+            return table.forward
+        if self.form == "step":
+            return table.decode._replace(rows=LEAST_ROWS)
+        if self.form == "steps":
+            return table.decode
+        tiles: Tiles = getattr(table, self.kernel)
+        return tiles
 
     def compile(self) -> MachineCode:
         """Return the kernel's machine code, compiled as a launch would on the chip."""
-        kernel = KERNELS[self.kernel]
-        table = tiles_for(self.chip, self.head_dim, DTYPES[self.dtype])
-        tiles = getattr(table, self.kernel)
+        kernel, tiles = KERNELS[self.kernel], self.tiles
         constants: dict[str, Any] = {
             "HEAD_DIM": self.head_dim,
             "DIM": padded(self.head_dim),
             "ROWS": tiles.rows,
             "KEYS": tiles.keys,
             "STAGES": tiles.stages,
-            "CAUSAL": self.causal,
-            "RAGGED": self.ragged,
+            "CAUSAL": self.form != "bidirectional",
+            "RAGGED": self.form in {"ragged", "steps"},
             "WIDE": self.dtype == "fp16",
-            "SLOPES": self.ragged,
+            "SLOPES": self.form == "ragged",
+            "TOGETHER": HEADS_TOGETHER if self.form == "steps" else 1,
+            "NORMS": True,
             "PRECISION": "tf32x3" if self.dtype == "fp32" else "tf32",
         }
         signature = {name: _kind(name, self.dtype) for name in kernel.arg_names}
@@ -73,7 +97,7 @@ def _kind(name: str, dtype: str) -> str:
     if name in {"scale", "log2_share"}:
         return "fp32"
     is_number = name.endswith("_stride") or name in {
-        *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots")
+        *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits")
     }
     return "i32" if is_number else "*fp32"
 
@@ -81,14 +105,21 @@ def _kind(name: str, dtype: str) -> str:
 CONFIGURATIONS = [
     *(
         Configuration(kernel, chip, dim)
-        for kernel in KERNELS
+        for kernel in GRADIENTS
         for chip in CHIPS
         for dim in (64, 128)
     ),
     *(Configuration("forward", chip, 256) for chip in CHIPS),
     *(Configuration("forward", 90, dim) for dim in (16, 80)),
-    *(Configuration("forward", 90, dim, causal=False) for dim in (64, 128)),
-    *(Configuration(kernel, 90, 64, dtype) for kernel in KERNELS for dtype in ("fp16", "fp32")),
+    *(Configuration("forward", 90, dim, form="bidirectional") for dim in (64, 128)),
+    *(Configuration(kernel, 90, 64, dtype) for kernel in GRADIENTS for dtype in ("fp16", "fp32")),
     Configuration("forward", 90, 128, "fp32"),
-    *(Configuration(kernel, 90, 64, ragged=True) for kernel in KERNELS),
+    *(Configuration(kernel, 90, 64, form="ragged") for kernel in GRADIENTS),
+    *(Configuration("split", chip, 128, form="step") for chip in CHIPS),
+    *(Configuration("split", chip, dim, form="steps") for chip in CHIPS for dim in (128, 256)),
+    *(Configuration("split", chip, dim, form="chunk") for chip in CHIPS for dim in (64, 128)),
+    *(Configuration("split", 90, 64, dtype, form="step") for dtype in DTYPES),
+    Configuration("split", 90, 128, "fp32", form="steps"),
+    *(Configuration("combine", chip, 128, form="steps") for chip in CHIPS),
+    *(Configuration("combine", chip, 128, form="chunk") for chip in CHIPS),
 ]

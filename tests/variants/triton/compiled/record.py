@@ -9,8 +9,7 @@ import msgspec
 from tabulate import tabulate
 
 from tests.variants.triton.compiled.ahead_of_time import MachineCode
-from tests.variants.triton.compiled.configurations import CONFIGURATIONS, DTYPES, Configuration
-from variants.triton.tiles import tiles_for
+from tests.variants.triton.compiled.configurations import CONFIGURATIONS, Configuration
 
 RECORDED = Path(__file__).with_name("recorded.json")
 PAGE = Path(__file__).parents[4] / "docs" / "kernel.md"
@@ -28,7 +27,7 @@ def table(codes: dict[str, MachineCode]) -> str:
 
 
 def _row(each: Configuration, code: MachineCode) -> tuple[str, ...]:
-    tiles = getattr(tiles_for(each.chip, each.head_dim, DTYPES[each.dtype]), each.kernel)
+    tiles = each.tiles
     return (
         _name(each),
         f"sm_{each.chip}",
@@ -43,7 +42,7 @@ def _row(each: Configuration, code: MachineCode) -> tuple[str, ...]:
 
 
 def _name(each: Configuration) -> str:
-    form = ", ragged" if each.ragged else "" if each.causal else ", bidirectional"
+    form = "" if each.form == "causal" else f", {each.form}"
     return each.kernel.replace("_", " ") + form
 
 

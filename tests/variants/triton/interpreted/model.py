@@ -9,6 +9,7 @@ from variants.norms import BLOCK
 from variants.triton.tiles import Tiles
 
 AT_FIRST = 512
+NEAR = 64
 SMALL = Tiles(rows=64, keys=64, warps=4, stages=2)
 
 
@@ -32,19 +33,51 @@ def modelled_counts(
     for head in range(heads):
         of_head = (q[0, head].double(), k[0, head].double(), v[0, head].double())
         blocks = [
-            _Block(*of_head, float(slopes[head]), first, share, tiles, causal=causal)
+            Block(*of_head, float(slopes[head]), first, share, tiles, causal=causal)
             for first in range(0, q_len, tiles.rows)
         ]
         counts.append([block.counts() for block in blocks])
     return torch.tensor(counts)
 
 
-class _Block:
+def modelled_split_counts(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, share: float, tiles: Tiles = SMALL
+) -> Tensor:
+    """Return the tiles that splits visit, and those that are added: int [kv_heads, blocks, 2].
+
+    Shapes are those of `modelled_counts`, k and v have kv_heads. Heads that share keys visit what
+    any of them needs.
+    """
+    group, kv_heads = q.shape[1] // k.shape[1], k.shape[1]
+    counts = []
+    for kv_head in range(kv_heads):
+        keys, values = k[0, kv_head].double(), v[0, kv_head].double()
+        heads = range(kv_head * group, (kv_head + 1) * group)
+        of_heads = [(q[0, head].double(), keys, values, float(slopes[head])) for head in heads]
+        counts.append(
+            [
+                _split_counts(
+                    [Block(*each, first, share, tiles, causal=True, near=NEAR) for each in of_heads]
+                )
+                for first in range(0, q.shape[2], tiles.rows)
+            ]
+        )
+    return torch.tensor(counts)
+
+
+def _split_counts(heads: list["Block"]) -> tuple[int, int]:
+    counted = done = max(head.needed_before(0, 0) for head in heads)
+    while (need := max(head.needed_before(done, 0) for head in heads)) > done:
+        done = need
+    return counted, done - counted
+
+
+class Block:
     """A block of queries of one head, and the keys and values of that head."""
 
     def __init__(
         self, q: Tensor, k: Tensor, v: Tensor, slope: float, first: int, share: float,
-        tiles: Tiles, *, causal: bool,
+        tiles: Tiles, *, causal: bool, near: int = 1,
     ) -> None:  # fmt: skip
         q_len, self.keys = q.shape[0], k.shape[0]
         self.slope, self.share, self.tiles, self.causal = slope, share, tiles, causal
@@ -58,15 +91,15 @@ class _Block:
         self.key_norms, self.value_norms = (
             torch.stack([part.norm(dim=1).max() for part in one.split(BLOCK)]) for one in (k, v)
         )
-        near, last = int(self.positions[0]), int(self.positions[-1])
-        self.own = max(min(near, self.keys - 1), 0) // tiles.keys * tiles.keys
+        begin, last = int(self.positions[0]), int(self.positions[-1])
+        self.own = max(min(begin, self.keys - 1) - (near - 1), 0) // tiles.keys * tiles.keys
         self.after = self.own + -(-(min(last + 1, self.keys) - self.own) // tiles.keys) * tiles.keys
 
     def counts(self) -> tuple[int, int]:
         """Return the tiles that are visited before the own ones, and after them."""
         done, most = (0, 0), max(AT_FIRST // self.tiles.keys, 1)
         while True:
-            before = min(self._needed_before(*done), most)
+            before = min(self.needed_before(*done), most)
             done_before = max(done[0], before)
             after = 0 if self.causal else min(self._needed_after(*done), most)
             now = done_before, max(done[1], after)
@@ -82,7 +115,7 @@ class _Block:
         shares = (self.scores[:, seen] - weights[:, None]).exp()
         return weights, weights + (shares @ self.v[seen]).norm(dim=1).log()
 
-    def _droppable(
+    def droppable(
         self, blocks: Tensor, distances: Tensor, offsets: Tensor, before: int, after: int
     ) -> int:
         """Return how many of the blocks can be left out, the farthest of which come first."""
@@ -96,11 +129,11 @@ class _Block:
         ]
         return int((fits[0] & fits[1]).sum())
 
-    def _needed_before(self, before: int, after: int) -> int:
+    def needed_before(self, before: int, after: int) -> int:
         blocks = torch.arange(self.own // BLOCK)
         distances = self.positions[0] - (blocks + 1) * BLOCK + 1
         offsets = self.slope * (self.positions - self.positions[0])
-        dropped = self._droppable(blocks, distances, offsets, before, after)
+        dropped = self.droppable(blocks, distances, offsets, before, after)
         return self.own // self.tiles.keys - dropped * BLOCK // self.tiles.keys
 
     def _needed_after(self, before: int, after: int) -> int:
@@ -108,6 +141,6 @@ class _Block:
         blocks = torch.arange(-(-self.after // BLOCK), end).flip(0)
         distances = blocks * BLOCK - self.positions[-1]
         offsets = self.slope * (self.positions[-1] - self.positions)
-        dropped = self._droppable(blocks, distances, offsets, before, after)
+        dropped = self.droppable(blocks, distances, offsets, before, after)
         last = min((end - dropped) * BLOCK, self.keys)
         return -(-max(last - self.after, 0) // self.tiles.keys)

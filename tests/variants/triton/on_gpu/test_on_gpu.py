@@ -13,8 +13,10 @@ from suite.cases.case import Case, Dtype
 from tests.variants.batches import test_batches as of_all
 from tests.variants.batches.problems import problem
 from variants.attention import alibi_attention
+from variants.batches.cache_norms import cache_norms
 from variants.problem import alibi_slopes
 from variants.triton.launch import attend
+from variants.triton.launch_split import attend_split
 from variants.triton.tiles import Tiles
 from variants.triton.triton_window import prepare
 from variants.windows import tolerance
@@ -37,6 +39,9 @@ def cases(dtype: Dtype) -> list[Case]:
         replace(small, kv_len=LONG + 3),
         replace(small, causal=False),
         replace(square, head_dim=128, mode="forward"),
+        replace(square, batch=4, mode="forward"),  # so many programs that keys are not split
+        replace(square, kv_heads=2, q_len=1, mode="forward"),
+        replace(square, kv_heads=1, q_len=16, mode="forward"),
         replace(square, logit_scale=4, mode="forward"),
     ]
 
@@ -48,7 +53,10 @@ def test_it_agrees_with_the_oracle(case: Case) -> None:
     assert found.agrees, found
 
 
-@pytest.mark.parametrize("batch", ["packed", "padded left", "padded both, bidirectional"])
+@pytest.mark.parametrize(
+    "batch",
+    ["packed", "padded left", "padded both, bidirectional", "static cache, a step", "empty cache"],
+)
 def test_batches_of_any_form_are_answered(batch: str) -> None:
     inputs, arguments = problem(**of_all.BATCHES[batch])
     arguments = {
@@ -86,3 +94,20 @@ def test_equal_calls_give_equal_bits() -> None:
         out = alibi_attention(q, k, v, variant="triton_window")
         found.append([out.detach(), *torch.autograd.grad(out.sum(), (q, k, v))])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_step_with_the_norms_of_its_cache_leaves_out_keys_and_repeats_its_bits() -> None:
+    torch.manual_seed(2)
+    dtype = torch.bfloat16 if ON_GPU else torch.float16
+    kv_len = 16384 if ON_GPU else 700
+    q, k, v = (
+        torch.randn(2, heads, length, 64, device=DEVICE).to(dtype)
+        for heads, length in ((8, 1), (2, kv_len), (2, kv_len))
+    )
+    slopes = alibi_slopes(8).to(DEVICE)
+    calls = [attend_split(q, k, v, slopes, 0.125, norms=cache_norms(k, v)) for _ in range(2)]
+    assert torch.equal(calls[0].out, calls[1].out)
+    everything = attend_split(q, k, v, slopes, 0.125)
+    assert calls[0].visited.sum() < everything.visited.sum()
+    off = (calls[0].out.double() - everything.out.double()).norm(dim=-1)
+    assert (off <= 3 * tolerance(dtype) * everything.out.double().norm(dim=-1)).all()

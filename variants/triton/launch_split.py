@@ -1,0 +1,141 @@
+"""One launch whose keys are split among programs, and the rule that says into how many parts."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from variants.triton.chip import processors
+from variants.triton.kernel.combine import combine_kernel
+from variants.triton.kernel.split import split_kernel
+from variants.triton.launch import (
+    Launched,
+    block_norms,
+    constants,
+    log2_share,
+    strides_of,
+    with_whole_rows,
+)
+from variants.triton.tiles import Tiles, TileTable, padded
+from variants.triton.tuning.table_file import table_for
+
+FEW_QUERIES = 16  # up to so many are steps of decode, whose heads share a read of their keys
+PROGRAMS_PER_PROCESSOR = 4  # heads need very different shares of their keys, so some end at once
+LEAST_KEYS = 256  # that are worth a part of their own
+MOST_SPLITS = 32  # one program adds their parts up
+
+
+class SplitPlan(NamedTuple):
+    """How a launch shares its work.
+
+    A program has `tiles.rows` rows of `heads_together` heads that share keys, and one of `splits`
+    parts of these keys.
+    """
+
+    heads_together: int
+    tiles: Tiles
+    splits: int
+
+
+def is_split(q: Tensor, k: Tensor, runs: Tensor | None, *, causal: bool) -> bool:
+    """Return whether the keys of a call are split: in decode, and where programs are few."""
+    if not causal:
+        return False
+    if q.shape[2] <= FEW_QUERIES:
+        return True
+    is_even = runs is None or len(runs) == q.shape[0]
+    return is_even and plan_for(q, k, runs).splits > 1
+
+
+def splits_for(programs: int, chip_processors: int, keys: int) -> int:
+    """Return into how many parts the keys of each program are split; `keys` are those in memory.
+
+    All parts together are up to PROGRAMS_PER_PROCESSOR for each processor of the chip.
+    """
+    wanted = PROGRAMS_PER_PROCESSOR * chip_processors // programs
+    return max(1, min(wanted, keys // LEAST_KEYS, MOST_SPLITS))
+
+
+def plan_for(
+    q: Tensor, k: Tensor, runs: Tensor | None = None, *, table: TileTable | None = None
+) -> SplitPlan:
+    """Return the plan of a call of `attend_split`."""
+    table = table or table_for(q.device, q.shape[3], q.dtype)
+    heads, kv_heads, q_len = q.shape[1], k.shape[1], q.shape[2]
+    is_step = q_len <= FEW_QUERIES
+    together = heads // kv_heads if is_step else 1
+    tiles = table.decode if is_step else table.forward
+    tiles = tiles._replace(rows=min(tiles.rows, padded(together * q_len)))
+    sequences = q.shape[0] if runs is None else len(runs)
+    programs = _programs(sequences, heads, q_len, together, tiles)
+    keys = k.shape[0] * k.shape[2] // sequences
+    return SplitPlan(together, tiles, splits_for(programs, processors(q.device), keys))
+
+
+def attend_split(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    scale: float,
+    *,
+    runs: Tensor | None = None,
+    norms: Tensor | None = None,
+    plan: SplitPlan | None = None,
+) -> Launched:
+    """Return the causal attention of q to k and v, as variants.triton.launch.attend does.
+
+    Up to FEW_QUERIES queries with no norms see all keys: to make norms would read them all as well.
+    `visited` is [sequences, heads / heads_together, blocks of rows, 2] int32: the tiles that all
+    splits visited before the tiles of the block's own positions, and those visited after them.
+    """
+    q, k, v = (with_whole_rows(part) for part in (q, k, v))
+    slopes = slopes.contiguous()
+    if norms is None and q.shape[2] > FEW_QUERIES:
+        norms = block_norms(k, v)
+    together, tiles, splits = plan or plan_for(q, k, runs)
+    heads, q_len, head_dim = q.shape[1:]
+    sequences = q.shape[0] if runs is None else len(runs)
+    programs = _programs(sequences, heads, q_len, together, tiles)
+    parts = (programs, 1 + splits, tiles.rows)
+    accs = q.new_empty(*parts, padded(head_dim), dtype=torch.float32)
+    totals, tops = (q.new_empty(parts, dtype=torch.float32) for _ in range(2))
+    needed = q.new_empty(programs, dtype=torch.int32)
+    visited = q.new_zeros(programs, 2, dtype=torch.int32)
+    out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+    if runs is not None:
+        out.zero_()
+        log_sum_exp.fill_(-math.inf)
+    sums = (accs, totals, tops, needed)
+    given = (
+        slopes,
+        slopes if norms is None else norms.contiguous(),
+        needed if runs is None else runs.int().contiguous(),
+    )
+    numbers = (
+        slopes.stride(0) if slopes.dim() == 2 else 0,
+        *(scale, log2_share(q.dtype, causal=True)),
+        *(heads, k.shape[1], q_len, k.shape[2], 0 if norms is None else norms.shape[3]),
+    )
+    compiled_for = constants(q, tiles) | {
+        "TOGETHER": together,
+        "NORMS": norms is not None,
+        "RAGGED": runs is not None,
+    }
+    split_kernel[(programs, splits)](
+        *(q, k, v, *given, *sums, *strides_of(q, k, v), *numbers), **compiled_for
+    )
+    del compiled_for["STAGES"]  # few tiles are left by then
+    combine_kernel[(programs,)](
+        *(q, k, v, out, log_sum_exp, *given, *sums, visited),
+        *(*strides_of(q, k, v, out), *numbers, splits),
+        **compiled_for,
+    )
+    blocks = programs // (sequences * (heads // together))
+    return Launched(out, log_sum_exp, visited.view(sequences, heads // together, blocks, 2))
+
+
+def _programs(sequences: int, heads: int, q_len: int, together: int, tiles: Tiles) -> int:
+    """Return how many programs there are, of one part each."""
+    return sequences * (heads // together) * -(-together * q_len // tiles.rows)
