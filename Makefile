@@ -78,7 +78,7 @@ test-triton: .venv-triton/.complete
 	touch $@
 
 # The first ten minutes of the Triton kernel on a GPU: agreement, visited tiles, times with their
-# predictions. DEVICE=cpu rehearses it in Triton's interpreter, at toy size.
+# predictions, a search for tiles. DEVICE=cpu rehearses it in Triton's interpreter, at toy size.
 gpu-kernel:
 	$(if $(filter cpu,$(DEVICE)),TRITON_INTERPRET=1) $(PYTHON) -m benchmarks.gpu_kernel \
 		--minutes $(MINUTES) --out results/gpu-kernel
