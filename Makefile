@@ -116,7 +116,7 @@ publish: $(VENV)/.peers
 	$(MAKE) selections docs
 
 own-cost: setup
-	$(BIN)/python benchmarks/own_cost.py
+	$(BIN)/python benchmarks/overhead/own_cost.py
 
 clean:
 	rm -rf .venv .venv-torch-* .venv-exports .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

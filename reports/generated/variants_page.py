@@ -50,14 +50,14 @@ What can be left out for certain depends on the data. Here are the shares of cau
 of 64 queries and 64 keys, inside the windows that `variants/windows.py` certifies from the norms of
 q, k and v. `sdpa_window` computes more, because windows that share a call are as wide as the
 widest. Standard normal q, k and v with heads of {head_dim}, times the logit scale: scores grow with
-its square. `python benchmarks/window_density.py` repeats it; nothing in it is timed."""
+its square. `python benchmarks/windows/window_density.py` repeats it; nothing in it is timed."""
 
 _TRAINED = """Trained inputs beside normal ones of their shape and slopes, in bfloat16, with
 heads of {head_dim}: the ALiBi model of [lengths.md](lengths.md), which learned at 128 tokens. Its
 [recording](../examples/trained_alibi.safetensors) has all heads of layer 0, and heads 2 and 7 of
-layer 2, one of which has the largest scores. `python benchmarks/trained_density.py` repeats it.
-What `native_window` looks at differs less
-([performance.md](performance.md#beside-other-projects-kernels))."""
+layer 2, one of which has the largest scores.
+`python benchmarks/windows/trained_density.py` repeats it. What `native_window` looks at differs
+less ([performance.md](performance.md#beside-other-projects-kernels))."""
 
 
 def page() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compare_canaries import (
+from benchmarks.verdicts.compare_canaries import (
     as_measured,
     at_both_ends,
     by_division,
@@ -18,7 +18,7 @@ from benchmarks.compare_canaries import (
     published_runs,
     verdicts_on_slowdowns,
 )
-from benchmarks.history_steps import tables
+from benchmarks.verdicts.history_steps import tables
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
 from reports.generated.write import PUBLISHED, pages

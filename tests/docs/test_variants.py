@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.trained_density import RECORDING, densities
-from benchmarks.window_density import over_heads
+from benchmarks.windows.trained_density import RECORDING, densities
+from benchmarks.windows.window_density import over_heads
 from reports.generated import peers_page
 from reports.generated.reach import BITS, HEADS, picture, reach, slopes
 from reports.generated.variants_page import DENSITIES, TRAINED_DENSITIES, page

@@ -2,8 +2,8 @@
 
 The kernel's matrix products run over as many rows as there are keys, up to 512. Lengths that end
 inside a tile took up to 2.3 times as long as lengths of a few keys more (Xeon with AMX, torch 2.13:
-benchmarks/uneven_lengths.py). Causal queries never see keys after them, so zeros may follow the
-last key.
+benchmarks/windows/uneven_lengths.py). Causal queries never see keys after them, so zeros may follow
+the last key.
 """
 
 from collections.abc import Callable

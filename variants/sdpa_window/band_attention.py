@@ -11,7 +11,7 @@ from variants.sdpa_window.bias_masks import STRIP, Masks
 from variants.sdpa_window.triangles import EXACT, attend_strip, attend_strips, attend_whole_past
 from variants.sdpa_window.wide_windows import attend_blocks
 
-# From these widths on `attend_blocks` is faster (benchmarks/window_forms.py).
+# From these widths on `attend_blocks` is faster (benchmarks/windows/window_forms.py).
 _WIDE_HALF, _WIDE_FULL = 1024, 24  # blocks back (half precision: times head_dim)
 
 

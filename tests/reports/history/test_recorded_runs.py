@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from benchmarks.history_steps import planted, recorded
+from benchmarks.verdicts.history_steps import planted, recorded
 from reports.history.timeline import Timeline, timeline
 from tests.records import a_plan, a_run
 from tests.reports.pasts import a_commit, changed, header

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.judge_power import PLANTS, is_caught
+from benchmarks.verdicts.judge_power import PLANTS, is_caught
 from suite.cases.case import DTYPES, Dtype
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "judge-power.md"

@@ -1,11 +1,10 @@
 """The share of attention inside certified windows on a trained model, beside normal inputs.
 
-    python benchmarks/trained_density.py > results/published/trained_density.csv
+    python benchmarks/windows/trained_density.py > results/published/trained_density.csv
 
 The inputs are those of examples/trained_alibi.safetensors: bfloat16, the first tokens of each
-layer. Normal ones have the same shape, slopes and dtype. A density is that of
-benchmarks/window_density.py. Nothing is timed. docs/variants.md shows the figures. Needs the
-package safetensors.
+layer. Normal ones have the same shape, slopes and dtype. A density is that of window_density.py.
+Nothing is timed. docs/variants.md shows the figures. Needs the package safetensors.
 """
 
 import csv
@@ -19,7 +18,7 @@ from suite.agreement.inputs import spec_of
 from suite.cases.case import Case
 from variants.windows import density
 
-RECORDING = Path(__file__).parents[1] / "examples" / "trained_alibi.safetensors"
+RECORDING = Path(__file__).parents[2] / "examples" / "trained_alibi.safetensors"
 LAYERS = ("layer0", "layer2")
 LENGTHS = (512, 2048, 8192)
 

@@ -1,6 +1,6 @@
 """The cost of alibi-bench itself: its start, its tables, its race, and how well ratios repeat.
 
-    python benchmarks/own_cost.py
+    python benchmarks/overhead/own_cost.py
 
 Takes some five minutes; run it on a quiet machine. CONTRIBUTING.md quotes the figures.
 """
@@ -28,7 +28,7 @@ from suite.records.store import Store, read
 from suite.run import Run
 from variants.catalog import CATALOG, on
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CELLS, SAMPLES, LENGTHS = 10_000, 50, 200
 RATIO_LENGTHS = (512, 1024)
 REPEATS_WITHIN = 0.02

@@ -1,6 +1,6 @@
 """What subtracting a head's mean key before the bound of triton_window would save, by tiles.
 
-    python -m benchmarks.centred_keys
+    python -m benchmarks.windows.centred_keys
 
 A softmax stays as it is if a vector c is taken from all keys. Scores are q·c + q·(k - c) then, and
 |q| |k - c| bounds the second part, which is better where keys share a direction. Counted by the
@@ -21,7 +21,7 @@ from variants.norms import BLOCK
 from variants.problem import alibi_slopes
 from variants.windows import tolerance
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 EVERY = 4 * SMALL.rows
 
 

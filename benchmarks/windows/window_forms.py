@@ -1,6 +1,6 @@
 """The time of a row in each form of a window, by the window's width and the rows that share it.
 
-    python benchmarks/window_forms.py
+    python benchmarks/windows/window_forms.py
 
 Times the two forms in which sdpa_window computes windows on the CPU: `windows` is one call of stock
 SDPA with a mask for each row, `blocks` is two calls that are merged. Both take turns; a figure is

@@ -1,6 +1,6 @@
 """The share of causal attention inside certified windows, against length and logit scale.
 
-    python benchmarks/window_density.py > results/published/window_density.csv
+    python benchmarks/windows/window_density.py > results/published/window_density.csv
 
 A density is the share of causal pairs, in blocks of 64 queries and 64 keys, inside the windows that
 variants/windows.py certifies. q and k are standard normal, times the logit scale: scores grow with

@@ -1,6 +1,6 @@
 """What a fleet costs beside its runs: 500 jobs through three local Ray nodes, each run a stand-in.
 
-    python benchmarks/fleet_overhead.py [JOBS]
+    python benchmarks/overhead/fleet_overhead.py [JOBS]
 
 A stand-in writes a results file of three cells and ends. Prints the time a job takes in all, of
 which the stand-in's two processes are measured apart, and the driver's memory before and after.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from suite.fleet.ray import shipment
 from suite.fleet.ray.cluster import connected

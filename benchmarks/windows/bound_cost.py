@@ -1,6 +1,6 @@
 """The share of a call that the norms of all keys cost, by which native_window bounds weights.
 
-    python benchmarks/bound_cost.py
+    python benchmarks/windows/bound_cost.py
 
 A call without queries computes the norms and, in bfloat16 with AMX, packs k and v. A call with all
 queries does the rest too, including each block's use of the norms. Both take turns; figures are

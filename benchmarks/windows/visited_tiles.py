@@ -1,6 +1,6 @@
 """A picture of the tiles that triton_window visits, by head: docs/visited-tiles.svg.
 
-    python benchmarks/visited_tiles.py
+    python benchmarks/windows/visited_tiles.py
 
 Counted by the rule in float64 and plain torch, to which tests hold the kernel: causal attention of
 8 heads of 64 over 4096 keys, standard normal q, k and v in bfloat16, tiles of 64 x 64.
@@ -18,7 +18,7 @@ from variants.problem import alibi_slopes
 from variants.windows import tolerance
 
 HEADS, LENGTH, HEAD_DIM = 8, 4096, 64
-PICTURE = Path(__file__).parents[1] / "docs" / "visited-tiles.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "visited-tiles.svg"
 _SIDE, _GAP, _TOP, _ACROSS = 160, 20, 46, 4
 
 

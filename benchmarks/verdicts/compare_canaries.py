@@ -1,6 +1,6 @@
 """What `compare` makes of the same code and of planted slowdowns, by what it does with canaries.
 
-    python -m benchmarks.compare_canaries        # prints the tables of docs/verdicts.md
+    python -m benchmarks.verdicts.compare_canaries        # prints the tables of docs/verdicts.md
 
 Each comparison is of the same code: two files of a device, of all that git has ever had under
 results/published, over the cells that one commit measured in both and those of no_bias, which is
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from benchmarks.history_steps import recorded_passes
+from benchmarks.verdicts.history_steps import recorded_passes
 from reports.tables.estimates import PASSES_FOR_INTERVAL, log_median_ms
 from reports.verdicts.cell_state import CANARY_SPREAD, run_states
 from reports.verdicts.compare_runs import Logs, decide_runs
@@ -31,7 +31,7 @@ from suite.records.record import SIDES, Canary, RunHeader, Time
 from suite.records.store import Results, StoreError, read
 from variants.catalog import BASELINE
 
-PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 GATE = 0.01
 EFFECTS = (0.03, 0.05, 0.10)
 MACHINE = 0.10

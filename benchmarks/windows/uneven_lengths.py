@@ -1,6 +1,6 @@
 """What padding a length to whole tiles gains: bias-free SDPA with zeros after its keys and without.
 
-    python benchmarks/uneven_lengths.py
+    python benchmarks/windows/uneven_lengths.py
 
 Times torch's stock kernel on the CPU in bfloat16, causal, at random lengths that are no multiple of
 4. Each length is timed as it is, and padded as variants/sdpa/whole_tiles.py does, copies included.

@@ -1,6 +1,6 @@
 """How small an error the judge still catches, and how near right answers come to its budget.
 
-    python -m benchmarks.judge_power          # puts tables in docs/judge-power.md
+    python -m benchmarks.verdicts.judge_power          # puts tables in docs/judge-power.md
 
 Each error is planted in the formula computed in the case's dtype, the plainest right answer. For
 each seed the smallest error that is caught is found by bisection; the table has the error that is
@@ -36,7 +36,7 @@ MODES: tuple[Mode, ...] = ("forward", "backward")
 FEW_SEEDS = 12
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16", "float16")
 LOGIT_SCALES = (1.0, 4.0, 16.0)
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "judge-power.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "judge-power.md"
 CPU = torch.device("cpu")
 
 Plant = Callable[[Spec, float], Attention]

@@ -1,6 +1,6 @@
 """Another clock beside ours: torch.utils.benchmark, or on a GPU triton's do_bench.
 
-    python benchmarks/clock_check.py
+    python benchmarks/verdicts/clock_check.py
 
 Each of a few calls is timed by both clocks, in turns, three times. A second table says what it
 costs to go through two sets of inputs in turn, which a race does. Takes a minute.

@@ -1,6 +1,6 @@
 """The cost of choosing: a call of alibi_attention's "auto" against a call of the variant it chose.
 
-    python benchmarks/auto_overhead.py
+    python benchmarks/overhead/auto_overhead.py
 
 Both make the same call, on a shape so small that the overhead shows. They take turns, and the
 median of the paired differences is printed. The first call for a shape also reads selections (once

@@ -1,6 +1,6 @@
 """How often `history` sees a step that isn't there, and finds one that is, in recorded runs.
 
-    python -m benchmarks.history_steps        # prints the tables of docs/verdicts.md
+    python -m benchmarks.verdicts.history_steps        # prints the tables of docs/verdicts.md
 
 The runs are the pairs that `aa` recorded on one machine, of the same code: 10 in each of 20
 invocations. Three successive pairs are a run of three passes, so there are 60 runs. Each pair has
@@ -23,7 +23,7 @@ from suite.cases.plan import Cell
 from suite.records.record import SIDES, Pair, PairSide
 from suite.records.store import read
 
-PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "published"
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 FILES = "cpu-intel-6.207.2-avx2-avx512f-bf16-fp16-2cores/aa/*.jsonl"
 PASSES = 3
 SHUFFLES, PLANTED_SHUFFLES = 50, 25

@@ -1,0 +1,1 @@
+"""How often the judge, the clock and the verdicts are wrong."""
