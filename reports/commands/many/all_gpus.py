@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reports.commands.console import read_once, show
-from reports.commands.many.typed import typed_words
+from reports.commands.many.option_words import option_words
 from reports.commands.results.table import table
 from suite.failures import RunFailed
 
@@ -36,7 +36,7 @@ def run_on_all(
 
     gpus = all_gpus()
     runs = begun_runs(gpus, path) if grid is None else _new_runs(gpus, path, grid)
-    words = typed_words(context, {"device", "out", "budget", "strict", "page", "resume"})
+    words = option_words(context, {"device", "out", "budget", "strict", "page", "resume"})
     if len(runs) > 1:
         _say_what_is_shared(runs)
     try:

@@ -9,7 +9,7 @@ import click
 from reports.commands.choosing import choose
 from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.many.all_gpus import say
-from reports.commands.many.typed import typed_words
+from reports.commands.many.option_words import option_words
 from reports.commands.options import grid_options
 from reports.commands.results.page import page as write_page_of
 from suite.failures import BadRequest, RunFailed
@@ -121,7 +121,7 @@ def _plan(
     for name in parse.words("--types", types):
         cases = _cases(Job(name), grid)
         jobs.append(Job(name, cases_to_split=cases if splits else None))
-    return FleetPlan(tuple(typed_words(context, _OF_FLEET)), tuple(jobs))
+    return FleetPlan(tuple(option_words(context, _OF_FLEET)), tuple(jobs))
 
 
 def _cases(job: "Job", grid: Mapping[str, Any]) -> int:

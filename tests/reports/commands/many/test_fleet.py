@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from reports.commands.many.typed import typed_words
+from reports.commands.many.option_words import option_words
 from reports.commands.run import run
 from suite.cases.plan import part_of
 from suite.failures import BadRequest
@@ -64,7 +64,7 @@ def test_options_are_passed_on_as_they_were_typed_and_defaults_are_not() -> None
     typed = ["--length", "64", "--noncausal", "--python", "a=b", "--python", "c=d", "--strict"]
     context = run.make_context("run", [*typed, "--seed", "3"])
     assert isinstance(context, click.Context)
-    words = typed_words(context, {"strict"})
+    words = option_words(context, {"strict"})
     assert words == [
         "--lengths", "64", "--noncausal", "--seed", "3", "--python", "a=b", "--python", "c=d"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A command line's options as they were typed, to be handed on to runs of other devices."""
+"""The options of a command line as words, to be handed on to runs of other devices."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ import click
 from click.core import ParameterSource
 
 
-def typed_words(context: click.Context, leave_out: Collection[str]) -> list[str]:
+def option_words(context: click.Context, leave_out: Collection[str]) -> list[str]:
     """Return the words of the options that the user gave, but for those named in `leave_out`."""
     words: list[str] = []
     for option in context.command.params:
