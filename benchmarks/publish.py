@@ -69,6 +69,8 @@ SETS: dict[str, str] = {
     f"--variants {_NO_MATMUL}",
     "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
     f"{_BOTH} --passes 3 --variants {_NO_MATMUL},auto",
+    "recorded-trained": "--inputs examples/trained_alibi.safetensors#layer2 "
+    f"--lengths 512,2048,8192 {_BOTH} --passes 3 --variants sdpa_mask,native_window",
     "large-scores": f"--logit-scale 4 --lengths 2048 {_BOTH} --passes 1 "
     "--variants sdpa_window,native_window",
 }
