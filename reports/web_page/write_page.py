@@ -51,13 +51,14 @@ def write_page(
     `of_lengths` are files of `lengths`. Raises BadRequest for files that have nothing to show, and
     OSError where the folder can't be written.
     """
+    data = page_data(files, of_lengths)  # refuses before packages for charts are imported
+
     from reports.web_page.charts.history_images import history_pictures
     from reports.web_page.charts.images import pictures
     from reports.web_page.index_page import index_page
     from reports.web_page.quality.quality_images import quality_pictures
     from reports.web_page.report_markdown import report_markdown
 
-    data = page_data(files, of_lengths)
     contents = {"index.html": index_page(data).encode()}
     of_races = pictures(data.cells, data.looks, data.first, data.first_length) if data.first else ()
     of_history = history_pictures(data.history) if data.history else ()
