@@ -108,7 +108,7 @@ class Run:
         pool: LanePool,
         budget: Budget,
     ) -> None:
-        """Race a case's variants; remove them from `cold`, the cells that have compiled nothing."""
+        """Race a case's variants; remove those that raced from `cold`, what has not compiled."""
         began = time.monotonic()
         setting = Setting(
             case=case,
@@ -135,7 +135,7 @@ class Run:
             record.prepare_s + record.first_call_s for record in ended if isinstance(record, Time)
         )
         budget.note_race(case, time.monotonic() - began, starting_s)
-        cold.difference_update((case, name) for name in names)
+        cold.difference_update((case, record.variant) for record in ended)
         self.watch.report(f"pass {number}, {case.id}", ended, len(names))
 
     def _record_canary(self, number: int, lane: Handle) -> None:

@@ -144,6 +144,24 @@ def test_what_has_no_time_to_enter_waits_for_resume_and_who_entered_stops_after_
     assert len(times[0].turns) == FEW_ROUNDS
 
 
+def test_a_variant_that_enters_in_a_later_pass_compiles_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_invented_lanes_in_process(monkeypatch)
+    deadlines = iter([Deadlines(0.0, 0.0), Deadlines()])
+    monkeypatch.setattr(Budget, "deadlines", lambda _: next(deadlines))
+    file = tmp_path / "run.jsonl"
+    measure(plan(step_timeout_s=600.0, passes=2, lengths=(16,)), file, budget_s=600.0)
+    times = [record for record in read(file).records if isinstance(record, Time)]
+    cold = {(time.variant, time.pass_number): time.cold for time in times}
+    assert cold == {
+        ("no_bias", 1): True,
+        ("no_bias", 2): False,
+        ("first", 2): True,
+        ("second", 2): True,
+    }
+
+
 def test_a_budget_too_small_for_any_race_starts_no_lane(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
