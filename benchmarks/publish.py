@@ -13,7 +13,7 @@ from pathlib import Path
 
 from suite.conditions.device import device_for
 from suite.conditions.policy import ROOT, circumstances
-from suite.records.store import Results, read
+from suite.records.store import read
 
 _BOTH = "--dtypes float32,bfloat16"
 _NO_MATMUL = "sdpa_mask,sdpa_key,sdpa_folded,flex,sdpa_window,native_window"
@@ -100,16 +100,11 @@ def remove_superseded(folder: Path, commit: str) -> None:
 
 
 def _measure(path: Path, options: str) -> int:
-    if path.exists() and _is_whole(read(path)):
+    if path.exists() and read(path).missing() == 0:
         return 0
     words = ["--resume", str(path)] if path.exists() else [*options.split(), "--out", str(path)]
     command = [sys.executable, str(ROOT / "run_bench.py"), "run", *words]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
-
-
-def _is_whole(results: Results) -> bool:
-    plan = results.header.plan
-    return len(results.finished()) == len(plan.cases) * len(plan.variants) * plan.passes
 
 
 if __name__ == "__main__":

@@ -195,10 +195,6 @@ def _option(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-def _listed(options: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(options[:-1]), options[-1]]))
-
-
 def _without_none(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -231,8 +227,8 @@ def _cases(grid: Sweep, options: list[str]) -> tuple[Case, ...]:
                 name = layer_name(shape.recording)
                 raise BadRequest(f"--inputs: {name} makes no case: {error}") from None
             of = f" of {shape.model}" if shape.model else ""
-            make = f"{options[0]} makes" if len(options) == 1 else f"{_listed(options)} make"
-            raise BadRequest(f"{make} no case{of}: {error}") from None
+            makes = "makes" if len(options) == 1 else "make"
+            raise BadRequest(f"{' and '.join(options)} {makes} no case{of}: {error}") from None
     return tuple(dict.fromkeys(cases))
 
 

@@ -172,7 +172,7 @@ def assert_planned_or_refused(options: dict[str, Any], opening: str) -> None:
         ({"layout": "paged"}, "--layout makes no case: layout paged is of a cache"),
         (
             {"lengths": "64", "modes": "decode", "noncausal": True},
-            "--lengths, --modes and --noncausal make no case: decode: a bidirectional",
+            "--lengths and --modes and --noncausal make no case: decode: a bidirectional",
         ),
     ],
     ids=["requests", "norms", "pages", "three"],
