@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from suite.agreement.inputs import spec_of
-from suite.cases.case import Case
+from benchmarks.windows.trained_density import beside_normal
 from suite.quality.experiment import models_folder
 from suite.quality.methods import METHOD_BY_NAME
 from suite.quality.model.decoder import Decoder, Projections
@@ -65,7 +64,7 @@ def main() -> None:
         (f"layer {sharp}, heads {heads.tolist()}", layers[sharp], heads),
     ):
         for length in LENGTHS:
-            of_model, of_normal = densities(cut(layer, some, length), slopes[some])
+            of_model, of_normal = beside_normal(*cut(layer, some, length), slopes[some], density)
             print(f"{name}, {length} tokens: {of_model:.3f}, normal {of_normal:.3f}")
 
 
@@ -107,25 +106,6 @@ def write(parts: dict[str, Projections], slopes: dict[str, Tensor], path: Path) 
         for name, tensor in zip(("q", "k", "v", "slopes"), (*part, slopes[layer]), strict=True)
     }
     save_file(tensors, path)
-
-
-def densities(layer: Projections, slopes: Tensor) -> tuple[float, float]:
-    """Return the share that native_window computes of a layer, and of normal numbers like it."""
-    q, k, v = layer
-    _, heads, length, head_dim = q.shape
-    case = Case(
-        heads=heads,
-        kv_heads=heads,
-        head_dim=head_dim,
-        q_len=length,
-        kv_len=length,
-        dtype="bfloat16",
-    )
-    spec, draws = spec_of(case, q.device), torch.Generator().manual_seed(length)
-    normal_q, normal_k, normal_v = (
-        torch.randn(q.shape, generator=draws).to(q.dtype) for _ in range(3)
-    )
-    return density(spec, q, k, v, slopes), density(spec, normal_q, normal_k, normal_v, slopes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Nothing is timed. docs/variants.md shows the figures. Needs the package safetens
 
 import csv
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,8 +42,17 @@ def main() -> None:
 def densities(tensors: dict[str, Tensor], layer: str, length: int) -> tuple[float, float]:
     """Return the density of a layer's first tokens, and of normal numbers in their place."""
     q, k, v = (tensors[f"{layer}.{name}"][:, :, :length].contiguous() for name in "qkv")
-    slopes = tensors[f"{layer}.slopes"]
-    _, heads, _, head_dim = q.shape
+    return beside_normal(q, k, v, tensors[f"{layer}.slopes"], density)
+
+
+def beside_normal(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, density_of: Callable[..., float]
+) -> tuple[float, float]:
+    """Return the density of q, k and v [1, heads, length, head_dim], and of normal numbers.
+
+    `density_of` takes a spec, q, k, v and slopes, as a variant's `density` does.
+    """
+    _, heads, length, head_dim = q.shape
     case = Case(
         heads=heads,
         kv_heads=heads,
@@ -52,10 +62,8 @@ def densities(tensors: dict[str, Tensor], layer: str, length: int) -> tuple[floa
         dtype="bfloat16",
     )
     spec, draws = spec_of(case, q.device), torch.Generator().manual_seed(length)
-    normal_q, normal_k, normal_v = (
-        torch.randn(q.shape, generator=draws).to(q.dtype) for _ in range(3)
-    )
-    return density(spec, q, k, v, slopes), density(spec, normal_q, normal_k, normal_v, slopes)
+    normal = [torch.randn(q.shape, generator=draws).to(q.dtype) for _ in range(3)]
+    return density_of(spec, q, k, v, slopes), density_of(spec, *normal, slopes)
 
 
 if __name__ == "__main__":

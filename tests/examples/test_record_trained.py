@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from examples.record_trained import cut, densities, largest_scores
+from benchmarks.windows.trained_density import beside_normal
+from examples.record_trained import cut, largest_scores
 from suite.conditions.policy import ROOT
 from suite.recordings.layers import read_layers
+from variants.native.native_window import density
 from variants.problem import alibi_slopes
 
 PATH = ROOT / "examples" / "trained_alibi.safetensors"
@@ -42,6 +44,7 @@ def test_the_docs_have_the_density_of_the_committed_heads(length: int, column: i
     page = (ROOT / "docs" / "performance.md").read_text()
     (line,) = re.findall(r"\| layer 2, heads 2 and 7 \|(.*)\|", page)
     heads = torch.arange(2)
-    shares = densities(cut(layer("layer2"), heads, length), TENSORS["layer2.slopes"])
+    q, k, v = cut(layer("layer2"), heads, length)
+    shares = beside_normal(q, k, v, TENSORS["layer2.slopes"], density)
     model, normal = (f"{share:.0%}" for share in shares)
     assert line.split("|")[column].strip() == f"{model}, normal {normal}"
