@@ -40,3 +40,12 @@ def bench(*words: object) -> Done:
                 signal.signal(stop, handler)
     assert code is None or isinstance(code, int), code
     return Done(code or 0, out.getvalue(), err.getvalue())
+
+
+def assert_refused(done: Done) -> str:
+    """Say that a command ended with 2 and one line; return the line."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
