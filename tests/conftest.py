@@ -1,6 +1,7 @@
 """What holds for every test: gpu marks, a faked NVML, and no selection but the test's own."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +28,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell modules that are yet to be imported of --full; a worker computes with one thread."""
+    """Tell modules that are yet to be imported of --full; a worker computes with one thread.
+
+    Tests interrupt processes, which would inherit that Ctrl-C is ignored.
+    """
     if config.getoption("--full"):
         os.environ[FULL] = "1"
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs behind it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
