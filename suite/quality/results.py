@@ -45,6 +45,7 @@ class LengthsResults(NamedTuple):
 def read(path: Path) -> LengthsResults:
     """Read a file of lengths; leave damaged lines out and name them in `warnings`.
 
+    A test that was interrupted between two lengths is done anew by --resume: its newer lines count.
     Raises StoreError where there is no such file, and for what is no file of lengths.
     """
     try:
@@ -77,8 +78,8 @@ def read(path: Path) -> LengthsResults:
     return LengthsResults(
         path,
         header,
-        [record for record in records if isinstance(record, Training)],
-        qualities,
+        _newest_trainings(records),
+        _newest_qualities(qualities),
         [record for record in records if isinstance(record, ModelFault)],
         warnings,
     )
@@ -92,6 +93,15 @@ def is_of_lengths(path: Path) -> bool:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(fields, dict) and fields.get("record") == "lengths"
+
+
+def _newest_trainings(records: Iterable[QualityRecord]) -> list[Training]:
+    trainings = [record for record in records if isinstance(record, Training)]
+    return list({(t.method, t.seed, t.change, t.tuned): t for t in trainings}.values())
+
+
+def _newest_qualities(qualities: Iterable[Quality]) -> list[Quality]:
+    return list({(q.method, q.seed, q.test, q.length): q for q in qualities}.values())
 
 
 def _of_the_windows(

@@ -35,6 +35,19 @@ def test_a_test_is_done_when_it_has_every_length(tmp_path: Path) -> None:
     assert set(HEADER.design.tests(ROPE)) - done == {LengthTest("yarn", True)}
 
 
+def test_a_test_done_anew_after_an_interruption_between_two_lengths_counts_once(
+    tmp_path: Path,
+) -> None:
+    tuned = Training("rope", 0, "yarn", True, (4.0,), 60.0, 1000)
+    before, anew = (msgspec.structs.replace(each, cpu_s=each.cpu_s + 1) for each in QUALITIES[:2])
+    tuned_anew = msgspec.structs.replace(tuned, cpu_s=61.0)
+    path = tmp_path / "lengths.jsonl"
+    results = read(write(path, [HEADER, tuned, before, tuned_anew, *QUALITIES]))
+    assert results.trainings == [tuned_anew]
+    assert results.qualities == QUALITIES
+    assert read(write(path, [HEADER, *QUALITIES, anew])).qualities[1] == anew
+
+
 def test_an_unfinished_line_and_a_damaged_one_are_named_and_the_rest_is_read(
     tmp_path: Path,
 ) -> None:
