@@ -15,6 +15,7 @@ from suite.records.record import Pair
 from suite.records.store import read
 from tests.effort import the_first
 from tests.fakes.console import Done, bench
+from tests.fakes.in_process import start_real_lanes_in_process
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
 
@@ -50,7 +51,10 @@ def worktrees(folder: Path) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.heavy
-def test_a_planted_slowdown_is_found_and_its_file_says_so_again(tmp_path: Path) -> None:
+def test_a_planted_slowdown_is_found_and_its_file_says_so_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_real_lanes_in_process(monkeypatch)
     file = tmp_path / "aa.jsonl"
     words = ("--device", "cpu", "--lengths", "256", "--variants", "sdpa_key", "--inject", "400%")
     done = bench("aa", *words, "--pairs", "5", "--out", file)

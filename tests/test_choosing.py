@@ -11,7 +11,7 @@ from suite.records.store import Results
 from tests.conftest import Folders
 from tests.fakes.console import Done, bench
 from tests.fakes.gpus import gpus, with_cuda
-from tests.fakes.in_process import repeat_no_turn
+from tests.fakes.in_process import start_real_lanes_in_process
 from tests.records import write
 from tests.reports.tunings import tuned, weighed
 from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
@@ -355,7 +355,7 @@ def test_a_small_race_is_measured_chosen_from_advised_and_priced(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reports.tables.rank.CONTRADICTION", 1e9)  # a busy machine is too noisy
-    repeat_no_turn(monkeypatch)
+    start_real_lanes_in_process(monkeypatch)
     done = commands.run("choose", "--tune", *TINY, "--dtypes", "float32", "--budget", "20m")
     assert done.returncode == 0, done.stderr
     (selection,) = commands.cached.parent.glob("*.json")

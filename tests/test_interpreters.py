@@ -8,6 +8,7 @@ import pytest
 
 from suite.records.store import read
 from tests.fakes.console import bench
+from tests.fakes.in_process import take_few_turns
 
 TINY = ("--device", "cpu", "--lengths", "64", "--dtypes", "float32", "--passes", "1")
 
@@ -33,6 +34,7 @@ def test_each_lane_runs_in_its_interpreter_and_its_versions_are_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    take_few_turns(monkeypatch)
     other = interpreter(tmp_path / "python")
     Path("here.py").write_text(KERNEL % False)
     Path("there.py").write_text(KERNEL % True)

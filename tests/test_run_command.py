@@ -14,7 +14,7 @@ from suite.records.record import Time
 from suite.records.store import read
 from tests.fakes.console import Done, bench
 from tests.fakes.gpus import gpus, with_cuda
-from tests.fakes.in_process import start_real_lanes_in_process
+from tests.fakes.in_process import start_real_lanes_in_process, take_few_turns
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
 
@@ -38,6 +38,8 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as monkeypatch:
         if request.param == "threads":
             start_real_lanes_in_process(monkeypatch)
+        else:
+            take_few_turns(monkeypatch)
         return file, bench("run", *SMALL, "--passes", "1", "--out", file)
 
 

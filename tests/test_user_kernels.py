@@ -7,6 +7,7 @@ import pytest
 
 from suite.records.store import read
 from tests.fakes.console import bench
+from tests.fakes.in_process import start_real_lanes_in_process
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "my_kernel.py"
@@ -73,6 +74,7 @@ def test_two_files_are_compared_and_the_slower_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    start_real_lanes_in_process(monkeypatch)
     kernel(Path("old.py"), head="import time", body="time.sleep(0.005)")  # hides other work's noise
     kernel(Path("new.py"), head="import time", body="time.sleep(0.05)")
     done = bench("ab", "--base", "./old.py", "--head", "./new.py", *TINY, "--pairs", "4")

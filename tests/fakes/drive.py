@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from reports.commands.progress import PlainProgress
 from suite.cases.case import Case
 from suite.cases.plan import Plan
@@ -11,6 +13,7 @@ from suite.conditions.device import device_for
 from suite.records.fingerprint import run_header
 from suite.records.store import Store, read
 from suite.run import Run
+from tests.fakes.in_process import take_few_turns
 from variants.catalog import Variant
 
 VARIANTS = (
@@ -51,4 +54,5 @@ def drive(file: Path, wanted: Plan) -> None:
 
 
 if __name__ == "__main__":
+    take_few_turns(pytest.MonkeyPatch())
     drive(Path(sys.argv[1]), plan(60.0, passes=1, names=sys.argv[2:]))

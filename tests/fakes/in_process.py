@@ -180,9 +180,14 @@ def real_lanes(invented: Any) -> MakeLane:
     return make_lane
 
 
-def repeat_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a race take a turn as it is, also where other work on the machine slowed it."""
+def take_few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a race, and a pair, end after the fewest turns, each taken as it is.
+
+    Where other work on the machine slowed a turn, it is not repeated.
+    """
     monkeypatch.setattr("suite.race.contender.PATIENCE_S", 0.0)
+    monkeypatch.setattr("suite.pairs.duel.PATIENCE_S", 0.0)
+    monkeypatch.setattr("suite.race.stopping.CAP_S", 0.002)
 
 
 def take_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,5 +195,4 @@ def take_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suite.clocks.cpu_clock.SLICE_NS", 1_000_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SAMPLE_NS", 100_000)
     monkeypatch.setattr("suite.clocks.cpu_clock.SETTLE_S", 0.0)
-    repeat_no_turn(monkeypatch)
-    monkeypatch.setattr("suite.race.stopping.CAP_S", 0.002)
+    take_few_turns(monkeypatch)

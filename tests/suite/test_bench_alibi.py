@@ -120,7 +120,7 @@ def test_a_disagreement_by_design_is_an_expected_failure_and_any_other_fails() -
 @pytest.mark.heavy
 def test_a_picked_item_of_real_lanes_has_their_samples_memory_and_kernels(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    plugin = ("-p", "tests.fakes.no_turn_repeated")
+    plugin = ("-p", "tests.fakes.few_turns")
     done = pytest_suite_with_real_lanes(*plugin, "-k", PICK, f"--benchmark-json={out}", "-rs")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FlexAttention does not support backward on CPU" in done.stdout

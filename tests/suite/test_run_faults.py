@@ -14,7 +14,7 @@ from suite.records.record import Agreement, CellRecord, Fault, Status, Time
 from tests.fakes import faulty
 from tests.fakes.drive import VARIANTS, drive, plan
 from tests.fakes.faulty import KINDS, MOMENTS
-from tests.fakes.in_process import repeat_no_turn, start_real_lanes_in_process
+from tests.fakes.in_process import start_real_lanes_in_process, take_few_turns
 from tests.fakes.lane import Fate
 from tests.suite.fates import OWNER, cells, measured, processes_of
 from variants.catalog import BASELINE
@@ -56,14 +56,13 @@ OTHERS = {
 
 
 OF_PROCESSES = [
-    *(
-        length
-        for length, fault in AT.items()
-        if fault.kind in {"SIGKILL", "SIGSEGV", "exit", "hang"}
-    ),
+    *(length for length, fault in AT.items() if fault.kind in {"SIGKILL", "SIGSEGV", "exit"}),
     *(WRONG_AT_ONCE, DEAD_LATER),
 ]
-"""What a process does in another way than a thread, and a wrong answer beside it."""
+"""What a process does in another way than a thread, and a wrong answer beside it.
+
+One that hangs would take its whole minute; tests/suite/lanes/test_handle.py has one with a second.
+"""
 
 
 @contextmanager
@@ -96,7 +95,7 @@ def run_with_faults(folder: Path, *, in_threads: bool) -> Cells:
             start_real_lanes_in_process(monkeypatch)
             monkeypatch.setattr(faulty, "meet", _raise)
         else:
-            repeat_no_turn(monkeypatch)
+            take_few_turns(monkeypatch)
             faults = {length: faults[length] for length in OF_PROCESSES}
             cgroup = stack.enter_context(small_cgroup())
             if cgroup is not None:
