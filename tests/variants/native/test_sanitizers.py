@@ -24,7 +24,7 @@ from variants.native.kernel_gradients import gradients
 from variants.problem import alibi_slopes
 
 checked = kernel_library.load(
-    [*FLAGS, "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    [*FLAGS, "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 )
 kernel_call.library = kernel_gradients.library = lambda: checked
 draw = random.Random(SEED)
