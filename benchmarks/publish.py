@@ -2,14 +2,18 @@
 
     make publish          # this, then the pages and the selection made from it
 
-Each file is one `run`, named by what it is. A file that is not whole is completed, so a run that
-was interrupted goes on. A file that another commit of the measured code wrote, or that is in no set
-any more, is removed. Needs a quiet machine and committed code; on 2 cores it takes an hour or two.
+Each file is one `run`, named by what it is. After 90 minutes (`--minutes`) it ends with what it
+has and says what is left; the next call goes on there. A file that another commit of the measured
+code wrote, or that is in no set any more, is removed. Needs a quiet machine and committed code.
 """
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import click
 
 from suite.conditions.device import device_for
 from suite.conditions.policy import ROOT, circumstances
@@ -77,18 +81,40 @@ SETS: dict[str, str] = {
 """Each file's name and the options of its run, the most telling first."""
 
 
-def main() -> None:
-    """Measure what is missing of every file; exit with the code of a run that fails."""
+LEAST_S = 180.0
+"""A file is not begun in less: starting the lanes and their checks take most of it."""
+
+Measure = Callable[[Path, str, float], int]
+"""(file, options of its run, seconds) -> the run's exit code."""
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(min=LEAST_S / 60), default=90.0, show_default=True)
+def main(minutes: float) -> None:
+    """Measure the set of results that this machine publishes, or what is missing of it."""
     here = circumstances({})
     if here.uncommitted:
         sys.exit("Error: uncommitted changes: commit first, a published file names its commit")
     folder = ROOT / "results" / "published" / device_for().hardware.key
     remove_superseded(folder, here.commit)
+    left = measure_sets(folder, minutes * 60, _measure)
+    if left:
+        print(f"{minutes:g} minutes are over. `make publish` goes on with: {', '.join(left)}")
+
+
+def measure_sets(folder: Path, limit_s: float, measure: Measure) -> list[str]:
+    """Measure the files of a folder in their order; return the names of those that are not whole.
+
+    Exits with the code of a run that fails.
+    """
+    end = time.monotonic() + limit_s
     for number, (name, options) in enumerate(SETS.items(), start=1):
-        print(f"{number} of {len(SETS)}: {name}", file=sys.stderr, flush=True)
-        code = _measure(folder / f"{name}.jsonl", options)
-        if code:
-            sys.exit(code)
+        path, left_s = folder / f"{name}.jsonl", end - time.monotonic()
+        if not _is_whole(path) and left_s >= LEAST_S:
+            print(f"{number} of {len(SETS)}: {name}", file=sys.stderr, flush=True)
+            if code := measure(path, options, left_s):
+                sys.exit(code)
+    return [name for name in SETS if not _is_whole(folder / f"{name}.jsonl")]
 
 
 def remove_superseded(folder: Path, commit: str) -> None:
@@ -99,11 +125,20 @@ def remove_superseded(folder: Path, commit: str) -> None:
             path.unlink()
 
 
-def _measure(path: Path, options: str) -> int:
-    if path.exists() and read(path).missing() == 0:
-        return 0
+def _is_whole(path: Path) -> bool:
+    return path.exists() and read(path).missing() == 0
+
+
+def _measure(path: Path, options: str, limit_s: float) -> int:
     words = ["--resume", str(path)] if path.exists() else [*options.split(), "--out", str(path)]
-    command = [sys.executable, str(ROOT / "run_bench.py"), "run", *words]
+    command = [
+        sys.executable,
+        str(ROOT / "run_bench.py"),
+        "run",
+        *words,
+        "--budget",
+        f"{limit_s:.0f}s",
+    ]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
 
 

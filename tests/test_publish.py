@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.publish import SETS, remove_superseded
+from benchmarks.publish import LEAST_S, SETS, measure_sets, remove_superseded
+from suite.cases.plan import Plan
 from suite.records.store import Store
-from tests.records import a_machine
+from tests.records import a_case, a_machine, complete
 
 
 def write(path: Path, commit: str) -> None:
@@ -36,3 +37,34 @@ def test_every_set_names_its_cases_and_how_often_it_is_raced() -> None:
     for options in SETS.values():
         assert "--lengths" in options or "--sweep" in options
         assert "--passes" in options
+
+
+def test_it_ends_in_time_with_what_it_has_and_the_next_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan((a_case(),), ("no_bias", "eager"), 1, 0, 60.0)
+    now, limits_s = [0.0], []
+
+    def measure(path: Path, _: str, limit_s: float) -> int:
+        limits_s.append(limit_s)
+        now[0] += min(1000, limit_s)
+        with closing(Store(path)) as store:
+            store.append(
+                [a_machine(plan), *complete(plan)] if limit_s >= 1000 else [a_machine(plan)]
+            )
+        return 0
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    _, second, third, *others = SETS
+    assert measure_sets(tmp_path, 1500, measure) == [second, third, *others]
+    assert measure_sets(tmp_path, LEAST_S - 1, measure) == [second, third, *others]
+    (tmp_path / f"{second}.jsonl").unlink()
+    assert measure_sets(tmp_path, 2000 + LEAST_S - 1, measure) == others
+    assert limits_s == [1500, 500, 2000 + LEAST_S - 1, 1000 + LEAST_S - 1]
+    assert measure_sets(tmp_path, 1000 * len(others), measure) == []
+
+
+def test_a_run_that_fails_ends_it_with_its_code(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        measure_sets(tmp_path, 1000, lambda *_: 3)
+    assert ended.value.code == 3
