@@ -110,7 +110,7 @@ selections: setup
 			results/published/$$device/*.jsonl --out selections/$$device.json || exit 1; \
 	done
 
-# Measures the published set of this machine, which must be quiet, for 90 minutes at most; then goes on where it was.
+# Measures the published set of this machine, which must be quiet. Takes 90 minutes at most; again, it goes on.
 publish: $(VENV)/.peers
 	$(BIN)/python benchmarks/publish.py
 	$(MAKE) selections docs
