@@ -32,10 +32,13 @@ def has_tangent(*tensors: Tensor) -> bool:
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
-def operations(q: Sequence[int], k: Sequence[int], v: Sequence[int]) -> int:
+def operations(
+    q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: object, **__: object
+) -> int:
     """Return the multiplications and additions of attention over all pairs, as torch counts them.
 
     The arguments are shapes: q [batch, heads, q_len, head_dim], k and v with kv_heads and kv_len.
+    Others of an operator are ignored.
     """
     return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
 
@@ -45,10 +48,19 @@ def gradient_operations(q: Sequence[int], k: Sequence[int], v: Sequence[int]) ->
     return 2 * q[0] * q[1] * q[2] * k[2] * (3 * q[3] + 2 * v[3])
 
 
-def empty_gradients(
-    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor
+def fake_gradients(
+    d_out: Tensor,  # noqa: ARG001
+    d_log_sum_exp: Tensor | None,  # noqa: ARG001
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slopes: Tensor,
+    *options: object,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return memory for the gradients of a call's tensors, contiguous: what a fake returns."""
+    """Return memory for the gradients of q, k, v and slopes, contiguous.
+
+    This is the fake of a backward's operator, whatever options follow the slopes.
+    """
     d_q, d_k, d_v, d_slopes = (
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         for tensor in (q, k, v, slopes)

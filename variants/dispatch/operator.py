@@ -22,7 +22,7 @@ from variants.dispatch.arguments import check_kinds, check_together
 from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype, norms_of_same
 from variants.problem import Spec, Unsupported, alibi_slopes
-from variants.tracing import empty_gradients, gradient_operations, operations
+from variants.tracing import fake_gradients, gradient_operations, operations
 
 _AUTOGRAD_KEYS = tuple(
     getattr(torch._C.DispatchKey, name)
@@ -59,26 +59,10 @@ def attention(
 
 
 @attention.register_fake
-def _shapes(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    slopes: Tensor,
-    key_padding: Tensor | None,
-    cu_seqlens: Tensor | None,
-    kv_lens: Tensor | None,
-    norms: Tensor | None,
-    cu_seqlens_k: Tensor | None,
-    block_tables: Tensor | None,
-    variant: str,  # noqa: ARG001
-    causal: bool,
-    scale: float | None,
-    q_offset: int | None,
-    window: list[int] | None,  # noqa: ARG001
-    return_lse: bool,
-) -> tuple[Tensor, Tensor]:
+def _shapes(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    sequences = Sequences(*rest[: len(Sequences._fields)])
+    _, causal, scale, q_offset, _, return_lse = rest[len(Sequences._fields) :]
     check_kinds(q, k, v)
-    sequences = Sequences(key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables)
     check_together(q, k, v, slopes, sequences, scale)
     check_sequences(q, k, sequences, q_offset=q_offset, causal=causal)
     rows = tuple(q.shape[:3])
@@ -124,17 +108,7 @@ def attention_backward(
     return d_q, d_k, d_v, gradients[3] if slopes_need_grad else torch.zeros_like(slopes)
 
 
-@attention_backward.register_fake
-def _gradient_shapes(
-    d_out: Tensor,  # noqa: ARG001
-    d_log_sum_exp: Tensor | None,  # noqa: ARG001
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    slopes: Tensor,
-    *options: object,  # noqa: ARG001
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return empty_gradients(q, k, v, slopes)
+attention_backward.register_fake(fake_gradients)
 
 
 def trace(
@@ -281,20 +255,16 @@ def _stacked(info: Any, in_dims: Any, *arguments: Any) -> tuple[tuple[Tensor, Te
 attention.register_vmap(_stacked)
 
 
-def _operations(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return operations(q, k, v)
-
-
 def _gradient_operations(d_out: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:  # noqa: ARG001
     return gradient_operations(q, k, v)
 
 
-register_flop_formula(torch.ops.alibi_bench.attention)(_operations)
+register_flop_formula(torch.ops.alibi_bench.attention)(operations)
 # torch counts its attention on GPUs alone.
 _CPU_FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _CPU_FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 for _operator, _count in (
-    (_CPU_FLASH, _operations),
+    (_CPU_FLASH, operations),
     (_CPU_FLASH_BACKWARD, _gradient_operations),
 ):
     if _operator not in flop_registry:

@@ -21,7 +21,7 @@ from variants.native.call_checks import (
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_gradients import gradients
 from variants.problem import Unsupported
-from variants.tracing import empty_gradients, gradient_operations, has_tangent
+from variants.tracing import fake_gradients, gradient_operations, has_tangent
 
 _SCHEMA = (
     "native_window_backward(Tensor d_out, Tensor? d_log_sum_exp, Tensor q, Tensor k, Tensor v, "
@@ -35,7 +35,7 @@ def register_backward(fragment: torch.library.Library) -> None:
     fragment.define(_SCHEMA)
     fragment.impl("native_window_backward", _on_cpu, "CPU")
     fragment.impl("native_window_backward", _without_gradients, "Autograd")
-    torch.library.register_fake("alibi_bench::native_window_backward", _fake, lib=fragment)
+    torch.library.register_fake("alibi_bench::native_window_backward", fake_gradients, lib=fragment)
     register_flop_formula(torch.ops.alibi_bench.native_window_backward)(_backward_operations)
 
 
@@ -182,18 +182,6 @@ def _on_cpu(
         sequences=sequences,
     )
     return done.d_q, done.d_k, done.d_v, done.d_slopes
-
-
-def _fake(
-    d_out: Tensor,  # noqa: ARG001
-    d_log_sum_exp: Tensor | None,  # noqa: ARG001
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    slopes: Tensor,
-    *options: object,  # noqa: ARG001
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return empty_gradients(q, k, v, slopes)
 
 
 def _backward_operations(
