@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from reports.commands.console import default_path, read_once, refuse_options, show, warn
+from reports.commands.console import (
+    default_path,
+    read_once,
+    refuse_existing,
+    refuse_options,
+    show,
+    warn,
+)
 from reports.commands.options import format_option, grid_options, question_options
 from reports.commands.run import measure
 
@@ -276,8 +283,7 @@ def _race_between_lengths(files: Sequence[Any], budget_s: float, out: Path | Non
             f"--fresh: this is {'; '.join(differing)}; race where FILES are from"
         )
     path = out or default_path(f"unseen-{header.hardware.key}")
-    if path.exists():
-        raise click.UsageError(f"--out {path} exists; --unseen {path} prices it")
+    refuse_existing(path, f"--unseen {path} prices it")
     measure(path, header, used, budget_s)
     click.echo(f"Results: {path}", err=True)
     return path

@@ -95,6 +95,12 @@ def _each_once(paths: Iterable[Path]) -> Iterable[Path]:
     return {os.path.realpath(path): path for path in paths}.values()
 
 
+def refuse_existing(path: Path, instead: str) -> None:
+    """Raise UsageError if a results file that is to be new exists; `instead` says what to do."""
+    if path.exists():
+        raise click.UsageError(f"--out {path} exists; {instead}")
+
+
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
     """Write texts to files by their paths in a folder, which is made if need be.
 

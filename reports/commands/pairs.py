@@ -10,6 +10,7 @@ import click
 from reports.commands.console import (
     default_path,
     read_once,
+    refuse_existing,
     refuse_options,
     show,
     warn,
@@ -221,8 +222,7 @@ def _duel(
         refuse_small(budget_s, plan)
     header = run_header(plan, sys.argv[1:], used)
     path = out or default_path(f"pairs-{header.hardware.key}")
-    if path.exists():
-        raise click.UsageError(f"--out {path} exists; name a new file")
+    refuse_existing(path, "name a new file")
     warn_of_troubles(used)
     with progress() as watch:
         head = head or head_side(header.software, this_tree(header.circumstances))

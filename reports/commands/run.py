@@ -1,15 +1,16 @@
 """`run`: check, race and tabulate. Other commands measure their plans with its functions."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reports.commands.console import (
     default_path,
+    refuse_existing,
     refuse_options,
     show,
     warn,
@@ -21,6 +22,10 @@ from suite.failures import RunFailed
 from suite.lanes.interpreter import Interpreter
 from suite.records.record import RunHeader
 from suite.run import FinishedCells
+
+if TYPE_CHECKING:
+    from reports.tables.cells import Group
+    from suite.records.store import Results
 
 
 class Stopped(RunFailed):
@@ -108,8 +113,7 @@ def run(
     path = out or default_path(used.hardware.key)
     if path.is_dir():
         raise click.UsageError(f"--out {path}: a folder; name a file in it")
-    if path.exists():
-        raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
+    refuse_existing(path, f"--resume {path} completes it")
     folder = _page_folder(path) if page else None
     with interpreters_of(plan.pythons) as others:
         header = run_header(plan, sys.argv[1:], used, software_of(others))
@@ -227,10 +231,20 @@ def conclude(path: Path, *, strict: bool, page: Path | None = None) -> None:
     results = read(path)
     measured = groups([results])
     show(f"{overview(measured, 'time', screen())}\n\nResults: {path}")
+    finish([results], measured, strict=strict, page=page)
+
+
+def finish(
+    files: Sequence["Results"], measured: Sequence["Group"], *, strict: bool, page: Path | None
+) -> None:
+    """Write a page of files into the folder `page`, and with `strict` exit as `conclude` does.
+
+    `measured` are the rows of the files.
+    """
     if page is not None:
         from reports.web_page.write_page import write_page
 
-        show(f"Page: {write_page([results], page)[0]}")
+        show(f"Page: {write_page(files, page)[0]}")
     statuses = {row.status for group in measured for row in group.rows} - {"measured"}
     if strict and statuses:
         raise SystemExit(1 if "disagrees" in statuses else 3)

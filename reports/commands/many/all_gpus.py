@@ -9,6 +9,7 @@ import click
 from reports.commands.console import read_once, show
 from reports.commands.many.option_words import option_words
 from reports.commands.results.table import table
+from reports.commands.run import finish
 from suite.failures import RunFailed
 
 if TYPE_CHECKING:
@@ -100,10 +101,4 @@ def _conclude(
     ):
         if text:
             show(f"\n{text}")
-    if page is not None:
-        from reports.web_page.write_page import write_page
-
-        show(f"Page: {write_page(files, page)[0]}")
-    statuses = {row.status for group in groups(files) for row in group.rows} - {"measured"}
-    if strict and statuses:
-        raise SystemExit(1 if "disagrees" in statuses else 3)
+    finish(files, groups(files), strict=strict, page=page)

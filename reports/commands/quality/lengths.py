@@ -11,6 +11,7 @@ from reports.commands.console import (
     default_path,
     read_lengths_once,
     read_once,
+    refuse_existing,
     refuse_options,
     show,
 )
@@ -86,8 +87,7 @@ def lengths(
     else:
         design, used = _of_options(quick, is_long, device)
         path = out or default_path(f"lengths-{design.name}-{used.hardware.key}")
-        if path.exists():
-            raise click.UsageError(f"--out {path} exists; --resume {path} completes it")
+        refuse_existing(path, f"--resume {path} completes it")
     paid = _costs(costs, design)
     _measure(path, design, used, text)
     _show(read_lengths_once([path]), form, paid)
