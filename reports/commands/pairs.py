@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,11 @@ from reports.commands.console import (
     warn_of_troubles,
 )
 from reports.commands.options import GATE, VERDICT_FORMATS, format_option, pair_options
+from suite.conditions.device import Device
 from suite.failures import RunFailed
+
+if TYPE_CHECKING:
+    from suite.cases.plan import Plan
 
 _OF_RATES = {"pairs", "gate", "form"}
 """The options of `aa` that say something where nothing is measured."""
@@ -200,9 +204,6 @@ def _duel(
     from reports.commands.progress import progress
     from reports.verdicts.compare_pairs import suspected_cells
     from suite.cases import parse
-    from suite.cases.plan import paired
-    from suite.cases.request import Request
-    from suite.cases.sweeps import PAIRED_SWEEP
     from suite.conditions.device import device_for
     from suite.pairs.sides import head_side, with_kernels
     from suite.pairs.stages import measure_pairs, refuse_small, this_tree
@@ -214,10 +215,7 @@ def _duel(
     used = device_for(device)
     if inject is not None and used.kind != "cpu":
         raise click.UsageError(f"--inject on {used.name}: it slows the host; give --device cpu")
-    has_shapes = grid["models"] or grid["inputs"]
-    grid["sweep"] = grid["sweep"] or (None if has_shapes else PAIRED_SWEEP)
-    catalog = base.variants.values() if grid["variants"] is None else ()
-    plan = paired(Request(**grid).plan(used.name, used.half), catalog)
+    plan = _paired_plan(base, used, grid)
     if budget_s is not None:
         refuse_small(budget_s, plan)
     header = run_header(plan, sys.argv[1:], used)
@@ -240,6 +238,22 @@ def _duel(
             inject=inject,
         )
     return read(path)
+
+
+def _paired_plan(base: Any, device: Device, grid: dict[str, Any]) -> "Plan":
+    """Return the plan of the grid options, by default of the sweep for pairs.
+
+    Without --variants it also has variants of `base` that are gone from this tree's catalog. Raises
+    BadRequest for options that make no plan.
+    """
+    from suite.cases.plan import paired
+    from suite.cases.request import Request
+    from suite.cases.sweeps import PAIRED_SWEEP
+
+    has_shapes = grid["models"] or grid["inputs"]
+    sweep = grid["sweep"] or (None if has_shapes else PAIRED_SWEEP)
+    catalog = base.variants.values() if grid["variants"] is None else ()
+    return paired(Request(**grid | {"sweep": sweep}).plan(device.name, device.half), catalog)
 
 
 def judge_pairs(pairs: Any, form: Any) -> None:

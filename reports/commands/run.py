@@ -25,7 +25,8 @@ from suite.run import FinishedCells
 
 if TYPE_CHECKING:
     from reports.tables.cells import Group
-    from suite.records.store import Results
+    from suite.cases.plan import Plan
+    from suite.records.store import Results, Store
 
 
 class Stopped(RunFailed):
@@ -80,11 +81,7 @@ def run(
       python run_bench.py run --resume results/FILE.jsonl
     """
     from suite.cases import parse
-    from suite.cases.plan import part_of
-    from suite.cases.request import Request
     from suite.conditions.device import device_for
-    from suite.lanes.interpreter import interpreters_of, software_of
-    from suite.records.fingerprint import run_header
 
     budget_s = None if budget is None else parse.seconds("--budget", budget)
     places = parse.part("--part", part)
@@ -102,23 +99,36 @@ def run(
         run_on_all(context, path, budget_s, wanted, strict=strict, page=folder)
         return
     if resume is not None:
-        folder = _page_folder(resume) if page else None
-        _complete(resume, budget_s, defer_host_bound=defer_host_bound)
-        conclude(resume, strict=strict, page=folder)
-        return
-    used = device_for(device)
-    plan = Request(**grid).plan(used.name, used.half)
-    if places is not None:
-        plan = part_of(plan, *places)
-    path = out or default_path(used.hardware.key)
+        path = resume
+        folder = _page_folder(path) if page else None
+        _complete(path, budget_s, defer_host_bound=defer_host_bound)
+    else:
+        used = device_for(device)
+        plan = _plan(used, grid, places)
+        path = _new_file(out or default_path(used.hardware.key))
+        folder = _page_folder(path) if page else None
+        _measure_plan(path, plan, used, budget_s, defer_host_bound=defer_host_bound)
+    conclude(path, strict=strict, page=folder)
+
+
+def _plan(device: Device, grid: dict[str, Any], places: tuple[int, int] | None) -> "Plan":
+    """Return the plan of the grid options, or the part of it that --part names.
+
+    Raises BadRequest for options that make no plan.
+    """
+    from suite.cases.plan import part_of
+    from suite.cases.request import Request
+
+    plan = Request(**grid).plan(device.name, device.half)
+    return plan if places is None else part_of(plan, *places)
+
+
+def _new_file(path: Path) -> Path:
+    """Return `path`. Raises UsageError where something is there already."""
     if path.is_dir():
         raise click.UsageError(f"--out {path}: a folder; name a file in it")
     refuse_existing(path, f"--resume {path} completes it")
-    folder = _page_folder(path) if page else None
-    with interpreters_of(plan.pythons) as others:
-        header = run_header(plan, sys.argv[1:], used, software_of(others))
-        measure(path, header, used, budget_s, others=others, defer_host_bound=defer_host_bound)
-    conclude(path, strict=strict, page=folder)
+    return path
 
 
 def _page_folder(path: Path) -> Path:
@@ -140,8 +150,6 @@ def _complete(path: Path, budget_s: float | None, *, defer_host_bound: bool) -> 
     `defer_host_bound` is that of `measure`.
     """
     from suite.conditions.device import device_for
-    from suite.lanes.interpreter import interpreters_of, software_of
-    from suite.records.fingerprint import check_resumable, run_header
     from suite.records.store import is_duel_record, read
 
     before = read(path)
@@ -150,18 +158,31 @@ def _complete(path: Path, budget_s: float | None, *, defer_host_bound: bool) -> 
         raise click.UsageError(f"--resume {path}: a file of pairs and no run's")
     plan = before.header.plan
     used = device_for(plan.device)
+    _measure_plan(path, plan, used, budget_s, before, defer_host_bound=defer_host_bound)
+
+
+def _measure_plan(
+    path: Path,
+    plan: "Plan",
+    device: Device,
+    budget_s: float | None,
+    before: "Results | None" = None,
+    *,
+    defer_host_bound: bool,
+) -> None:
+    """Measure a plan with its interpreters into the file `path`, without what `before` has.
+
+    Raises BadRequest where this is not the hardware, software and policy of `before`.
+    """
+    from suite.lanes.interpreter import interpreters_of, software_of
+    from suite.records.fingerprint import check_resumable, run_header
+
     with interpreters_of(plan.pythons) as others:
-        header = run_header(plan, sys.argv[1:], used, software_of(others))
-        check_resumable(before.header, header)
-        measure(
-            path,
-            header,
-            used,
-            budget_s,
-            before.finished(),
-            others,
-            defer_host_bound=defer_host_bound,
-        )
+        header = run_header(plan, sys.argv[1:], device, software_of(others))
+        if before is not None:
+            check_resumable(before.header, header)
+        finished = frozenset() if before is None else before.finished()
+        measure(path, header, device, budget_s, finished, others, defer_host_bound=defer_host_bound)
 
 
 def measure(
@@ -181,33 +202,18 @@ def measure(
     Stopped if the user interrupts; the file then has the results so far. Raises
     NothingMeasured, and removes a new file, if the budget held no cell.
     """
-    from reports.commands.progress import progress
     from suite.budget import NothingMeasured
-    from suite.conditions.nvml import open_gpu
-    from suite.kernels.user_kernels import variants_beside
     from suite.records.store import Store
-    from suite.run import Run
 
     is_new = not path.exists()
     results = Store(path)
     try:
         results.append([header])
         warn_of_troubles(device)
-        with open_gpu(device.uuid) as gpu, progress() as watch:
-            variants = variants_beside(header.plan.kernels)
-            launches = {name: other.launch for name, other in others.items()}
-            run = Run(
-                header.plan,
-                variants,
-                header.policy,
-                results,
-                watch,
-                gpu,
-                budget_s,
-                launches=launches,
-                defer_host_bound=defer_host_bound,
-            )
-            run.measure(finished)
+        _race(
+            *(header, device, results, budget_s, finished, others),
+            defer_host_bound=defer_host_bound,
+        )
     except KeyboardInterrupt:
         raise Stopped(f"interrupted; run --resume {path} measures the rest") from None
     except NothingMeasured:
@@ -216,6 +222,37 @@ def measure(
         raise
     finally:
         results.close()
+
+
+def _race(
+    header: RunHeader,
+    device: Device,
+    results: "Store",
+    budget_s: float | None,
+    finished: FinishedCells,
+    others: Mapping[str, Interpreter],
+    *,
+    defer_host_bound: bool,
+) -> None:
+    """Race what `measure` is to measure, and append the records to `results`."""
+    from reports.commands.progress import progress
+    from suite.conditions.nvml import open_gpu
+    from suite.kernels.user_kernels import variants_beside
+    from suite.run import Run
+
+    with open_gpu(device.uuid) as gpu, progress() as watch:
+        run = Run(
+            header.plan,
+            variants_beside(header.plan.kernels),
+            header.policy,
+            results,
+            watch,
+            gpu,
+            budget_s,
+            launches={name: other.launch for name, other in others.items()},
+            defer_host_bound=defer_host_bound,
+        )
+        run.measure(finished)
 
 
 def conclude(path: Path, *, strict: bool, page: Path | None = None) -> None:

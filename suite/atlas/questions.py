@@ -7,7 +7,7 @@ A line of JSON after each question, so that a crash costs the questions that are
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -42,22 +42,6 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
     def ask(field: str, question: Callable[[], str]) -> Callable[[], None]:
         return lambda: setattr(findings, field, _in_words(question))
 
-    def ask_rule(heads: int) -> None:
-        try:
-            findings.rules.append(conventions.slope_rule(prepare, heads))
-        except Exception:  # noqa: BLE001 - a head count that is not taken has no slopes
-            return
-
-    def ask_error(dtype: str, length: int, *, middle: bool) -> None:
-        try:
-            if middle:
-                answer = bias_errors.middle_error(prepare, dtype)
-            else:
-                answer = bias_errors.bias_error(prepare, dtype, length)
-        except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
-            answer = BiasError(dtype, length, middle=middle, reason=_words_of(error))
-        findings.errors.append(answer)
-
     of_the_bias = (
         ("sign", conventions.sign),
         ("slopes", conventions.use_of_slopes),
@@ -74,21 +58,41 @@ def questions(findings: Findings, prepare: PrepareFunction) -> list[Callable[[],
         [ask(field, partial(question, prepare)) for field, question in fields]
         for fields in (of_the_bias, of_the_rest)
     )
-    rules = [partial(ask_rule, heads) for heads in conventions.HEAD_COUNTS]
-    errors = [
-        partial(ask_error, dtype, length, middle=False)
-        for dtype in bias_errors.DTYPES
-        for length in bias_errors.LENGTHS
-    ]
-    errors += [
-        partial(ask_error, dtype, bias_errors.MIDDLE_OF, middle=True)
-        for dtype in bias_errors.DTYPES
-    ]
-    padding = ask("padding", lambda: conventions.padding(findings.variant))
-    # The last are held against the caller's slopes, and what is shipped may have its own.
+    rules = [partial(_ask_rule, findings, prepare, heads) for heads in conventions.HEAD_COUNTS]
+    # The others are held against the caller's slopes, and what is shipped may have its own.
     if findings.edition == "shipped":
         return [*first, *rules]
-    return [*first, *rules, *second, padding, *errors]
+    padding = ask("padding", lambda: conventions.padding(findings.variant))
+    return [*first, *rules, *second, padding, *_questions_of_errors(findings, prepare)]
+
+
+def _ask_rule(findings: Findings, prepare: PrepareFunction, heads: int) -> None:
+    try:
+        findings.rules.append(conventions.slope_rule(prepare, heads))
+    except Exception:  # noqa: BLE001 - a head count that is not taken has no slopes
+        return
+
+
+def _questions_of_errors(
+    findings: Findings, prepare: PrepareFunction
+) -> Iterator[Callable[[], None]]:
+    """Yield what is asked of the bias's errors: at each length, then in the middle of one."""
+
+    def ask(dtype: str, length: int, *, middle: bool) -> None:
+        try:
+            if middle:
+                answer = bias_errors.middle_error(prepare, dtype)
+            else:
+                answer = bias_errors.bias_error(prepare, dtype, length)
+        except Exception as error:  # noqa: BLE001 - whatever it raises is the answer
+            answer = BiasError(dtype, length, middle=middle, reason=_words_of(error))
+        findings.errors.append(answer)
+
+    for dtype in bias_errors.DTYPES:
+        for length in bias_errors.LENGTHS:
+            yield partial(ask, dtype, length, middle=False)
+    for dtype in bias_errors.DTYPES:
+        yield partial(ask, dtype, bias_errors.MIDDLE_OF, middle=True)
 
 
 def _in_words(question: Callable[[], str]) -> str:

@@ -48,22 +48,7 @@ def read(path: Path) -> LengthsResults:
     A test that was interrupted between two lengths is done anew by --resume: its newer lines count.
     Raises StoreError where there is no such file, and for what is no file of lengths.
     """
-    try:
-        lines = [printable(line) for line in path.read_bytes().split(b"\n")]
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from None
-    warnings = []
-    if lines.pop():
-        warnings.append(f"{path}: the last line is unfinished and was left out")
-    records: list[QualityRecord] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if number == 1:
-                break
-            reason = printable_text(str(error))[:160]
-            warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
+    records, warnings = _records_of(path)
     header = records[0] if records else None
     if not isinstance(header, LengthsHeader) or header.schema != SCHEMA:
         raise StoreError(
@@ -83,6 +68,30 @@ def read(path: Path) -> LengthsResults:
         [record for record in records if isinstance(record, ModelFault)],
         warnings,
     )
+
+
+def _records_of(path: Path) -> tuple[list[QualityRecord], list[str]]:
+    """Return the records in a file's lines, none if the first is none, and warnings of damage.
+
+    Raises StoreError where there is no such file.
+    """
+    try:
+        lines = [printable(line) for line in path.read_bytes().split(b"\n")]
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    warnings = []
+    if lines.pop():
+        warnings.append(f"{path}: the last line is unfinished and was left out")
+    records: list[QualityRecord] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if number == 1:
+                break
+            reason = printable_text(str(error))[:160]
+            warnings.append(f"{path}: line {number} is damaged and was left out ({reason})")
+    return records, warnings
 
 
 def is_of_lengths(path: Path) -> bool:

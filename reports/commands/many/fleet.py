@@ -15,6 +15,7 @@ from reports.commands.results.page import page as write_page_of
 from suite.failures import BadRequest, RunFailed
 
 if TYPE_CHECKING:
+    from suite.fleet.ray.attempts import Work
     from suite.fleet.ray.jobs import FleetPlan, Job
 
 _OF_FLEET = {
@@ -93,17 +94,7 @@ def fleet(
         if resume is None:
             begin_folder(folder, plan)
         work = drive(Orders(plan, folder, wait_s, wheels, budget), cluster, say)
-    warn(f"{name}: {why}" for name, why in work.failures.items())
-    paths = _conclude(context, folder)
-    if page:
-        context.invoke(write_page_of, files=paths, out=folder / "page")
-    warn(
-        f"{name}: unfinished, cells left: {cells}; fleet --resume {folder} measures them"
-        for name, cells in work.unfinished.items()
-    )
-    if work.failures:
-        names = ", ".join(work.failures)
-        raise RunFailed(f"{names}: not measured in full; --resume {folder} goes on")
+    _conclude(context, folder, work, page=page)
 
 
 def _plan(
@@ -136,7 +127,25 @@ def _cases(job: "Job", grid: Mapping[str, Any]) -> int:
     return len(plan.cases)
 
 
-def _conclude(context: click.Context, folder: Path) -> list[Path]:
+def _conclude(context: click.Context, folder: Path, work: "Work", *, page: bool) -> None:
+    """Show what was measured, with a page of it if `page`, and say what was not.
+
+    Raises RunFailed if a job was not measured in full.
+    """
+    warn(f"{name}: {why}" for name, why in work.failures.items())
+    paths = _show_results(context, folder)
+    if page:
+        context.invoke(write_page_of, files=paths, out=folder / "page")
+    warn(
+        f"{name}: unfinished, cells left: {cells}; fleet --resume {folder} measures them"
+        for name, cells in work.unfinished.items()
+    )
+    if work.failures:
+        names = ", ".join(work.failures)
+        raise RunFailed(f"{names}: not measured in full; --resume {folder} goes on")
+
+
+def _show_results(context: click.Context, folder: Path) -> list[Path]:
     """Show one table across hardware and how siblings differ, and choose for each hardware key.
 
     Returns the results files.

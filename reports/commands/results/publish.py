@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reports.commands.console import show
+
+if TYPE_CHECKING:
+    from suite.records.store import Results
 
 
 @click.command()
@@ -27,28 +31,50 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
       python run_bench.py publish results/FILE.jsonl --name decode
       python run_bench.py publish --check results/FILE.jsonl
     """
-    from reports.publishing.beside import findings_beside
-    from reports.publishing.checks import findings
-    from reports.publishing.filing import filed_as, filed_text, filings
-    from reports.publishing.finding import report
-    from reports.text.paragraph import paragraph
+    from reports.publishing.filing import filed_text, filings
     from reports.text.screen import screen
     from suite.conditions.policy import ROOT
-    from suite.failures import BadRequest
-    from suite.records.store import Results, read
+    from suite.records.store import read
     from variants.host.installation import INSTALLED
 
     if INSTALLED:
         raise click.UsageError("publish files into a clone of the repository; run it in one")
     if len(files) > 1 and name is not None:
         raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")
+    new = _checked([read(path) for path in dict.fromkeys(files)], anew=check)
+    if check or not new:
+        return
     output = screen()
-    every = [read(path) for path in dict.fromkeys(files)]
+    for filing in filings(new, name, ROOT):
+        filing.write()
+        show(filed_text(filing, ROOT, output))
+    show(
+        "Next: commit results/published and selections, and open a pull request\n"
+        "  (docs/your-hardware.md)"
+    )
+
+
+def _checked(every: Sequence["Results"], *, anew: bool) -> list["Results"]:
+    """Say of each file whether it can be published or is already; return those that are new.
+
+    With `anew` a file in its published place is checked like a new one. Raises BadRequest if one
+    can't be published.
+    """
+    from reports.publishing.beside import findings_beside
+    from reports.publishing.checks import findings
+    from reports.publishing.filing import filed_as
+    from reports.publishing.finding import report
+    from reports.text.paragraph import paragraph
+    from reports.text.screen import screen
+    from suite.conditions.policy import ROOT
+    from suite.failures import BadRequest
+
+    output = screen()
     new: list[Results] = []
     wrong = 0
     for results in every:
         there = filed_as(results, ROOT)
-        if there is not None and not (check and there.samefile(results.path)):
+        if there is not None and not (anew and there.samefile(results.path)):
             words = f"{results.path}: filed already, as {there.relative_to(ROOT)}"
             show(paragraph(words, output.width, "  "))
             continue
@@ -58,12 +84,4 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
         new.append(results)
     if wrong:
         raise BadRequest(f"{wrong} of {len(every)} files can't be published; see above")
-    if check or not new:
-        return
-    for filing in filings(new, name, ROOT):
-        filing.write()
-        show(filed_text(filing, ROOT, output))
-    show(
-        "Next: commit results/published and selections, and open a pull request\n"
-        "  (docs/your-hardware.md)"
-    )
+    return new
