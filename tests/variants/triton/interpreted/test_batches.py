@@ -9,7 +9,7 @@ import torch
 from suite.cases.case import Case
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
-from tests.variants.batches import test_batches as of_all
+from tests.variants.batches import forms as of_all
 from tests.variants.batches.oracle import answer
 from tests.variants.batches.problems import problem
 from variants.attention import alibi_attention

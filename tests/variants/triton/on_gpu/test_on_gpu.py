@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from suite.agreement.inputs import draw, spec_of
 from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype
-from tests.variants.batches import test_batches as of_all
+from tests.variants.batches import forms as of_all
 from tests.variants.batches.problems import problem
 from variants.attention import alibi_attention
 from variants.batches.cache_norms import cache_norms

@@ -1,0 +1,1 @@
+"""A case: its names, its values, its useful work, and what makes none."""
