@@ -32,7 +32,9 @@ def test_a_run_that_measures_nothing_ends_with_3_and_says_what_budget_would_do(
 def test_a_tuning_that_measures_nothing_ends_with_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.commands.choosing.default_path", lambda _: tmp_path / "t.jsonl")
+    monkeypatch.setattr(
+        "reports.commands.choosing.choose.default_path", lambda _: tmp_path / "t.jsonl"
+    )
     done = bench("choose", "--tune", *TINY, "--budget", "1s")
     assert (done.returncode, done.stdout) == (3, "")
     assert "--budget 1s ended before anything was measured" in done.stderr
@@ -63,7 +65,9 @@ def test_what_the_doctor_warns_of_is_told_before_anything_is_measured(
 ) -> None:
     start_invented_lanes_in_process(monkeypatch)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr("reports.commands.choosing.default_path", lambda _: tmp_path / "t.jsonl")
+    monkeypatch.setattr(
+        "reports.commands.choosing.choose.default_path", lambda _: tmp_path / "t.jsonl"
+    )
     done = bench(*words, tmp_path / f"{this_cpu().key}.json", *TINY)
     warnings = [line for line in done.stderr.splitlines() if line.startswith("Warning: ")]
     assert "Warning: no C++ compiler: no-such-compiler is not on the PATH; apt-get install g++" in (

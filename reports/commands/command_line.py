@@ -11,10 +11,11 @@ from typing import NoReturn
 
 import click
 
-from reports.commands.choosing import best, choose, regret
+from reports.commands.choosing.best import best
+from reports.commands.choosing.choose import choose
+from reports.commands.choosing.regret import regret
 from reports.commands.doctor import atlas, doctor, list_
 from reports.commands.many.fleet import fleet
-from reports.commands.pairs import aa, ab, compare
 from reports.commands.quality.lengths import lengths
 from reports.commands.results.export import export, schema
 from reports.commands.results.history import history
@@ -22,6 +23,9 @@ from reports.commands.results.page import page
 from reports.commands.results.publish import publish
 from reports.commands.results.table import table
 from reports.commands.run import Stopped, run
+from reports.commands.verdicts.aa import aa
+from reports.commands.verdicts.ab import ab
+from reports.commands.verdicts.compare import compare
 from suite.failures import BadRequest, RunFailed
 from variants.host.installation import as_typed_here, remedy, version
 from variants.selection.files import BadSelection

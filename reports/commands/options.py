@@ -8,6 +8,7 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+ANSWER_FORMATS = ("simple", "json")
 VERDICT_FORMATS = ("simple", "github", "json")
 GATE = click.option(
     "--gate", default="1%", show_default=True, help="The least slowdown that may raise an alarm."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.commands.choosing import choose
+from reports.commands.choosing.choose import choose
 from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.many.all_gpus import say
 from reports.commands.many.option_words import option_words
