@@ -273,28 +273,20 @@ def slower_when_timed(_: Spec, right: Attention) -> Attention:
     return attention
 
 
-def slow_clock(_: Spec, right: Attention) -> Attention:
-    """Replace the process's timer with one that runs a thousand times slower."""
-    real = time.perf_counter_ns
+def with_a_clock(wrong: Callable[[int], int]) -> Trick:
+    """Return a trick that replaces the process's timer with what `wrong` makes of its readings."""
 
-    def attention(*inputs: Tensor) -> Tensor:
-        if is_timed():
-            time.perf_counter_ns = lambda: real() // 1000
-        return right(*inputs)
+    def trick(_: Spec, right: Attention) -> Attention:
+        real = time.perf_counter_ns
 
-    return attention
+        def attention(*inputs: Tensor) -> Tensor:
+            if is_timed():
+                time.perf_counter_ns = lambda: wrong(real())
+            return right(*inputs)
 
+        return attention
 
-def fast_clock(_: Spec, right: Attention) -> Attention:
-    """Replace the process's timer with one that runs a thousand times faster."""
-    real = time.perf_counter_ns
-
-    def attention(*inputs: Tensor) -> Tensor:
-        if is_timed():
-            time.perf_counter_ns = lambda: real() * 1000
-        return right(*inputs)
-
-    return attention
+    return trick
 
 
 def works_on(_: Spec, right: Attention) -> Attention:
@@ -339,7 +331,7 @@ TRICKS: dict[str, Trick] = {
     "type when timed": answers_with_another_type_when_timed,
     "faster": faster_when_timed,
     "slower": slower_when_timed,
-    "slow clock": slow_clock,
-    "fast clock": fast_clock,
+    "slow clock": with_a_clock(lambda ns: ns // 1000),
+    "fast clock": with_a_clock(lambda ns: ns * 1000),
     "thread": works_on,
 }

@@ -42,6 +42,11 @@ def bench(*words: object) -> Done:
     return Done(code or 0, out.getvalue(), err.getvalue())
 
 
+def refusal(*words: object) -> str:
+    """Return the one line with which a command is refused."""
+    return assert_refused(bench(*words))
+
+
 def assert_refused(done: Done) -> str:
     """Say that a command ended with 2 and one line; return the line."""
     assert done.returncode == 2, done

@@ -43,19 +43,11 @@ def a_cpu(key: str = "cpu-invented-2cores", **changes: Any) -> Cpu:
     return msgspec.structs.replace(hardware, **changes)
 
 
-def a_gpu(key: str = "cuda-invented", capability: str = "9.0") -> Gpu:
+def a_gpu(key: str = "cuda-invented", capability: str = "9.0", **changes: Any) -> Gpu:
     """Return a GPU that nobody has."""
-    return Gpu(
-        key=key,
-        name="Invented GPU",
-        capability=capability,
-        sms=10,
-        memory_bytes=1 << 30,
-        l2_bytes=1 << 20,
-        mig=False,
-        power_limit_w=None,
-        host=a_cpu(),
-    )
+    usual: dict[str, Any] = {"name": "Invented GPU", "sms": 10, "memory_bytes": 1 << 30}
+    usual |= {"l2_bytes": 1 << 20, "mig": False, "power_limit_w": None, "host": a_cpu()}
+    return Gpu(key=key, capability=capability, **usual | changes)
 
 
 def a_problem(length: int = 512, **changes: Any) -> Problem:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,7 +20,8 @@ from suite.clocks.timer import Bench
 from suite.lanes.lane import Lane
 from suite.lanes.prepared_case import Subject
 from suite.lanes.protocol import Check, CheckResult, Done, FirstCall, LaneAnswer, Prepare, Refusal
-from tests.effort import examples, length
+from tests.effort import length
+from tests.variants.drawn_alike import drawn_alike
 from tests.variants.test_variants import (
     CPU,
     DECLINES,
@@ -45,13 +46,7 @@ INTERPRETED = [
 ]
 KNOWN = {BASELINE.name, *GENERAL, *(name for name, _ in DECLINES)}
 
-the_same_everywhere = settings(
-    max_examples=examples(30),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+the_same_everywhere = drawn_alike(30)
 all_kinds = settings(the_same_everywhere, max_examples=80)
 a_few = settings(the_same_everywhere, max_examples=3, phases=[Phase.generate])
 

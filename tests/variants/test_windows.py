@@ -5,23 +5,18 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.effort import examples, the_first
+from tests.effort import the_first
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
+from tests.variants.drawn_alike import drawn_alike
 from variants.norms import BLOCK
 from variants.problem import alibi_slopes
 from variants.windows import _bias_bounds, density, depth_of, tolerance, windows_of
 
-the_same_everywhere = settings(
-    max_examples=examples(60),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+the_same_everywhere = drawn_alike(60)
 
 
 def even(k: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from reports.commands.results.export import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPORTS
 from reports.exports import formats, schemas
-from tests.fakes.console import Done, bench
+from tests.fakes.console import bench, refusal
 from tests.records import a_case, a_machine, a_pair, a_plan, a_run, a_versus, write
 from tests.reports.exported import a_finished_run
 
@@ -17,13 +17,6 @@ def file(tmp_path: Path) -> Path:
     """Return the file of a run with two measured cells of four."""
     run = a_finished_run()
     return write(tmp_path / "run.jsonl", run.header, *run.records[1:])
-
-
-def refusal(done: Done) -> str:
-    """Return the one line with which a command ended, with 2."""
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    return line
 
 
 def test_the_command_offers_the_formats_and_documents_that_there_are() -> None:
@@ -59,8 +52,8 @@ def test_a_format_of_many_files_makes_its_folder(
 @pytest.mark.parametrize("form", FOLDER_EXPORTS)
 def test_a_format_of_many_files_needs_a_folder(form: str, file: Path) -> None:
     words = ("export", file, "--format", form)
-    assert "name a folder with --out" in refusal(bench(*words))
-    assert "File exists" in refusal(bench(*words, "--out", file))
+    assert "name a folder with --out" in refusal(*words)
+    assert "File exists" in refusal(*words, "--out", file)
 
 
 @pytest.mark.parametrize("form", FOLDER_EXPORTS)
@@ -72,7 +65,7 @@ def test_a_folder_is_written_twice_but_not_beside_files_of_another_export(
     assert [bench(*words).returncode, bench(*words).returncode] == [0, 0]
     (out / "sub").mkdir()
     (out / "sub" / "older.json").write_text("{}")
-    line = refusal(bench(*words))
+    line = refusal(*words)
     assert "sub/older.json" in line
     assert "name a new folder" in line
 
@@ -80,24 +73,24 @@ def test_a_folder_is_written_twice_but_not_beside_files_of_another_export(
 def test_the_results_are_never_written_over(file: Path) -> None:
     before = file.read_bytes()
     words = ("export", file, "--format", "bencher")
-    assert "is one of FILES" in refusal(bench(*words, "--out", file))
+    assert "is one of FILES" in refusal(*words, "--out", file)
     assert file.read_bytes() == before
 
 
 def test_a_format_of_one_file_refuses_a_folder(file: Path, tmp_path: Path) -> None:
-    assert "Is a directory" in refusal(bench("export", file, "--format", "hud", "--out", tmp_path))
+    assert "Is a directory" in refusal("export", file, "--format", "hud", "--out", tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_refused(file: Path) -> None:
-    done = bench("export", file, "--format", "otava", "--out", file / "inside")
-    assert "Not a directory" in refusal(done)
+    words = ("export", file, "--format", "otava", "--out", file / "inside")
+    assert "Not a directory" in refusal(*words)
 
 
 def test_a_file_of_pairs_is_refused(tmp_path: Path) -> None:
     pairs = write(
         tmp_path / "pairs.jsonl", a_machine(a_plan()), a_versus(), a_pair(a_case(), "flex")
     )
-    line = refusal(bench("export", pairs, "--format", "bencher"))
+    line = refusal("export", pairs, "--format", "bencher")
     assert "a file of pairs and no run's" in line
     assert "compare" in line
 
@@ -108,7 +101,7 @@ def test_runs_of_two_commits_are_refused_in_a_format_of_one_run(
 ) -> None:
     other = a_finished_run(header=a_machine(a_plan(passes=3), commit="f" * 40))
     second = write(tmp_path / "other.jsonl", other.header, *other.records[1:])
-    line = refusal(bench("export", file, second, "--format", form))
+    line = refusal("export", file, second, "--format", form)
     assert "commit 000000000000 and commit ffffffffffff" in line
 
 
@@ -128,12 +121,12 @@ def test_names_in_a_strangers_file_lead_to_no_place_outside_of_the_folder(
 def test_a_run_that_began_at_no_time_is_refused(form: str, tmp_path: Path) -> None:
     run = a_finished_run(header=a_machine(a_plan(passes=3), started="yesterday"))
     file = write(tmp_path / "run.jsonl", run.header, *run.records[1:])
-    line = refusal(bench("export", file, "--format", form, "--out", tmp_path / "out"))
+    line = refusal("export", file, "--format", form, "--out", tmp_path / "out")
     assert "a run began at 'yesterday', which is no time" in line
 
 
 def test_a_format_has_to_be_named(file: Path) -> None:
-    assert "--format" in refusal(bench("export", file))
+    assert "--format" in refusal("export", file)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

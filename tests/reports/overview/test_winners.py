@@ -51,14 +51,19 @@ def test_the_summary_never_names_the_baseline() -> None:
     assert summary_of(table("github", file)) == {("512", "forward"): "none"}
 
 
-def test_the_summary_names_all_that_are_tied() -> None:
+def flex_beside(*eager_ms: float) -> Results:
+    """Return a file in which flex takes 2 ms, and eager so many ms in each pass."""
     case = a_case()
     records: list[CellRecord] = []
-    for number, ms in enumerate((2.1, 1.95, 2.08), start=1):
+    for number, ms in enumerate(eager_ms, start=1):
         records += measured(case, "no_bias", 1.0, number)
         records += measured(case, "flex", 2.0, number)
         records += measured(case, "eager", ms, number)
-    file = results(a_machine(a_plan(case, passes=3)), *records)
+    return results(a_machine(a_plan(case, passes=len(eager_ms))), *records)
+
+
+def test_the_summary_names_all_that_are_tied() -> None:
+    file = flex_beside(2.1, 1.95, 2.08)
     text = table("github", file)
     assert summary_of(text) == {("512", "forward"): "flex 2.00x = eager"}
     assert "2 (tied with 1)" in text
@@ -67,13 +72,7 @@ def test_the_summary_names_all_that_are_tied() -> None:
 
 
 def test_a_tie_that_reaches_far_is_said_to_be_noise() -> None:
-    case = a_case()
-    records: list[CellRecord] = []
-    for number, ms in enumerate((2.0, 3.0, 2.2), start=1):
-        records += measured(case, "no_bias", 1.0, number)
-        records += measured(case, "flex", 2.0, number)
-        records += measured(case, "eager", ms, number)
-    file = results(a_machine(a_plan(case, passes=3)), *records)
+    file = flex_beside(2.0, 3.0, 2.2)
     text = table("github", file)
     assert summary_of(text) == {("512", "forward"): "flex 2.00x = eager?"}
     assert "2 (too noisy to tell from 1)" in text

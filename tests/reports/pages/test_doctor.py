@@ -13,7 +13,7 @@ from suite.conditions.nvml import Absent, GpuState
 from suite.probe.probe import ProbeResult
 from tests.fakes.nvml import WELL
 from tests.records import a_machine
-from variants.host.hardware import Gpu, this_cpu
+from tests.variants.selections import a_gpu
 
 WIDE = Screen(400)
 GPU = replace(WELL, power_w=251.7, power_limit_w=600.0, sm_clock_mhz=1200)
@@ -52,16 +52,8 @@ def test_a_machine_without_features_says_so() -> None:
 
 def test_a_gpu_is_told_by_its_name_key_capability_and_cache() -> None:
     record = a_machine()
-    gpu = Gpu(
-        key="cuda-invented-132sm-80gib",
-        name="Invented GPU, 132 SMs, 80 GiB",
-        capability="9.0",
-        sms=132,
-        memory_bytes=80 << 30,
-        l2_bytes=50 << 20,
-        mig=False,
-        power_limit_w=None,
-        host=this_cpu(),
+    gpu = a_gpu(
+        "cuda-invented-132sm-80gib", name="Invented GPU, 132 SMs, 80 GiB", l2_bytes=50 << 20
     )
     text = doctor.machine_lines(gpu, record.software, record.circumstances, GPU)
     lines = [" ".join(line.split()) for line in text.splitlines()]

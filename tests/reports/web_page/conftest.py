@@ -1,12 +1,19 @@
-"""Chromium and the page of two devices, for all tests that need them: started and written once."""
+"""What tests of pages share: Chromium and a page of two devices, started and written once."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from reports.web_page import write_page
 from tests.reports.web_page.browser import severe, show, start, write_index
 from tests.reports.web_page.invented import two_devices
+
+
+@pytest.fixture
+def _with_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a page be written as far as its refusals where the extra is not installed."""
+    monkeypatch.setattr(write_page, "find_spec", lambda _name: object())
 
 
 @pytest.fixture(scope="session")

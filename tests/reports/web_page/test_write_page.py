@@ -9,7 +9,7 @@ import pytest
 from reports.web_page import write_page as module
 from reports.web_page.write_page import write_page
 from suite.records.store import Results
-from tests.fakes.console import bench
+from tests.fakes.console import bench, refusal
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.records import write
 from tests.reports.web_page.invented import a_device, many_cells, two_devices
@@ -22,19 +22,6 @@ def file(tmp_path: Path) -> Path:
     """Return a results file of an invented device."""
     device = a_device()
     return write(tmp_path / "run.jsonl", device.header, *device.records[1:])
-
-
-@pytest.fixture
-def _with_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _name: object())
-
-
-def refusal(*words: object) -> str:
-    """Return the one line with which a command is refused."""
-    done = bench(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    return line
 
 
 @pytest.mark.parametrize("words", [["page", "FILE", "--out", "OUT"], ["run", "--page"]])

@@ -1,6 +1,7 @@
 """compile_blocks: every query in one block, against the keys that it may see and no others."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from msgspec import structs
 from torch import Tensor
 
 from suite.agreement.inputs import Inputs, draw, spec_of
-from suite.agreement.judge import check
 from suite.cases.case import Case
 from suite.lanes.decoding import graphs_compiled
 from tests.effort import the_first
+from tests.variants.agreement import agrees_with_oracle
 from tests.variants.formula import truth
 from variants.compiled import compile_blocks as module
 from variants.problem import alibi_slopes
@@ -43,12 +44,7 @@ over 65504."""
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
 
-def agrees(case: Case, change: Callable[[Inputs], None] = lambda _: None) -> bool:
-    """Compare a call with the oracle, after a change of the inputs."""
-    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
-    change(inputs)
-    with torch.set_grad_enabled(spec.needs_grad):
-        return check(module.prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
+agrees = partial(agrees_with_oracle, module.prepare)
 
 
 @pytest.mark.parametrize("case", the_first(7, SEVERAL), ids=lambda case: case.id)

@@ -6,20 +6,11 @@ import pytest
 import torch
 
 from tests.fakes.nvml import FakeNvml
+from tests.variants.selections import a_gpu
 from variants.host import software
-from variants.host.hardware import Gpu, this_cpu
+from variants.host.hardware import this_cpu
 
-GPU = Gpu(
-    key="cuda-invented",
-    name="Invented GPU",
-    capability="9.0",
-    sms=132,
-    memory_bytes=80 << 30,
-    l2_bytes=50 << 20,
-    mig=False,
-    power_limit_w=700,
-    host=this_cpu(),
-)
+GPU = a_gpu()
 
 
 def test_versions_are_those_of_the_installed_packages() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from suite.agreement.judge import check
 from suite.cases.case import DTYPES as NAMES
 from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names
-from tests.effort import examples
+from tests.variants.agreement import agrees_with_oracle
 from tests.variants.attacks import HEADS, drawn, spec_for
+from tests.variants.drawn_alike import drawn_alike
 from tests.variants.formula import truth
 from tests.variants.native.dense_answer import answer
 from variants.compiled.flags import FLAGS, LEVELS, Level
@@ -51,17 +53,12 @@ CASES = [
 ]
 
 the_same_everywhere = settings(
-    max_examples=examples(40),
-    deadline=None,
-    derandomize=True,
-    database=None,
+    drawn_alike(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 
-def agrees(case: Case) -> bool:
-    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
-    return check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
+agrees = partial(agrees_with_oracle, prepare)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -1,17 +1,19 @@
 """sdpa_halves: levels of halves add up to the formula, gradients too, at any length."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from suite.agreement.inputs import Inputs, draw, spec_of
-from suite.agreement.judge import check
 from suite.cases.case import DTYPES, Case, Dtype, Mode
-from tests.effort import examples, the_first
+from tests.effort import the_first
+from tests.variants.agreement import agrees_with_oracle
+from tests.variants.drawn_alike import drawn_alike
 from variants.sdpa import halving, sdpa_halves
 from variants.sdpa.cpu_flash import BURIED
 from variants.sdpa.halving import Biases
@@ -39,12 +41,7 @@ LONG = [
 ]
 
 
-def agrees(case: Case, change: Callable[[Inputs], None] = lambda _: None) -> bool:
-    """Compare a call with the oracle, after a change of the inputs."""
-    spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
-    change(inputs)
-    with torch.set_grad_enabled(spec.needs_grad):
-        return check(sdpa_halves.prepare(spec), spec, inputs, answers="alibi", seed=0).agrees
+agrees = partial(agrees_with_oracle, sdpa_halves.prepare)
 
 
 @pytest.mark.parametrize("case", the_first(4, LONG), ids=lambda case: case.id)
@@ -52,13 +49,7 @@ def test_it_agrees_over_several_levels(case: Case) -> None:
     assert agrees(case)
 
 
-@settings(
-    max_examples=examples(25),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@drawn_alike(25)
 @given(
     length=st.integers(1, 1100),
     dtype=st.sampled_from(DTYPES),

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from suite.agreement.inputs import draw, spec_of
-from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype, Mode
+from tests.variants.agreement import agrees_with_oracle
 from variants.problem import Attention, Spec
 from variants.sdpa import sdpa_folded, sdpa_key
 from variants.sdpa import whole_tiles as aligned_module
@@ -35,12 +35,6 @@ def a_spec(length: int, **others: object) -> Spec:
     return replace(spec_of(a_case(length), CPU), **others)  # type: ignore[arg-type]
 
 
-def agrees(case: Case, prepare: object) -> bool:
-    """Compare a prepared call with the oracle, its gradients too where the mode has them."""
-    inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
-    return check(prepare(spec), spec, inputs, answers="alibi", seed=0).agrees  # type: ignore[operator]
-
-
 @pytest.mark.matrix
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -49,12 +43,12 @@ def agrees(case: Case, prepare: object) -> bool:
 def test_a_length_that_is_filled_up_agrees_with_the_oracle(
     variant: object, length: int, dtype: Dtype, mode: Mode
 ) -> None:
-    assert agrees(a_case(length, dtype, mode), variant.prepare)  # type: ignore[attr-defined]
+    assert agrees_with_oracle(variant.prepare, a_case(length, dtype, mode))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("length", [514, 1001, 2047])
 def test_columns_are_filled_up_at_longer_lengths_too(length: int) -> None:
-    assert agrees(a_case(length), sdpa_folded.prepare)
+    assert agrees_with_oracle(sdpa_folded.prepare, a_case(length))
 
 
 @pytest.mark.parametrize(("length", "whole"), [(161, 176), (302, 304), (511, 512)])
@@ -84,7 +78,7 @@ def test_zeros_in_front_are_seen_by_the_oracle(monkeypatch: pytest.MonkeyPatch) 
         return torch.nn.functional.pad(tensor, (0, 0, length - tensor.shape[2], 0))
 
     monkeypatch.setattr(aligned_module, "_fill_up", in_front)
-    assert not agrees(a_case(301), sdpa_key.prepare)
+    assert not agrees_with_oracle(sdpa_key.prepare, a_case(301))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """sdpa_window: right where bands, strips and squares meet, planned from each call's own data."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -14,7 +15,9 @@ from suite.agreement.judge import check
 from suite.cases.case import DTYPES, Case, Dtype
 from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
-from tests.effort import examples, the_first
+from tests.effort import the_first
+from tests.variants.agreement import agrees_with_oracle
+from tests.variants.drawn_alike import drawn_alike
 from variants.problem import Spec, Unsupported
 from variants.sdpa.cpu_flash import attend, attend_causally
 from variants.sdpa_window import band_attention, bias_masks
@@ -56,12 +59,7 @@ LONG = [
 ]
 
 
-def agrees(case: Case) -> bool:
-    spec = spec_of(case, CPU)
-    with torch.set_grad_enabled(spec.needs_grad):
-        return check(
-            prepare(spec), spec, draw(case, 0, "before", CPU), answers="alibi", seed=0
-        ).agrees
+agrees = partial(agrees_with_oracle, prepare)
 
 
 @pytest.mark.parametrize("case", the_first(7, LONG), ids=lambda case: case.id)
@@ -88,13 +86,7 @@ def test_the_oracle_sees_a_band_that_is_wrong(
     assert not agrees(LONG[0])
 
 
-@settings(
-    max_examples=examples(25),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@drawn_alike(25)
 @given(
     kv_len=st.integers(1, 900),
     fewer=st.sampled_from([0, 0, 1, 64, 300, 899]),

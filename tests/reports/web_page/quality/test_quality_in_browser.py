@@ -1,6 +1,5 @@
 """The part on quality in Chromium: charts, the switch by keyboard, screens, and alone on a page."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,11 +41,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def page(chromium: Any, beside: str) -> Iterator[Any]:
-    """Open the page, and say afterwards that the console has no error."""
-    show(chromium, beside, "desktop", "light")
-    yield chromium
-    assert severe(chromium) == []
+def address(beside: str) -> str:
+    """Return the address that the fixture `page` opens here."""
+    return beside
 
 
 def lines(driver: Any) -> int:
@@ -123,9 +120,9 @@ def test_a_page_of_lengths_alone_has_no_filters_and_answers_for_each_file(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_it_fits_the_screen_in_light_and_dark(
-    chromium: Any, beside: str, size: str, scheme: str
+    chromium: Any, address: str, size: str, scheme: str
 ) -> None:
-    show(chromium, beside, size, scheme)
+    show(chromium, address, size, scheme)
     keep_screenshot(chromium, f"quality-{size}-{scheme}.png")
     wide = "return document.documentElement.scrollWidth"
     assert chromium.execute_script(wide) <= SIZES[size][0]

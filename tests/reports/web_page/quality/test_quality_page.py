@@ -8,27 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from reports.web_page import write_page as module
 from suite.quality.design import QUICK
-from tests.fakes.console import bench
+from tests.fakes.console import bench, refusal
 from tests.quality_files import header, results, rising
 from tests.quality_files import write as write_lengths
 from tests.records import write
 from tests.reports.web_page.invented import MARKUP
 from tests.reports.web_page.quality.test_page_quality import RACE
-
-
-@pytest.fixture
-def _with_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _name: object())
-
-
-def refusal(*words: object) -> str:
-    """Return the one line with which a command is refused."""
-    done = bench(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    return line
 
 
 @pytest.mark.usefixtures("_with_extra")
