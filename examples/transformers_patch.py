@@ -126,6 +126,19 @@ def real_tokens(
     return attention_mask.bool()
 
 
+def attend_with_cache(
+    module: Any, q: Tensor, k: Tensor, v: Tensor, past: Any, mask: Tensor | None, **how: Any
+) -> tuple[Tensor, None]:
+    """Call the registered function with all keys so far, those of the cache `past` too.
+
+    Returns [batch, length, heads * head_dim], and no weights.
+    """
+    if past is not None:
+        k, v = past.update(k, v, module.layer_idx)
+    out, weights = ALL_ATTENTION_FUNCTIONS[NAME](module, q, k, v, mask, **how)
+    return out.flatten(2), weights
+
+
 class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
     """BLOOM's attention, with the registered function in place of scores, softmax and dropout."""
 
@@ -144,19 +157,13 @@ class AlibiBloomAttention(BloomAttention):  # type: ignore[misc]
         if self.slow_but_exact and self.pretraining_tp > 1:
             raise Unsupported("slow_but_exact: set it to False")
         q, k, v = self._reshape(self.query_key_value(hidden_states))
-        if layer_past is not None:
-            k, v = layer_past.update(k, v, self.layer_idx)
-        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
-            self,
-            q,
-            k,
-            v,
-            attention_mask,
+        attended, weights = attend_with_cache(
+            *(self, q, k, v, layer_past, attention_mask),
             scaling=self.inv_norm_factor,
             dropout=self.attention_dropout.p if self.training else 0.0,
             output_attentions=output_attentions,
         )
-        out = self.dense(attended.flatten(2))
+        out = self.dense(attended)
         return dropout_add(out, residual, self.hidden_dropout, self.training), weights
 
 
@@ -177,18 +184,12 @@ class AlibiMptAttention(MptAttention):  # type: ignore[misc]
             qkv = qkv.clamp(-self.clip_qkv, self.clip_qkv)
         by_third = qkv.unflatten(2, (3, self.n_heads, self.head_dim)).transpose(1, 3)
         q, k, v = by_third.unbind(2)  # [batch, heads, length, head_dim] each
-        if past_key_values is not None:
-            k, v = past_key_values.update(k, v, self.layer_idx)
-        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
-            self,
-            q,
-            k,
-            v,
-            attention_mask,
+        attended, weights = attend_with_cache(
+            *(self, q, k, v, past_key_values, attention_mask),
             scaling=self.softmax_scale,
             dropout=self.attn_dropout_p if self.training else 0.0,
         )
-        return self.out_proj(attended.flatten(2)), weights
+        return self.out_proj(attended), weights
 
 
 class AlibiFalconAttention(FalconAttention):  # type: ignore[misc]
@@ -210,20 +211,14 @@ class AlibiFalconAttention(FalconAttention):  # type: ignore[misc]
             raise Unsupported("a Falcon with rotary embedding: alibi is False in its configuration")
         heads = self._split_heads(self.query_key_value(hidden_states))
         q, k, v = (tensor.transpose(1, 2) for tensor in heads)
-        if layer_past is not None:
-            k, v = layer_past.update(k, v, self.layer_idx)
-        attended, weights = ALL_ATTENTION_FUNCTIONS[NAME](
-            self,
-            q,
-            k,
-            v,
-            attention_mask,
+        attended, weights = attend_with_cache(
+            *(self, q, k, v, layer_past, attention_mask),
             scaling=self.inv_norm_factor,
             dropout=self.attention_dropout.p if self.training else 0.0,
             output_attentions=output_attentions,
             slopes=alibi_slopes(self.num_heads).to(q.device) * self.inv_norm_factor,
         )
-        return self.dense(attended.flatten(2)), weights
+        return self.dense(attended), weights
 
 
 REPLACEMENTS = {
