@@ -5,24 +5,35 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from reports.text.minutes import in_minutes
 from reports.text.screen import is_dumb
 from suite.cases.case import Case
 from suite.race.watch import Watch
 from suite.records.record import Agreement, Ended, Fault
 
 
+class _Pace:
+    """How many cells are done since it was made, and the time for the others at that pace."""
+
+    def __init__(self, cells: int) -> None:
+        self.cells, self.done = cells, 0
+        self._start = time.monotonic()
+
+    def left(self) -> str:
+        """Return that time, such as 2m05s, after the first cells are done."""
+        elapsed = time.monotonic() - self._start
+        return in_minutes(elapsed / self.done * (self.cells - self.done))
+
+
 class PlainProgress:
     """Prints one line for each race, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._cells = 0
-        self._done = 0
-        self._start = time.monotonic()
+        self._pace = _Pace(0)
 
     def begin(self, cells: int) -> None:
         """Print the number of cells to measure."""
-        self._cells, self._done = cells, 0
-        self._start = time.monotonic()
+        self._pace = _Pace(cells)
         _say(f"{cells} cells to measure")
 
     def step(self, case: Case, variant: str, doing: str) -> None:
@@ -30,9 +41,8 @@ class PlainProgress:
 
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Print the outcome of a race and the time that the rest may take."""
-        self._done += cells
-        remaining = _time_left(self._start, self._done, self._cells)
-        position = f"[{self._done}/{self._cells} cells, {remaining} left]"
+        self._pace.done += cells
+        position = f"[{self._pace.done}/{self._pace.cells} cells, {self._pace.left()} left]"
         _say(f"{position} {title}: {outcome(records, cells)}")
 
 
@@ -62,14 +72,11 @@ class LiveProgress:
             expand=True,
         )
         self._task = self._progress.add_task("starting lanes", total=None, left="")
-        self._cells = 0
-        self._done = 0
-        self._start = time.monotonic()
+        self._pace = _Pace(0)
 
     def begin(self, cells: int) -> None:
         """Show the bar."""
-        self._cells, self._done = cells, 0
-        self._start = time.monotonic()
+        self._pace = _Pace(cells)
         self._progress.update(self._task, total=cells, completed=0)
         self._progress.start()
 
@@ -79,9 +86,8 @@ class LiveProgress:
 
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Move the bar; print a line that stays for a race with a failure."""
-        self._done += cells
-        remaining = _time_left(self._start, self._done, self._cells)
-        self._progress.update(self._task, advance=cells, left=f", {remaining} left")
+        self._pace.done += cells
+        self._progress.update(self._task, advance=cells, left=f", {self._pace.left()} left")
         if any(isinstance(record, Fault | Agreement) and _is_failure(record) for record in records):
             self._progress.console.print(f"{title}: {outcome(records, cells)}", highlight=False)
 
@@ -119,13 +125,6 @@ def outcome(records: Sequence[Ended], cells: int) -> str:
 
 def _is_failure(record: Fault | Agreement) -> bool:
     return isinstance(record, Fault) or not record.agrees
-
-
-def _time_left(start: float, done: int, cells: int) -> str:
-    """Return the time that the remaining cells take at the pace so far, such as 2m05s."""
-    seconds = (time.monotonic() - start) / done * (cells - done)
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
 def _say(text: str) -> None:

@@ -1,1 +1,1 @@
-"""How text fits where it goes: the width of a terminal, paragraphs, and grids of columns."""
+"""How text fits where it goes: a terminal's width, paragraphs, grids of columns, minutes."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from reports.text.minutes import in_minutes
 from reports.text.screen import is_dumb
 from suite.quality.design import Design
 from suite.quality.message import ModelTask, StepDone
@@ -70,9 +71,7 @@ class LengthsProgress:
     def _show(self, text: str) -> None:
         share = min(1.0, self._done / self._total)
         left_s = (time.monotonic() - self._start) * (1 - share) / max(share, 1e-9)
-        minutes, seconds = divmod(round(left_s), 60)
-        left = f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"
-        self._face.update(share, f"{left} left, {text}")
+        self._face.update(share, f"{in_minutes(left_s)} left, {text}")
 
 
 def _work(task: ModelTask) -> float:
