@@ -7,10 +7,12 @@ from reports.overview.places import short_length
 from reports.overview.units import duration, size
 from reports.tables.columns import (
     Metric,
+    RankWords,
     break_even,
     clocks,
     half_width,
     percent,
+    rank_of_measured,
     scientific,
     share_of_budget,
     three_digits,
@@ -19,9 +21,10 @@ from reports.tables.columns import (
 from reports.tables.row import Row
 from reports.text.grid import GridColumn, grid
 from reports.text.screen import Screen
-from variants.catalog import AUTO, BASELINE
+from variants.catalog import BASELINE
 
 WINNER, TIED = "*", "="
+IN_SHORT = RankWords("too noisy", "tied?", "tied")
 
 
 class Figure(NamedTuple):
@@ -132,12 +135,4 @@ def rank_words(row: Row, numbers: Mapping[str, int]) -> str:
     if row.status != "measured":
         number = numbers.get(row_key(row))
         return row.status + ("" if number is None else f" [{number}]")
-    if row.contradictory:
-        return "too noisy"
-    if row.variant == AUTO.name:
-        return f"chose {row.chose or 'in another pass'}"
-    if row.rank is None:
-        return "baseline"
-    if row.too_noisy:
-        return f"{row.rank} tied?"
-    return f"{row.rank} tied" if row.tied else str(row.rank)
+    return rank_of_measured(row, IN_SHORT)

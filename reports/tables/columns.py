@@ -64,18 +64,32 @@ def half_width(row: Row) -> str:
     return f"{100 * (high - low) / (2 * row.time_ms):.0f}"
 
 
-def _place(row: Row) -> str:
-    if row.status != "measured":
-        return row.status
+class RankWords(NamedTuple):
+    """What stands in place of a rank that is unsure, and behind one."""
+
+    contradictory: str
+    too_noisy: str
+    tied: str
+
+
+IN_FULL = RankWords("too noisy to rank", "(too noisy to tell from 1)", "(tied with 1)")
+
+
+def rank_of_measured(row: Row, words: RankWords) -> str:
+    """Return the rank of a measured row, or what it has in place of one."""
     if row.contradictory:
-        return "too noisy to rank"
+        return words.contradictory
     if row.variant == AUTO.name:
         return f"chose {row.chose or 'in another pass'}"
     if row.rank is None:
         return "baseline"
     if row.too_noisy:
-        return f"{row.rank} (too noisy to tell from 1)"
-    return f"{row.rank} (tied with 1)" if row.tied else str(row.rank)
+        return f"{row.rank} {words.too_noisy}"
+    return f"{row.rank} {words.tied}" if row.tied else str(row.rank)
+
+
+def _place(row: Row) -> str:
+    return rank_of_measured(row, IN_FULL) if row.status == "measured" else row.status
 
 
 def _milliseconds(seconds: float | None) -> float | None:
