@@ -1,7 +1,7 @@
 """The formats by name: from results files to the texts of an export."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from reports.exports import asv, bencher, github_action, hud, otava, pytest_benchmark
 from reports.exports.points import Point, cautions_of, points_of, refuse_several
@@ -11,9 +11,6 @@ from suite.records.store import Results, is_duel_record
 
 FileFormat = Literal["pytest-benchmark", "github-action", "bencher", "hud"]
 FolderFormat = Literal["otava", "asv"]
-
-FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
-FOLDER_FORMATS: tuple[FolderFormat, ...] = get_args(FolderFormat)
 
 _WRITERS: dict[FileFormat, Callable[[Sequence[Point]], str]] = {
     "pytest-benchmark": pytest_benchmark.export,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,7 +21,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_the_command_offers_the_formats_and_documents_that_there_are() -> None:
-    assert (FILE_EXPORTS, FOLDER_EXPORTS) == (formats.FILE_FORMATS, formats.FOLDER_FORMATS)
+    assert get_args(formats.FileFormat) == FILE_EXPORTS
+    assert get_args(formats.FolderFormat) == FOLDER_EXPORTS
     assert DOCUMENTS == schemas.DOCUMENTS
 
 

@@ -1,12 +1,12 @@
 """bencher, github-action and hud have the fields that their readers document, and true figures."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from reports.exports.formats import FILE_FORMATS, export_file
+from reports.exports.formats import FileFormat, export_file
 from tests.records import a_case, a_machine, a_plan, measured, results
 from tests.reports.exported import CELL, KEY, a_finished_run, decoded
 from variants.host.hardware import Gpu
@@ -94,7 +94,7 @@ def the_entry_of(cell: str, entries: list[DocumentedEntry]) -> DocumentedEntry:
     return entry
 
 
-@pytest.mark.parametrize("form", FILE_FORMATS)
+@pytest.mark.parametrize("form", get_args(FileFormat))
 def test_what_is_left_out_is_said_in_every_format(form: Any) -> None:
     assert export_file([a_finished_run()], form).cautions[0].startswith("2 of 4 cells")
 

@@ -14,8 +14,6 @@ from tests.fakes.in_process import start_real_lanes_in_process
 from tests.records import write
 from tests.reports.web_page.invented import a_device, many_cells, two_devices
 
-MIB = 1 << 20
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -20,7 +20,6 @@ KERNELS: dict[str, Any] = {
     "combine": combine_kernel,
 }
 GRADIENTS = ("forward", "key_gradients", "query_gradients")
-SPLIT = ("split", "combine")
 CHIPS = (80, 90, 100)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 SHARED_BYTES = {80: 166_912, 90: 232_448, 100: 232_448}  # that one block may have
