@@ -54,25 +54,29 @@ def attend(
     tiles = tiles or table_for(q.device, q.shape[3], q.dtype).forward
     norms = block_norms(k, v) if norms is None else norms.contiguous()
     programs = programs_of(runs, q, tiles.rows, of_keys=False)
-    out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
-    if runs is not None:
-        out.zero_()
-        log_sum_exp.fill_(-math.inf)
+    out, log_sum_exp = room_for_answer(q, runs)
     heads = q.shape[1]
     visited = torch.zeros(heads, programs.slots, 2, dtype=torch.int32, device=q.device)
     forward_kernel[(heads * programs.slots,)](
         *(q, k, v, out, log_sum_exp, slopes, order_of_heads(slopes), norms),
         *(programs.runs, programs.work, visited),
         *strides_of(q, k, v, out),
-        slopes.stride(0) if slopes.dim() == 2 else 0,
-        scale,
-        log2_share(q.dtype, causal=causal),
+        *(stride_of_slopes(slopes), scale, log2_share(q.dtype, causal=causal)),
         *(q.shape[0], heads, k.shape[1], q.shape[2], k.shape[2], norms.shape[3], programs.slots),
         CAUSAL=causal,
         RAGGED=runs is not None,
         **constants(q, tiles),
     )
     return Launched(out, log_sum_exp, visited)
+
+
+def room_for_answer(q: Tensor, runs: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return memory for an output and its log-sum-exp, with what rows of no run have in it."""
+    out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
+    if runs is not None:
+        out.zero_()
+        log_sum_exp.fill_(-math.inf)
+    return out, log_sum_exp
 
 
 def programs_of(runs: Tensor | None, tokens: Tensor, size: int, *, of_keys: bool) -> Programs:
@@ -102,6 +106,11 @@ def constants(q: Tensor, tiles: Tiles) -> dict[str, int | str]:
 def strides_of(*tensors: Tensor) -> list[int]:
     """Return the strides of each tensor's batch, head and row."""
     return [stride for tensor in tensors for stride in tensor.stride()[:3]]
+
+
+def stride_of_slopes(slopes: Tensor) -> int:
+    """Return the stride of slopes' batch, 0 where all entries have the same."""
+    return slopes.stride(0) if slopes.dim() == 2 else 0
 
 
 def log2_share(dtype: torch.dtype, *, causal: bool, of: float = 1.0) -> float:

@@ -15,6 +15,7 @@ from variants.triton.launch import (
     log2_share,
     order_of_heads,
     programs_of,
+    stride_of_slopes,
     strides_of,
     with_whole_rows,
 )
@@ -70,7 +71,7 @@ def gradients(
     common = {"CAUSAL": causal, "RAGGED": runs is not None, "WIDE": q.dtype == torch.float16}
     batch, heads, kv_heads = q.shape[0], q.shape[1], k.shape[1]
     numbers = (
-        *(*strides_of(q, k, v, d_out), slopes.stride(0) if slopes.dim() == 2 else 0),
+        *(*strides_of(q, k, v, d_out), stride_of_slopes(slopes)),
         *(scale, log2_share(q.dtype, causal=causal, of=_SHARE)),
         *(batch, heads, kv_heads, q.shape[2], k.shape[2]),
     )
@@ -117,8 +118,7 @@ def _figures(
         *(q, out, d_out, log_sum_exp.contiguous()),
         log_sum_exp if d_log_sum_exp is None else d_log_sum_exp.float().contiguous(),
         *(slopes, deltas, log2_sums, figures, *strides_of(q, out, d_out)),
-        slopes.stride(0) if slopes.dim() == 2 else 0,
-        *(heads, q_len, blocks),
+        *(stride_of_slopes(slopes), heads, q_len, blocks),
         HEAD_DIM=head_dim,
         DIM=padded(head_dim),
         HAS_D_LSE=has_d_lse,

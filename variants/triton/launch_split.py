@@ -1,6 +1,5 @@
 """One launch whose keys are split among programs, and the rule that says into how many parts."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,8 @@ from variants.triton.launch import (
     block_norms,
     constants,
     log2_share,
+    room_for_answer,
+    stride_of_slopes,
     strides_of,
     with_whole_rows,
 )
@@ -103,10 +104,7 @@ def attend_split(
     totals, tops = (q.new_empty(parts, dtype=torch.float32) for _ in range(2))
     needed = q.new_empty(programs, dtype=torch.int32)
     visited = q.new_zeros(programs, 2, dtype=torch.int32)
-    out, log_sum_exp = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
-    if runs is not None:
-        out.zero_()
-        log_sum_exp.fill_(-math.inf)
+    out, log_sum_exp = room_for_answer(q, runs)
     sums = (accs, totals, tops, needed)
     given = (
         slopes,
@@ -114,8 +112,7 @@ def attend_split(
         needed if runs is None else runs.int().contiguous(),
     )
     numbers = (
-        slopes.stride(0) if slopes.dim() == 2 else 0,
-        *(scale, log2_share(q.dtype, causal=True)),
+        *(stride_of_slopes(slopes), scale, log2_share(q.dtype, causal=True)),
         *(heads, k.shape[1], q_len, k.shape[2], 0 if norms is None else norms.shape[3]),
     )
     compiled_for = constants(q, tiles) | {
