@@ -103,6 +103,27 @@ def certain_power(log2, threshold):
 
 
 @triton.jit
+def bounds_of_blocks(
+    norms, first_slot, farthest_block, step, begin, count, farthest_distance, blocks, query_norm,
+    slope, RAGGED: tl.constexpr,
+):  # fmt: skip
+    """Return what AT_ONCE of the blocks of `count_droppable` hold at most, from `begin` on.
+
+    That is which of them are there, the norm of a key and of a value, and log2 of the weight that
+    the nearest key can have at the nearest query: inf where float32 can't tell.
+    """
+    turn = begin + tl.arange(0, AT_ONCE)
+    inside = turn < count
+    block = farthest_block + step * turn
+    key = largest_norms(norms, first_slot, block, inside, blocks, RAGGED)
+    value = largest_norms(norms + blocks, first_slot, block, inside, blocks, RAGGED)
+    distance = (farthest_distance - BLOCK * turn).to(tl.float32)
+    score = query_norm * key
+    nearest = tl.where(score <= MOST, score - slope * distance, float("inf"))
+    return inside, key, value, nearest
+
+
+@triton.jit
 def count_droppable(
     norms,
     first_slot,
@@ -129,14 +150,10 @@ def count_droppable(
     weights, outputs = 0.0, 0.0
     largest = -float("inf")
     for begin in range(0, count, AT_ONCE):
-        turn = begin + tl.arange(0, AT_ONCE)
-        inside = turn < count
-        block = farthest_block + step * turn
-        key = largest_norms(norms, first_slot, block, inside, blocks, RAGGED)
-        value = largest_norms(norms + blocks, first_slot, block, inside, blocks, RAGGED)
-        distance = (farthest_distance - BLOCK * turn).to(tl.float32)
-        score = query_norm * key
-        nearest = tl.where(score <= MOST, score - slope * distance, float("inf"))
+        inside, _, value, nearest = bounds_of_blocks(
+            norms, first_slot, farthest_block, step, begin, count, farthest_distance, blocks,
+            query_norm, slope, RAGGED,
+        )  # fmt: skip
         largest = tl.maximum(largest, tl.max(tl.where(inside, nearest, -float("inf")), 0))
         weight = certain_power(nearest + zeros, least_weight)
         output = certain_power(nearest + zeros + tl.log2(value), least_output)

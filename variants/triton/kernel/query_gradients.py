@@ -7,9 +7,8 @@ from variants.triton.kernel.bounds import (
     AT_ONCE,
     BLOCK,
     LOG2_E,
-    MOST,
+    bounds_of_blocks,
     jit,
-    largest_norms,
     log2_sum_of_block,
     norm_above,
     power_or_none,
@@ -33,14 +32,10 @@ def count_droppable_keys(
     dropped = 0
     summed = 0.0
     for begin in range(0, count, AT_ONCE):
-        turn = begin + tl.arange(0, AT_ONCE)
-        inside = turn < count
-        block = farthest_block + step * turn
-        key = largest_norms(norms, first_slot, block, inside, blocks, RAGGED)
-        value = largest_norms(norms + blocks, first_slot, block, inside, blocks, RAGGED)
-        distance = (farthest_distance - BLOCK * turn).to(tl.float32)
-        score = query_norm * key
-        nearest = tl.where(score <= MOST, score - slope * distance, float("inf"))
+        inside, key, value, nearest = bounds_of_blocks(
+            norms, first_slot, farthest_block, step, begin, count, farthest_distance, blocks,
+            query_norm, slope, RAGGED,
+        )  # fmt: skip
         weight = nearest + zeros + tl.log2(key)
         added = power_or_none(weight + tl.log2(value) + of_gradient, log2_share)
         added += power_or_none(weight + of_delta, log2_share)
