@@ -136,33 +136,42 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     def normal(heads: int, length: int, factor: float) -> Tensor:
         shape = (spec.batch, heads, length, spec.head_dim)
         tensor = torch.randn(shape, generator=generator, device=device) * factor
-        return laid_out(tensor.to(spec.dtype))
-
-    def laid_out(tensor: Tensor) -> Tensor:
-        if case.layout == "bnhd":
-            return tensor.transpose(1, 2).contiguous().transpose(1, 2)
-        return tensor.contiguous()
+        return _laid_out(tensor.to(spec.dtype), case.layout)
 
     if case.recording:
         drawn = draw_recorded(case.recording, spec.q_len, spec.kv_len, number)
-        q, k, v = (laid_out(each.to(device, spec.dtype)) for each in drawn)
+        q, k, v = (_laid_out(each.to(device, spec.dtype), case.layout) for each in drawn)
     else:
         q = normal(case.heads, spec.q_len, case.logit_scale)
         k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
     dout = normal(case.heads, spec.q_len, 1.0) if spec.needs_grad else None
-    if dout is not None and case.seq_lens and case.form == "padded":
-        dout.masked_fill_(padding_of(case, device)[:, None, :, None], 0.0)
     if stage == "uneven":
         _make_uneven(q, k, v)
-    if case.padding and case.form == "padded":
-        for tensor in (q, k, v):
-            tensor.masked_fill_(padding_of(case, device)[:, None, :, None], math.nan)
+    if case.seq_lens and case.form == "padded":
+        _fill_padding(case, q, k, v, dout)
     for tensor in (q, k, v):
         tensor.requires_grad_(spec.needs_grad)
     slopes = slopes_of(case)
     slopes = (slopes.flip(0) if stage == "after" else slopes).to(device)
     pages = in_pages(k, v, generator) if case.layout == "paged" else ()
     return Inputs(q, k, v, slopes, dout, _norms_of(case, k, v), *pages)
+
+
+def _laid_out(tensor: Tensor, layout: str) -> Tensor:
+    """Return [batch, heads, length, head_dim] in the memory order of a case's layout."""
+    if layout == "bnhd":
+        return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+    return tensor.contiguous()
+
+
+def _fill_padding(case: Case, q: Tensor, k: Tensor, v: Tensor, dout: Tensor | None) -> None:
+    """Write zeros over dout in padding, and NaN over q, k and v if a variant is told of it."""
+    is_padding = padding_of(case, q.device)[:, None, :, None]
+    if dout is not None:
+        dout.masked_fill_(is_padding, 0.0)
+    if case.padding:
+        for tensor in (q, k, v):
+            tensor.masked_fill_(is_padding, math.nan)
 
 
 def in_pages(k: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
