@@ -1,6 +1,7 @@
 """Where rows are: their lengths, dtypes and modes in words, and the order in which they stand."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from reports.tables.columns import length_of, mode_of
@@ -8,6 +9,10 @@ from reports.tables.row import Row
 from reports.tables.table import by, shape_of
 
 LONG_BATCH = 20
+"""The most characters of a batch that is named by all of its sequences."""
+
+Batch = tuple[tuple[int, ...], tuple[int, ...]]
+"""The queries and the keys of each sequence; no queries where they are the keys."""
 
 
 class Section(NamedTuple):
@@ -39,17 +44,43 @@ def _length_order(row: Row) -> tuple[object, ...]:
     return row.kv_len, row.q_len, row.seq_lens, row.q_lens
 
 
-def short_length(row: Row) -> str:
-    """Return the length without the one query of decode; of a long batch the number of sequences.
+def batch_names(measured: Iterable[Row]) -> dict[Batch, str]:
+    """Return a name for each long batch among all rows of a group, such as "8 of 512-4096".
 
-    The mode says decode, and the file has every sequence.
+    It has the number of sequences and the least and most keys of one. Batches that are alike in
+    these are told apart by all queries and keys together, or else by every sequence.
+    """
+    names = {
+        _batch(row): _batch_names(row)
+        for row in measured
+        if row.seq_lens and len(length_of(row)) > LONG_BATCH
+    }
+    taken = Counter(name for own in names.values() for name in own)
+    return {
+        batch: next((name for name in own if taken[name] == 1), own[-1])
+        for batch, own in names.items()
+    }
+
+
+def _batch(row: Row) -> Batch:
+    return row.q_lens, row.seq_lens
+
+
+def _batch_names(row: Row) -> tuple[str, str, str]:
+    """Return names of a batch, the shortest first; the last has every sequence."""
+    name = f"{len(row.seq_lens)} of {min(row.seq_lens)}-{max(row.seq_lens)}"
+    queries = f", {sum(row.q_lens)} queries" if row.q_lens else ""
+    return name, f"{name}{queries}, {sum(row.seq_lens)} keys", length_of(row)
+
+
+def short_length(row: Row, batches: Mapping[Batch, str]) -> str:
+    """Return the length without the one query of decode, which the mode says; or a batch's name.
+
+    `batches` is what `batch_names` returns for all rows of the group.
     """
     if row.mode == "decode" and row.q_len == 1 and not row.seq_lens:
         return str(row.kv_len)
-    text = length_of(row)
-    if len(text) > LONG_BATCH:
-        return f"{len(row.seq_lens)} of {min(row.seq_lens)}-{max(row.seq_lens)}"
-    return text
+    return batches.get(_batch(row)) or length_of(row)
 
 
 def by_length(rows: Iterable[Row]) -> list[list[Row]]:
@@ -57,9 +88,9 @@ def by_length(rows: Iterable[Row]) -> list[list[Row]]:
     return list(by(_length_order, sorted(rows, key=order)).values())
 
 
-def lengths_of(rows: Iterable[Row]) -> list[str]:
-    """Return the lengths of rows in words, shortest first, each once."""
-    return [short_length(part[0]) for part in by_length(rows)]
+def lengths_of(rows: Iterable[Row], batches: Mapping[Batch, str]) -> list[str]:
+    """Return the lengths of rows in words, shortest first, each once; `batches` as above."""
+    return [short_length(part[0], batches) for part in by_length(rows)]
 
 
 def places(rows: Sequence[Row], measured: Sequence[Row]) -> str:
@@ -67,10 +98,10 @@ def places(rows: Sequence[Row], measured: Sequence[Row]) -> str:
 
     `measured` are all rows of the group. What they all share is not said.
     """
-    everywhere = by_section(measured)
+    everywhere, batches = by_section(measured), batch_names(measured)
     sections_by_span: dict[str, list[str]] = {}
     for section, part in by_section(rows).items():
-        lengths = span(lengths_of(part), lengths_of(everywhere[section]))
+        lengths = span(lengths_of(part, batches), lengths_of(everywhere[section], batches))
         sections_by_span.setdefault(lengths, []).append(section_words(part[0], measured))
     return ", ".join(
         lengths + " and".join(section) for lengths, section in sections_by_span.items()

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from reports.overview.places import by_length, short_length
+from reports.overview.places import Batch, by_length, short_length
 from reports.overview.rows import mark, row_key
 from reports.overview.units import duration
 from reports.tables.columns import times
@@ -17,10 +17,16 @@ FOLDED_ABOVE = 4
 """The number of lengths of a section above which its rows are folded."""
 
 
-def ratio_table(rows: Sequence[Row], screen: Screen, numbers: Mapping[str, int]) -> str:
+def ratio_table(
+    rows: Sequence[Row],
+    screen: Screen,
+    numbers: Mapping[str, int],
+    batches: Mapping[Batch, str],
+) -> str:
     """Return the ratios of one section, or the times where there is no baseline.
 
-    Lengths that don't fit beside each other follow in another table.
+    Lengths that don't fit beside each other follow in another table. `numbers` and
+    `batches` are those of `row_table`.
     """
     by_variant = sorted(by(lambda row: row.variant, rows).items(), key=lambda item: _speed(item[1]))
     names = GridColumn("variant", [variant for variant, _ in by_variant])
@@ -28,7 +34,7 @@ def ratio_table(rows: Sequence[Row], screen: Screen, numbers: Mapping[str, int])
     for part in by_length(rows):
         texts = {row.variant: _text(row, numbers) for row in part}
         shown = [texts.get(variant, "") for variant, _ in by_variant]
-        columns.append(GridColumn(short_length(part[0]), shown, right=True))
+        columns.append(GridColumn(short_length(part[0], batches), shown, right=True))
     tables: list[list[GridColumn]] = [[names]]
     for column in columns:
         taken = sum(each.width + GAP for each in tables[-1])

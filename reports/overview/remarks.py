@@ -1,10 +1,18 @@
 """What to know of rows besides their figures, as lines: reasons, densities, compiled graphs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from reports.overview.places import by_length, places, section_of, section_words, short_length
+from reports.overview.places import (
+    Batch,
+    batch_names,
+    by_length,
+    places,
+    section_of,
+    section_words,
+    short_length,
+)
 from reports.tables.row import NOT_YET, Row
 from reports.tables.table import by
 
@@ -57,19 +65,19 @@ def recompilations(rows: Sequence[Row]) -> list[str]:
 
 def densities(rows: Sequence[Row]) -> list[str]:
     """Return a line for each variant that leaves pairs out: its density for this data by length."""
-    lines = []
+    lines, batches = [], batch_names(rows)
     partial = [row for row in rows if row.density is not None]
     for variant, variant_rows in by(lambda row: row.variant, partial).items():
-        parts = [_density(part, rows) for part in by(section_of, variant_rows).values()]
+        parts = [_density(part, rows, batches) for part in by(section_of, variant_rows).values()]
         lines.append(f"{variant} looked at {'; '.join(parts)}")
     return lines
 
 
-def _density(part: Sequence[Row], rows: Sequence[Row]) -> str:
+def _density(part: Sequence[Row], rows: Sequence[Row], batches: Mapping[Batch, str]) -> str:
     """Return the densities of one section, of more than three lengths those of the ends."""
     lengths = by_length(part)
     shown = lengths if len(lengths) <= 3 else [lengths[0], lengths[-1]]
-    shares = [f"{row.density:.0%} at {short_length(row)}" for row, *_ in shown]
+    shares = [f"{row.density:.0%} at {short_length(row, batches)}" for row, *_ in shown]
     shares[0] = shares[0].replace("%", "% of the pairs", 1)
     words = (", " if len(lengths) <= 3 else " to ").join(shares)
     return f"{words}{section_words(part[0], rows)}"

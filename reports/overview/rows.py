@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from reports.overview.places import short_length
+from reports.overview.places import Batch, short_length
 from reports.overview.units import duration, size
 from reports.tables.columns import (
     Metric,
@@ -101,14 +101,19 @@ FIGURES: dict[Metric, tuple[Figure, ...]] = {
 
 
 def row_table(
-    rows: Sequence[Row], metric: Metric, screen: Screen, numbers: Mapping[str, int]
+    rows: Sequence[Row],
+    metric: Metric,
+    screen: Screen,
+    numbers: Mapping[str, int],
+    batches: Mapping[Batch, str],
 ) -> str:
     """Return the rows of one section, the winner of each length marked.
 
-    `rows` are in order. `numbers` has the footnote of a row by `row_key`.
+    `rows` are in order. `numbers` has the footnote of a row by `row_key`, `batches` the
+    names of the group's long batches.
     """
     columns = [
-        GridColumn("length", [short_length(row) for row in rows], right=True),
+        GridColumn("length", [short_length(row, batches) for row in rows], True, wraps=True),
         GridColumn("", [mark(row) for row in rows]),
         GridColumn("variant", [row.variant for row in rows], wraps=True),
         *(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from reports.overview.places import Section, by_section, lengths_of
+from reports.overview.places import Batch, Section, batch_names, by_length, by_section
 from reports.overview.ratios import FOLDED_ABOVE, ratio_table
 from reports.overview.remarks import (
     densities,
@@ -44,14 +44,14 @@ def _group(group: Group, metric: Metric, screen: Screen) -> str:
     rows = [row for row in group.rows if row.reason != NOT_YET]
     notes = footnotes(rows)
     numbers = {row_key(row): n for n, note in enumerate(notes, 1) for row in note.rows}
-    doubt = distrust(group)
+    batches, doubt = batch_names(rows), distrust(group)
     is_time = metric == "time"
     remarks = [*recompilations(rows), *densities(rows), *thread_pools(rows)]
-    tables = list(_sections(rows, metric, screen, numbers))
+    tables = list(_sections(rows, metric, screen, numbers, batches))
     parts = [
         _lines([doubt], screen),
         _lines([conditions(group)], screen),
-        *(_fastest(rows, screen) if is_time else ()),
+        *(_fastest(rows, screen, batches) if is_time else ()),
         *tables,
         _lines(advice(rows, trusted=not doubt) if is_time else (), screen),
         _lines([caution(group)], screen),
@@ -63,24 +63,28 @@ def _group(group: Group, metric: Metric, screen: Screen) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _fastest(rows: Sequence[Row], screen: Screen) -> Iterator[str]:
+def _fastest(rows: Sequence[Row], screen: Screen, batches: Mapping[Batch, str]) -> Iterator[str]:
     """Yield each shape and who is fastest in it."""
     for shape, shape_rows in by(shape_of, rows).items():
         yield _lines([shape], screen)
-        yield fastest_table(shape_rows, screen)
+        yield fastest_table(shape_rows, screen, batches)
 
 
 def _sections(
-    rows: Sequence[Row], metric: Metric, screen: Screen, numbers: Mapping[str, int]
+    rows: Sequence[Row],
+    metric: Metric,
+    screen: Screen,
+    numbers: Mapping[str, int],
+    batches: Mapping[Batch, str],
 ) -> Iterator[str]:
     """Yield a heading and a table for each section."""
     shapes = len(by(shape_of, rows))
     for section, part in by_section(rows).items():
         yield _lines([_heading(section, shapes)], screen)
         if metric == "time" and _is_long(part):
-            yield ratio_table(part, screen, numbers)
+            yield ratio_table(part, screen, numbers, batches)
         else:
-            yield row_table(part, metric, screen, numbers)
+            yield row_table(part, metric, screen, numbers, batches)
 
 
 def _heading(section: Section, shapes: int) -> str:
@@ -90,7 +94,7 @@ def _heading(section: Section, shapes: int) -> str:
 
 
 def _is_long(part: Sequence[Row]) -> bool:
-    return len(lengths_of(part)) > FOLDED_ABOVE
+    return len(by_length(part)) > FOLDED_ABOVE
 
 
 def _legend(rows: Sequence[Row], metric: Metric, tables: Sequence[str]) -> Iterator[str]:

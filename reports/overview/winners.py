@@ -1,11 +1,11 @@
 """Who is fastest where: as a table, and as advice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tabulate import tabulate
 
-from reports.overview.places import by_length, by_section, lengths_of, order, places, span
+from reports.overview.places import Batch, by_length, by_section, lengths_of, order, places, span
 from reports.overview.rows import interval
 from reports.overview.units import duration
 from reports.tables.columns import length_of, mode_of, times
@@ -26,12 +26,15 @@ class Winner(NamedTuple):
     lengths: list[str]
 
 
-def fastest_table(rows: Sequence[Row], screen: Screen) -> str:
-    """Return a table of the fastest variants, lengths with the same one on one line."""
+def fastest_table(rows: Sequence[Row], screen: Screen, batches: Mapping[Batch, str]) -> str:
+    """Return a table of the fastest variants, lengths with the same one on one line.
+
+    `batches` has the names of the group's long batches.
+    """
     lines = [
-        (section, winner, span(winner.lengths, lengths_of(part)))
+        (section, winner, span(winner.lengths, lengths_of(part, batches)))
         for section, part in by_section(rows).items()
-        for winner in _winners(part)
+        for winner in _winners(part, batches)
     ]
     columns = [
         GridColumn("length", [text for *_, text in lines], wraps=True),
@@ -44,18 +47,19 @@ def fastest_table(rows: Sequence[Row], screen: Screen) -> str:
     return grid(columns, screen.width)
 
 
-def _winners(rows: Sequence[Row]) -> Iterator[Winner]:
+def _winners(rows: Sequence[Row], batches: Mapping[Batch, str]) -> Iterator[Winner]:
     """Yield the winners of one section, from the shortest length to the longest."""
     last: Winner | None = None
     for case_rows in by_length(rows):
         words = _winner_words(case_rows, with_ratio=False)
         row = [row for row in case_rows if row.rank == 1]
+        lengths = lengths_of(case_rows, batches)
         if last is not None and last.words == words:
-            last = last._replace(rows=last.rows + row, lengths=last.lengths + lengths_of(case_rows))
+            last = last._replace(rows=last.rows + row, lengths=last.lengths + lengths)
             continue
         if last is not None:
             yield last
-        last = Winner(words, row, lengths_of(case_rows))
+        last = Winner(words, row, lengths)
     if last is not None:
         yield last
 
