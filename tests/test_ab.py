@@ -14,7 +14,7 @@ from suite.pairs.sides import reference_side
 from suite.records.record import Pair
 from suite.records.store import read
 from tests.effort import the_first
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Done, assert_refused, bench
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
@@ -47,6 +47,23 @@ def worktrees(folder: Path) -> list[str]:
         check=True,
     )
     return [line for line in listed.stdout.splitlines() if line.startswith(f"worktree {folder}")]
+
+
+def test_options_that_make_no_case_are_those_that_were_typed() -> None:
+    line = assert_refused(bench("aa", "--device", "cpu", "--norms"))
+    assert line.startswith("Error: --norms makes no case: ")
+
+
+def test_a_kernel_that_no_list_can_name_is_refused_by_the_option_that_was_typed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a,b").mkdir()
+    base, head = tmp_path / "base.py", tmp_path / "a,b" / "head.py"
+    for file in (base, head):
+        file.write_text("def prepare(spec):\n    raise NotImplementedError\n")
+    line = assert_refused(bench("ab", "--base", base, "--head", head))
+    assert line.startswith(f"Error: --head {head}: ")
+    assert "comma" in line
 
 
 @pytest.mark.long

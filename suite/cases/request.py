@@ -50,15 +50,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     step_timeout: str = "120s"
 
-    def plan(self, device: str, half: Dtype = "bfloat16") -> Plan:
-        """Return the plan for a device by torch's name; without a sweep its kind's default is used.
+    def plan(self, device: str, half: Dtype = "bfloat16", usual: str | None = None) -> Plan:
+        """Return the plan for a device by torch's name.
 
-        Where no dtypes are typed, `half` takes the place of bfloat16 in those of sweeps and models.
-        Raises BadRequest for a name that doesn't exist, a number out of range, or options that
-        make no case together.
+        `usual` is the sweep where none is typed, by default that of the device's kind. Where no
+        dtypes are typed, `half` takes the place of bfloat16 in those of sweeps and models. Raises
+        BadRequest for a name that doesn't exist, a number out of range, or options that make no
+        case together.
         """
         kind = device.partition(":")[0]
-        grid = self._grid(kind)
+        grid = self._grid(usual or DEFAULT_SWEEPS[kind])
         if self.dtypes is None and self.inputs is None:
             grid = grid.in_half(half)
         names, kernels = _variants(self.variants, kind)
@@ -82,10 +83,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises BadRequest as `plan` does.
         """
-        return list(_cases(self._grid("cpu"), self._shape_options()))
+        return list(_cases(self._grid(DEFAULT_SWEEPS["cpu"]), self._shape_options()))
 
-    def _grid(self, kind: str) -> Sweep:
-        grid = self._with_heads(self._starting_grid(kind))
+    def _grid(self, usual: str) -> Sweep:
+        grid = self._with_heads(self._starting_grid(usual))
         if self.requests is not None:
             self._refuse("beside --requests, which are packed", "seq_lens", "padding")
         if grid.seq_lens or self.seq_lens is not None or self.requests is not None:
@@ -113,8 +114,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             )
         return grid._replace(**_without_none(typed))  # type: ignore[arg-type]
 
-    def _starting_grid(self, kind: str) -> Sweep:
-        """Return the grid of the models, or else of the sweep."""
+    def _starting_grid(self, usual: str) -> Sweep:
+        """Return the grid of the models, or else of the sweep typed, or else of the usual one."""
         if self.inputs is not None:
             why = "beside --inputs: a recording has its own"
             fields = (
@@ -130,8 +131,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             self._refuse(why, *fields, "logit_scale")
             return self._grid_of_recording(self.inputs)
         if self.models is None:
-            name = DEFAULT_SWEEPS[kind] if self.sweep is None else self.sweep
-            return SWEEPS[parse.name("--sweep", name, SWEEPS)]
+            return SWEEPS[
+                parse.name("--sweep", usual if self.sweep is None else self.sweep, SWEEPS)
+            ]
         why = "beside --models: a model has its own"
         self._refuse(why, "sweep", "heads", "kv_heads", "head_dim")
         return _grid_of_models(self.models)

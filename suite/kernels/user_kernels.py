@@ -76,6 +76,8 @@ def read_kernels(words: Iterable[str], option: str = "--variants") -> tuple[User
 def read_kernel(word: str, option: str = "--variants") -> UserKernel:
     """Return the kernel that a word names. Raises BadRequest for what can't be one."""
     what = f"{option} {word}"
+    if "," in word:
+        raise BadRequest(f"{what}: a comma separates names; give a file whose path has none")
     place, mark, options = word.partition("?")
     if mark:
         _options(options, what)

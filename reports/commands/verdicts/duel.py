@@ -78,7 +78,5 @@ def _paired_plan(base: Any, device: Device, grid: dict[str, Any]) -> "Plan":
     from suite.cases.request import Request
     from suite.cases.sweeps import PAIRED_SWEEP
 
-    has_shapes = grid["models"] or grid["inputs"]
-    sweep = grid["sweep"] or (None if has_shapes else PAIRED_SWEEP)
     catalog = base.variants.values() if grid["variants"] is None else ()
-    return paired(Request(**grid | {"sweep": sweep}).plan(device.name, device.half), catalog)
+    return paired(Request(**grid).plan(device.name, device.half, PAIRED_SWEEP), catalog)
