@@ -52,16 +52,17 @@ def default_path(key: str) -> Path:
     return results_folder() / f"{now}-{key}.jsonl"
 
 
-def read_once(paths: Iterable[Path]) -> list["Results"]:
+def read_once(paths: Iterable[Path], said: Container[str] = ()) -> list["Results"]:
     """Read results files, each once even if it is named twice, and print their warnings.
 
-    Raises UsageError for a copy of another, whose passes would count twice.
+    Warnings that were `said` before are not printed again. Raises UsageError for a copy of another,
+    whose passes would count twice.
     """
     from suite.records.store import read
 
     files = [read(path) for path in _each_once(paths)]
     for file in files:
-        warn(file.warnings)
+        warn(line for line in file.warnings if line not in said)
     _refuse_copies(files)
     return files
 

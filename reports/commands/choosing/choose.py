@@ -90,7 +90,7 @@ def choose(
     if others:
         _show_with_others(results, rules)
     else:
-        _write(results, rules, cache, out)
+        choose_and_write(results, rules, cache, out)
 
 
 def _show_with_others(results: Any, rules: Any) -> None:
@@ -105,8 +105,8 @@ def _show_with_others(results: Any, rules: Any) -> None:
     show(f"{chosen}\n\nNothing written: `auto` takes ours alone.")
 
 
-def _write(results: Any, rules: Any, cache: Path, out: Path | None) -> None:
-    """Choose beside what was chosen before, and write the selection to the cache and to `out`."""
+def choose_and_write(results: Any, rules: Any, cache: Path, out: Path | None = None) -> None:
+    """Choose from results beside what was chosen before; write it to the cache and to `out`."""
     from reports.choosing import write_selection
     from reports.choosing.answer_text import selection_table
     from reports.choosing.choose import choose as choose_from

@@ -1,6 +1,6 @@
 """`run --device all`: the plan on every GPU of this machine, and its siblings side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,6 @@ import click
 
 from reports.commands.console import read_once, show
 from reports.commands.many.option_words import option_words
-from reports.commands.results.table import table
 from reports.commands.run import finish
 from suite.failures import RunFailed
 
@@ -38,10 +37,18 @@ def run_on_all(
     gpus = all_gpus()
     runs = begun_runs(gpus, path) if grid is None else _new_runs(gpus, path, grid)
     words = option_words(context, {"device", "out", "budget", "strict", "page", "resume"})
+    begun = read_once(each.path for each in runs if each.path.exists())
+    said = [line for file in begun for line in file.warnings]
+    repeated = {f"Warning: {line}" for line in said}
+
+    def say_new(who: str, line: str) -> None:
+        if line not in repeated:
+            say(who, line)
+
     if len(runs) > 1:
         _say_what_is_shared(runs)
     try:
-        failures = race_on_all(runs, words, budget_s, say)
+        failures = race_on_all(runs, words, budget_s, say_new)
     except KeyboardInterrupt:
         again = f"run --device all --resume {path}"
         raise RunFailed(f"interrupted; {again} measures the rest") from None
@@ -49,7 +56,7 @@ def run_on_all(
     paths = [each.path for each in runs if each.path.exists()]
     if not paths:
         raise RunFailed(f"no GPU measured anything: {reasons}")
-    _conclude(context, paths, strict=strict, page=page)
+    _conclude(paths, said, strict=strict, page=page)
     if failures:
         raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {reasons}")
 
@@ -86,19 +93,24 @@ def _say_what_is_shared(runs: Sequence["GpuRun"]) -> None:
 
 
 def _conclude(
-    context: click.Context, paths: Sequence[Path], *, strict: bool, page: Path | None
+    paths: Sequence[Path], said: Container[str], *, strict: bool, page: Path | None
 ) -> None:
-    """Show tables, siblings and paths, and write a page; with `strict` exit as `run` does."""
+    """Show tables, siblings and paths, and write a page; with `strict` exit as `run` does.
+
+    `said` are the warnings that need not be printed again.
+    """
+    from reports.overview.terminal import overview
     from reports.pages.siblings import siblings_text
     from reports.tables.cells import groups
     from reports.text.screen import screen
 
-    context.invoke(table, files=paths)
-    files = read_once(paths)
+    files = read_once(paths, said)
+    measured = groups(files)
+    show(overview(measured, "time", screen()))
     for text in (
         siblings_text(files, screen().width),
         "\n".join(f"Results: {path}" for path in paths),
     ):
         if text:
             show(f"\n{text}")
-    finish(files, groups(files), strict=strict, page=page)
+    finish(files, measured, strict=strict, page=page)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.commands.choosing.choose import choose
+from reports.commands.choosing.choose import choose_and_write
 from reports.commands.console import default_path, read_once, refuse_options, show, warn
 from reports.commands.many.all_gpus import say
 from reports.commands.many.option_words import option_words
 from reports.commands.options import grid_options
-from reports.commands.results.page import page as write_page_of
 from suite.failures import BadRequest, RunFailed
 
 if TYPE_CHECKING:
     from suite.fleet.ray.attempts import Work
     from suite.fleet.ray.jobs import FleetPlan, Job
+    from suite.records.store import Results
 
 _OF_FLEET = {
     "address",
@@ -71,7 +71,7 @@ def fleet(
       python run_bench.py fleet --types H100,CPU --lengths 2048 --passes 3
       python run_bench.py fleet --resume results/FOLDER
     """
-    from reports.web_page.write_page import check_extra
+    from reports.web_page.write_page import check_extra, check_folder
     from suite.cases import parse
     from suite.fleet.ray.cluster import connected
     from suite.fleet.ray.drive import Orders, drive
@@ -90,11 +90,12 @@ def fleet(
         folder, plan = resume, read_plan(resume)
     if page:
         check_extra()
+        check_folder(folder / "page", "--page")
     with shipment() as code, connected(address, code) as cluster:
         if resume is None:
             begin_folder(folder, plan)
         work = drive(Orders(plan, folder, wait_s, wheels, budget), cluster, say)
-    _conclude(context, folder, work, page=page)
+    _conclude(folder, work, page=page)
 
 
 def _plan(
@@ -127,15 +128,17 @@ def _cases(job: "Job", grid: Mapping[str, Any]) -> int:
     return len(plan.cases)
 
 
-def _conclude(context: click.Context, folder: Path, work: "Work", *, page: bool) -> None:
+def _conclude(folder: Path, work: "Work", *, page: bool) -> None:
     """Show what was measured, with a page of it if `page`, and say what was not.
 
     Raises RunFailed if a job was not measured in full.
     """
+    from reports.web_page.write_page import write_page
+
     warn(f"{name}: {why}" for name, why in work.failures.items())
-    paths = _show_results(context, folder)
+    files = show_results(folder)
     if page:
-        context.invoke(write_page_of, files=paths, out=folder / "page")
+        show(f"Page: {write_page(files, folder / 'page')[0]}")
     warn(
         f"{name}: unfinished, cells left: {cells}; fleet --resume {folder} measures them"
         for name, cells in work.unfinished.items()
@@ -145,15 +148,17 @@ def _conclude(context: click.Context, folder: Path, work: "Work", *, page: bool)
         raise RunFailed(f"{names}: not measured in full; --resume {folder} goes on")
 
 
-def _show_results(context: click.Context, folder: Path) -> list[Path]:
+def show_results(folder: Path) -> list["Results"]:
     """Show one table across hardware and how siblings differ, and choose for each hardware key.
 
-    Returns the results files.
+    Returns the results in the fleet's folder. Raises RunFailed where there are none.
     """
+    from reports.choosing.candidates import Rules
     from reports.pages.hardware_table import hardware_table
     from reports.pages.siblings import siblings_text
     from reports.text.screen import screen
     from suite.records.record import Time
+    from variants.selection.files import user_folder
 
     paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")])
     if not paths:
@@ -162,14 +167,14 @@ def _show_results(context: click.Context, folder: Path) -> list[Path]:
     width = screen().width
     texts = [hardware_table(files, width), siblings_text(files, width), f"Results: {folder}"]
     show("\n\n".join(text for text in texts if text))
-    by_key: dict[str, list[Path]] = {}
+    by_key: dict[str, list[Results]] = {}
     for file in files:
         if any(isinstance(record, Time) for record in file.records):
-            by_key.setdefault(file.header.hardware.key, []).append(file.path)
+            by_key.setdefault(file.header.hardware.key, []).append(file)
     for key, members in by_key.items():
         show(f"\nFor {key}:\n")
         try:
-            context.invoke(choose, files=members)
+            choose_and_write(members, Rules(), user_folder())
         except BadRequest as error:
             warn([f"{key}: no selection: {error}"])
-    return paths
+    return files
