@@ -3,9 +3,12 @@
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import msgspec
 
@@ -19,6 +22,7 @@ from variants.host.software import is_installed
 
 COMMAND = (sys.executable, "-m", "suite.atlas.questions")
 LIMIT_S = 600.0
+_LOOK_EVERY_S = 0.05
 
 Listener = Callable[[str], None]
 
@@ -52,18 +56,25 @@ def ask_all(
 ) -> Iterator[Findings]:
     """Ask each implementation, and yield the findings in the order of `implementations`.
 
-    `report` hears of each that has ended.
+    `report` hears of each that has ended. Where the caller stops listening, or is interrupted, all
+    processes are killed.
     """
+    stopped = Event()
     with ThreadPoolExecutor(at_a_time) as pool:
-        for number, findings in enumerate(pool.map(lambda each: _ask(*each), implementations), 1):
-            name = findings.variant + (", as shipped" if findings.edition == "shipped" else "")
-            how = findings.ended or "answered"
-            report(f"[{number}/{len(implementations)}] {name}: {how}")
-            yield findings
+        try:
+            asked = pool.map(partial(_ask, stopped), implementations)
+            for number, findings in enumerate(asked, 1):
+                name = findings.variant + (", as shipped" if findings.edition == "shipped" else "")
+                how = findings.ended or "answered"
+                report(f"[{number}/{len(implementations)}] {name}: {how}")
+                yield findings
+        finally:
+            stopped.set()
 
 
-def _ask(variant: str, edition: Edition) -> Findings:
+def _ask(stopped: Event, implementation: tuple[str, Edition]) -> Findings:
     """Return what one process learnt, and how it ended if that was before its last question."""
+    variant, edition = implementation
     with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [*COMMAND, variant, edition],
@@ -74,14 +85,12 @@ def _ask(variant: str, edition: Edition) -> Findings:
             stderr=words,
         )
         ended = ""
-        try:
-            if process.wait(LIMIT_S):
-                ended = ending(process.returncode) + last_words(words)
-        except subprocess.TimeoutExpired:
-            ended = f"stopped after {LIMIT_S:.0f} s"
-        finally:
+        if not _is_over(process, stopped):
             process.kill()
             process.wait()
+            ended = f"stopped after {LIMIT_S:.0f} s"
+        elif process.returncode:
+            ended = ending(process.returncode) + last_words(words)
         output.seek(0)
         lines = output.read().splitlines()
     findings = Findings(variant=variant, edition=edition)
@@ -89,6 +98,15 @@ def _ask(variant: str, edition: Edition) -> Findings:
         findings = msgspec.json.decode(line, type=Findings)
     findings.ended = ended
     return findings
+
+
+def _is_over(process: "subprocess.Popen[bytes]", stopped: Event) -> bool:
+    """Wait until a process ends; return False if it takes over LIMIT_S, or is to be stopped."""
+    ends_at = time.monotonic() + LIMIT_S
+    while process.poll() is None:
+        if time.monotonic() > ends_at or stopped.wait(_LOOK_EVERY_S):
+            return False
+    return True
 
 
 def _file(module: str) -> Path:
