@@ -6,6 +6,7 @@ saving and histograms work as for any benchmark.
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,14 @@ def _disagreement(name: str, dtype: str) -> Disagreement | None:
     return BY_NAME[name].disagrees_in.get(dtype) if name in BY_NAME else None
 
 
+class _Notes(Silence):
+    """A watch that makes a warning of what is to be known of the races."""
+
+    def note(self, text: str) -> None:
+        """Warn; pytest shows it below the table."""
+        warnings.warn(text, stacklevel=1)
+
+
 @pytest.fixture(scope="session")
 def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Races:
     """Race all selected items and the baseline; return the records by case id and variant."""
@@ -117,7 +126,7 @@ def races(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     try:
         store.append([header])
         with nvml.open_gpu(device.uuid) as gpu:
-            Run(plan, variants, header.policy, store, Silence(), gpu).measure()
+            Run(plan, variants, header.policy, store, _Notes(), gpu).measure()
     finally:
         store.close()
     races: Races = {}

@@ -144,18 +144,32 @@ class Run:
         self.store.append([Canary(number, canary.what, median_ms)])
 
     def _record_limits(self, number: int, lane: Handle) -> None:
-        """Record the device's peak rates; a device too small for their tensors has no limits."""
+        """Record the device's peak rates, or say why they are not known.
+
+        A device may be too small for their tensors, and a dtype too slow for the step's limit.
+        """
         dtypes = dict.fromkeys(case.dtype for case in self.plan.cases)
-        with suppress(LaneFault):
-            step = FindLimits(tuple(dtypes | {"float32": None}))
+        step = FindLimits(tuple(dtypes | {"float32": None}))
+        try:
             limits = lane.ask(step, DeviceRates, self.plan.step_timeout_s)
-            lane.ask(Drop(), Done, self.plan.step_timeout_s)
-            self.evidence.note_rates(limits.rates)
-            self.store.append(
-                Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
-                for rate in limits.rates
-                if rate.dtype in dtypes
+        except LaneFault as fault:
+            held = (
+                "times are held against those of an earlier pass"
+                if self.evidence.rates
+                else "no time is held against what the device can do"
             )
+            self.watch.note(
+                f"pass {number}: the device's rates are not known ({fault.reason}); {held}"
+            )
+            return
+        self.evidence.note_rates(limits.rates)
+        self.store.append(
+            Limit(number, rate.dtype, rate.flops_per_s, rate.bytes_per_s)
+            for rate in limits.rates
+            if rate.dtype in dtypes
+        )
+        with suppress(LaneFault):  # a race starts the lane again
+            lane.ask(Drop(), Done, self.plan.step_timeout_s)
 
 
 def _missing(plan: Plan, finished: FinishedCells, number: int) -> Missing:

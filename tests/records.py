@@ -263,6 +263,7 @@ def a_run(
     """Return a file in which each variant took so many milliseconds in each pass."""
     case = a_case()
     records: list[Record] = [a_canary(number, each) for number, each in enumerate(canaries, 1)]
+    records += [a_limit(pass_number=number) for number in range(1, len(canaries) + 1)]
     for variant, by_pass in ms.items():
         for number, each in enumerate(by_pass, start=1):
             records += measured(case, variant, each, number)

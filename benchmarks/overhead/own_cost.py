@@ -114,6 +114,9 @@ class Stopwatch:
         elif doing == "check again" and len(self._current) == 1:
             self._current.append(time.perf_counter())
 
+    def note(self, text: str) -> None:
+        """Do nothing: a note is of no race's time."""
+
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Store the two instants of the race that ended."""
         self.races[title] = self._current

@@ -39,6 +39,10 @@ class PlainProgress:
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Print nothing: a log would have too many lines."""
 
+    def note(self, text: str) -> None:
+        """Print a line."""
+        _say(text)
+
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Print the outcome of a race and the time that the rest may take."""
         self._pace.done += cells
@@ -83,6 +87,10 @@ class LiveProgress:
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Show the cell, the variant and its step."""
         self._progress.update(self._task, description=f"{case.id} {variant}: {doing}")
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Move the bar; print a line that stays for a race with a failure."""

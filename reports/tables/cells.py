@@ -44,6 +44,8 @@ class Group(NamedTuple):
 
     `codes` names the code that measured them, several only where each cell is of its newest code.
     `turns` counts the turns whose samples count, of all races; disturbed ones are not among them.
+    `passes` counts the passes that began, in all files, and `unrated` those of them that lack the
+    device's rates, which times are held against.
     `unit` marks the device, or devices, where others of the same hardware key are faster or slower.
     """
 
@@ -52,6 +54,8 @@ class Group(NamedTuple):
     canaries: list[Canary]
     rows: list[Row]
     turns: int
+    passes: int
+    unrated: int
     unit: str = ""
 
 
@@ -122,7 +126,22 @@ def fold(files: Sequence[Results], *, is_apart: bool = False) -> Group:
     fill_in_limit_shares(rows, [record for record in records if isinstance(record, Limit)])
     canaries = [record for record in records if isinstance(record, Canary)]
     turns = sum(len(record.turns) for record in records if isinstance(record, Time))
-    return Group(header, _codes(files), canaries, rows, turns, _units(files) if is_apart else "")
+    begun = [_passes_with(Canary, file) for file in files]
+    rated = [_passes_with(Limit, file) for file in files]
+    return Group(
+        header=header,
+        codes=_codes(files),
+        canaries=canaries,
+        rows=rows,
+        turns=turns,
+        passes=sum(map(len, begun)),
+        unrated=sum(len(each - own) for each, own in zip(begun, rated, strict=True)),
+        unit=_units(files) if is_apart else "",
+    )
+
+
+def _passes_with(kind: type[Canary | Limit], file: Results) -> set[int]:
+    return {record.pass_number for record in file.records if isinstance(record, kind)}
 
 
 def _codes(files: Sequence[Results]) -> list[str]:

@@ -57,6 +57,7 @@ def caution(group: Group) -> str:
         _turns("disturbed by other processes", rows, [row.disturbed for row in rows]),
         _turns("slowed by heat or a power brake", rows, [row.throttled for row in rows]),
         _canary_moves(group.canaries, CANARY_MOVED),
+        _unrated(group),
         _without_interval(rows),
         _too_noisy(rows),
     ]
@@ -77,6 +78,13 @@ def _canary_moves(canaries: Sequence[Canary], by: float) -> str:
         return ""
     fastest, slowest = min(times), max(times)
     return f"the canary moved by {slowest / fastest:.2f}x, from {fastest:.1f} to {slowest:.1f} ms"
+
+
+def _unrated(group: Group) -> str:
+    """Return in how many passes nobody knew what the device can do in a call's time."""
+    passes = f"{group.unrated} of {group.passes} passes"
+    what = "the device's rates, against which times are held, are not known"
+    return f"{what} in {passes}" if group.unrated else ""
 
 
 def _without_interval(rows: Sequence[Row]) -> str:

@@ -75,10 +75,18 @@ def _weigh(setting: Setting, lane: Handle) -> Memory:
 
 
 def _name_kernels(setting: Setting, lane: Handle) -> KernelNames:
-    """Name the kernels of a call. It comes after weighing and the check: a profiler may fail."""
+    """Name the kernels of a call, and the share of pairs that it computes.
+
+    It comes after weighing and the check, because a profiler may fail. Then `check_rates` can't
+    tell which work a call does.
+    """
     try:
         profiled = lane.ask(NameKernels(), KernelNames, setting.step_timeout_s)
-    except LaneFault:
+    except LaneFault as fault:
+        setting.watch.note(
+            f"{setting.case.id} {lane.variant.name}: no profile of a call ({fault.reason}), so its "
+            "kernels are not named and its time is not held against what the device can do"
+        )
         return KernelNames([])
     setting.evidence.profiled[setting.case, lane.variant.name] = profiled
     return profiled

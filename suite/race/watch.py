@@ -16,6 +16,9 @@ class Watch(Protocol):
     def step(self, case: Case, variant: str, doing: str) -> None:
         """Receive the step that starts now, such as `first call`, and the cell it belongs to."""
 
+    def note(self, text: str) -> None:
+        """Receive what is to be known of the run, beside the cells that it ends."""
+
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
         """Receive the records of a race or a pair that is over, and how many cells it ended."""
 
@@ -27,6 +30,9 @@ class Silence:
         """Show nothing."""
 
     def step(self, case: Case, variant: str, doing: str) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
         """Show nothing."""
 
     def report(self, title: str, records: Sequence[Ended], cells: int) -> None:

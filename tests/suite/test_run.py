@@ -12,14 +12,21 @@ from pathlib import Path
 import psutil
 import pytest
 
+from suite.lanes.protocol import FindLimits, LaneAnswer, Step
 from suite.records.record import Canary, Limit, Time
 from suite.records.store import read
 from tests.fakes.drive import LENGTHS, NAMES, drive, plan
 from tests.fakes.in_process import (
+    Answer,
+    believe_invented_times,
+    invented_lanes,
     start_invented_lanes_in_process,
+    start_lanes_in_process,
     start_real_lanes_in_process,
 )
+from tests.fakes.lane import wrong
 from tests.suite.fates import ROOT
+from variants.catalog import Variant
 
 pytestmark = pytest.mark.usefixtures("no_lane_is_left")
 
@@ -60,6 +67,66 @@ def test_a_run_measures_every_cell_in_every_pass_with_fresh_lanes(
     assert [(one.pass_number, one.dtype, one.flops_per_s, one.bytes_per_s) for one in limits] == [
         (number, "float32", 1e12, 1e10) for number in (1, 2)
     ]
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("hang", "took over 60 s"), ("failed", "on demand")])
+def test_a_pass_that_could_not_measure_the_devices_rates_says_so(
+    kind: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before_any_case = 0
+    broken = [("tests.fakes.baseline", before_any_case, "FindLimits", kind)]
+    start_invented_lanes_in_process(monkeypatch, broken)
+    file = tmp_path / "run.jsonl"
+    drive(file, plan(60.0, passes=1))
+    assert times_of(file) == each_cell(1)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "rates" in line]
+    assert line.startswith("pass 1: the device's rates are not known (")
+    assert reason in line
+    assert line.endswith("; no time is held against what the device can do")
+
+
+def test_a_later_pass_without_rates_is_held_against_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def make_lane(variant: Variant, device: str) -> Answer:
+        good = invented_lanes()(variant, device)
+
+        def answer(step: Step) -> LaneAnswer:
+            nonlocal asked
+            asked += isinstance(step, FindLimits)
+            if isinstance(step, FindLimits) and asked == 2:
+                return wrong("failed")
+            return good(step)
+
+        return answer
+
+    believe_invented_times(monkeypatch)
+    start_lanes_in_process(monkeypatch, make_lane)
+    drive(tmp_path / "run.jsonl", plan(60.0, passes=2))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "rates" in line]
+    assert line.startswith("pass 2: ")
+    assert line.endswith("; times are held against those of an earlier pass")
+
+
+def test_a_cell_whose_kernels_can_not_be_named_says_that_its_time_is_held_against_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = [("tests.fakes.second", LENGTHS[0], "NameKernels", "failed")]
+    start_invented_lanes_in_process(monkeypatch, broken)
+    file = tmp_path / "run.jsonl"
+    drive(file, plan(60.0, passes=1))
+    assert times_of(file) == each_cell(1)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "profile" in line]
+    assert line == (
+        f"n{LENGTHS[0]}-h2-d8-float32 second: no profile of a call (on demand), so its kernels are "
+        "not named and its time is not held against what the device can do"
+    )
 
 
 def test_a_run_that_lacks_some_cells_measures_them_and_the_baseline_beside_them(

@@ -12,6 +12,7 @@ from tests.records import (
     a_canary,
     a_check,
     a_fault,
+    a_limit,
     a_machine,
     a_pair,
     a_plan,
@@ -158,7 +159,8 @@ def test_of_two_commits_the_newer_is_chosen_from_and_that_is_told() -> None:
 
 
 def test_what_makes_figures_uncertain_is_told() -> None:
-    found = chosen(tuned(TIMES, a_canary(1, 6.6), a_canary(2, 240.0)))
+    canaries = a_canary(1, 6.6), a_canary(2, 240.0)
+    found = chosen(tuned(TIMES, *canaries, a_limit(), a_limit(pass_number=2)))
     assert found.cautions == ["Take care: the canary moved by 36.36x, from 6.6 to 240.0 ms"]
 
 

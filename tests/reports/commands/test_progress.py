@@ -63,10 +63,12 @@ def test_progress_is_plain_where_stderr_is_no_terminal(
 ) -> None:
     with progress() as watch:
         watch.begin(1)
+        watch.note("pass 1: something")
         watch.report(f"pass 1, {CASE.id}", [], 1)
     said = capsys.readouterr()
     assert "\x1b" not in said.err
-    assert len(said.err.splitlines()) == 2
+    assert len(said.err.splitlines()) == 3
+    assert "pass 1: something" in said.err.splitlines()
 
 
 WATCHED = """
@@ -76,6 +78,7 @@ from tests.records import a_case, a_fault
 case = a_case(1024, "bfloat16", "backward")
 with progress() as watch:
     watch.begin(12)
+    watch.note("pass 1: what is to be known [of it], " + "however long the line is " * 4)
     for variant, doing in (("sdpa_mask", "first call"), ("flex", "round 12")):
         watch.step(case, variant, doing)
         time.sleep(0.4)
@@ -133,6 +136,11 @@ def test_a_terminal_shows_how_many_cells_are_done_and_the_time_left(watched: str
 def test_a_terminal_keeps_a_line_for_a_race_that_went_wrong(watched: str) -> None:
     cell = a_case(1024, "bfloat16", "backward").id
     assert f"pass 1, {cell}: 5 measured, flex crashed" in watched
+
+
+def test_a_terminal_keeps_a_note_whole(watched: str) -> None:
+    said = " ".join(watched.split())
+    assert "pass 1: what is to be known [of it], " + "however long the line is " * 4 in f"{said} "
 
 
 def test_a_narrow_terminal_cuts_names_short_before_the_count_and_the_time_left() -> None:

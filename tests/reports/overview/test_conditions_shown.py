@@ -12,6 +12,7 @@ from tests.records import (
     a_canary,
     a_case,
     a_check,
+    a_limit,
     a_machine,
     a_plan,
     a_run,
@@ -94,6 +95,17 @@ def test_turns_that_were_repeated_are_counted(field: str, words: str) -> None:
     assert caution_of(file) == f"Take care: {words}"
 
 
+def test_passes_in_which_the_devices_rates_were_not_measured_are_counted() -> None:
+    whole = a_run({"no_bias": CALM, "eager": CALM}, canaries=(6.0, 6.1, 6.2))
+    resumed = [*whole.records, a_canary(1), a_canary(2)]  # of passes whose rates are known
+    assert caution_of(whole._replace(records=resumed)) == ""
+    lacking = [record for record in whole.records if record != a_limit(pass_number=2)]
+    assert caution_of(whole._replace(records=lacking)) == (
+        "Take care: the device's rates, against which times are held, are not known "
+        "in 1 of 3 passes"
+    )
+
+
 def test_cells_without_an_interval_are_counted() -> None:
     assert caution_of(a_run({"no_bias": CALM[:2], "eager": CALM[:2]})) == (
         "Take care: no cell has an interval, which takes 3 passes"
@@ -105,14 +117,15 @@ def test_cells_without_an_interval_are_counted() -> None:
 
 def test_everything_to_take_care_of_stands_in_one_line() -> None:
     case = a_case()
-    records: list[Record] = [a_canary(1, 40.0), a_canary(1, 240.0)]
+    records: list[Record] = [a_canary(1, 40.0), a_canary(2, 240.0), a_limit()]
     for variant, by_round in {"no_bias": [15.9] * 3 + [0.286] * 6, "eager": [27.7] * 3}.items():
         time = msgspec.structs.replace(a_time(case, variant, by_round), disturbed=2)
         records += [a_check(case, variant), time]
     file = results(a_machine(a_plan(case, variants=["no_bias", "eager"])), *records)
     assert caution_of(file) == (
         "Take care: 4 turns disturbed by other processes, in 2 of 2 cells; the canary moved by "
-        "6.00x, from 40.0 to 240.0 ms; no cell has an interval, which takes 3 passes; 1 of 2 cells "
+        "6.00x, from 40.0 to 240.0 ms; the device's rates, against which times are held, are not "
+        "known in 1 of 2 passes; no cell has an interval, which takes 3 passes; 1 of 2 cells "
         "too noisy to rank"
     )
     assert "too noisy: eager" in table("simple", file)
