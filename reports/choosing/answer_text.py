@@ -8,12 +8,15 @@ from reports.tables.columns import three_digits
 from reports.text.grid import GridColumn, grid
 from reports.text.paragraph import paragraph, shell_command
 from reports.text.screen import IN_A_PIPE, Screen
+from suite.cases.models import word_for_shape
+from suite.cases.sweeps import Shape
 from variants.selection.interpolation import Expected
 from variants.selection.pick import Answer
 from variants.selection.schema import Choice, Objective, Problem, Selection
 from variants.selection.tune_command import tune_command
 
 _UNMEASURED = {"static", "stale", "alike", "architecture"}
+_OF_MODEL = ("heads", "kv_heads", "head_dim", "causal", "bias_max", "slope_scale", "scale")
 _SCORE_UNITS: dict[Objective, str] = {"eager": "ms", "graph": "ms on the device", "memory": "bytes"}
 _OF: dict[Objective, str] = {"eager": "", "graph": " on the device", "memory": " the memory"}
 
@@ -50,17 +53,37 @@ def answers_text(
     device: str | None,
     screen: Screen = IN_A_PIPE,
     *,
+    models: str | None = None,
     explain: bool,
 ) -> str:
     """Return answers as text, or with `form` "json" as a JSON list.
 
     docs/choosing.md has the list's fields. `device` is this machine's device, for the command that
     would measure an unmeasured problem. It is None where the answers are for another machine.
+    `models` is what was typed for `--models`.
     """
     if form == "json":
         fields = [_fields(answer) for answer in answers]
         return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
-    return "\n\n".join(_answer(answer, device, screen, explain=explain) for answer in answers)
+    return "\n\n".join(
+        _answer(answer, _command(answer, device, models), screen, explain=explain)
+        for answer in answers
+    )
+
+
+def _command(answer: Answer, device: str | None, models: str | None) -> str | None:
+    """Return the command that measures what was not measured here.
+
+    It names the model where slopes or scale are not the usual ones, which no other option sets.
+    """
+    if device is None or answer.ground not in _UNMEASURED:
+        return None
+    problem, usual = answer.problem, Shape()
+    rules = problem.bias_max, problem.slope_scale, problem.scale
+    if rules == (usual.bias_max, usual.slope_scale, usual.scale):
+        return tune_command(problem, device)
+    shape = Shape(**{name: getattr(problem, name) for name in _OF_MODEL})
+    return tune_command(problem, device, word_for_shape(models or "", shape))
 
 
 def _fields(answer: Answer) -> dict[str, object]:
@@ -78,7 +101,7 @@ def _fields(answer: Answer) -> dict[str, object]:
     return {**fields, "problem": problem, "ranking": ranking, "regret_share_at_most": share}
 
 
-def _answer(answer: Answer, device: str | None, screen: Screen, *, explain: bool) -> str:
+def _answer(answer: Answer, command: str | None, screen: Screen, *, explain: bool) -> str:
     shape, length, dtype, mode = problem_words(answer.problem)
     lines = [f"for {shape}, {length} keys, {dtype}, {mode}"]
     if answer.ranking:
@@ -88,8 +111,7 @@ def _answer(answer: Answer, device: str | None, screen: Screen, *, explain: bool
     objective = "" if answer.objective == "eager" else f", by {answer.objective}"
     lines.append(f"{answer.ground}{objective}: {answer.provenance}")
     parts = [answer.variant, *(paragraph(line, screen.width, "    ", "  ") for line in lines)]
-    if device is not None and answer.ground in _UNMEASURED:
-        command = tune_command(answer.problem, device)
+    if command is not None:
         parts.append(shell_command(command, screen.width, "  to measure: ", "    "))
     if explain and answer.ranking:
         parts.append(f"\n{_ranking(answer, screen)}")
@@ -161,16 +183,7 @@ def _call_ms(choice: Choice, objective: Objective) -> float:
 
 
 def problem_words(problem: Problem) -> tuple[str, str, str, str]:
-    """Return shape, length, dtype and mode in words; usual values are left out of the shape."""
-    shape = f"{problem.batch} x {problem.heads} heads of {problem.head_dim}"
-    if problem.kv_heads != problem.heads:
-        shape += f" ({problem.kv_heads} kv)"
-    shape += "" if problem.causal else ", bidirectional"
-    shape += f", bias max {problem.bias_max:g}" if problem.bias_max != 8 else ""
-    shape += ", slopes over sqrt(d)" if problem.slope_scale != "1" else ""
-    shape += f", scale {problem.scale}" if problem.scale != "1/sqrt(d)" else ""
-    shape += f", {problem.layout}" if problem.layout != "bhnd" else ""
-    shape += f", logit scale {problem.logit_scale:g}" if problem.logit_scale != 1 else ""
+    """Return shape, length, dtype and mode in words."""
     square = problem.q_len == problem.kv_len
     length = str(problem.kv_len) if square else f"{problem.q_len} of {problem.kv_len}"
-    return shape, length, problem.dtype, problem.mode
+    return problem.shape, length, problem.dtype, problem.mode

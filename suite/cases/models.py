@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from suite.cases import parse
 from suite.cases.case import LARGEST, MOST_BIAS_MAX, Scale, SlopeScale
 from suite.cases.sweeps import Shape
 from suite.failures import BadRequest
@@ -79,6 +80,32 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             batch=self.batch,
             model=self.name,
         )
+
+
+def models_named(word: str) -> list[Model]:
+    """Return what a word of --models names: a preset, or all models of a file in their form.
+
+    Raises BadRequest for what is neither.
+    """
+    if not word.endswith(".json"):
+        return [built_in()[parse.name("--models", word, built_in())]]
+    try:
+        return [*read(Path(word)).values()]
+    except UnreadableModels as error:
+        raise BadRequest(f"--models {error}") from None
+
+
+def word_for_shape(text: str, shape: Shape) -> str:
+    """Return the word of --models `text` that names a model with the attention of a shape.
+
+    A causal model has that of a bidirectional shape too, by --noncausal. One word must name it.
+    """
+    return next(
+        word
+        for word in parse.words("--models", text)
+        for own in (model.shape for model in models_named(word))
+        if own._replace(causal=own.causal and shape.causal, lengths=(), batch=1, model="") == shape
+    )
 
 
 @cache

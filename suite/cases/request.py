@@ -1,13 +1,12 @@
 """A request: the grid options of a command line, and the plan or the cases that they ask for."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from suite.cases import parse
 from suite.cases.case import DTYPES, LAYOUTS, MODES, SIDES, Case, Dtype
-from suite.cases.models import UnreadableModels, built_in, read
+from suite.cases.models import models_named
 from suite.cases.plan import Plan
 from suite.cases.sweeps import DEFAULT_SWEEPS, SWEEPS, Shape, Sweep
 from suite.failures import BadRequest
@@ -203,16 +202,9 @@ def _without_none(values: Mapping[str, object]) -> dict[str, object]:
 
 def _grid_of_models(text: str) -> Sweep:
     """Return the grid of the models named, each with its usual lengths and batch."""
-    shapes: list[Shape] = []
-    for word in parse.words("--models", text):
-        if word.endswith(".json"):
-            try:
-                shapes += [model.shape for model in read(Path(word)).values()]
-            except UnreadableModels as error:
-                raise BadRequest(f"--models {error}") from None
-        else:
-            shapes.append(built_in()[parse.name("--models", word, built_in())].shape)
-    return Sweep("models", (), ("bfloat16",), ("forward",), tuple(shapes))
+    words = parse.words("--models", text)
+    shapes = tuple(model.shape for word in words for model in models_named(word))
+    return Sweep("models", (), ("bfloat16",), ("forward",), shapes)
 
 
 def _cases(grid: Sweep, options: list[str]) -> tuple[Case, ...]:

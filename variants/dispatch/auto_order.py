@@ -59,7 +59,7 @@ def order(spec: Spec) -> tuple[str, ...]:
     names = tuple(dict.fromkeys([*(expected.variant for expected in ranking), *fixed]))
     if answer.ground in _WARNINGS:
         is_unlike = answer.ground == "static" and bool(selections.current or selections.stale)
-        _warn_once(spec.device, "unlike" if is_unlike else answer.ground, names[0], answer)
+        _warn_once(spec, "unlike" if is_unlike else answer.ground, names[0], answer)
     return names
 
 
@@ -109,18 +109,28 @@ def device_selections(device: torch.device, threads: int) -> SortedSelections | 
 _logged: set[tuple[torch.device, str]] = set()
 
 
-def _warn_once(device: torch.device, ground: str, name: str, answer: Answer) -> None:
+def _warn_once(spec: Spec, ground: str, name: str, answer: Answer) -> None:
     with _LOCK:
-        if (device, ground) in _logged:
+        if (spec.device, ground) in _logged:
             return
-        _logged.add((device, ground))
+        _logged.add((spec.device, ground))
     _LOG.warning(
-        "%s: auto tries %s first (%s). To measure here: %s",
+        "%s: auto tries %s first (%s). To measure here: %s%s",
         _WARNINGS[ground],
         name,
         answer.provenance,
-        tune_command(answer.problem, str(device)),
+        tune_command(answer.problem, str(spec.device)),
+        _other_scale(spec, answer.problem),
     )
+
+
+def _other_scale(spec: Spec, problem: Problem) -> str:
+    """Return that the command measures another softmax scale than a spec's, if it does."""
+    usual = spec.head_dim**-0.5
+    if math.isclose(spec.scale, usual):
+        return ""
+    option = "only --models" if problem.scale == "1/d" else "no option"
+    return f" (with softmax scale {usual:.3g} and not {spec.scale:.3g}, which {option} sets)"
 
 
 _DTYPES: dict[torch.dtype, ProblemDtype] = {

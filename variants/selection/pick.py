@@ -25,7 +25,7 @@ from variants.host.hardware import Gpu
 from variants.selection.interpolation import KINDS, Expected, Forecast, forecast, scale
 from variants.selection.relevance import IndexedSelection, SortedSelections, TargetDevice, changes
 from variants.selection.schema import Choice, Objective, Problem, Selection
-from variants.selection.similarity import distance, family_of, is_step, regime_of, work
+from variants.selection.similarity import distance, family_of, is_step, queries, regime_of, work
 
 Ground = Literal[
     "exact", "interpolated", "extrapolated", "stale", "alike", "architecture", "static"
@@ -145,8 +145,8 @@ def _other_shape(problem: Problem, place: IndexedSelection) -> _Match | None:
     if estimate is None:
         return None
     ranking = [scale(expected, factor) for expected in estimate.ranking]
-    shape = f"{measured.batch} x {measured.heads} heads of {measured.head_dim}"
-    words = f"scaled from {shape}, {_lengths(estimate)} measured"
+    other = "" if queries(measured) == queries(problem) else f", {measured.q_len} queries"
+    words = f"scaled from {measured.shape}{other}, {_lengths(estimate)} measured"
     return estimate._replace(ranking=ranking, regret_at_most=None), words
 
 

@@ -48,6 +48,19 @@ class Problem(
     bias_max: _Factor = 8.0
     logit_scale: _Factor = 1.0
 
+    @property
+    def shape(self) -> str:
+        """All but lengths, dtype and mode in words; usual values are left out."""
+        words = f"{self.batch} x {self.heads} heads of {self.head_dim}"
+        words += f" ({self.kv_heads} kv)" if self.kv_heads != self.heads else ""
+        words += "" if self.causal else ", bidirectional"
+        words += f", bias max {self.bias_max:g}" if self.bias_max != 8 else ""
+        words += ", slopes over sqrt(d)" if self.slope_scale != "1" else ""
+        words += f", scale {self.scale}" if self.scale != "1/sqrt(d)" else ""
+        words += f", {self.layout}" if self.layout != "bhnd" else ""
+        words += f", logit scale {self.logit_scale:g}" if self.logit_scale != 1 else ""
+        return words
+
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A variant that agreed with the oracle, with its measurements.

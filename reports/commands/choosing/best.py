@@ -46,4 +46,5 @@ def best(
     if question["dtypes"] is None:
         question["dtypes"] = "bfloat16" if used is None else used.half
     answers = [pick(problem_of(case), selections) for case in Request(**question).cases()]
-    show(answers_text(answers, form, used and used.name, screen(), explain=explain))
+    device_name, models = used and used.name, question["models"]
+    show(answers_text(answers, form, device_name, screen(), models=models, explain=explain))

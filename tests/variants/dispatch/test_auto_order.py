@@ -103,6 +103,21 @@ def test_that_nothing_was_measured_is_said_once_with_the_command(
     assert line.endswith(COMMAND)
 
 
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (1 / 64, "with softmax scale 0.125 and not 0.0156, which only --models sets"),
+        (0.3, "with softmax scale 0.125 and not 0.3, which no option sets"),
+    ],
+)
+def test_a_softmax_scale_that_the_command_does_not_measure_is_said(
+    scale: float, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    order(replace(SPEC, scale=scale))
+    (line,) = said(caplog)
+    assert line.endswith(f"{COMMAND} ({words})")
+
+
 def test_a_measured_device_is_not_said_to_have_no_selection(
     folders: Folders, caplog: pytest.LogCaptureFixture
 ) -> None:

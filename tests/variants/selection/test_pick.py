@@ -83,6 +83,25 @@ def test_the_best_ground_that_there_is_answers(rung: int) -> None:
         assert found.variant == best.selection.choices[0].variant == found.ranking[0].variant
 
 
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ({"slope_scale": "1/sqrt(d)"}, "4 x 8 heads of 64, slopes over sqrt(d), 512 keys"),
+        ({"bias_max": 16.0, "kv_heads": 2}, "4 x 8 heads of 64 (2 kv), bias max 16, 512 keys"),
+        ({"scale": "1/d", "layout": "bnhd"}, "4 x 8 heads of 64, scale 1/d, bnhd, 512 keys"),
+        ({"q_len": 64}, "4 x 8 heads of 64, 64 queries, 512 keys"),
+    ],
+)
+def test_what_is_unusual_in_the_shape_that_was_measured_is_told(
+    measured: dict[str, Any], words: str
+) -> None:
+    q_len = 32 if "q_len" in measured else 512
+    found = answer(
+        a_problem(q_len=q_len), a_selection(a_choice({"flex": 1.0}, batch=4, **measured))
+    )
+    assert found.provenance.startswith(f"scaled from {words} measured")
+
+
 def test_the_provenance_is_all_that_the_figure_depends_on() -> None:
     found = answer(a_problem(), a_selection(software=SOFTWARE | {"cuda": "13.0"}))
     assert found.provenance == (
