@@ -2,9 +2,10 @@
 
 Runs of one environment form a stretch. Inside of a stretch steps are searched for
 (change_points.py). Where the environment changes there may be a step at that place, and then it is
-the environment's, whatever the code did. Any other step is the code's, with two exceptions:
+the environment's, whatever the code did. Any other step is the code's, with three exceptions:
 
 - The code is the same before and after, wherever near the step may be: it is the machine's.
+- Another unit of the hardware measured from there on (units.py): it is the machine's.
 - The canary has moved in the same direction between the same runs, and what remains of the step
   without the canary's move is up to 1%, or includes 0 in its 95% interval: it is the machine's. If
   more remains, that remainder is the code's.
@@ -27,6 +28,7 @@ from reports.history.change_points import (
 )
 from reports.history.environment import changes, environment
 from reports.history.series import CellHistory, SeriesPoint
+from reports.history.units import other_unit
 from reports.verdicts.moderated_t import Effect, interval
 
 Cause = Literal["code", "environment", "machine"]
@@ -124,7 +126,8 @@ def _environment_step(
     effect = _effect([point.log_ms for point in points], span)
     if not is_step(effect):
         return None
-    return _step(cell, points, span.place, effect, "environment", reason)
+    reasons = "; ".join(filter(None, [reason, _other_unit(points, span)]))
+    return _step(cell, points, span.place, effect, "environment", reasons)
 
 
 def _inner_step(cell: CellHistory, points: Sequence[SeriesPoint], span: _Span) -> HistoryStep:
@@ -135,9 +138,13 @@ def _inner_step(cell: CellHistory, points: Sequence[SeriesPoint], span: _Span) -
         for place in plausible_places(logs, span.low, span.high)
         if points[place].run.code != points[place - 1].run.code
     ]
+    unit = _other_unit(points, span)
     if not places:
-        return _step(cell, points, span.place, effect, "machine", SAME_CODE)
+        reasons = "; ".join(filter(None, [SAME_CODE, unit]))
+        return _step(cell, points, span.place, effect, "machine", reasons)
     codes = tuple(dict.fromkeys(points[place].run.code for place in sorted(places)))
+    if unit:
+        return _step(cell, points, places[0], effect, "machine", unit, codes)
     canary = _canary_effect(points, span)
     if canary is None:
         return _step(cell, points, places[0], effect, "code", "", codes)
@@ -158,6 +165,10 @@ def _canary_effect(points: Sequence[SeriesPoint], span: _Span) -> Effect | None:
     effect = step_effect(logs[:split], logs[split:])
     cells = _effect([point.log_ms for point in points], span)
     return effect if is_step(effect) and effect.estimate * cells.estimate > 0 else None
+
+
+def _other_unit(points: Sequence[SeriesPoint], span: _Span) -> str:
+    return other_unit(points[span.low : span.place], points[span.place : span.high])
 
 
 def _effect(logs: Sequence[float], span: _Span) -> Effect:

@@ -52,6 +52,7 @@ def compare_runs(
     normalise = not other and canaries_differ(base, head)
     sides = run_states(base, normalise), run_states(head, normalise)
     notes = [*_canary_notes(base, head, normalise, bool(other)), *software_notes(other)]
+    notes += _unit_notes(base, head)
     cells = [
         cell for cell in cells_measured_on_both(*sides) if all(side[cell].figures for side in sides)
     ]
@@ -81,6 +82,20 @@ def _canary_notes(base: Results, head: Results, divided: bool, other_software: b
     return [
         f"{moved}. Times are divided by each pass's canary; measure both again, or use `ab`, whose "
         "sides take turns"
+    ]
+
+
+def _unit_notes(base: Results, head: Results) -> list[str]:
+    """Return the note that different units measured two runs; none where one is not known."""
+    units = [
+        sorted({part.header.circumstances.unit for part in run.by_unit()}) for run in (base, head)
+    ]
+    if units[0] == units[1] or any("" in each for each in units):
+        return []
+    before, after = (", ".join(each) for each in units)
+    return [
+        f"other units of this hardware measured base ({before}) and head ({after}): equal devices "
+        "differ by some percent, and so may these times; measure both on one, or use `ab`"
     ]
 
 

@@ -23,7 +23,8 @@ def history(paths: Sequence[Path], fail: bool, form: Any) -> None:
     """Show where cells got slower from run to run, and what caused it.
 
     PATHS are results files of `run`, or folders of them. A step at a change of torch, driver, power
-    limit or policy is the environment's; one that the canary shares is the machine's.
+    limit or policy is the environment's; one that the canary shares, or at which another unit of
+    the same hardware began to measure, is the machine's.
 
     \b
     Example:

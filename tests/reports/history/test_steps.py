@@ -118,6 +118,80 @@ def test_another_package_matters_to_the_peer_that_needs_it_alone() -> None:
     assert causes == {"eager": "code", peer.name: "environment"}
 
 
+def on_units(*units: str, commit: int | None = None) -> list[RunHeader]:
+    """Return headers of runs on these units of one hardware key, each of a commit of its own."""
+    return [
+        changed(own, circumstances=msgspec.structs.replace(own.circumstances, unit=unit))
+        for own, unit in ((header(run, commit=commit), unit) for run, unit in enumerate(units))
+    ]
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        ["1a"] * BEFORE + ["2b"] * AFTER,
+        ["1a", "3c"] * (BEFORE // 2) + ["2b"] * AFTER,
+        [f"{run}" for run in range(BEFORE)] + ["2b"] * AFTER,
+    ],
+    ids=["one after another", "two before", "another each time, then one"],
+)
+def test_a_step_at_another_unit_of_the_hardware_is_the_machines(units: list[str]) -> None:
+    (step,) = steps(a_past(SLOWER, headers=on_units(*units)))
+    assert (step.cause, step.is_regression) == ("machine", False)
+    assert "2b" in step.reason
+    assert step.reason.startswith("another unit of this hardware: ")
+
+
+def test_a_small_step_near_a_change_of_unit_may_be_the_units() -> None:
+    for first in (24, 25, 26):
+        units = ["1a"] * first + ["2b"] * (50 - first)
+        (step,) = steps(a_past(SMALL_STEP, headers=on_units(*units), spread=0.012))
+        assert (step.cause, step.reason) == (
+            "machine",
+            "another unit of this hardware: 2b and not 1a",
+        )
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        [f"{run}" for run in RUNS],
+        ["1a", "2b"] * (len(RUNS) // 2),
+        ["1a"] * (BEFORE + 3) + ["2b"] * (AFTER - 3),
+        ["2b"] * 3 + ["1a"] * (BEFORE + AFTER - 3),
+        [""] * BEFORE + ["2b"] * AFTER,
+    ],
+    ids=["another each time", "in turns", "another later", "another before", "not recorded"],
+)
+def test_a_step_that_units_do_not_explain_is_the_codes(units: list[str]) -> None:
+    (step,) = steps(a_past(SLOWER, headers=on_units(*units)))
+    assert (step.cause, step.is_regression, step.reason) == ("code", True, "")
+
+
+def test_units_of_different_speeds_that_take_turns_unevenly_are_no_step_of_the_code() -> None:
+    units = [*["1a", "1a", "1a", "2b"] * 10, *["2b", "2b", "2b", "1a"] * 10]
+    levels = [1.1 if unit == "2b" else 1.0 for unit in units]
+    found = steps(a_past(levels, headers=on_units(*units)))
+    assert {(step.cause, step.reason) for step in found} == {
+        ("machine", "another unit of this hardware: 2b and not 1a")
+    }
+
+
+def test_another_unit_is_told_beside_the_environment_and_the_same_code() -> None:
+    units = ["1a"] * BEFORE + ["2b"] * AFTER
+    (same,) = steps(a_past(SLOWER, headers=on_units(*units, commit=0)))
+    assert (same.cause, same.reason) == (
+        "machine",
+        f"{SAME_CODE}; another unit of this hardware: 2b and not 1a",
+    )
+    newer = [of_other_torch(own) for own in on_units(*units)[BEFORE:]]
+    (step,) = steps(a_past(SLOWER, headers=[*on_units(*units)[:BEFORE], *newer]))
+    assert step.cause == "environment"
+    assert step.reason == (
+        "torch 2.14.1 and not 2.13.0; another unit of this hardware: 2b and not 1a"
+    )
+
+
 def test_a_step_within_one_commit_is_the_machines() -> None:
     headers = [header(run, commit=0) for run in RUNS]
     (step,) = steps(a_past(SLOWER, headers=headers))
