@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from suite.records.store import Results
@@ -19,6 +20,34 @@ def written(folder: Path, files: Sequence[Results]) -> Path:
     for file in files:
         write(folder / file.path.name, file.header, *file.records[1:])
     return folder
+
+
+@pytest.mark.parametrize(
+    ("units", "first"),
+    [
+        ([""] * 2, "Invented CPU, 2 cores: 2 runs of 2 commits, 2026-01-01 to 2026-01-02"),
+        ([""], "Invented CPU, 2 cores: 1 run of 1 commit, 2026-01-01"),
+        (["1a"] * 2, "Invented CPU, 2 cores: 2 runs of 2 commits, 2026-01-01 to 2026-01-02"),
+        (
+            ["1a", "2b"],
+            "Invented CPU, 2 cores: 2 runs of 2 commits on 2 units, 2026-01-01 to 2026-01-02",
+        ),
+    ],
+)
+def test_it_begins_with_the_runs_their_units_and_their_days(
+    tmp_path: Path, units: Sequence[str], first: str
+) -> None:
+    files = [
+        file._replace(
+            header=msgspec.structs.replace(
+                file.header,
+                circumstances=msgspec.structs.replace(file.header.circumstances, unit=unit),
+            )
+        )
+        for file, unit in zip(a_past([1.0] * len(units)), units, strict=True)
+    ]
+    shown = bench("history", written(tmp_path, files)).stdout
+    assert " ".join(shown.partition("\n\n")[0].split()) == first
 
 
 @pytest.mark.parametrize(

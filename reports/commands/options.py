@@ -31,13 +31,16 @@ _SHAPE = (
 
 def format_option(forms: Sequence[str]) -> Callable[[_Command], _Command]:
     """Return the option --format; the first of `forms` is the default."""
+    people = [form for form in forms if form in {"simple", "github"}]
+    others = [form for form in forms if form not in people]
+    verb = "are" if len(people) > 1 else "is"
     return click.option(
         "--format",
         "form",
         type=click.Choice(forms),
         default=forms[0],
         show_default=True,
-        help="simple and github are for people, the others for programs.",
+        help=f"{' and '.join(people)} {verb} for people, {' and '.join(others)} for programs.",
     )
 
 
@@ -98,7 +101,11 @@ def question_options(command: _Command) -> _Command:
             _MODELS,
             click.option("--lengths", "--length", required=True, help="Lengths, such as 512,1024."),
             click.option(
-                "--modes", "--mode", default="forward", show_default=True, help="Also: backward."
+                "--modes",
+                "--mode",
+                default="forward",
+                show_default=True,
+                help="Also: backward, decode.",
             ),
             click.option(
                 "--dtypes", "--dtype", help="Default: bfloat16; float16 on a GPU without it."

@@ -63,15 +63,17 @@ def summary(timeline: Timeline) -> str:
 
 
 def _title(points: Sequence[TimelinePoint]) -> str:
-    """Return the runs and their time for each device."""
+    """Return for each device its runs, and their days; its units if there are several."""
     lines = []
     for key in dict.fromkeys(point.hardware_key for point in points):
         here = [point for point in points if point.hardware_key == key]
         began = sorted({point.started for point in here})
         codes = len({point.code for point in here})
+        units = len({point.unit for point in here} - {""})
+        days = " to ".join(dict.fromkeys([began[0][:10], began[-1][:10]]))
         lines.append(
-            f"{here[0].device}: {_count(len(began), 'run')} of {_count(codes, 'commit')}, "
-            f"{began[0][:10]} to {began[-1][:10]}"
+            f"{here[0].device}: {_count(len(began), 'run')} of {_count(codes, 'commit')}"
+            f"{f' on {units} units' if units > 1 else ''}, {days}"
         )
     return "\n".join(lines)
 

@@ -17,7 +17,8 @@ Mark = Literal["", "slower", "faster"]
 class TimelinePoint(msgspec.Struct, frozen=True):
     """A cell in a run. `time_ms` is None unless it was measured, its interval below three passes.
 
-    A time that other processes disturbed has no say in steps. `mark` is set where a step begins,
+    `unit` tells devices of one hardware key apart, and is empty in older files. A time that other
+    processes disturbed has no say in steps. `mark` is set where a step begins,
     and `cause` is that step's ("code", "environment" or "machine"). A chart of times draws
     `time_ms` with `time_ci_ms` over `started`, a line for each (hardware_key, case, variant); a
     grid of statuses draws `status` over `started`.
@@ -28,6 +29,7 @@ class TimelinePoint(msgspec.Struct, frozen=True):
     case: str
     variant: str
     started: str
+    unit: str
     code: str
     status: Status
     reason: str
@@ -99,6 +101,7 @@ def _row(cell: CellHistory, point: SeriesPoint, step: HistoryStep | None) -> Tim
         case=cell.case.id,
         variant=cell.variant,
         started=point.run.header.started,
+        unit=point.run.header.circumstances.unit,
         code=point.run.code,
         status=point.status,
         reason=point.reason,

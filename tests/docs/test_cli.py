@@ -47,6 +47,15 @@ def test_every_help_has_an_example_and_says_what_each_option_is(name: str) -> No
             assert option.help, f"{name} {option.opts[0]} has no help"
 
 
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_help_of_format_names_what_there_is(name: str) -> None:
+    for option in commands()[name].params:
+        if isinstance(option, click.Option) and "--format" in option.opts:
+            assert isinstance(option.type, click.Choice)
+            named = set(re.findall(r"\b(?:simple|github|csv|json)\b", option.help or ""))
+            assert named <= set(option.type.choices)
+
+
 def test_no_command_is_documented_that_does_not_exist() -> None:
     assert set(re.findall(r"^## `(.+)`$", PAGE, re.MULTILINE)) == set(commands())
 

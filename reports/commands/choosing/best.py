@@ -19,8 +19,8 @@ def best(
     """Say which variant to use, how fast it is, and how sure that is.
 
     Answers come from selections, which `choose` writes: from this very problem, from lengths around
-    it, or else from other software, another shape or a device of the same architecture. The last
-    line of an answer says which.
+    it, or else from other software, another shape or a device of the same architecture. Each answer
+    says which. Where this device did not measure the problem, it has the command that does.
 
     \b
     Example:
