@@ -6,6 +6,8 @@
 import shlex
 from collections.abc import Iterator
 
+import msgspec
+
 from reports.tables.row import Row
 from suite.cases.mixed_batch import notation
 from suite.cases.models import Model, built_in
@@ -40,10 +42,15 @@ def _shape_words(row: Row, kind: str) -> list[str] | None:
     if row.recording:
         return [*device, "--inputs", row.recording.rpartition("@")[0]]
     if (row.bias_max, row.slope_scale, row.scale) != (8.0, "1", "1/sqrt(d)"):
-        model = next((model for model in built_in().values() if _has_attention(model, row)), None)
+        masked = msgspec.structs.replace(row, causal=True)  # --noncausal takes a model's mask off
+        models = built_in().values()
+        model = next(
+            (it for it in models if _has_attention(it, row) or _has_attention(it, masked)), None
+        )
         if model is None:
             return None
-        return [*device, "--models", model.name, *_batch_words(row, model.batch)]
+        mask = [] if row.causal else ["--noncausal"]
+        return [*device, "--models", model.name, *mask, *_batch_words(row, model.batch)]
     words = [*device, *([] if DEFAULT_SWEEPS[kind] == _SWEEP else ["--sweep", _SWEEP])]
     words += ["--heads", str(row.heads), "--head-dim", str(row.head_dim)]
     words += ["--kv-heads", str(row.kv_heads)] if row.kv_heads != row.heads else []

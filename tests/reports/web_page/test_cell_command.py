@@ -82,6 +82,23 @@ def test_the_command_of_a_models_case_plans_it_with_its_slopes_and_scale(name: s
     assert_planned_again(Case(q_len=512, kv_len=512, dtype="float32", **attention))
 
 
+def test_a_models_case_whose_mask_was_taken_off_is_planned_without_it() -> None:
+    shape = built_in()["falcon-rw-1b"].shape
+    assert shape.causal
+    assert_planned_again(
+        Case(
+            q_len=512,
+            kv_len=512,
+            dtype="float32",
+            heads=shape.heads,
+            kv_heads=shape.heads,
+            head_dim=shape.head_dim,
+            slope_scale=shape.slope_scale,
+            causal=False,
+        )
+    )
+
+
 def test_on_a_gpu_the_default_sweep_has_two_shapes_so_the_command_names_another() -> None:
     row, header = row_of(PLAIN)
     plan = msgspec.structs.replace(header.plan, device="cuda:1")
