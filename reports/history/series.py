@@ -14,7 +14,7 @@ from reports.tables.row import NOT_YET
 from reports.verdicts.cell_state import CellState, run_states
 from suite.cases.case import Case
 from suite.cases.plan import Cell
-from suite.records.record import Canary, RunHeader, Status, Time
+from suite.records.record import Canary, CellRecord, RunHeader, Status, Time
 from suite.records.store import Results, StoreError, is_duel_record
 
 MOST_DISTURBED = 1.0
@@ -74,19 +74,32 @@ class CellHistory(NamedTuple):
 def cell_histories(files: Sequence[Results]) -> list[CellHistory]:
     """Return each cell's series, by hardware key, in the order of first appearance.
 
-    Runs are in the order in which they began. A file that several commits measured is as many runs.
-    Raises StoreError for a file of pairs, which has no series, and for a second file of one run.
+    Runs are in the order in which they began. A file that several commits or units measured is as
+    many runs, each of the cells that it measured. Raises StoreError for a file of pairs, which has
+    no series, and for a second file of one run.
     """
     _refuse_pairs_and_copies(files)
-    parts = [part for file in files for part in file.by_code()]
+    parts = [
+        (part, _cells(file) - _cells(part))
+        for file in files
+        for by_code in file.by_code()
+        for part in by_code.by_unit()
+    ]
     points: dict[tuple[str, Case, str], list[SeriesPoint]] = {}
-    for part in sorted(parts, key=lambda part: (part.header.started, str(part.path))):
+    for part, elsewhere in sorted(parts, key=lambda it: (it[0].header.started, str(it[0].path))):
         run = PastRun(part.header, _log_canary(part.records))
         disturbed = _disturbed_cells(part.records)
         for (case, variant), state in run_states(part, normalise=False).items():
+            if (case, variant) in elsewhere:
+                continue
             key = machine_key(part.header.hardware), case, variant
             points.setdefault(key, []).append(_point(run, state, (case, variant) in disturbed))
     return [CellHistory(*key, tuple(series)) for key, series in points.items()]
+
+
+def _cells(results: Results) -> set[Cell]:
+    """Return the cells of which results have records."""
+    return {(it.case, it.variant) for it in results.records if isinstance(it, CellRecord)}
 
 
 def _refuse_pairs_and_copies(files: Sequence[Results]) -> None:

@@ -37,6 +37,27 @@ def test_a_point_is_marked_where_a_step_begins_and_nowhere_else() -> None:
     assert [point.started for point in points] == sorted(point.started for point in points)
 
 
+def test_a_file_that_another_unit_completed_is_a_run_of_each_unit() -> None:
+    first, second = (
+        changed(
+            header(day, commit=0),
+            plan=a_plan(variants=["eager", "flex", "sdpa_key"]),
+            circumstances=msgspec.structs.replace(header(day, commit=0).circumstances, unit=unit),
+        )
+        for day, unit in ((0, "1a"), (1, "2b"))
+    )
+    case = a_case()
+    eager, flex = measured(case, "eager"), measured(case, "flex")
+    points = timeline([results(first, *eager, second, *flex)]).points
+    assert sorted((point.variant, point.unit, point.status) for point in points) == [
+        ("eager", "1a", "measured"),
+        ("flex", "2b", "measured"),
+        ("sdpa_key", "1a", "skipped"),
+        ("sdpa_key", "2b", "skipped"),
+    ]
+    assert [point.started for point in points if point.unit == "2b"] == [second.started] * 2
+
+
 def test_a_point_has_the_interval_of_three_passes_and_none_of_one() -> None:
     case = a_case()
     (three,) = timeline(
