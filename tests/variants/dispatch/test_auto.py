@@ -13,7 +13,7 @@ from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.conftest import Folders
 from tests.effort import examples
 from tests.records import a_case
-from tests.variants.dispatch.chosen import LIKE, NO_COMPILER, choose, ran
+from tests.variants.dispatch.user_choice import LIKE, NO_COMPILER, choose, ran
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
 from tests.variants.selections import a_choice, of_this_machine, put
 from variants.attention import alibi_attention, variant_for

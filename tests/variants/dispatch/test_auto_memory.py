@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import Folders
-from tests.variants.dispatch.chosen import choose, ran
+from tests.variants.dispatch.user_choice import choose, ran
 from tests.variants.formula import assert_close, tensors, truth
 from tests.variants.selections import SPEC
 from variants.attention import alibi_attention
