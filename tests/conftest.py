@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Tell modules that are yet to be imported of --full; a worker computes with one thread.
 
-    Tests interrupt processes, which would inherit that Ctrl-C is ignored.
+    Tests interrupt and hang up on processes, which would inherit that a signal is ignored.
     """
     if config.getoption("--full"):
         os.environ[FULL] = "1"
@@ -38,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs behind it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as nohup starts what it runs
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

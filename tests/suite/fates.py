@@ -28,6 +28,14 @@ def processes_of(owner: str) -> list[psutil.Process]:
     return owned
 
 
+def children() -> set[psutil.Process]:
+    """Return the living processes that this one and its children started.
+
+    A browser that earlier tests share may be among them.
+    """
+    return set(psutil.Process().children(recursive=True))
+
+
 def cells(file: Path) -> dict[tuple[str, int], list[CellRecord]]:
     """Return the records of each (variant, q_len)."""
     by_cell: dict[tuple[str, int], list[CellRecord]] = {}

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from suite.run import Run
 from tests.fakes.arena import LAUNCH
 from tests.fakes.in_process import believe_invented_times, start_invented_lanes_in_process
 from tests.fakes.lane import KINDS, PlannedFault, environment
+from tests.suite.fates import children
 from variants.catalog import Variant
 
 VARIANTS = tuple(Variant(name, name) for name in ("no_bias", "first", "second"))
@@ -79,6 +79,7 @@ def check_random_faults(count: int, measure: Callable[[Path, Planned], None]) ->
 
 def check_run(planned: Planned, measure: Callable[[Path, Planned], None]) -> None:
     """Run nine cells with faults among them and look at every cell afterwards."""
+    before = children()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "run.jsonl")
         measure(file, planned)
@@ -86,7 +87,7 @@ def check_run(planned: Planned, measure: Callable[[Path, Planned], None]) -> Non
         left = list(Path(tempfile.gettempdir()).glob(f"alibi-bench-{os.getpid()}-*"))
     assert results.warnings == []
     assert left == []
-    assert psutil.Process().children(recursive=True) == []
+    assert children() <= before
     by_cell: dict[tuple[str, int], list[CellRecord]] = {}
     for record in results.records:
         if isinstance(record, CellRecord):

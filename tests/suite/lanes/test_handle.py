@@ -18,6 +18,7 @@ from suite.lanes.protocol import Done, FirstCall, Prepare, Slice
 from tests.fakes.arena import LAUNCH
 from tests.fakes.lane import PlannedFault, environment
 from tests.records import a_case
+from tests.suite.fates import children
 from variants.catalog import BASELINE, Variant
 
 LIMIT_S = 60.0
@@ -102,6 +103,7 @@ def test_a_pool_has_one_process_for_each_name_until_it_dies_and_none_afterwards(
 ) -> None:
     with_faults()
     variants = {name: Variant(name, name) for name in ("first", "second")}
+    before = children()
     with LanePool(variants, policy("cpu", 1), tmp_path, launch=LAUNCH) as pool:
         first, second = pool.ready(variants)
         first.end()
@@ -109,9 +111,9 @@ def test_a_pool_has_one_process_for_each_name_until_it_dies_and_none_afterwards(
         assert same is second
         assert later.process_id != first.process_id
         assert later.ask(FirstCall(), Done, LIMIT_S) == Done(0.0)
-        processes = [one.pid for one in psutil.Process().children(recursive=True)]
-        assert sorted(processes) == sorted([later.process_id, second.process_id])
-    assert psutil.Process().children(recursive=True) == []
+        processes = {each.pid for each in children() - before}
+        assert processes == {later.process_id, second.process_id}
+    assert children() <= before
 
 
 def test_the_processes_that_a_lane_has_started_end_with_it(tmp_path: Path) -> None:

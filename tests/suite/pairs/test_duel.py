@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
-import psutil
 import pytest
 
 from suite.lanes.handle import Handle
@@ -18,6 +17,7 @@ from suite.records.record import SIDES, Fault
 from tests.fakes.arena import CASES, CELLS, NAMES, Arena
 from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import environment
+from tests.suite.fates import children
 from tests.suite.pairs.conftest import MakeArena
 
 STEPS = ("Prepare", "FirstCall", "Slice", "Drop")
@@ -77,11 +77,12 @@ def test_a_lane_that_is_a_process_and_is_killed_costs_its_cell_and_is_replaced(
     tmp_path: Path,
 ) -> None:
     faults = [("head.second", 24, "Slice", "SIGKILL")]
+    before = children()
     with ExitStack() as stack, mock.patch.dict(os.environ, environment(faults)):
         stack.enter_context(mock.patch("suite.race.checks.outside_clock.check_turn"))
         arena = Arena(stack, tmp_path / "pairs.jsonl")
         alive = arena.duel.take(CELLS, [1], "first")
-        assert psutil.Process().children(recursive=True) == []
+        assert children() <= before
     (fault,) = (record for record in arena.records if isinstance(record, Fault))
     assert (fault.side, fault.status, fault.variant) == ("head", "crashed", "second")
     assert alive == CELLS[:3]
