@@ -73,7 +73,10 @@ def test_a_row_names_the_kernels_that_ran(ran: Ran) -> None:
     assert kernels["eager"] == ["bmm", "softmax"]
 
 
-def test_resuming_a_finished_run_measures_nothing(ran: Ran) -> None:
+def test_resuming_a_finished_run_measures_nothing(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_few_turns(monkeypatch)
     file, _ = ran
     before = [record for record in read(file).records if isinstance(record, Time)]
     done = bench("run", "--resume", str(file))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from suite.conditions import policy
 from suite.conditions.policy import Policy
 from suite.lanes import pool
 from suite.lanes.handle import Handle, Launch, Process
@@ -181,10 +182,13 @@ def real_lanes(invented: Any) -> MakeLane:
 
 
 def take_few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a race, and a pair, end after the fewest turns, each taken as it is.
+    """Let a race, and a pair, end after the fewest turns of one thread, each taken as it is.
 
-    Where other work on the machine slowed a turn, it is not repeated.
+    Where other work on the machine slowed a turn, it is not repeated. Two threads that wait for
+    each other in every call take many times as long beside other work.
     """
+    of_cores = policy.policy
+    monkeypatch.setattr(policy, "policy", lambda device, _: of_cores(device, 1))
     monkeypatch.setattr("suite.race.contender.PATIENCE_S", 0.0)
     monkeypatch.setattr("suite.pairs.duel.PATIENCE_S", 0.0)
     monkeypatch.setattr("suite.race.stopping.CAP_S", 0.002)
