@@ -3,7 +3,8 @@
 What is made in a trace or a transform must not outlive it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,3 +67,25 @@ def fake_gradients(
         for tensor in (q, k, v, slopes)
     )
     return d_q, d_k, d_v, d_slopes
+
+
+def call_by_entry(operator: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Any]:
+    """Return an operator's rule for vmap: a call for each entry, whose results are stacked.
+
+    Without a rule torch does the same, and from 2.15 on warns that one is missing.
+    """
+
+    def rule(info: Any, in_dims: Any, *arguments: Any) -> tuple[tuple[Tensor, ...], Any]:
+        calls = [
+            operator(
+                *(
+                    value if dim is None else value.select(dim, entry)
+                    for value, dim in zip(arguments, in_dims, strict=True)
+                )
+            )
+            for entry in range(info.batch_size)
+        ]
+        results = tuple(torch.stack(parts) for parts in zip(*calls, strict=True))
+        return results, (0,) * len(results)
+
+    return rule

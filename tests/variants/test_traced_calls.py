@@ -175,7 +175,7 @@ def test_auto_takes_eager_for_a_forward_mode_derivative() -> None:
     assert_close(found, of_jvp(truth, *(each.double() for each in inputs)), torch.float32)
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.filterwarnings("ignore:There is a performance drop.*aten::")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("derived", DERIVED, ids=lambda derived: derived.__name__)
 @pytest.mark.parametrize("name", UNCOMPILED)

@@ -22,7 +22,7 @@ from variants.dispatch.arguments import check_kinds, check_together
 from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype, norms_of_same
 from variants.problem import Spec, Unsupported, alibi_slopes
-from variants.tracing import fake_gradients, gradient_operations, operations
+from variants.tracing import call_by_entry, fake_gradients, gradient_operations, operations
 
 _AUTOGRAD_KEYS = tuple(
     getattr(torch._C.DispatchKey, name)
@@ -237,22 +237,8 @@ attention.register_autograd(_backward, setup_context=_save)
 attention_backward.register_autograd(_refuse)
 
 
-def _stacked(info: Any, in_dims: Any, *arguments: Any) -> tuple[tuple[Tensor, Tensor], Any]:
-    """Return the results of vmap: a call for each entry."""
-    results = [
-        attention(
-            *(
-                value if dim is None else value.select(dim, entry)
-                for value, dim in zip(arguments, in_dims, strict=True)
-            )
-        )
-        for entry in range(info.batch_size)
-    ]
-    outs, log_sum_exps = zip(*results, strict=True)
-    return (torch.stack(outs), torch.stack(log_sum_exps)), (0, 0)
-
-
-attention.register_vmap(_stacked)
+attention.register_vmap(call_by_entry(attention))
+attention_backward.register_vmap(call_by_entry(attention_backward))
 
 
 def _gradient_operations(d_out: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:  # noqa: ARG001

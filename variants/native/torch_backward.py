@@ -21,7 +21,7 @@ from variants.native.call_checks import (
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_gradients import gradients
 from variants.problem import Unsupported
-from variants.tracing import fake_gradients, gradient_operations, has_tangent
+from variants.tracing import call_by_entry, fake_gradients, gradient_operations, has_tangent
 
 _SCHEMA = (
     "native_window_backward(Tensor d_out, Tensor? d_log_sum_exp, Tensor q, Tensor k, Tensor v, "
@@ -36,6 +36,8 @@ def register_backward(fragment: torch.library.Library) -> None:
     fragment.impl("native_window_backward", _on_cpu, "CPU")
     fragment.impl("native_window_backward", _without_gradients, "Autograd")
     torch.library.register_fake("alibi_bench::native_window_backward", fake_gradients, lib=fragment)
+    operation = torch.ops.alibi_bench.native_window_backward.default
+    torch.library.register_vmap(operation, call_by_entry(operation), lib=fragment)
     register_flop_formula(torch.ops.alibi_bench.native_window_backward)(_backward_operations)
 
 

@@ -19,7 +19,7 @@ from variants.native.call_checks import refuse_sequences, refuse_shapes
 from variants.native.kernel_arguments import Reach
 from variants.native.kernel_call import attend, out_like
 from variants.native.torch_backward import register_backward, with_gradients
-from variants.tracing import operations
+from variants.tracing import call_by_entry, operations
 
 _SCHEMA = (
     "native_window(Tensor q, Tensor k, Tensor v, Tensor slopes, float scale, int before, int after,"
@@ -65,6 +65,8 @@ def _register() -> torch.library.Library:
     fragment.impl("native_window", checked_attend, "CPU")
     fragment.impl("native_window", with_gradients, "Autograd")
     torch.library.register_fake("alibi_bench::native_window", _fake, lib=fragment)
+    operation = torch.ops.alibi_bench.native_window.default
+    torch.library.register_vmap(operation, call_by_entry(operation), lib=fragment)
     register_flop_formula(torch.ops.alibi_bench.native_window)(operations)
     register_backward(fragment)
     return fragment
