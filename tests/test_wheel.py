@@ -11,6 +11,7 @@ from zipfile import ZipFile
 import pytest
 
 from suite.conditions.policy import ROOT
+from tests.fakes.one_core import on_one_core
 from variants.compiled.flags import LEVELS
 
 pytestmark = pytest.mark.heavy
@@ -143,7 +144,8 @@ def test_the_committed_selections_answer(project: Project) -> None:
 def test_a_run_measures_into_the_working_directory(project: Project) -> None:
     before = sorted(project.installed.rglob("*.jsonl"))
     words = ("run", "--device", "cpu", "--lengths", "64", "--dtypes", "float32", "--heads", "2")
-    text = project.run("alibi-bench", *words, "--variants", "native_window", "--passes", "1")
+    with on_one_core():
+        text = project.run("alibi-bench", *words, "--variants", "native_window", "--passes", "1")
     (results,) = project.folder.glob("results/*.jsonl")
     assert f"Results: {results}" in text
     assert sorted(project.installed.rglob("*.jsonl")) == before

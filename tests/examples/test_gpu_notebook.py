@@ -11,6 +11,7 @@ import pytest
 
 from suite.conditions.policy import ROOT
 from suite.records.store import read
+from tests.fakes.one_core import on_one_core
 
 NOTEBOOK = ROOT / "examples" / "gpu_notebook.ipynb"
 CELLS: list[dict[str, Any]] = msgspec.json.decode(NOTEBOOK.read_bytes())["cells"]
@@ -75,7 +76,8 @@ def test_every_cell_runs_on_a_cpu_and_the_archive_has_the_results(tmp_path: Path
     (tmp_path / "here").mkdir()
     resources = {"metadata": {"path": str(tmp_path / "here")}}
     client = NotebookClient(notebook, timeout=280, kernel_name="python3", resources=resources)
-    client.execute()
+    with on_one_core():
+        client.execute()
     shown = {cell.id: text_of(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"}
     assert "installed: nothing, all is here" in shown["install"]
     assert "hardware key" in shown["doctor"]
