@@ -100,7 +100,7 @@ SLOPES = torch.tensor([0.3])
 def test_no_row_loses_more_than_is_certified(
     attack: Callable[[Drawn], Drawn], monkeypatch: pytest.MonkeyPatch, *, mirrored: bool
 ) -> None:
-    given = attack(drawn(heads=1, kv_heads=1, q_len=260, kv_len=260, dim=16, value_dim=16))
+    given = attack(drawn(heads=1, kv_heads=1, q_len=196, kv_len=196, dim=16, value_dim=16))
     if mirrored:
         given = Drawn(*(part.flip(2).contiguous() for part in given))
     shares = iter((1e-30, 0.1))
