@@ -76,10 +76,11 @@ def call_by_entry(operator: Callable[..., tuple[Tensor, ...]]) -> Callable[..., 
     """
 
     def rule(info: Any, in_dims: Any, *arguments: Any) -> tuple[tuple[Tensor, ...], Any]:
+        # The dim of a list, such as a window, is a list of None.
         calls = [
             operator(
                 *(
-                    value if dim is None else value.select(dim, entry)
+                    value.select(dim, entry) if isinstance(dim, int) else value
                     for value, dim in zip(arguments, in_dims, strict=True)
                 )
             )

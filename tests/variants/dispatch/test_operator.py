@@ -191,11 +191,12 @@ def test_an_exported_layer_answers_at_other_lengths() -> None:
     assert_close(program.module()(q, k, v), truth(1.5 * q, k, v) + 1, torch.float32)
 
 
-def test_vmap_of_the_operator_is_a_call_for_each_entry() -> None:
+@pytest.mark.parametrize("window", [None, (12, 0)])
+def test_vmap_of_the_operator_is_a_call_for_each_entry(window: tuple[int, int] | None) -> None:
     q, k, v = tensors()
-    rest = (k, v, alibi_slopes(4), *[None] * 6, "sdpa_mask", True, None, None, None, True)
+    rest = (k, v, alibi_slopes(4), *[None] * 6, "sdpa_mask", True, None, None, window, True)
     stacked, _ = torch.func.vmap(lambda q: cast(Any, attention)(q, *rest))(torch.stack([q, -q]))
-    assert_close(stacked[1], truth(-q, k, v), torch.float32)
+    assert_close(stacked[1], answer(-q, k, v, alibi_slopes(4), window=window).out, torch.float32)
 
 
 @pytest.mark.parametrize("name", ["eager", "sdpa_mask", "native_window"])
