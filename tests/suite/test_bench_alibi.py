@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite import conftest
-from suite.bench_alibi import ReplayTimer, _extra_info, _stop_without_samples
+from suite.bench_alibi import ReplayTimer, _extra_info, _Notes, _stop_without_samples
 from suite.cases.case import Dtype
 from tests.records import a_case, a_check
 from variants.catalog import PEERS, on
@@ -226,6 +227,13 @@ def test_a_storage_that_the_user_names_is_left_alone() -> None:
     config.option.benchmark_storage = "file:///elsewhere"
     conftest.pytest_configure(config)
     assert config.option.benchmark_storage == "file:///elsewhere"
+
+
+def test_a_note_of_the_races_is_a_warning_also_where_warnings_are_errors() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        _Notes().note("pass 1: something")
+    assert [str(each.message) for each in caught] == ["pass 1: something"]
 
 
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e3), min_size=1, max_size=300))
