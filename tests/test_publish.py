@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.publish import LEAST_S, SETS, measure_sets, remove_superseded
+from benchmarks.publish import LEAST_S, NO_CELL, SETS, Measure, measure_sets, remove_superseded
 from suite.cases.plan import Plan
 from suite.records.store import Store
 from tests.records import a_case, a_machine, complete
@@ -64,7 +64,30 @@ def test_it_ends_in_time_with_what_it_has_and_the_next_call_goes_on(
     assert measure_sets(tmp_path, 1000 * len(others), measure) == []
 
 
-def test_a_run_that_fails_ends_it_with_its_code(tmp_path: Path) -> None:
+def measure_in_vain(code: int, monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """Return how a run ends with a code after 70 seconds of a clock that nothing else turns on."""
+    now = [0.0]
+
+    def measure(*_: object) -> int:
+        now[0] += 70
+        return code
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return measure
+
+
+def test_a_run_for_which_the_last_minutes_held_no_cell_is_left_for_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = measure_in_vain(NO_CELL, monkeypatch)
+    assert measure_sets(tmp_path, LEAST_S + 60, measure) == list(SETS)
+
+
+@pytest.mark.parametrize(("code", "limit_s"), [(NO_CELL, 1000), (2, LEAST_S + 60)])
+def test_a_run_that_fails_ends_it_with_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, limit_s: float
+) -> None:
+    measure = measure_in_vain(code, monkeypatch)
     with pytest.raises(SystemExit) as ended:
-        measure_sets(tmp_path, 1000, lambda *_: 3)
-    assert ended.value.code == 3
+        measure_sets(tmp_path, limit_s, measure)
+    assert ended.value.code == code
