@@ -177,6 +177,18 @@ def test_units_of_different_speeds_that_take_turns_unevenly_are_no_step_of_the_c
     }
 
 
+@pytest.mark.parametrize(
+    ("shared", "cause"), [([1.005, 1.03, 1.03], "machine"), ([1.029, 1.03, 1.03], "code")]
+)
+def test_units_with_runs_on_both_sides_tell_the_code_from_another_unit_if_they_agree(
+    shared: list[float], cause: str
+) -> None:
+    levels = [*[1.0] * BEFORE, 1.0, 1.0, 1.0, *[1.03] * BEFORE, *shared]
+    units = [*["1a"] * BEFORE, "3c", "4d", "5e", *["2b"] * BEFORE, "3c", "4d", "5e"]
+    (step,) = steps(a_past(levels, headers=on_units(*units), spread=0.0003))
+    assert step.cause == cause
+
+
 def test_another_unit_is_told_beside_the_environment_and_the_same_code() -> None:
     units = ["1a"] * BEFORE + ["2b"] * AFTER
     (same,) = steps(a_past(SLOWER, headers=on_units(*units, commit=0)))
