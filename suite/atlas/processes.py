@@ -62,8 +62,8 @@ def ask_all(
     stopped = Event()
     with ThreadPoolExecutor(at_a_time) as pool:
         try:
-            asked = pool.map(partial(_ask, stopped), implementations)
-            for number, findings in enumerate(asked, 1):
+            answers = pool.map(partial(_ask, stopped), implementations)
+            for number, findings in enumerate(answers, 1):
                 name = findings.variant + (", as shipped" if findings.edition == "shipped" else "")
                 how = findings.ended or "answered"
                 report(f"[{number}/{len(implementations)}] {name}: {how}")
