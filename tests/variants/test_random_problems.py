@@ -21,7 +21,7 @@ from suite.lanes.lane import Lane
 from suite.lanes.prepared_case import Subject
 from suite.lanes.protocol import Check, CheckResult, Done, FirstCall, LaneAnswer, Prepare, Refusal
 from tests.effort import length
-from tests.variants.drawn_alike import drawn_alike
+from tests.variants.same_draws import same_draws
 from tests.variants.test_variants import (
     CPU,
     DECLINES,
@@ -46,7 +46,7 @@ INTERPRETED = [
 ]
 KNOWN = {BASELINE.name, *GENERAL, *(name for name, _ in DECLINES)}
 
-the_same_everywhere = drawn_alike(30)
+the_same_everywhere = same_draws(30)
 all_kinds = settings(the_same_everywhere, max_examples=80)
 a_few = settings(the_same_everywhere, max_examples=3, phases=[Phase.generate])
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tests.effort import the_first
 from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
-from tests.variants.drawn_alike import drawn_alike
+from tests.variants.same_draws import same_draws
 from variants.norms import BLOCK
 from variants.problem import alibi_slopes
 from variants.windows import _bias_bounds, density, depth_of, tolerance, windows_of
 
-the_same_everywhere = drawn_alike(60)
+the_same_everywhere = same_draws(60)
 
 
 def even(k: Tensor) -> Tensor:

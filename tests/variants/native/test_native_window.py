@@ -21,9 +21,9 @@ from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names
 from tests.variants.agreement import agrees_with_oracle
 from tests.variants.attacks import HEADS, drawn, spec_for
-from tests.variants.drawn_alike import drawn_alike
 from tests.variants.formula import truth
 from tests.variants.native.dense_answer import answer
+from tests.variants.same_draws import same_draws
 from variants.compiled.flags import FLAGS, LEVELS, Level
 from variants.host.hardware import cpu_flags
 from variants.native import kernel_call, kernel_library
@@ -53,7 +53,7 @@ CASES = [
 ]
 
 the_same_everywhere = settings(
-    drawn_alike(40),
+    same_draws(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

@@ -13,7 +13,7 @@ from suite.agreement.inputs import Inputs, draw, spec_of
 from suite.cases.case import DTYPES, Case, Dtype, Mode
 from tests.effort import the_first
 from tests.variants.agreement import agrees_with_oracle
-from tests.variants.drawn_alike import drawn_alike
+from tests.variants.same_draws import same_draws
 from variants.sdpa import halving, sdpa_halves
 from variants.sdpa.cpu_flash import BURIED
 from variants.sdpa.halving import Biases
@@ -49,7 +49,7 @@ def test_it_agrees_over_several_levels(case: Case) -> None:
     assert agrees(case)
 
 
-@drawn_alike(25)
+@same_draws(25)
 @given(
     length=st.integers(1, 1100),
     dtype=st.sampled_from(DTYPES),

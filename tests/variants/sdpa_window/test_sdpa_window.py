@@ -17,7 +17,7 @@ from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.effort import the_first
 from tests.variants.agreement import agrees_with_oracle
-from tests.variants.drawn_alike import drawn_alike
+from tests.variants.same_draws import same_draws
 from variants.problem import Spec, Unsupported
 from variants.sdpa.cpu_flash import attend, attend_causally
 from variants.sdpa_window import band_attention, bias_masks
@@ -86,7 +86,7 @@ def test_the_oracle_sees_a_band_that_is_wrong(
     assert not agrees(LONG[0])
 
 
-@drawn_alike(25)
+@same_draws(25)
 @given(
     kv_len=st.integers(1, 900),
     fewer=st.sampled_from([0, 0, 1, 64, 300, 899]),

@@ -1,12 +1,12 @@
-"""Settings with which Hypothesis draws the same on every machine."""
+"""Settings with which Hypothesis draws the same examples on every machine."""
 
 from hypothesis import HealthCheck, settings
 
 from tests.effort import examples
 
 
-def drawn_alike(number: int) -> settings:
-    """Return settings for `examples(number)`, which are the same everywhere."""
+def same_draws(number: int) -> settings:
+    """Return settings that draw `examples(number)` examples, the same in every run."""
     return settings(
         max_examples=examples(number),
         deadline=None,
