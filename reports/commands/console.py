@@ -52,17 +52,17 @@ def default_path(key: str) -> Path:
     return results_folder() / f"{now}-{key}.jsonl"
 
 
-def read_once(paths: Iterable[Path], said: Container[str] = ()) -> list["Results"]:
+def read_once(paths: Iterable[Path], old_warnings: Container[str] = ()) -> list["Results"]:
     """Read results files, each once even if it is named twice, and print their warnings.
 
-    Warnings that were `said` before are not printed again. Raises UsageError for a copy of another,
+    Warnings among `old_warnings` are not printed again. Raises UsageError for a copy of another,
     whose passes would count twice.
     """
     from suite.records.store import read
 
     files = [read(path) for path in _each_once(paths)]
     for file in files:
-        warn(line for line in file.warnings if line not in said)
+        warn(line for line in file.warnings if line not in old_warnings)
     _refuse_copies(files)
     return files
 

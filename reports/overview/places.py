@@ -89,7 +89,10 @@ def by_length(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def lengths_of(rows: Iterable[Row], batches: Mapping[Batch, str]) -> list[str]:
-    """Return the lengths of rows in words, shortest first, each once; `batches` as above."""
+    """Return the lengths of rows in words, shortest first, each once.
+
+    `batches` is what `batch_names` returns for all rows of the group.
+    """
     return [short_length(part[0], batches) for part in by_length(rows)]
 
 

@@ -113,7 +113,7 @@ def row_table(
     names of the group's long batches.
     """
     columns = [
-        GridColumn("length", [short_length(row, batches) for row in rows], True, wraps=True),
+        GridColumn("length", [short_length(row, batches) for row in rows], right=True, wraps=True),
         GridColumn("", [mark(row) for row in rows]),
         GridColumn("variant", [row.variant for row in rows], wraps=True),
         *(

@@ -37,12 +37,11 @@ def run_on_all(
     gpus = all_gpus()
     runs = begun_runs(gpus, path) if grid is None else _new_runs(gpus, path, grid)
     words = option_words(context, {"device", "out", "budget", "strict", "page", "resume"})
-    begun = read_once(each.path for each in runs if each.path.exists())
-    said = [line for file in begun for line in file.warnings]
-    repeated = {f"Warning: {line}" for line in said}
+    before = read_once(each.path for each in runs if each.path.exists())
+    old_warnings = {line for file in before for line in file.warnings}
 
     def say_new(who: str, line: str) -> None:
-        if line not in repeated:
+        if line.removeprefix("Warning: ") not in old_warnings:
             say(who, line)
 
     if len(runs) > 1:
@@ -56,7 +55,7 @@ def run_on_all(
     paths = [each.path for each in runs if each.path.exists()]
     if not paths:
         raise RunFailed(f"no GPU measured anything: {reasons}")
-    _conclude(paths, said, strict=strict, page=page)
+    _conclude(paths, old_warnings, strict=strict, page=page)
     if failures:
         raise RunFailed(f"{len(failures)} of {len(runs)} GPUs failed: {reasons}")
 
@@ -93,18 +92,18 @@ def _say_what_is_shared(runs: Sequence["GpuRun"]) -> None:
 
 
 def _conclude(
-    paths: Sequence[Path], said: Container[str], *, strict: bool, page: Path | None
+    paths: Sequence[Path], old_warnings: Container[str], *, strict: bool, page: Path | None
 ) -> None:
     """Show tables, siblings and paths, and write a page; with `strict` exit as `run` does.
 
-    `said` are the warnings that need not be printed again.
+    The `old_warnings` of files are not printed again.
     """
     from reports.overview.terminal import overview
     from reports.pages.siblings import siblings_text
     from reports.tables.cells import groups
     from reports.text.screen import screen
 
-    files = read_once(paths, said)
+    files = read_once(paths, old_warnings)
     measured = groups(files)
     show(overview(measured, "time", screen()))
     for text in (

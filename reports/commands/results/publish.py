@@ -41,7 +41,7 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
         raise click.UsageError("publish files into a clone of the repository; run it in one")
     if len(files) > 1 and name is not None:
         raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")
-    new = _checked([read(path) for path in dict.fromkeys(files)], anew=check)
+    new = _check([read(path) for path in dict.fromkeys(files)], anew=check)
     if check or not new:
         return
     output = screen()
@@ -54,7 +54,7 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
     )
 
 
-def _checked(every: Sequence["Results"], *, anew: bool) -> list["Results"]:
+def _check(every: Sequence["Results"], *, anew: bool) -> list["Results"]:
     """Say of each file whether it can be published or is already; return those that are new.
 
     With `anew` a file in its published place is checked like a new one. Raises BadRequest if one

@@ -36,7 +36,7 @@ def gpu(number: int) -> Device:
     return Device(f"cuda:{number}", hardware, str(number))
 
 
-def told(stderr: str) -> list[str]:
+def damage_warnings(stderr: str) -> list[str]:
     """Return the warnings of damage, of whichever device."""
     return [line for line in stderr.splitlines() if "is damaged and was left out" in line]
 
@@ -49,7 +49,7 @@ def test_a_damaged_file_of_a_gpu_is_warned_of_once(
     write(tmp_path / "x-cuda1.jsonl", a_machine(), *complete(a_plan()))
     done = bench("run", "--device", "all", "--resume", tmp_path / "x.jsonl")
     assert done.returncode == 0, done.stderr
-    assert len(told(done.stderr)) == 1, done.stderr
+    assert len(damage_warnings(done.stderr)) == 1, done.stderr
 
 
 def test_a_run_that_goes_on_does_not_repeat_what_was_said_before_it(
@@ -84,7 +84,7 @@ def test_a_run_that_goes_on_does_not_repeat_what_was_said_before_it(
     done = bench("run", "--device", "all", "--resume", tmp_path / "x.jsonl")
     assert done.returncode == 0, done.stderr
     assert "cuda:0  6 cells to measure" in done.stderr
-    assert len(told(done.stderr)) == 1, done.stderr
+    assert len(damage_warnings(done.stderr)) == 1, done.stderr
 
 
 def test_a_damaged_file_of_a_node_is_warned_of_once(
@@ -93,5 +93,5 @@ def test_a_damaged_file_of_a_node_is_warned_of_once(
     (tmp_path / "key").mkdir()
     a_damaged_file(tmp_path / "key" / "1.jsonl", "cpu")
     (file,) = fleet.show_results(tmp_path)
-    assert len(told(capsys.readouterr().err)) == 1
+    assert len(damage_warnings(capsys.readouterr().err)) == 1
     assert file.warnings
