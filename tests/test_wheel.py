@@ -9,6 +9,7 @@ from typing import NamedTuple
 from zipfile import ZipFile
 
 import pytest
+from filelock import FileLock
 
 from suite.conditions.policy import ROOT
 from tests.fakes.one_core import on_one_core
@@ -71,8 +72,16 @@ class Project(NamedTuple):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of this tree, built from a copy of what git holds or would hold."""
-    folder = tmp_path_factory.mktemp("wheel")
+    """Return the wheel of this tree, which the workers of pytest-xdist build once for all."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build_wheel(tmp_path_factory.mktemp("wheel"))
+    folder = tmp_path_factory.getbasetemp().parent / "wheel"
+    with FileLock(folder.with_suffix(".lock")):
+        return next(folder.glob("*.whl"), None) or build_wheel(folder)
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel in a folder, from a copy of what git holds or would hold."""
     names = subprocess.check_output(
         ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from suite.atlas.conventions import use_of_slopes
 from suite.atlas.implementation import prepare_of
 from tests.fakes.console import bench
+from tests.fakes.in_process import take_few_turns
 from tests.variants.providers.specs import spec_of, tensors
 from variants.catalog import PEERS
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
@@ -205,6 +206,7 @@ def test_peers_are_raced_judged_and_named_with_their_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    take_few_turns(monkeypatch)
     raced = set(CPU_PEERS) - {"attn_gym"}  # it compiles each step of decode anew
     names = ",".join(sorted({"native_window", *raced}))
     wanted = ("--variants", names, "--lengths", "64", "--dtypes", "float32")
