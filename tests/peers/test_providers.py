@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from suite.atlas.conventions import use_of_slopes
 from suite.atlas.implementation import prepare_of
+from suite.conditions.policy import ROOT
 from tests.fakes.console import bench
 from tests.fakes.in_process import take_few_turns
 from tests.variants.providers.specs import spec_of, tensors
@@ -194,6 +197,24 @@ def test_slopes_of_zero_and_queries_before_every_key_are_right(name: str) -> Non
     assert error_of(name, spec_of(), slopes) < 3e-6
     spec = spec_of(q_len=60, kv_len=48, causal=False)
     assert error_of(name, spec, alibi_slopes(8)) < 3e-6
+
+
+OF_OPENVINO = """
+import sys
+from tests.variants.providers.specs import spec_of, tensors
+from variants.problem import alibi_slopes
+from variants.providers.cpu.openvino_sdpa import prepare
+
+spec = spec_of(q_len=3, kv_len=9)
+prepare(spec)(*tensors(spec), alibi_slopes(8))
+print("openvino_telemetry" in sys.modules, "openvino.tools.ovc.telemetry_stub" in sys.modules)
+"""
+
+
+def test_openvino_is_imported_without_the_telemetry_that_would_report_it() -> None:
+    words = [sys.executable, "-c", OF_OPENVINO]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "False True\n", done.stderr
 
 
 def test_the_atlas_hands_a_cache_over() -> None:

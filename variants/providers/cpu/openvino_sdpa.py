@@ -10,7 +10,9 @@ alone, so a step of decode copies the part of the cache that it reads. Source: O
 opset15.
 """
 
+import sys
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -25,10 +27,26 @@ _ABILITIES = Abilities("OpenVINO", bidirectional=True, grouped=False)
 _ANY_LENGTH = -1
 
 
+def _openvino() -> Any:
+    """Return OpenVINO, imported without its telemetry.
+
+    With it the import starts a process that reports the import to OpenVINO's makers, unasked and
+    beside what is timed. Raises Unsupported where OpenVINO is missing.
+    """
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    if "openvino" in modules or "openvino_telemetry" in modules:
+        return package("openvino", _INSTALL)
+    modules["openvino_telemetry"] = None  # so that its import fails, which OpenVINO allows for
+    try:
+        return package("openvino", _INSTALL)
+    finally:
+        del modules["openvino_telemetry"]
+
+
 @cache
 def _request(shapes: tuple[tuple[int, ...], ...], bits: int, scale: float, threads: int) -> Any:
     """Return a request of one attention; of float32 for 32 bits, of bfloat16 for 16."""
-    ov, operators = package("openvino", _INSTALL), package("openvino.opset15", _INSTALL)
+    ov, operators = _openvino(), package("openvino.opset15", _INSTALL)
     kind, precision = (ov.Type.f32, "f32") if bits == 32 else (ov.Type.bf16, "bf16")
     inputs = [operators.parameter(list(shape), kind) for shape in shapes]
     factor = operators.constant([scale], kind)
@@ -45,7 +63,7 @@ def _request(shapes: tuple[tuple[int, ...], ...], bits: int, scale: float, threa
 
 def _shared(tensor: Tensor) -> Any:
     """Return OpenVINO's tensor of the same memory; numpy has no bfloat16."""
-    ov = package("openvino", _INSTALL)
+    ov = _openvino()
     if tensor.dtype == torch.bfloat16:
         bits = tensor.view(torch.uint16).numpy()
         return ov.Tensor(bits, list(tensor.shape), ov.Type.bf16)
