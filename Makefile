@@ -45,7 +45,8 @@ test: $(if $(TORCH),setup,lint)
 	$(BIN)/python -m pytest -m 'not heavy' -n 2 --dist worksteal
 
 # Then what is heavy, and what compiles or draws once more, with inductor and all examples.
-test-all: test $(VENV)/.peers .venv-exports/.complete
+test-all: test
+	$(MAKE) -j3 $(VENV)/.peers .venv-exports/.complete .venv-triton/.complete
 	$(BIN)/python -m pytest --full --timeout 1200 --durations 25 -m 'heavy or compiles or drawn' -n 2 --dist worksteal
 	$(BIN)/python -m pytest tests/peers -n 2 --dist worksteal
 	$(MAKE) test-triton
