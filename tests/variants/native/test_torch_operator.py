@@ -1,7 +1,8 @@
 """The operator: what torch asks of one, its memory, and what it refuses."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.variants.attacks import DTYPES, HEADS, drawn
+from tests.variants.batches.problems import numbers
 from tests.variants.formula import truth
+from variants.attention import alibi_attention
 from variants.native import kernel_library, torch_operator
 from variants.native.kernel_arguments import EVERY_KEY
 from variants.problem import Unsupported, alibi_slopes
@@ -214,3 +217,23 @@ def test_a_build_that_failed_is_not_tried_at_every_call(monkeypatch: pytest.Monk
         kernel_library._outcome.cache_clear()
     assert tried == [1]
     assert depths[0] == depths[1]  # no call's frames are kept
+
+
+@pytest.fixture
+def _no_fallback() -> Iterator[None]:
+    """Let vmap refuse an operator without a rule, of which some versions of torch only warn."""
+    functorch: Any = torch._C._functorch
+    functorch._set_vmap_fallback_enabled(False)
+    yield
+    functorch._set_vmap_fallback_enabled(True)
+
+
+@pytest.mark.usefixtures("_no_fallback")
+def test_the_operator_and_its_backward_have_a_rule_for_vmap() -> None:
+    q, k, v = (numbers(seed, 2, 1, 2, 9, 24).requires_grad_() for seed in range(3))
+    call = partial(alibi_attention, variant="native_window")
+    out = torch.func.vmap(call)(q, k, v)
+    gradient = torch.func.grad(lambda *part: call(*part).square().sum())
+    found = torch.func.vmap(gradient)(q.detach(), k.detach(), v.detach())
+    (wanted,) = torch.autograd.grad(out.square().sum(), [q])
+    torch.testing.assert_close(found, wanted)
