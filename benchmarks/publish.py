@@ -102,7 +102,7 @@ def main(minutes: float) -> None:
     remove_superseded(folder, here.commit)
     left = measure_sets(folder, minutes * 60, _measure)
     if left:
-        print(f"{minutes:g} minutes are over. `make publish` goes on with: {', '.join(left)}")
+        print(f"Not whole yet: {', '.join(left)}. `make publish` goes on with them.")
 
 
 def measure_sets(folder: Path, limit_s: float, measure: Measure) -> list[str]:
