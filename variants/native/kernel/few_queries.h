@@ -304,15 +304,17 @@ template <class Type, template <class> class Rows> class FewQueries {
   }
 
   // Write a row's scores of up to KEYS keys; -inf for keys that it does not see, and past the end.
-  void score(int64_t row, int64_t begin, int64_t end) {
+  // Inlined wherever it is called, it makes the build take twice as long.
+  __attribute__((noinline)) void score(int64_t row, int64_t begin, int64_t end) {
+    Floats count;
+    UNROLLED for (int lane = 0; lane < LANES; ++lane) count[lane] = lane;
     for (int64_t i = 0; i < KEYS / LANES; ++i) {
       const int64_t first = begin + i * LANES;
       if (first >= end) {
         scores[i] = Floats{} - INFINITY;
         continue;
       }
-      Floats key;
-      UNROLLED for (int lane = 0; lane < LANES; ++lane) key[lane] = first + lane;
+      const Floats key = (float)first + count;
       const Floats distance = key - position[row];
       const Signs hidden = (distance > (float)call.after) | (-distance > (float)call.before) | (key >= (float)end);
       const Floats biased = products(row, first, end) * call.scale - slope[row] * absolute(distance);
@@ -322,44 +324,52 @@ template <class Type, template <class> class Rows> class FewQueries {
 
   // Return q·k of LANES keys. Past the end stands the last key.
   Floats products(int64_t row, int64_t first, int64_t end) const {
-    const Element* keys[LANES];
-    UNROLLED for (int lane = 0; lane < LANES; ++lane)
-      keys[lane] = k[std::min<int64_t>(first + lane, end - 1)];
-    Floats sums[LANES] = {};
-    const auto add = [&](Pair q, auto read) {
-      UNROLLED for (int lane = 0; lane < LANES; ++lane) {
-        const Pair key = read(keys[lane]);
-        sums[lane] += key.first * q.first;
-        sums[lane] += key.second * q.second;
+    const auto whole = [](const Element* key, int64_t pair) { return Type::read_whole(key, pair); };
+    if (call.head_dim == 2 * PAIR) return products_of<2>(row, first, end, whole);
+    if (call.head_dim == 4 * PAIR) return products_of<4>(row, first, end, whole);
+    if (call.head_dim % PAIR == 0) return products_of<0>(row, first, end, whole);
+    return products_of<0>(row, first, end, [&](const Element* key, int64_t pair) {
+      return (pair + 1) * PAIR <= call.head_dim ? Type::read_whole(key, pair) : Type::read(key, pair, call.head_dim);
+    });
+  }
+
+  // The same, where COUNT is how many pairs a key has, or 0 for any number. Keys are read one after another, as they
+  // lie in memory, because a processor fetches ahead only of that. The block before this is the next to be read.
+  template <int COUNT, class Read> Floats products_of(int64_t row, int64_t first, int64_t end, Read read) const {
+    const int64_t count = COUNT ? COUNT : pairs;
+    Floats sums[LANES];
+    UNROLLED for (int lane = 0; lane < LANES; ++lane) {
+      const Element* key = k[std::min<int64_t>(first + lane, end - 1)];
+      if (row == 0) fetch(k[std::max<int64_t>(first + lane - KEYS, 0)]);
+      Floats firsts = {}, seconds = {};
+      for (int64_t pair = 0; pair < count; ++pair) {
+        const Pair part = read(key, pair), q = queries[row][pair];
+        firsts += part.first * q.first;
+        seconds += part.second * q.second;
       }
-    };
-    const int64_t whole = call.head_dim / PAIR;
-    for (int64_t pair = 0; pair < whole; ++pair)
-      add(queries[row][pair], [&](const Element* key) { return Type::read_whole(key, pair); });
-    if (whole < pairs)
-      add(queries[row][whole], [&](const Element* key) { return Type::read(key, whole, call.head_dim); });
-    Words square[LANES];
-    UNROLLED for (int lane = 0; lane < LANES; ++lane) square[lane] = (Words)sums[lane];
-    transpose(square);
-    Floats products = {};
-    UNROLLED for (int lane = 0; lane < LANES; ++lane) products += (Floats)square[lane];
-    return products;
+      sums[lane] = firsts + seconds;
+    }
+    return sums_of(sums);
+  }
+
+  // Have a key brought near, to the second or third cache.
+  void fetch(const Element* key) const {
+    constexpr int64_t LINE = 64 / sizeof(Element);
+    for (int64_t at = 0; at < call.head_dim; at += LINE) __builtin_prefetch(key + at, 0, 1);
   }
 
   // Return the largest of a row's scores, finite: -inf minus -inf would be NaN.
   float largest_score() const {
-    float largest = -FLT_MAX;
-    for (const Floats& some : scores)
-      for (int64_t lane = 0; lane < LANES; ++lane) largest = std::max(largest, some[lane]);
-    return largest;
+    Floats most = Floats{} - FLT_MAX;
+    for (const Floats& some : scores) most = larger_lanes(some, most);
+    return largest_of(most);
   }
 
   // Turn a row's scores into weights. Return whether any is not 0.
   bool weigh(int64_t row, const Sums& sums) {
     Floats most = Floats{} + sums.largest[row];
-    for (const Floats& some : scores) most = some > most ? some : most;
-    float largest = most[0];
-    UNROLLED for (int lane = 1; lane < LANES; ++lane) largest = std::max(largest, most[lane]);
+    for (const Floats& some : scores) most = larger_lanes(some, most);
+    const float largest = largest_of(most);
     if (largest > sums.largest[row]) {
       scale(sums, row, share(sums.largest[row] - largest));
       sums.largest[row] = largest;
@@ -372,13 +382,11 @@ template <class Type, template <class> class Rows> class FewQueries {
   }
 
   void add_values(int64_t row, int64_t begin, int64_t end, const Sums& sums) const {
-    constexpr int64_t TOGETHER = 4;  // pairs whose sums stay in registers
-    const int64_t whole = call.value_dim / PAIR;
-    int64_t pair = 0;
-    for (; pair + TOGETHER <= whole; pair += TOGETHER)
-      add_pairs<TOGETHER>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
-        return Type::read_whole(value, pair);
-      });
+    const auto whole = [](const Element* value, int64_t pair) { return Type::read_whole(value, pair); };
+    const int64_t whole_pairs = call.value_dim / PAIR;
+    int64_t pair = 0;  // up to four stay in registers
+    for (; pair + 4 <= whole_pairs; pair += 4) add_pairs<4>(row, begin, end, pair, sums, whole);
+    for (; pair + 2 <= whole_pairs; pair += 2) add_pairs<2>(row, begin, end, pair, sums, whole);
     for (; pair < value_pairs; ++pair)
       add_pairs<1>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
         return Type::read(value, pair, call.value_dim);

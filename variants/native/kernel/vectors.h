@@ -66,12 +66,6 @@ static inline bool any(Signs lanes) {
   return bits;
 }
 
-static inline float sum(Floats lanes) {
-  float total = 0;
-  UNROLLED for (int lane = 0; lane < LANES; ++lane) total += lanes[lane];
-  return total;
-}
-
 // The larger of two numbers; NaN counts as the largest.
 static inline float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
@@ -136,6 +130,50 @@ static inline void transpose(Words* rows) {
   swap_off_diagonal<2>(rows);
   if constexpr (LANES > 4) swap_off_diagonal<4>(rows);
   if constexpr (LANES > 8) swap_off_diagonal<8>(rows);
+}
+
+// Add each lane of two rows to its neighbour STEP away: of the first row where a lane has no STEP, else of the second.
+template <int STEP> static inline Floats add_neighbours(Floats first, Floats second) {
+  Words same, neighbour;
+  UNROLLED for (int lane = 0; lane < LANES; ++lane) {
+    same[lane] = lane & STEP ? LANES + lane : lane;
+    neighbour[lane] = same[lane] ^ STEP;
+  }
+  return (Floats)lanes_at(same, (Words)first, (Words)second) + (Floats)lanes_at(neighbour, (Words)first, (Words)second);
+}
+
+// Return the sum of each of LANES rows, which it overwrites.
+static inline Floats sums_of(Floats* rows) {
+  UNROLLED for (int i = 0; i < LANES / 2; ++i) rows[i] = add_neighbours<1>(rows[2 * i], rows[2 * i + 1]);
+  UNROLLED for (int i = 0; i < LANES / 4; ++i) rows[i] = add_neighbours<2>(rows[2 * i], rows[2 * i + 1]);
+  if constexpr (LANES > 4)
+    UNROLLED for (int i = 0; i < LANES / 8; ++i) rows[i] = add_neighbours<4>(rows[2 * i], rows[2 * i + 1]);
+  if constexpr (LANES > 8) rows[0] = add_neighbours<8>(rows[0], rows[1]);
+  return rows[0];
+}
+
+// Swap each lane with its neighbour STEP away.
+template <int STEP> static inline Floats swapped(Floats x) {
+  Words places;
+  UNROLLED for (int lane = 0; lane < LANES; ++lane) places[lane] = lane ^ STEP;
+  return (Floats)lanes_at(places, (Words)x, (Words)x);
+}
+
+static inline float sum(Floats x) {
+  if constexpr (LANES > 8) x += swapped<8>(x);
+  if constexpr (LANES > 4) x += swapped<4>(x);
+  x += swapped<2>(x);
+  return x[0] + x[1];
+}
+
+// The larger of two lanes, or the second where one is NaN.
+static inline Floats larger_lanes(Floats a, Floats b) { return a > b ? a : b; }
+
+static inline float largest_of(Floats x) {
+  if constexpr (LANES > 8) x = larger_lanes(x, swapped<8>(x));
+  if constexpr (LANES > 4) x = larger_lanes(x, swapped<4>(x));
+  x = larger_lanes(x, swapped<2>(x));
+  return std::max(x[0], x[1]);
 }
 
 // How many bytes of a row to read from `word` on: a vector's, or fewer at the row's end.
