@@ -1,0 +1,1 @@
+"""Tests of `choose`, `best` and `regret` as commands."""
