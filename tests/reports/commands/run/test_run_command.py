@@ -18,7 +18,7 @@ from tests.fakes.in_process import start_real_lanes_in_process, take_few_turns
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[4]
 ON_CPU = ["--device", "cpu"]
 SMALL = [*ON_CPU, "--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes", "float32,bfloat16"]
 

@@ -133,5 +133,5 @@ def test_a_format_has_to_be_named(file: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_schema_prints_what_docs_has(document: str) -> None:
-    kept = Path(__file__).parents[3] / "docs" / "schemas" / f"{document}.json"
+    kept = Path(__file__).parents[4] / "docs" / "schemas" / f"{document}.json"
     assert bench("schema", document).stdout == kept.read_text()

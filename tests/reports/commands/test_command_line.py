@@ -18,7 +18,7 @@ from suite.records.record import Time
 from tests.fakes.console import assert_refused, bench
 from tests.records import a_case, a_machine, a_plan, complete, measured, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 NAMES = ["no_bias", "eager", "flex"]
 CASE = a_case(64)
 

@@ -14,7 +14,7 @@ from tests.reports.pages.test_atlas import BAD, GOOD
 from tests.reports.publishing.good_file import a_good_file, a_header, good_records
 from tests.reports.web_page.invented import a_history
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 EPYC = "results/published/cpu-amd-26.2.1-avx2-avx512f-bf16-2cores"
 XEON = "cpu-intel-6.167.1-avx2-avx512f-bf16-fp16-amx-bf16-2cores"
 XEON_OF_PAIRS = "cpu-intel-6.207.2-avx2-avx512f-bf16-fp16-2cores"

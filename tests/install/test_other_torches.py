@@ -12,7 +12,7 @@ import pytest
 
 from tests.effort import FULL
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PYTHONS = sorted(ROOT.glob(".venv-torch-*/bin/python"))
 TESTS = [
     "variants/test_variants.py",

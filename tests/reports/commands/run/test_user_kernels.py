@@ -9,7 +9,7 @@ from suite.records.store import read
 from tests.fakes.console import bench
 from tests.fakes.in_process import start_real_lanes_in_process
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "examples" / "my_kernel.py"
 TINY = ("--device", "cpu", "--lengths", "64", "--dtypes", "float32")
 

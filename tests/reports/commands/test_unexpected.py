@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.console import bench
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 PROGRAMS = {
     "run_bench.py": "`make setup`",
     "examples/bloom_block.py": "`make setup`",

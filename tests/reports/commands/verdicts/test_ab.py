@@ -19,7 +19,7 @@ from tests.fakes.in_process import start_real_lanes_in_process
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[4]
 TINY = ("--device", "cpu", "--lengths", "64", "--variants", "sdpa_mask")
 
 PAIRS = str(next(ROOT.glob("results/published/*/aa/01.jsonl")))

@@ -1,0 +1,1 @@
+"""Tests of the scripts that measure for the docs."""
