@@ -76,18 +76,18 @@ def measure_in_vain(code: int, monkeypatch: pytest.MonkeyPatch) -> Measure:
     return measure
 
 
-def test_a_run_for_which_the_last_minutes_held_no_cell_is_left_for_the_next_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit_s", [1000, LEAST_S + 60])
+def test_a_run_whose_budget_held_no_cell_is_left_for_the_next_call(
+    limit_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure = measure_in_vain(NO_CELL, monkeypatch)
-    assert measure_sets(tmp_path, LEAST_S + 60, measure) == list(SETS)
+    assert measure_sets(tmp_path, limit_s, measure) == list(SETS)
 
 
-@pytest.mark.parametrize(("code", "limit_s"), [(NO_CELL, 1000), (2, LEAST_S + 60)])
 def test_a_run_that_fails_ends_it_with_its_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, limit_s: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = measure_in_vain(code, monkeypatch)
+    measure = measure_in_vain(2, monkeypatch)
     with pytest.raises(SystemExit) as ended:
-        measure_sets(tmp_path, limit_s, measure)
-    assert ended.value.code == code
+        measure_sets(tmp_path, LEAST_S + 60, measure)
+    assert ended.value.code == 2
