@@ -28,7 +28,7 @@ def check_available(spec: Spec) -> None:
         )
     if spec.device.type == "cuda":
         if torch.version.hip is not None:
-            raise Unsupported("the kernel was compiled for NVIDIA's GPUs alone")
+            raise Unsupported("the kernel has tiles for NVIDIA's GPUs alone")
         if (found := torch.cuda.get_device_capability(spec.device)) < OLDEST_GPU:
             raise Unsupported(f"compute capability {found[0]}.{found[1]}: the kernel needs 8.0")
     elif spec.dtype == torch.bfloat16:

@@ -52,10 +52,8 @@ class MachineCode(NamedTuple):
         return min(self.loops, key=lambda loop: loop.instructions)
 
 
-def compiled(
-    kernel: Any, signature: dict[str, str], constants: dict[str, Any], chip: int, **options: int
-) -> MachineCode:
-    """Compile a kernel for a chip, such as 90, and read its machine code."""
+def source_of(kernel: Any, signature: dict[str, str], constants: dict[str, Any]) -> ASTSource:
+    """Return what a kernel is compiled from, with the alignment that a launch finds."""
     names = kernel.arg_names
     kinds = {name: "constexpr" if name in constants else signature[name] for name in names}
     aligned = {
@@ -63,7 +61,11 @@ def compiled(
         for place, name in enumerate(names)
         if kinds[name].startswith("*") or (name.endswith("_stride") and name not in ANY_LENGTH)
     }
-    source = ASTSource(kernel, signature=kinds, constexprs=constants, attrs=aligned)
+    return ASTSource(kernel, signature=kinds, constexprs=constants, attrs=aligned)
+
+
+def compiled(source: ASTSource, chip: int, **options: int) -> MachineCode:
+    """Compile a kernel for one of NVIDIA's chips, such as 90, and read its machine code."""
     made = triton.compile(source, target=GPUTarget("cuda", chip, 32), options=options)
     with TemporaryDirectory() as folder:
         binary = Path(folder) / "kernel.cubin"

@@ -3,8 +3,9 @@
 from typing import Any, Literal, NamedTuple
 
 import torch
+from triton.compiler import ASTSource
 
-from tests.variants.triton.compiled.ahead_of_time import MachineCode, compiled
+from tests.variants.triton.compiled.ahead_of_time import MachineCode, compiled, source_of
 from variants.triton.kernel.combine import combine_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.kernel.key_gradients import key_gradients_kernel
@@ -63,7 +64,11 @@ class Configuration(NamedTuple):
 
     def compile(self) -> MachineCode:
         """Return the kernel's machine code, compiled as a launch would on the chip."""
-        kernel, tiles = KERNELS[self.kernel], self.tiles
+        return compiled(self.source(self.tiles), self.chip, num_warps=self.tiles.warps)
+
+    def source(self, tiles: Tiles, float32_products: str = "tf32x3") -> ASTSource:
+        """Return what the kernel is compiled from with some tiles."""
+        kernel = KERNELS[self.kernel]
         constants: dict[str, Any] = {
             "HEAD_DIM": self.head_dim,
             "DIM": padded(self.head_dim),
@@ -76,16 +81,11 @@ class Configuration(NamedTuple):
             "SLOPES": self.form == "ragged",
             "TOGETHER": HEADS_TOGETHER if self.form == "steps" else 1,
             "NORMS": True,
-            "PRECISION": "tf32x3" if self.dtype == "fp32" else "tf32",
+            "PRECISION": float32_products if self.dtype == "fp32" else "tf32",
         }
         signature = {name: _kind(name, self.dtype) for name in kernel.arg_names}
-        return compiled(
-            kernel,
-            signature,
-            {name: constants[name] for name in kernel.arg_names if name in constants},
-            self.chip,
-            num_warps=tiles.warps,
-        )
+        needed = {name: constants[name] for name in kernel.arg_names if name in constants}
+        return source_of(kernel, signature, needed)
 
 
 def _kind(name: str, dtype: str) -> str:
