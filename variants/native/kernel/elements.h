@@ -94,7 +94,12 @@ struct Float16 {
   static Floats widened(Narrow halves) { return (Floats)_mm256_cvtph_ps(halves); }
   static Narrow narrowed(Floats values) { return _mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT); }
 #else
-  typedef _Float16 Narrow __attribute__((vector_size(LANES * 2)));
+#if defined(__aarch64__)
+  typedef __fp16 Half;  // GCC 12 has no _Float16 in C++ there
+#else
+  typedef _Float16 Half;
+#endif
+  typedef Half Narrow __attribute__((vector_size(LANES * 2)));
   static Floats widened(Narrow halves) { return __builtin_convertvector(halves, Floats); }
   static Narrow narrowed(Floats values) { return __builtin_convertvector(values, Narrow); }
 #endif

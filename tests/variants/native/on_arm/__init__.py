@@ -1,0 +1,1 @@
+"""The C++ kernel built for Arm, whose processor QEMU plays."""
