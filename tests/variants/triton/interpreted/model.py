@@ -120,7 +120,7 @@ class Block:
     ) -> int:
         """Return how many of the blocks can be left out, the farthest of which come first."""
         summed = math.log(sum(math.exp(-self.slope * step) for step in range(BLOCK)))
-        weights = self.longest * self.key_norms[blocks] - self.slope * distances + summed
+        weights = self.most_products(blocks) - self.slope * distances + summed
         outputs = weights + self.value_norms[blocks].log()
         weight, output = self._summed(before, after)
         fits = [
@@ -128,6 +128,11 @@ class Block:
             for most, summed in ((weights, weight), (outputs, output))
         ]
         return int((fits[0] & fits[1]).sum())
+
+    def most_products(self, blocks: Tensor) -> Tensor:
+        """Return what the scaled product of any row with any key of each block is at most."""
+        most: Tensor = self.longest * self.key_norms[blocks]
+        return most
 
     def needed_before(self, before: int, after: int) -> int:
         blocks = torch.arange(self.own // BLOCK)
