@@ -88,6 +88,14 @@ class Ball(BoundedBlock):
         return (self.rows @ centres.T + lengths * torch.stack(radii)).amax(dim=0)[blocks]
 
 
+class SumOfNorms(BoundedBlock):
+    """The sum over a block of exp(|q| |k|), which native_window bounds by a chord."""
+
+    def most_weights(self, blocks: Tensor) -> Tensor:
+        sums = [(self.longest * part.norm(dim=1)).logsumexp(dim=0) for part in self.blocks]
+        return super().most_weights(blocks).minimum(torch.stack(sums)[blocks])
+
+
 class LargestKnown(BoundedBlock):
     """The largest product itself: no bound of a block's largest score leaves out more."""
 
@@ -101,6 +109,7 @@ BOUNDS: dict[str, type[BoundedBlock]] = {
     "mean key subtracted": MeanSubtracted,
     f"{GROUPS} groups of channels": GroupsOfChannels,
     "ball of a block": Ball,
+    "sum of norms": SumOfNorms,
     "largest known": LargestKnown,
 }
 

@@ -119,8 +119,7 @@ class Block:
         self, blocks: Tensor, distances: Tensor, offsets: Tensor, before: int, after: int
     ) -> int:
         """Return how many of the blocks can be left out, the farthest of which come first."""
-        summed = math.log(sum(math.exp(-self.slope * step) for step in range(BLOCK)))
-        weights = self.most_products(blocks) - self.slope * distances + summed
+        weights = self.most_weights(blocks) - self.slope * distances
         outputs = weights + self.value_norms[blocks].log()
         weight, output = self._summed(before, after)
         fits = [
@@ -128,6 +127,11 @@ class Block:
             for most, summed in ((weights, weight), (outputs, output))
         ]
         return int((fits[0] & fits[1]).sum())
+
+    def most_weights(self, blocks: Tensor) -> Tensor:
+        """Return the log of what each block weighs at most for a row beside it."""
+        summed = math.log(sum(math.exp(-self.slope * step) for step in range(BLOCK)))
+        return self.most_products(blocks) + summed
 
     def most_products(self, blocks: Tensor) -> Tensor:
         """Return what the scaled product of any row with any key of each block is at most."""
