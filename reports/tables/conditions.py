@@ -16,8 +16,8 @@ CANARY_LEAPT = 2.0
 of an EPYC, whose ratios are known within 5% in the median all the same, because they are paired."""
 
 NOISY_SHARE = 0.1
-"""The half width of a ratio's interval, as a share of the ratio, above which a cell is noisy. Over
-half of the cells of no published file are."""
+"""The half width of a ratio's interval, as a share of the ratio, above which a cell is noisy. In
+two published files over half of the cells are: one EPYC's decode, and the costs of `lengths`."""
 
 LOST_SHARE = 0.25
 """The share of cells too noisy to rank above which the others are not to be trusted either."""
