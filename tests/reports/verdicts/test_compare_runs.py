@@ -8,7 +8,7 @@ import pytest
 from reports.verdicts.compare_runs import compare_runs
 from suite.records.record import Record, Status
 from tests.records import FAULTS, a_case, a_check, a_fault, a_machine, a_plan, a_run, measured
-from tests.reports.compared import STEADY, by, compared, line_of
+from tests.reports.comparisons import STEADY, compare, line_of, times
 
 CASE = a_case()
 WIDE = (0.7, 1.0, 1.4)
@@ -18,8 +18,8 @@ WIDE = (0.7, 1.0, 1.4)
 
 
 def test_a_cell_that_is_slower_in_every_pass_has_regressed() -> None:
-    base = a_run({"eager": STEADY, "flex": by(2)})
-    found = compared(base, a_run({"eager": by(1.3), "flex": by(2)}))
+    base = a_run({"eager": STEADY, "flex": times(2)})
+    found = compare(base, a_run({"eager": times(1.3), "flex": times(2)}))
     line = line_of(found)
     assert (line.case, line.verdict, line.replicates, line.reason) == (CASE.id, "slower", 3, None)
     assert line.ratio == pytest.approx(1.3, rel=1e-3)
@@ -32,7 +32,7 @@ def test_a_cell_that_is_slower_in_every_pass_has_regressed() -> None:
 
 
 def test_a_faster_cell_has_not_regressed() -> None:
-    found = compared(a_run({"eager": STEADY}), a_run({"eager": by(0.7)}))
+    found = compare(a_run({"eager": STEADY}), a_run({"eager": times(0.7)}))
     assert line_of(found).verdict == "faster"
     assert line_of(found).ratio == pytest.approx(0.7, rel=1e-3)
     assert not found.regressed
@@ -40,7 +40,7 @@ def test_a_faster_cell_has_not_regressed() -> None:
 
 def test_the_same_file_twice_is_the_same() -> None:
     both = a_run({"eager": (1.0, 1.001, 0.999)})
-    found = compared(both, both)
+    found = compare(both, both)
     assert (line_of(found).verdict, line_of(found).ratio) == ("same", 1.0)
     assert not found.regressed
 
@@ -48,18 +48,18 @@ def test_the_same_file_twice_is_the_same() -> None:
 @pytest.mark.parametrize("passes", [WIDE, (1.0,)], ids=["wide passes", "one pass"])
 def test_identical_times_are_the_same_however_wide_or_few(passes: Sequence[float]) -> None:
     both = a_run({"eager": passes, "flex": STEADY})
-    found = compared(both, both)
+    found = compare(both, both)
     assert [(line.verdict, line.ratio) for line in found.lines] == [("same", 1.0)] * 2
     assert line_of(found).ratio_ci == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(
     ("base", "head"),
-    [((1.0,), (1.3,)), (STEADY, (1.3,)), ((1.0,), by(1.3)), (WIDE, by(1.3, WIDE))],
+    [((1.0,), (1.3,)), (STEADY, (1.3,)), ((1.0,), times(1.3)), (WIDE, times(1.3, WIDE))],
     ids=["one pass each", "one pass in head", "one pass in base", "wide passes"],
 )
 def test_few_or_wide_passes_tell_nothing(base: Sequence[float], head: Sequence[float]) -> None:
-    found = compared(a_run({"eager": base}), a_run({"eager": head}))
+    found = compare(a_run({"eager": base}), a_run({"eager": head}))
     line = line_of(found)
     assert line.verdict == "inconclusive"
     assert line.ratio is not None
@@ -69,7 +69,7 @@ def test_few_or_wide_passes_tell_nothing(base: Sequence[float], head: Sequence[f
 
 
 def test_no_less_than_the_gate_raises_an_alarm() -> None:
-    base, head = a_run({"eager": STEADY}), a_run({"eager": by(1.3)})
+    base, head = a_run({"eager": STEADY}), a_run({"eager": times(1.3)})
     assert not compare_runs(base, head, gate=0.4).regressed
     assert compare_runs(base, head, gate=0.2).regressed
 
@@ -78,7 +78,7 @@ def test_no_less_than_the_gate_raises_an_alarm() -> None:
 
 
 def test_a_renamed_variant_is_missing_under_its_old_name_and_new_under_the_other() -> None:
-    found = compared(a_run({"eager": STEADY}), a_run({"eagre": STEADY}))
+    found = compare(a_run({"eager": STEADY}), a_run({"eagre": STEADY}))
     old, new = line_of(found, "eager"), line_of(found, "eagre")
     assert (old.verdict, old.reason) == ("missing", "base has it and head does not")
     assert (new.verdict, new.reason) == ("inconclusive", "head has it and base does not")
@@ -89,7 +89,7 @@ def test_a_renamed_variant_is_missing_under_its_old_name_and_new_under_the_other
 def test_a_vanished_case_is_missing() -> None:
     gone = a_case(1024)
     base = a_run({"eager": STEADY}, *measured(gone, "eager"))
-    found = compared(base, a_run({"eager": STEADY}))
+    found = compare(base, a_run({"eager": STEADY}))
     (line,) = (one for one in found.lines if one.case == gone.id)
     assert (line.verdict, line.regressed) == ("missing", True)
     assert found.regressed
@@ -99,7 +99,7 @@ def test_a_vanished_case_is_missing() -> None:
 def test_a_cell_that_fails_in_head_alone_is_missing_with_the_reason(status: Status) -> None:
     fault = a_fault(CASE, "eager", 2, status=status, reason="so it was")
     base = a_run({"eager": STEADY, "flex": STEADY})
-    found = compared(base, a_run({"eager": STEADY[:1], "flex": STEADY}, fault))
+    found = compare(base, a_run({"eager": STEADY[:1], "flex": STEADY}, fault))
     line = line_of(found)
     assert (line.verdict, line.reason) == ("missing", f"{status} in head: so it was")
     assert (line.ratio, line.ratio_ci, line.replicates) == (None, None, 0)
@@ -109,7 +109,7 @@ def test_a_cell_that_fails_in_head_alone_is_missing_with_the_reason(status: Stat
 
 def test_a_cell_that_head_has_not_measured_yet_is_missing_with_a_way_out() -> None:
     head = a_run({"flex": STEADY}, header=a_machine(a_plan(CASE, variants=["eager", "flex"])))
-    found = compared(a_run({"eager": STEADY, "flex": STEADY}), head)
+    found = compare(a_run({"eager": STEADY, "flex": STEADY}), head)
     line = line_of(found)
     assert line.verdict == "missing"
     assert line.reason is not None
@@ -126,7 +126,7 @@ def test_what_agreed_in_base_and_disagrees_in_head_is_wrong(
     stage: Any, error: float | None, words: str
 ) -> None:
     disagrees = a_check(CASE, "eager", 2, stage=stage, error=error)
-    found = compared(a_run({"eager": STEADY}), a_run({"eager": by(0.1)}, disagrees))
+    found = compare(a_run({"eager": STEADY}), a_run({"eager": times(0.1)}, disagrees))
     line = line_of(found)
     reason = f"disagrees in head: out, batch 0 head 3: {words}"
     assert (line.verdict, line.reason, line.ratio) == ("wrong", reason, None)
@@ -138,7 +138,7 @@ def test_what_failed_in_base_is_no_regression_in_head_and_its_status_is_said() -
     disagrees = a_check(CASE, "flex", error=None)
     base = a_run({"eager": (), "flex": ()}, crashed, disagrees)
     for head in (base, a_run({"eager": STEADY, "flex": STEADY})):
-        found = compared(base, head)
+        found = compare(base, head)
         eager, flex = line_of(found), line_of(found, "flex")
         assert (eager.verdict, flex.verdict) == ("inconclusive", "inconclusive")
         assert eager.reason == "crashed in base: killed by signal 11"
@@ -152,21 +152,21 @@ def test_what_failed_in_base_is_no_regression_in_head_and_its_status_is_said() -
     ids=["not measured in head either", "unsupported in head", "disagrees in head"],
 )
 def test_what_base_never_measured_can_not_have_regressed(others: Sequence[Record]) -> None:
-    found = compared(a_run({"eager": ()}), a_run({"eager": ()}, *others))
+    found = compare(a_run({"eager": ()}), a_run({"eager": ()}, *others))
     assert line_of(found).verdict == "inconclusive"
     assert line_of(found).reason == "not measured in base"
     assert not found.regressed
 
 
 def test_what_is_new_in_head_is_said() -> None:
-    found = compared(a_run({"eager": STEADY}), a_run({"eager": STEADY, "flex": STEADY}))
+    found = compare(a_run({"eager": STEADY}), a_run({"eager": STEADY, "flex": STEADY}))
     line = line_of(found, "flex")
     assert (line.verdict, line.reason) == ("inconclusive", "head has it and base does not")
     assert not found.regressed
 
 
 def test_runs_of_nothing_compare_to_nothing() -> None:
-    found = compared(a_run({}), a_run({}))
+    found = compare(a_run({}), a_run({}))
     assert (found.lines, found.regressed, found.judged) == ([], False, 0)
 
 
@@ -174,6 +174,6 @@ def test_a_header_alone_and_a_single_pass_are_not_judged() -> None:
     base = a_run({"eager": STEADY, "flex": STEADY})
     planned = a_run({"eager": (), "flex": ()})
     doubled = a_run({"eager": (2.0,), "flex": (2.0,)})
-    assert compared(planned, planned).judged == 0
-    assert compared(base, doubled).judged == 0
-    assert compared(base, base).judged == 2
+    assert compare(planned, planned).judged == 0
+    assert compare(base, doubled).judged == 0
+    assert compare(base, base).judged == 2

@@ -5,7 +5,7 @@ import pytest
 
 from suite.records.store import Results
 from tests.records import a_case, a_check, a_memory, a_run, a_time
-from tests.reports.compared import STEADY, compared, line_of
+from tests.reports.comparisons import STEADY, compare, line_of
 
 CASE = a_case()
 
@@ -40,7 +40,7 @@ def weighed(peak_bytes: int, persistent_bytes: int = 1 << 20) -> Results:
 def test_more_memory_is_a_regression_at_the_same_time(
     base: tuple[int, int], head: tuple[int, int], ratio: float | None
 ) -> None:
-    found = compared(weighed(*base), weighed(*head))
+    found = compare(weighed(*base), weighed(*head))
     line = line_of(found)
     assert (line.verdict, line.heavier, line.memory_ratio) == ("same", True, ratio)
     assert found.regressed
@@ -58,20 +58,20 @@ def test_more_memory_is_a_regression_at_the_same_time(
     ids=["less peak", "less kept", "below 1%", "64 KiB more", "64 KiB from 0"],
 )
 def test_less_or_hardly_more_memory_is_none(base: tuple[int, int], head: tuple[int, int]) -> None:
-    found = compared(weighed(*base), weighed(*head))
+    found = compare(weighed(*base), weighed(*head))
     assert not line_of(found).heavier
     assert not found.regressed
 
 
 def test_the_heaviest_pass_counts() -> None:
     weighings = [a_memory(CASE, "eager", 1 + each, peak_bytes=each << 20) for each in (1, 9, 2)]
-    found = compared(weighed(4 << 20), a_run({"eager": STEADY}, *weighings))
+    found = compare(weighed(4 << 20), a_run({"eager": STEADY}, *weighings))
     assert (line_of(found).heavier, line_of(found).memory_ratio) == (True, 9 / 4)
 
 
 def test_memory_that_one_side_did_not_weigh_is_not_compared() -> None:
     whole, bare = weighed(1 << 20), a_run({"eager": STEADY})
-    for found in (compared(whole, bare), compared(bare, whole)):
+    for found in (compare(whole, bare), compare(bare, whole)):
         assert (line_of(found).memory_ratio, found.regressed) == (None, False)
 
 
@@ -92,7 +92,7 @@ def erring(error: float) -> Results:
 def test_an_error_that_doubled_is_a_regression_within_its_budget_and_at_the_same_time(
     base: float, head: float, regresses: bool
 ) -> None:
-    found = compared(erring(base), erring(head))
+    found = compare(erring(base), erring(head))
     line = line_of(found)
     assert line.verdict == "same"
     assert line.error_ratio == pytest.approx(head / base)
@@ -112,20 +112,20 @@ def test_errors_of_other_inputs_are_compared_as_shares_of_their_budgets() -> Non
 
     base = drawn((1e-7, 4e-7), (1e-7, 5e-7), (1e-7, 4e-7), first_seed=1)
     with_an_outlier = drawn((2.5e-6, 1e-5), (9e-7, 1e-6), (2e-7, 8e-7), first_seed=9)
-    assert line_of(compared(base, with_an_outlier)).error_ratio == pytest.approx(1.0)
-    less_exact = line_of(compared(base, drawn((9e-7, 1e-6), (8e-7, 1e-6), first_seed=9)))
+    assert line_of(compare(base, with_an_outlier)).error_ratio == pytest.approx(1.0)
+    less_exact = line_of(compare(base, drawn((9e-7, 1e-6), (8e-7, 1e-6), first_seed=9)))
     assert less_exact.error_ratio == pytest.approx(0.85 / 0.25)
     assert less_exact.less_exact
-    same_draw = line_of(compared(base, drawn((3e-7, 4e-7), (1e-7, 5e-7), first_seed=1)))
+    same_draw = line_of(compare(base, drawn((3e-7, 4e-7), (1e-7, 5e-7), first_seed=1)))
     assert same_draw.error_ratio == pytest.approx(3.0)
 
 
 def test_no_error_in_base_has_no_ratio() -> None:
-    found = compared(erring(0.0), erring(1e-7))
+    found = compare(erring(0.0), erring(1e-7))
     assert (line_of(found).error_ratio, found.regressed) == (None, False)
 
 
 def test_an_error_without_end_in_base_is_no_ground_for_an_alarm() -> None:
     base = a_run({"eager": STEADY}, a_check(CASE, "eager", error=None))
-    found = compared(base, a_run({"eager": STEADY}))
+    found = compare(base, a_run({"eager": STEADY}))
     assert not found.regressed

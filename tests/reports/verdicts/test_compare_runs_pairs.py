@@ -26,7 +26,7 @@ from tests.records import (
     results,
     write,
 )
-from tests.reports.compared import GATE, STEADY, assert_strict_json, by, line_of, refusal
+from tests.reports.comparisons import GATE, STEADY, assert_strict_json, line_of, refusal, times
 
 CASE = a_case()
 PAIRS = (0.99, 1.01, 1.0, 1.005, 0.995, 1.0)
@@ -93,7 +93,9 @@ def test_pairs_of_the_same_code_are_the_same() -> None:
 
 
 def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
-    found = judged(duel({"eager": by(1.10, PAIRS), "flex": PAIRS}, {"eager": by(1.05, PAIRS)}))
+    found = judged(
+        duel({"eager": times(1.10, PAIRS), "flex": PAIRS}, {"eager": times(1.05, PAIRS)})
+    )
     line = line_of(found)
     assert (line.verdict, line_of(found, "flex").verdict) == ("slower", "same")
     assert line.replicates == len(PAIRS)
@@ -104,12 +106,12 @@ def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
 
 
 def test_a_confirmed_gain_is_faster() -> None:
-    found = judged(duel({"eager": by(0.9, PAIRS)}, {"eager": by(0.9, PAIRS)}))
+    found = judged(duel({"eager": times(0.9, PAIRS)}, {"eager": times(0.9, PAIRS)}))
     assert (line_of(found).verdict, found.regressed) == ("faster", False)
 
 
 def test_what_the_second_stage_does_not_confirm_raises_no_alarm() -> None:
-    found = judged(duel({"eager": by(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
+    found = judged(duel({"eager": times(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
     assert line_of(found).verdict != "slower"
     assert line_of(found).replicates == 2 * len(PAIRS)
     assert not found.regressed
@@ -117,13 +119,13 @@ def test_what_the_second_stage_does_not_confirm_raises_no_alarm() -> None:
 
 def test_a_second_stage_of_what_was_no_suspect_changes_nothing() -> None:
     without = line_of(judged(duel({"eager": PAIRS, "flex": PAIRS})))
-    line = line_of(judged(duel({"eager": PAIRS, "flex": PAIRS}, {"eager": by(1.5, PAIRS)})))
+    line = line_of(judged(duel({"eager": PAIRS, "flex": PAIRS}, {"eager": times(1.5, PAIRS)})))
     assert (line.verdict, line.ratio, line.ratio_ci) == ("same", without.ratio, without.ratio_ci)
 
 
 @pytest.mark.parametrize("factor", [1.3, 0.7])
 def test_without_a_second_stage_nothing_is_slower_or_faster(factor: float) -> None:
-    found = judged(duel({"eager": by(factor, PAIRS), "flex": PAIRS}))
+    found = judged(duel({"eager": times(factor, PAIRS), "flex": PAIRS}))
     line = line_of(found)
     assert line.verdict == "inconclusive"
     assert line.ratio == pytest.approx(factor, rel=1e-3)
@@ -132,14 +134,14 @@ def test_without_a_second_stage_nothing_is_slower_or_faster(factor: float) -> No
 
 @pytest.mark.parametrize("pairs", [1, 2, 3])
 def test_an_interrupted_first_stage_still_has_verdicts(pairs: int) -> None:
-    found = judged(duel({"eager": by(1.3, PAIRS[:pairs]), "flex": PAIRS[:pairs]}))
+    found = judged(duel({"eager": times(1.3, PAIRS[:pairs]), "flex": PAIRS[:pairs]}))
     assert [line.replicates for line in found.lines] == [pairs, pairs]
     assert {line.verdict for line in found.lines} <= {"same", "inconclusive"}
     assert not found.regressed
 
 
 def test_an_interrupted_second_stage_confirms_nothing_with_one_pair() -> None:
-    found = judged(duel({"eager": by(1.3, PAIRS)}, {"eager": (1.3,)}))
+    found = judged(duel({"eager": times(1.3, PAIRS)}, {"eager": (1.3,)}))
     assert (line_of(found).verdict, found.regressed) == ("inconclusive", False)
 
 
@@ -148,9 +150,13 @@ def test_an_interrupted_second_stage_confirms_nothing_with_one_pair() -> None:
     [
         ({"eager": PAIRS[:3], "flex": PAIRS[:4]}, {}, "3 of 6 pairs of the first"),
         ({"eager": (), "flex": PAIRS}, {}, "0 of 6 pairs of the first"),
-        ({"eager": by(1.3, PAIRS), "flex": PAIRS}, {}, "0 of 6 pairs of the second"),
-        ({"eager": by(1.3, PAIRS)}, {"eager": by(1.3, PAIRS[:5])}, "5 of 6 pairs of the second"),
-        (dict.fromkeys("abcd", PAIRS) | {"eager": by(1.3, PAIRS)}, {"eager": PAIRS}, "6 of 12"),
+        ({"eager": times(1.3, PAIRS), "flex": PAIRS}, {}, "0 of 6 pairs of the second"),
+        (
+            {"eager": times(1.3, PAIRS)},
+            {"eager": times(1.3, PAIRS[:5])},
+            "5 of 6 pairs of the second",
+        ),
+        (dict.fromkeys("abcd", PAIRS) | {"eager": times(1.3, PAIRS)}, {"eager": PAIRS}, "6 of 12"),
     ],
 )
 def test_what_was_cut_short_says_so(
@@ -161,7 +167,7 @@ def test_what_was_cut_short_says_so(
 
 
 def test_a_cell_that_broke_cuts_nothing_short() -> None:
-    slower = by(1.1, PAIRS)
+    slower = times(1.1, PAIRS)
     fault = a_fault(CASE, "flex", 2, status="crashed", reason="signal 11")
     cells = {"eager": slower, "flex": PAIRS[:1], "compile": PAIRS, "rope": PAIRS}
     assert judged(duel(cells, {"eager": slower}, fault)).notes == []
@@ -191,20 +197,20 @@ def test_a_cell_that_was_primed_and_never_paired_says_so() -> None:
 
 
 def test_the_gate_of_a_duel_is_the_one_it_was_planned_with() -> None:
-    slower = by(1.05, PAIRS)
+    slower = times(1.05, PAIRS)
     assert judged(duel({"eager": slower}, {"eager": slower}, gate=0.03)).regressed
     assert not judged(duel({"eager": slower}, {"eager": slower}, gate=0.10)).regressed
 
 
 def test_only_what_looks_different_is_suspected() -> None:
-    file = duel({"eager": by(1.1, PAIRS), "flex": PAIRS, "compile": by(0.9, PAIRS)})
+    file = duel({"eager": times(1.1, PAIRS), "flex": PAIRS, "compile": times(0.9, PAIRS)})
     assert suspected_cells(file, GATE) == [(CASE, "eager"), (CASE, "compile")]
     assert suspected_cells(file, 0.2) == []
 
 
 def test_a_cell_that_broke_is_no_suspect_and_no_part_of_the_family_of_the_others() -> None:
     fault = a_fault(CASE, "flex", 6, status="crashed", reason="signal 11")
-    file = duel({"eager": by(1.1, PAIRS), "flex": by(1.1, PAIRS[:5])}, None, fault)
+    file = duel({"eager": times(1.1, PAIRS), "flex": times(1.1, PAIRS[:5])}, None, fault)
     assert suspected_cells(file, GATE) == [(CASE, "eager")]
 
 
@@ -222,7 +228,7 @@ def test_a_fault_on_heads_side_is_missing_and_on_bases_side_inconclusive(status:
 
 
 def test_a_confirmed_alarm_of_a_cell_that_then_breaks_is_missing() -> None:
-    slower = by(1.1, PAIRS)
+    slower = times(1.1, PAIRS)
     fault = a_fault(CASE, "eager", 9, status="timed_out", reason="120 s")
     found = judged(duel({"eager": slower}, {"eager": slower}, fault))
     assert (line_of(found).verdict, found.regressed) == ("missing", True)
@@ -274,7 +280,7 @@ def test_a_run_is_no_file_of_pairs() -> None:
 
 
 def test_a_file_of_pairs_says_the_same_after_reading_it_back(tmp_path: Path) -> None:
-    file = duel({"eager": by(1.1, PAIRS)}, {"eager": by(1.1, PAIRS)})
+    file = duel({"eager": times(1.1, PAIRS)}, {"eager": times(1.1, PAIRS)})
     written = write(tmp_path / "pairs.jsonl", *file.records)  # type: ignore[arg-type]
     assert compare_pairs(read(written)) == compare_pairs(file)
 

@@ -10,7 +10,7 @@ from suite.conditions.policy import Policy
 from suite.records.record import SCHEMA, RunHeader
 from suite.records.store import StoreError, read
 from tests.records import a_machine, a_run, write
-from tests.reports.compared import STEADY, by, compared, line_of, refusal
+from tests.reports.comparisons import STEADY, compare, line_of, refusal, times
 
 
 def test_a_refusal_names_every_field_that_differs() -> None:
@@ -32,11 +32,11 @@ def test_a_refusal_names_every_field_that_differs() -> None:
 
 def test_other_software_is_refused_with_a_hint_and_compared_when_asked_for() -> None:
     base = a_run({"eager": STEADY}, header=a_machine(torch="2.12.0"))
-    head = a_run({"eager": by(1.3)})
+    head = a_run({"eager": times(1.3)})
     assert refusal(base, head).endswith(
         "torch 2.13.0 and not 2.12.0; --across software compares them"
     )
-    found = compared(base, head, across=("software",))
+    found = compare(base, head, across=("software",))
     assert line_of(found).verdict == "slower"
     assert found.notes == ["across software: torch 2.13.0 and not 2.12.0"]
 
@@ -46,7 +46,7 @@ def test_a_package_that_one_side_lacks_is_other_software() -> None:
     with_cuda = msgspec.structs.replace(header, software=header.software | {"cuda": "12.9"})
     told = refusal(a_run({}), a_run({}, header=with_cuda))
     assert "cuda 12.9 and not absent; --across software" in told
-    compared(a_run({}), a_run({}, header=with_cuda), across=("software",))
+    compare(a_run({}), a_run({}, header=with_cuda), across=("software",))
 
 
 @pytest.mark.parametrize("across", [(), ("software",)])

@@ -16,22 +16,22 @@ GATE = 0.01
 STEADY = (1.00, 1.01, 0.99)
 
 
-def by(factor: float, passes: Sequence[float] = STEADY) -> tuple[float, ...]:
+def times(factor: float, passes: Sequence[float] = STEADY) -> tuple[float, ...]:
     """Return passes that took so many times as long."""
     return tuple(factor * each for each in passes)
 
 
-def compared(base: Results, head: Results, **asked: Any) -> Comparison:
+def compare(base: Results, head: Results, **options: Any) -> Comparison:
     """Compare two files and see that what programs get of it is strict JSON."""
-    found = compare_runs(base, head, GATE, **asked)
+    found = compare_runs(base, head, GATE, **options)
     assert_strict_json(found)
     return found
 
 
-def refusal(base: Results, head: Results, **asked: Any) -> str:
+def refusal(base: Results, head: Results, **options: Any) -> str:
     """Return why two files can't be compared, in one line."""
     with pytest.raises(StoreError) as refused:
-        compare_runs(base, head, GATE, **asked)
+        compare_runs(base, head, GATE, **options)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
