@@ -23,7 +23,7 @@ def case_of(length: int) -> Case:
     return a_case(length, "bfloat16")
 
 
-def tuned(times: Times, *others: Record, header: RunHeader | None = None) -> Results:
+def tuning(times: Times, *others: Record, header: RunHeader | None = None) -> Results:
     """Return the file of a run whose baseline takes a millisecond in every pass."""
     lengths = list(dict.fromkeys(length for own in times.values() for length in own))
     plan = a_plan(*map(case_of, lengths), variants=["no_bias", *times], passes=3)
@@ -37,14 +37,14 @@ def tuned(times: Times, *others: Record, header: RunHeader | None = None) -> Res
     return results(header, *records, *others)
 
 
-def weighed(bytes_by_variant: Mapping[str, int], length: int = 512) -> list[Record]:
+def memories(bytes_by_variant: Mapping[str, int], length: int = 512) -> list[Record]:
     """Return what each variant took at its peak; each keeps a mebibyte beside it."""
     return [
         a_memory(case_of(length), name, peak_bytes=peak) for name, peak in bytes_by_variant.items()
     ]
 
 
-def chosen(
+def select(
     *files: Results, before: Selection | None = None, rules: Rules | None = None
 ) -> NewSelection:
     """Choose from files."""
@@ -55,5 +55,5 @@ def the_choice(
     *files: Results, before: Selection | None = None, rules: Rules | None = None
 ) -> Choice:
     """Return the only choice of files that have one problem."""
-    (choice,) = chosen(*files, before=before, rules=rules).selection.choices
+    (choice,) = select(*files, before=before, rules=rules).selection.choices
     return choice

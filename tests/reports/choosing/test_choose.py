@@ -21,7 +21,7 @@ from tests.records import (
     measured,
     results,
 )
-from tests.reports.tunings import case_of, chosen, tuned, weighed
+from tests.reports.tunings import case_of, memories, select, tuning
 from variants.selection.schema import RUNS_AT_MOST, Problem
 
 TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
@@ -30,7 +30,7 @@ MEBIBYTE = 1 << 20
 
 def test_there_is_a_choice_for_every_problem_with_what_it_was_measured_on() -> None:
     header = a_machine()
-    selection = chosen(tuned(TIMES, header=header)).selection
+    selection = select(tuning(TIMES, header=header)).selection
     assert [one.problem.kv_len for one in selection.choices] == [512, 1024]
     assert (selection.hardware, selection.software) == (header.hardware, header.software)
     assert (selection.threads, selection.objective) == (2, "eager")
@@ -42,12 +42,12 @@ def test_uncommitted_code_is_marked() -> None:
     here = a_machine()
     dirty = msgspec.structs.replace(here.circumstances, uncommitted=True)
     header = msgspec.structs.replace(here, circumstances=dirty)
-    assert chosen(tuned(TIMES, header=header)).selection.measured[0].endswith("+")
+    assert select(tuning(TIMES, header=header)).selection.measured[0].endswith("+")
 
 
 def test_a_gpu_s_driver_is_part_of_the_software() -> None:
-    assert chosen(tuned(TIMES, header=of_gpu("580.12"))).selection.software["driver"] == "580.12"
-    assert "driver" not in chosen(tuned(TIMES)).selection.software
+    assert select(tuning(TIMES, header=of_gpu("580.12"))).selection.software["driver"] == "580.12"
+    assert "driver" not in select(tuning(TIMES)).selection.software
 
 
 def test_a_problem_has_all_of_a_case_s_values() -> None:
@@ -72,8 +72,8 @@ def test_a_problem_has_all_of_a_case_s_values() -> None:
 
 
 def test_peers_and_kernels_of_a_user_are_chosen_among_only_where_that_is_asked_for() -> None:
-    file = tuned({"eager": {512: 3.0}, "ggml": {512: 1.0}, "mine.py?block=2": {512: 2.0}})
-    (ours,) = chosen(file).selection.choices
+    file = tuning({"eager": {512: 3.0}, "ggml": {512: 1.0}, "mine.py?block=2": {512: 2.0}})
+    (ours,) = select(file).selection.choices
     assert [candidate.variant for candidate in ours.candidates] == ["eager"]
     (any_of_them,) = choose([file], Rules(others=True)).selection.choices
     assert any_of_them.variant == "ggml"
@@ -82,10 +82,10 @@ def test_peers_and_kernels_of_a_user_are_chosen_among_only_where_that_is_asked_f
 
 
 def test_what_another_interpreter_measured_is_chosen_among_only_where_nothing_is_written() -> None:
-    file = tuned({"eager": {512: 3.0}, "flex": {512: 1.0}})
+    file = tuning({"eager": {512: 3.0}, "flex": {512: 1.0}})
     plan = msgspec.structs.replace(file.header.plan, pythons=(("flex", "/other/python"),))
     elsewhere = file._replace(header=msgspec.structs.replace(file.header, plan=plan))
-    (ours,) = chosen(elsewhere).selection.choices
+    (ours,) = select(elsewhere).selection.choices
     assert [candidate.variant for candidate in ours.candidates] == ["eager"]
     (any_of_them,) = choose([elsewhere], Rules(others=True)).selection.choices
     assert any_of_them.variant == "flex"
@@ -95,33 +95,33 @@ def test_a_selections_software_is_without_that_of_peers() -> None:
     header = a_machine()
     raced = header.software | {"jax": "0.10.2", "torch of ggml": "2.11.0"}
     beside = msgspec.structs.replace(header, software=raced)
-    assert chosen(tuned(TIMES, header=beside)).selection.software == header.software
+    assert select(tuning(TIMES, header=beside)).selection.software == header.software
 
 
 def test_what_takes_too_much_or_errs_too_far_is_left_out() -> None:
-    weights = weighed({"eager": MEBIBYTE, "flex": 5 * MEBIBYTE})
-    file = tuned({"eager": {512: 3.0}, "flex": {512: 2.0}}, *weights)
+    weights = memories({"eager": MEBIBYTE, "flex": 5 * MEBIBYTE})
+    file = tuning({"eager": {512: 3.0}, "flex": {512: 2.0}}, *weights)
     unlimited, limited = (
-        chosen(file, rules=Rules(max_memory_bytes=limit)).selection
+        select(file, rules=Rules(max_memory_bytes=limit)).selection
         for limit in (None, 3 * MEBIBYTE)
     )
     assert unlimited.choices[0].variant == "flex"
     assert limited.choices[0].variant == "eager"
     assert limited.max_memory_bytes == 3 * MEBIBYTE
     with pytest.raises(BadRequest, match="no variant keeps --max-memory and --max-error"):
-        chosen(file, rules=Rules(max_error=1e-9))
+        select(file, rules=Rules(max_error=1e-9))
 
 
 def test_a_problem_without_a_candidate_is_told_and_the_others_are_chosen_for() -> None:
     fault = a_fault(case_of(1024), "eager")
-    found = chosen(tuned({"eager": {512: 3.0, 1024: 9.0}}, fault))
+    found = select(tuning({"eager": {512: 3.0, 1024: 9.0}}, fault))
     assert [one.problem.kv_len for one in found.selection.choices] == [512]
     assert found.left_out == [f"{case_of(1024).id}: no variant was measured and agrees"]
 
 
 def test_a_time_on_the_device_is_not_to_be_had_of_a_cpu() -> None:
     with pytest.raises(BadRequest, match="no time on a device, which only a GPU has"):
-        chosen(tuned(TIMES), rules=Rules("graph"))
+        select(tuning(TIMES), rules=Rules("graph"))
 
 
 def of_gpu(driver: str) -> RunHeader:
@@ -141,7 +141,7 @@ def of_gpu(driver: str) -> RunHeader:
     ],
 )
 def test_files_that_cannot_be_compared_are_not_chosen_from(other: RunHeader, told: str) -> None:
-    files = [tuned(TIMES), tuned(TIMES, header=other)]
+    files = [tuning(TIMES), tuning(TIMES, header=other)]
     with pytest.raises(BadRequest, match=f"{told}; name files of one device"):
         choose(files, Rules())
 
@@ -149,18 +149,18 @@ def test_files_that_cannot_be_compared_are_not_chosen_from(other: RunHeader, tol
 def test_of_two_commits_the_newer_is_chosen_from_and_that_is_told() -> None:
     newer = a_machine(commit="1" * 40, started="2026-01-03T00:00:00+00:00")
     files = [
-        tuned({"eager": {512: 3.0}, "flex": {512: 2.0}}),
-        tuned({"flex": {512: 4.0}}, header=newer),
+        tuning({"eager": {512: 3.0}, "flex": {512: 2.0}}),
+        tuning({"flex": {512: 4.0}}, header=newer),
     ]
-    found = chosen(*files)
+    found = select(*files)
     assert [one.variant for one in found.selection.choices] == ["eager"]
     assert found.cautions == ["1 cells were measured by several commits; of each the newest counts"]
-    assert chosen(files[0]).cautions == []
+    assert select(files[0]).cautions == []
 
 
 def test_what_makes_figures_uncertain_is_told() -> None:
     canaries = a_canary(1, 6.6), a_canary(2, 240.0)
-    found = chosen(tuned(TIMES, *canaries, a_limit(), a_limit(pass_number=2)))
+    found = select(tuning(TIMES, *canaries, a_limit(), a_limit(pass_number=2)))
     assert found.cautions == ["Take care: the canary moved by 36.36x, from 6.6 to 240.0 ms"]
 
 
@@ -175,9 +175,9 @@ def test_a_variant_too_noisy_to_rank_is_not_chosen_and_an_incumbent_stays() -> N
         a_time(case, "flex", [27.0] * 3, rounds=busy),
         a_time(case, "eager", [3.0] * 6, rounds=calm),
     )
-    assert [one.variant for one in chosen(file).selection.choices] == ["eager", "eager"]
-    before = chosen(tuned({"flex": {512: 1.0}})).selection
-    found = chosen(file, before=before)
+    assert [one.variant for one in select(file).selection.choices] == ["eager", "eager"]
+    before = select(tuning({"flex": {512: 1.0}})).selection
+    found = select(file, before=before)
     assert [one.variant for one in found.selection.choices] == ["flex", "eager"]
     assert found.left_out == [
         f"{case_of(512).id}: flex, chosen before, was too noisy to rank; it stays"
@@ -186,49 +186,49 @@ def test_a_variant_too_noisy_to_rank_is_not_chosen_and_an_incumbent_stays() -> N
 
 def test_a_file_of_pairs_is_not_chosen_from() -> None:
     with pytest.raises(BadRequest, match="a file of pairs and no run's"):
-        choose([tuned(TIMES, a_versus(), a_pair(case_of(512), "flex"))], Rules())
+        choose([tuning(TIMES, a_versus(), a_pair(case_of(512), "flex"))], Rules())
 
 
 def test_what_was_chosen_for_other_problems_is_kept_if_it_was_measured_alike() -> None:
-    before = chosen(tuned({"eager": {256: 1.0}})).selection
-    after = chosen(tuned(TIMES), before=before).selection
+    before = select(tuning({"eager": {256: 1.0}})).selection
+    after = select(tuning(TIMES), before=before).selection
     assert sorted(one.problem.kv_len for one in after.choices) == [256, 512, 1024]
-    elsewhere = tuned(TIMES, header=a_machine(torch="2.12.0"))
-    assert len(chosen(elsewhere, before=before).selection.choices) == 2
+    elsewhere = tuning(TIMES, header=a_machine(torch="2.12.0"))
+    assert len(select(elsewhere, before=before).selection.choices) == 2
     assert (
-        len(chosen(tuned(TIMES), before=before, rules=Rules(max_error=1.0)).selection.choices) == 2
+        len(select(tuning(TIMES), before=before, rules=Rules(max_error=1.0)).selection.choices) == 2
     )
 
 
 def test_what_was_chosen_under_other_terms_is_dropped_and_that_is_told() -> None:
-    before = chosen(tuned({"eager": {256: 1.0, 512: 1.0}})).selection
-    after = chosen(tuned(TIMES, header=a_machine(torch="2.12.0")), before=before)
+    before = select(tuning({"eager": {256: 1.0, 512: 1.0}})).selection
+    after = select(tuning(TIMES, header=a_machine(torch="2.12.0")), before=before)
     assert after.dropped == "1 problems chosen before are dropped: other software"
-    assert chosen(tuned(TIMES), before=before).dropped is None
+    assert select(tuning(TIMES), before=before).dropped is None
 
 
 def test_an_incumbent_that_was_not_measured_stays() -> None:
-    before = chosen(tuned({"eager": {512: 1.0}, "flex": {512: 9.0}})).selection
-    found = chosen(tuned({"flex": {512: 9.0, 1024: 9.0}}), before=before)
+    before = select(tuning({"eager": {512: 1.0}, "flex": {512: 9.0}})).selection
+    found = select(tuning({"flex": {512: 9.0, 1024: 9.0}}), before=before)
     assert before.choices[0] in found.selection.choices
     assert found.left_out == [
         f"{case_of(512).id}: eager, chosen before, was not measured; it stays"
     ]
-    elsewhere = tuned({"flex": {512: 9.0}}, header=a_machine(torch="2.12.0"))
-    assert chosen(elsewhere, before=before).selection.choices[0].variant == "flex"
+    elsewhere = tuning({"flex": {512: 9.0}}, header=a_machine(torch="2.12.0"))
+    assert select(elsewhere, before=before).selection.choices[0].variant == "flex"
 
 
 def test_a_choice_that_disagrees_by_now_is_gone_though_nothing_takes_its_place() -> None:
-    before = chosen(tuned({"eager": {512: 1.0}})).selection
+    before = select(tuning({"eager": {512: 1.0}})).selection
     wrong = a_check(case_of(512), "eager", error=1.0)
-    found = chosen(tuned({"eager": {512: 1.0, 1024: 1.0}}, wrong), before=before)
+    found = select(tuning({"eager": {512: 1.0, 1024: 1.0}}, wrong), before=before)
     assert [one.problem.kv_len for one in found.selection.choices] == [1024]
 
 
 def test_a_selection_names_the_last_runs_that_it_was_made_from() -> None:
     runs = tuple(f"2025-01-02T03:04:05+00:00 of {number:012}" for number in range(RUNS_AT_MOST))
-    before = msgspec.structs.replace(chosen(tuned({"eager": {256: 1.0}})).selection, measured=runs)
-    found = chosen(tuned(TIMES), before=before).selection
+    before = msgspec.structs.replace(select(tuning({"eager": {256: 1.0}})).selection, measured=runs)
+    found = select(tuning(TIMES), before=before).selection
     assert len(found.measured) == RUNS_AT_MOST
     assert found.measured[-1].startswith(a_machine().started)
 
@@ -236,4 +236,4 @@ def test_a_selection_names_the_last_runs_that_it_was_made_from() -> None:
 def test_where_nothing_was_measured_yet_that_is_the_reason() -> None:
     nothing = msgspec.structs.replace(a_machine(), plan=a_plan(case_of(512)))
     with pytest.raises(BadRequest, match="not measured yet: run --resume completes the file"):
-        chosen(results(nothing))
+        select(results(nothing))

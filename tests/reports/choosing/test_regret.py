@@ -20,7 +20,7 @@ from suite.failures import BadRequest
 from suite.records.record import Time
 from suite.records.store import Results
 from tests.records import a_case, a_check, a_machine
-from tests.reports.tunings import SURE, Times, case_of, chosen, tuned
+from tests.reports.tunings import SURE, Times, case_of, select, tuning
 
 CROSSING: Times = {
     "eager": {512: 1.0, 1024: 2.0, 2048: 4.0},
@@ -36,7 +36,7 @@ def priced_at(length: int, found: list[PricedAdvice]) -> PricedAdvice:
 
 
 def test_each_length_between_two_others_is_priced_without_its_own_times() -> None:
-    found = price_left_out([tuned(CROSSING)])
+    found = price_left_out([tuning(CROSSING)])
     assert [one.problem.kv_len for one in found] == [1024]
     assert found[0].advised == found[0].fastest == "eager"
     assert found[0].regret == 0.0
@@ -44,14 +44,14 @@ def test_each_length_between_two_others_is_priced_without_its_own_times() -> Non
 
 def test_advice_that_the_left_out_length_belies_costs_what_it_takes_over_the_fastest() -> None:
     belied = {"eager": {**CROSSING["eager"], 1024: 3.0}, "flex": CROSSING["flex"]}
-    (one,) = price_left_out([tuned(belied)])
+    (one,) = price_left_out([tuning(belied)])
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 2.5 - 1)
 
 
 def test_advice_that_did_not_run_there_is_lost_and_has_no_price() -> None:
     wrong = a_check(case_of(1024), "eager", error=1.0)
-    (one,) = price_left_out([tuned(CROSSING, wrong)])
+    (one,) = price_left_out([tuning(CROSSING, wrong)])
     assert (one.advised, one.regret) == ("eager", None)
     figures = summary([one, one._replace(regret=0.1)])
     assert figures is not None
@@ -59,7 +59,7 @@ def test_advice_that_did_not_run_there_is_lost_and_has_no_price() -> None:
 
 
 def test_lengths_never_measured_lie_in_the_middle_of_each_two() -> None:
-    cases = between_lengths(chosen(tuned(CROSSING)).selection)
+    cases = between_lengths(select(tuning(CROSSING)).selection)
     assert [(case.q_len, case.kv_len) for case in cases] == [(724, 724), (1448, 1448)]
     assert {case.dtype for case in cases} == {"bfloat16"}
 
@@ -70,13 +70,13 @@ def test_lengths_never_measured_lie_in_the_middle_of_each_two() -> None:
 def test_between_lengths_that_lie_close_together_nothing_is_asked(
     measured: tuple[int, ...], middles: list[int]
 ) -> None:
-    close = chosen(tuned({"eager": dict.fromkeys(measured, 1.0)})).selection
+    close = select(tuning({"eager": dict.fromkeys(measured, 1.0)})).selection
     assert [case.kv_len for case in between_lengths(close)] == middles
 
 
 def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
     """Return a race at 724 in which odd rounds take one time in milliseconds and even another."""
-    file = tuned({variant: {724: 1.0} for variant in by_parity})
+    file = tuning({variant: {724: 1.0} for variant in by_parity})
 
     def of(time: Time) -> Time:
         odd, even = by_parity.get(time.variant, (1.0, 1.0))
@@ -93,23 +93,23 @@ def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
 
 def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() -> None:
     race = alternating({"eager": (3.0, 3.0), "flex": (2.0, 3.3)})
-    one = priced_at(724, price_unseen([tuned(CROSSING)], [race]))
+    one = priced_at(724, price_unseen([tuning(CROSSING)], [race]))
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 3.3 - 1)
 
 
 def test_what_was_measured_already_is_not_unseen() -> None:
-    assert price_unseen([tuned(CROSSING)], [tuned(CROSSING)]) == []
+    assert price_unseen([tuning(CROSSING)], [tuning(CROSSING)]) == []
 
 
 def test_a_race_on_another_device_prices_nothing() -> None:
-    race = tuned({"eager": {724: 2.0}}, header=a_machine(key="cpu-other"))
+    race = tuning({"eager": {724: 2.0}}, header=a_machine(key="cpu-other"))
     with pytest.raises(BadRequest, match="hardware key cpu-other and not"):
-        price_unseen([tuned(CROSSING)], [race])
+        price_unseen([tuning(CROSSING)], [race])
 
 
 def test_rounds_and_passes_are_cut_in_two_halves_that_share_nothing() -> None:
-    files = [tuned(CROSSING), tuned(CROSSING)]
+    files = [tuning(CROSSING), tuning(CROSSING)]
 
     def places(found: list[Results]) -> set[tuple[int, int]]:
         return {
@@ -130,13 +130,13 @@ def test_rounds_and_passes_are_cut_in_two_halves_that_share_nothing() -> None:
 
 def test_two_tunings_that_choose_differently_are_counted() -> None:
     other = {"eager": CROSSING["eager"], "flex": {512: 0.5, 1024: 2.5, 2048: 3.0}}
-    assert flips([tuned(CROSSING), tuned(CROSSING)]) == Flips(0, 3)
-    assert flips([tuned(CROSSING), tuned(other)]) == Flips(1, 3)
-    assert flips([tuned(CROSSING), tuned({"eager": CROSSING["eager"]})]) == Flips(0, 0)
+    assert flips([tuning(CROSSING), tuning(CROSSING)]) == Flips(0, 3)
+    assert flips([tuning(CROSSING), tuning(other)]) == Flips(1, 3)
+    assert flips([tuning(CROSSING), tuning({"eager": CROSSING["eager"]})]) == Flips(0, 0)
 
 
 def test_figures_are_of_all_that_was_priced() -> None:
-    (one,) = price_left_out([tuned(CROSSING)])
+    (one,) = price_left_out([tuning(CROSSING)])
     regrets = [0.0] * 18 + [0.02, 0.20]
     figures = summary([one._replace(regret=each, bound=0.05) for each in regrets])
     assert figures is not None
@@ -147,7 +147,7 @@ def test_figures_are_of_all_that_was_priced() -> None:
 
 
 def test_figures_are_told_to_people_and_programs() -> None:
-    found = {"Left out": price_left_out([tuned(CROSSING)]), "Unseen": []}
+    found = {"Left out": price_left_out([tuning(CROSSING)]), "Unseen": []}
     text = render(found, Flips(1, 3), "simple")
     assert "Left out: 1 problems; regret 0.00% in the mean" in text
     assert "Unseen: nothing to price." in text
@@ -171,23 +171,23 @@ IN_PAGES = msgspec.structs.replace(WITH_NORMS, norms=False, layout="paged")
 
 def test_a_variant_that_another_interpreter_measured_is_not_the_fastest() -> None:
     crossed = {"eager": {724: 2.0}, "flex": {724: 1.0}, "sdpa_mask": {724: 3.0}}
-    race = tuned(crossed)
+    race = tuning(crossed)
     plan = msgspec.structs.replace(race.header.plan, pythons=(("flex", "/other/python"),))
     elsewhere = race._replace(header=msgspec.structs.replace(race.header, plan=plan))
-    (priced,) = price_unseen([tuned(CROSSING)], [elsewhere])
+    (priced,) = price_unseen([tuning(CROSSING)], [elsewhere])
     assert priced.fastest == "eager"
 
 
 def test_a_race_that_other_interpreters_alone_have_run_prices_nothing() -> None:
-    race = tuned({"eager": {724: 2.0}, "flex": {724: 1.0}})
+    race = tuning({"eager": {724: 2.0}, "flex": {724: 1.0}})
     pythons = tuple((name, "/other/python") for name in race.header.plan.variants)
     plan = msgspec.structs.replace(race.header.plan, pythons=pythons)
     elsewhere = race._replace(header=msgspec.structs.replace(race.header, plan=plan))
-    assert price_unseen([tuned(CROSSING)], [elsewhere]) == []
+    assert price_unseen([tuning(CROSSING)], [elsewhere]) == []
 
 
 def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_measured() -> None:
-    file = tuned(CROSSING)
+    file = tuning(CROSSING)
     recorded = msgspec.structs.replace(case_of(512), recording="tiny.safetensors#layer1@0123abcd")
     records = [
         msgspec.structs.replace(record, case=recorded)
@@ -206,7 +206,7 @@ def test_a_race_on_recorded_inputs_is_priced_by_its_layer_though_the_shape_was_m
     ids=["ragged", "window", "norms", "pages"],
 )
 def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) -> None:
-    file = tuned(CROSSING)
+    file = tuning(CROSSING)
     records = [
         msgspec.structs.replace(one, case=other)
         if getattr(one, "case", None) == case_of(512)
@@ -214,6 +214,6 @@ def test_a_case_that_is_not_dense_is_neither_chosen_for_nor_priced(other: Case) 
         for one in file.records
     ]
     race = file._replace(records=records)
-    selection = chosen(race).selection
+    selection = select(race).selection
     assert [one.problem.kv_len for one in selection.choices] == [1024, 2048]
     assert price_unseen([file], [race]) == []

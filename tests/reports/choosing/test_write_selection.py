@@ -10,7 +10,7 @@ import pytest
 from reports.choosing.write_selection import incumbent, lock_folder, write
 from suite.failures import BadRequest
 from suite.records.store import NotWritten
-from tests.reports.tunings import chosen, tuned
+from tests.reports.tunings import select, tuning
 from variants.selection.files import LARGEST_BYTES, read
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +18,7 @@ TIMES = {"eager": {512: 3.0, 1024: 9.0}, "flex": {512: 2.0, 1024: 6.0}}
 
 
 def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
+    selection = select(tuning(TIMES)).selection
     path = tmp_path / "new" / f"{selection.hardware.key}.json"
     write(path, selection)
     assert read(path) == selection
@@ -27,7 +27,7 @@ def test_a_selection_that_was_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
+    selection = select(tuning(TIMES)).selection
     (tmp_path / "file").write_text("mine")
     with pytest.raises(NotWritten, match="name another --out"):
         write(tmp_path / "file" / "selection.json", selection)
@@ -38,7 +38,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_a_selection_that_no_reader_would_take_leaves_what_was_there(tmp_path: Path) -> None:
-    good = chosen(tuned(TIMES)).selection
+    good = select(tuning(TIMES)).selection
     path = tmp_path / f"{good.hardware.key}.json"
     write(path, good)
     (choice, *others) = good.choices
@@ -50,7 +50,7 @@ def test_a_selection_that_no_reader_would_take_leaves_what_was_there(tmp_path: P
 
 
 def test_the_first_selection_that_can_be_read_is_the_incumbent(tmp_path: Path) -> None:
-    selection = chosen(tuned(TIMES)).selection
+    selection = select(tuning(TIMES)).selection
     good, bad = tmp_path / f"{selection.hardware.key}.json", tmp_path / "bad.json"
     write(good, selection)
     bad.write_text("{")
@@ -67,18 +67,18 @@ from pathlib import Path
 from reports.choosing.candidates import Rules
 from reports.choosing.choose import choose
 from reports.choosing.write_selection import lock_folder, incumbent, write
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuning
 
 path, length = Path(sys.argv[1]), int(sys.argv[2])
 with lock_folder(path.parent):
     before, _ = incumbent([path])
-    write(path, choose([tuned({"eager": {length: 1.0}})], Rules(), before).selection)
+    write(path, choose([tuning({"eager": {length: 1.0}})], Rules(), before).selection)
 """
 
 
 @pytest.mark.heavy
 def test_of_several_at_once_none_loses_the_others_choices(tmp_path: Path) -> None:
-    path = tmp_path / "selections" / f"{chosen(tuned(TIMES)).selection.hardware.key}.json"
+    path = tmp_path / "selections" / f"{select(tuning(TIMES)).selection.hardware.key}.json"
     lengths = [64, 128, 192, 256, 320, 384]
     started = [
         subprocess.Popen([sys.executable, "-c", ADD_A_LENGTH, path, str(length)], cwd=ROOT)

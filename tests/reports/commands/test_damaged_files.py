@@ -29,7 +29,7 @@ from tests.records import (
     results,
 )
 from tests.reports.commands.damage import damaged
-from tests.reports.tunings import Times, tuned, weighed
+from tests.reports.tunings import Times, memories, tuning
 
 KEY = "cpu-invented-2cores"
 QUESTION = ("--hardware", KEY, "--heads", "8", "--head-dim", "64", "--length", "64,700,512,9000")
@@ -47,7 +47,7 @@ def a_tuning() -> Results:
         "eager": {512: 1.0, 724: 2.0, 1024: 4.0},
         "flex": {512: 2.1, 724: (1.0, 3.0, 2.0), 1024: 4.4},
     }
-    file = tuned(times, *weighed({"eager": 9, "flex": 5}))
+    file = tuning(times, *memories({"eager": 9, "flex": 5}))
     others: list[Record] = [
         *(a_canary(number) for number in (1, 2, 3)),
         a_limit("bfloat16"),

@@ -13,9 +13,9 @@ from suite.failures import BadRequest
 from suite.quality.design import LengthTest
 from suite.quality.results import read
 from tests.quality_files import header, qualities, write
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuning
 
-RACE = tuned(
+RACE = tuning(
     {
         "native_window": {128: 0.8, 512: 0.5},
         "sdpa_mask": {128: 1.5, 512: 2.0},

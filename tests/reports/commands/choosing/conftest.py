@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.reports.commands.choosing.command_line import ROOT, TIMES, Commands, written
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuning
 
 
 @pytest.fixture
@@ -18,4 +18,4 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Return the file of an invented tuning."""
-    return written(tmp_path / "tuning.jsonl", tuned(TIMES))
+    return written(tmp_path / "tuning.jsonl", tuning(TIMES))

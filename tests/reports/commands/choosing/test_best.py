@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Folders
 from tests.fakes.gpus import gpus, with_cuda
 from tests.reports.commands.choosing.command_line import KEY, ROOT, SHAPE, Commands, written
-from tests.reports.tunings import tuned, weighed
+from tests.reports.tunings import memories, tuning
 from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
 from variants.host.hardware import usable_cores
 
@@ -54,14 +54,14 @@ def test_a_whole_hardware_key_is_not_taken_for_a_part_of_a_longer_one(
 def test_where_one_variant_was_measured_nothing_is_said_of_others(
     commands: Commands, tmp_path: Path
 ) -> None:
-    commands.ran("choose", written(tmp_path / "one.jsonl", tuned({"eager": {512: 1.0}})))
+    commands.ran("choose", written(tmp_path / "one.jsonl", tuning({"eager": {512: 1.0}})))
     text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
     assert "runner-up none: nothing else was measured, agreed and kept the limits" in text
     assert "regret" not in text
 
 
 def test_an_answer_by_memory_says_so(commands: Commands, tmp_path: Path) -> None:
-    file = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}}, *weighed({"eager": 9, "flex": 5}))
+    file = tuning({"eager": {512: 1.0}, "flex": {512: 2.0}}, *memories({"eager": 9, "flex": 5}))
     commands.ran("choose", written(tmp_path / "light.jsonl", file), "--objective", "memory")
     text = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
     assert text.startswith("flex\n")
@@ -106,11 +106,11 @@ def test_below_the_shortest_length_the_time_is_an_upper_limit(
 def test_a_chosen_variant_is_never_shown_beside_a_faster_runner_up(
     commands: Commands, tmp_path: Path
 ) -> None:
-    level = tuned({"eager": {512: 1.01}, "flex": {512: 1.0}})
+    level = tuning({"eager": {512: 1.01}, "flex": {512: 1.0}})
     commands.ran("choose", written(tmp_path / "level.jsonl", level))
     flex = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)
     assert "runner-up eager, 1.01x, 1.01 ms" in flex
-    before = tuned({"eager": {512: 1.0}, "flex": {512: 2.0}})
+    before = tuning({"eager": {512: 1.0}, "flex": {512: 2.0}})
     commands.ran("choose", written(tmp_path / "before.jsonl", before))
     commands.ran("choose", written(tmp_path / "again.jsonl", level))
     eager = commands.ran("best", *SHAPE, "--length", "512", "--hardware", KEY)

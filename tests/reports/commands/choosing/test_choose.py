@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.reports.commands.choosing.command_line import KEY, TINY, Commands, written
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuning
 from variants.selection.files import read
 
 
@@ -24,9 +24,9 @@ def test_a_selection_goes_to_the_cache_and_to_out(
 
 def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / f"{KEY}.json"
-    flex_first = tuned({"eager": {512: 2.0}, "flex": {512: 1.0}})
+    flex_first = tuning({"eager": {512: 2.0}, "flex": {512: 1.0}})
     commands.ran("choose", written(tmp_path / "one.jsonl", flex_first), "--out", out)
-    level = tuned({"eager": {512: 1.0}, "flex": {512: 1.01}})
+    level = tuning({"eager": {512: 1.0}, "flex": {512: 1.01}})
     text = commands.ran("choose", written(tmp_path / "two.jsonl", level), "--out", out)
     assert "incumbent; eager gains 1.0%" in text
     assert read(out).choices[0].variant == "flex"
@@ -37,7 +37,7 @@ def test_choices_in_the_cache_that_the_selection_at_out_lacks_are_not_dropped_wi
 ) -> None:
     out = tmp_path / f"{KEY}.json"
     first, second, third = (
-        written(tmp_path / f"{length}.jsonl", tuned({"eager": {length: 1.0}}))
+        written(tmp_path / f"{length}.jsonl", tuning({"eager": {length: 1.0}}))
         for length in (512, 1024, 2048)
     )
     commands.ran("choose", first)

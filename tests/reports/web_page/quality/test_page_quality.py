@@ -11,9 +11,9 @@ from suite.quality.record import ModelFault
 from suite.quality.results import LengthsResults
 from suite.records.store import Results
 from tests.quality_files import results, rising
-from tests.reports.tunings import tuned
+from tests.reports.tunings import tuning
 
-RACE = tuned(
+RACE = tuning(
     {
         "native_window": {128: 0.8, 512: 0.5},
         "rope": {128: 1.3, 512: 1.2},
@@ -87,8 +87,8 @@ def test_each_device_has_costs_of_its_own() -> None:
 
 
 def test_races_of_the_baseline_alone_or_of_other_lengths_give_no_costs() -> None:
-    assert only(LENGTHS, tuned({"no_bias": {128: 1.0}})).costs == []
-    assert only(LENGTHS, tuned({"native_window": {640: 1.0}})).costs == []
+    assert only(LENGTHS, tuning({"no_bias": {128: 1.0}})).costs == []
+    assert only(LENGTHS, tuning({"native_window": {640: 1.0}})).costs == []
 
 
 def test_files_of_one_text_have_their_own_names() -> None:
