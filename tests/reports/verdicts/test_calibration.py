@@ -37,7 +37,7 @@ GATE = 0.01
 CELLS = tuple(f"cell {number}" for number in range(8))
 
 
-def simulated(spread: float, pairs: int = 36) -> list[PairFigures]:
+def gaussian_pairs(spread: float, pairs: int = 36) -> list[PairFigures]:
     """Return independent pairs of the same code."""
     random = Random(7)
     return [{cell: random.gauss(0.0, spread) for cell in CELLS} for _ in range(pairs)]
@@ -89,7 +89,7 @@ def pairs(ratios: Mapping[str, Mapping[int, float]], *others: Record) -> Results
     return results(a_machine(), *others, *first)
 
 
-def read_off(*files: Results) -> list[dict[str, float]]:
+def ratios_of(*files: Results) -> list[dict[str, float]]:
     """Return head / base of the pairs of files by variant."""
     return [
         {
@@ -103,7 +103,7 @@ def read_off(*files: Results) -> list[dict[str, float]]:
 def test_pairs_of_all_files_follow_each_other() -> None:
     one = pairs({"eager": {1: 1.1, 2: 1.2}, "flex": {1: 2.1, 2: 2.2}})
     other = pairs({"eager": {1: 1.3}, "flex": {1: 2.3}})
-    assert read_off(one, other) == [
+    assert ratios_of(one, other) == [
         {"eager": 1.1, "flex": 2.1},
         {"eager": 1.2, "flex": 2.2},
         {"eager": 1.3, "flex": 2.3},
@@ -112,17 +112,17 @@ def test_pairs_of_all_files_follow_each_other() -> None:
 
 def test_a_pair_that_lacks_a_cell_is_left_out_and_the_others_stay_whole() -> None:
     file = pairs({"eager": {1: 1.1, 3: 1.3, 4: 1.4}, "flex": {1: 2.1, 2: 2.2, 3: 2.3}})
-    assert read_off(file) == [{"eager": 1.1, "flex": 2.1}, {"eager": 1.3, "flex": 2.3}]
+    assert ratios_of(file) == [{"eager": 1.1, "flex": 2.1}, {"eager": 1.3, "flex": 2.3}]
 
 
 def test_files_of_different_cells_are_taken_for_those_they_share() -> None:
     one = pairs({"eager": {1: 1.1}, "flex": {1: 2.1}})
     other = pairs({"eager": {1: 1.2}, "compile": {1: 3.1}})
-    assert read_off(one, other) == [{"eager": 1.1}, {"eager": 1.2}]
+    assert ratios_of(one, other) == [{"eager": 1.1}, {"eager": 1.2}]
 
 
 def test_files_that_share_no_cell_have_no_pairs() -> None:
-    assert read_off(pairs({"eager": {1: 1.1}}), pairs({"flex": {1: 2.1}})) == []
+    assert ratios_of(pairs({"eager": {1: 1.1}}), pairs({"flex": {1: 2.1}})) == []
 
 
 def test_second_stages_and_faults_are_no_pairs() -> None:
@@ -130,12 +130,12 @@ def test_second_stages_and_faults_are_no_pairs() -> None:
         a_pair(CASE, "eager", 2, stage="second", ratio=9.0),
         a_fault(CASE, "flex", 1),
     ]
-    assert read_off(pairs({"eager": {1: 1.1}}, *others)) == [{"eager": 1.1}]
+    assert ratios_of(pairs({"eager": {1: 1.1}}, *others)) == [{"eager": 1.1}]
 
 
 def test_pairs_with_a_slowdown_on_purpose_are_none_of_the_same_code() -> None:
     slowed = pairs({"eager": {1: 1.05}}, a_versus(base=ITSELF, injected={f"eager {CASE.id}": 0.05}))
-    assert read_off(slowed, pairs({"eager": {1: 1.0}})) == [{"eager": 1.0}]
+    assert ratios_of(slowed, pairs({"eager": {1: 1.0}})) == [{"eager": 1.0}]
 
 
 def test_nothing_recorded_is_no_pairs() -> None:
@@ -189,7 +189,7 @@ def test_half_of_each_error_left_in_the_next_is_seen() -> None:
 def test_of_quiet_pairs_few_raise_false_alarms_and_a_slowdown_of_5_percent_is_found(
     few: None,
 ) -> None:
-    found = calibrate(simulated(0.01), GATE)
+    found = calibrate(gaussian_pairs(0.01), GATE)
     assert (found.pairs, [plan.pairs for plan in found.plans]) == (36, [6, 12])
     assert found.spread == pytest.approx(dict.fromkeys(CELLS, 0.01), rel=0.5)
     assert abs(found.autocorrelation) < 0.2
@@ -206,7 +206,7 @@ def test_of_quiet_pairs_few_raise_false_alarms_and_a_slowdown_of_5_percent_is_fo
 
 
 def test_of_noisy_pairs_5_percent_is_not_found_and_nothing_is_recommended(few: None) -> None:
-    found = calibrate(simulated(0.10), GATE)
+    found = calibrate(gaussian_pairs(0.10), GATE)
     for plan in found.plans:
         assert plan.false_alarms.share <= 0.03
         assert plan.power[0.05].share < 0.5
@@ -218,20 +218,20 @@ def test_of_noisy_pairs_5_percent_is_not_found_and_nothing_is_recommended(few: N
 
 
 def test_a_gate_over_the_slowdown_hides_it(few: None) -> None:
-    for plan in calibrate(simulated(0.01, pairs=18), gate=0.09).plans:
+    for plan in calibrate(gaussian_pairs(0.01, pairs=18), gate=0.09).plans:
         assert plan.power[0.05].found == 0
         assert plan.false_alarms.found == 0
 
 
 def test_the_same_seed_gives_the_same_rates(few: None) -> None:
-    recorded = simulated(0.03, pairs=18)
+    recorded = gaussian_pairs(0.03, pairs=18)
     assert calibrate(recorded, GATE) == calibrate(recorded, GATE)
     assert calibrate(recorded, GATE) != calibrate(recorded, GATE, seed=1)
 
 
 @pytest.mark.parametrize("recorded", [2, 11])
 def test_too_few_pairs_say_so(recorded: int) -> None:
-    found = calibrate(simulated(0.01, recorded), GATE)
+    found = calibrate(gaussian_pairs(0.01, recorded), GATE)
     assert (found.plans, found.recommended) == ([], None)
     told = calibration_table.render(found, "simple")
     assert f"{recorded} pairs of the same code" in told
@@ -244,7 +244,7 @@ def test_only_stages_that_three_times_fit_into_the_pairs_are_tried(
     monkeypatch.setattr(calibration, "RESAMPLES", 1)
     monkeypatch.setattr(calibration, "RESAMPLES_OF_POWER", 1)
     tried = {
-        count: [plan.pairs for plan in calibrate(simulated(0.01, count), GATE).plans]
+        count: [plan.pairs for plan in calibrate(gaussian_pairs(0.01, count), GATE).plans]
         for count in (11, 12, 17, 18, 36)
     }
     assert tried == {11: [], 12: [4], 17: [4], 18: [4, 6], 36: [4, 6, 8, 10, 12]}

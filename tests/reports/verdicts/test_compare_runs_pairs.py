@@ -32,18 +32,18 @@ CASE = a_case()
 PAIRS = (0.99, 1.01, 1.0, 1.005, 0.995, 1.0)
 
 
-def on(side: PairSide, *records: Agreement | Memory | Fault) -> list[Record]:
+def of_side(side: PairSide, *records: Agreement | Memory | Fault) -> list[Record]:
     """Return records as they are of a side of a duel."""
     return [msgspec.structs.replace(record, side=side) for record in records]
 
 
-def primed(case: Case, variant: str) -> list[Record]:
+def sound_records(case: Case, variant: str) -> list[Record]:
     """Return the checks and weights of a cell that both sides have."""
     sound: list[Agreement | Memory] = [a_check(case, variant, 0), a_memory(case, variant, 0)]
-    return [*on("base", *sound), *on("head", *sound)]
+    return [*of_side("base", *sound), *of_side("head", *sound)]
 
 
-def taken(variant: str, ratios: Sequence[float], stage: Stage = "first") -> list[Record]:
+def stage_pairs(variant: str, ratios: Sequence[float], stage: Stage = "first") -> list[Record]:
     """Return the pairs of a stage."""
     return [
         a_pair(CASE, variant, number, stage=stage, ratio=ratio)
@@ -59,16 +59,16 @@ def duel(
     injected: dict[str, float] | None = None,
 ) -> Results:
     """Return a file of pairs, with each variant's head / base of each pair of both stages."""
-    records: list[Record] = [one for variant in first for one in primed(CASE, variant)]
+    records: list[Record] = [one for variant in first for one in sound_records(CASE, variant)]
     records.append(a_versus((len(PAIRS), len(PAIRS)), gate=gate, injected=injected))
     for variant, ratios in first.items():
-        records += taken(variant, ratios)
+        records += stage_pairs(variant, ratios)
     for variant, ratios in (second or {}).items():
-        records += taken(variant, ratios, "second")
+        records += stage_pairs(variant, ratios, "second")
     return results(a_machine(a_plan(CASE, variants=list(first))), *records, *others)
 
 
-def judged(file: Results) -> Comparison:
+def judge(file: Results) -> Comparison:
     """Return what a file of pairs says, and see that it is strict JSON."""
     found = compare_pairs(file)
     assert_strict_json(found)
@@ -84,7 +84,7 @@ def test_a_pairs_figure_is_the_median_over_its_rounds_of_the_log_ratio() -> None
 
 
 def test_pairs_of_the_same_code_are_the_same() -> None:
-    found = judged(duel({"eager": PAIRS, "flex": PAIRS}))
+    found = judge(duel({"eager": PAIRS, "flex": PAIRS}))
     assert (found.base, found.head, found.notes) == ("main", "this tree", [])
     for line in found.lines:
         assert (line.verdict, line.replicates, line.memory_ratio) == ("same", 6, 1.0)
@@ -93,9 +93,7 @@ def test_pairs_of_the_same_code_are_the_same() -> None:
 
 
 def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
-    found = judged(
-        duel({"eager": times(1.10, PAIRS), "flex": PAIRS}, {"eager": times(1.05, PAIRS)})
-    )
+    found = judge(duel({"eager": times(1.10, PAIRS), "flex": PAIRS}, {"eager": times(1.05, PAIRS)}))
     line = line_of(found)
     assert (line.verdict, line_of(found, "flex").verdict) == ("slower", "same")
     assert line.replicates == len(PAIRS)
@@ -106,26 +104,26 @@ def test_a_confirmed_alarm_reports_what_the_second_stage_measured() -> None:
 
 
 def test_a_confirmed_gain_is_faster() -> None:
-    found = judged(duel({"eager": times(0.9, PAIRS)}, {"eager": times(0.9, PAIRS)}))
+    found = judge(duel({"eager": times(0.9, PAIRS)}, {"eager": times(0.9, PAIRS)}))
     assert (line_of(found).verdict, found.regressed) == ("faster", False)
 
 
 def test_what_the_second_stage_does_not_confirm_raises_no_alarm() -> None:
-    found = judged(duel({"eager": times(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
+    found = judge(duel({"eager": times(1.05, PAIRS), "flex": PAIRS}, {"eager": PAIRS}))
     assert line_of(found).verdict != "slower"
     assert line_of(found).replicates == 2 * len(PAIRS)
     assert not found.regressed
 
 
 def test_a_second_stage_of_what_was_no_suspect_changes_nothing() -> None:
-    without = line_of(judged(duel({"eager": PAIRS, "flex": PAIRS})))
-    line = line_of(judged(duel({"eager": PAIRS, "flex": PAIRS}, {"eager": times(1.5, PAIRS)})))
+    without = line_of(judge(duel({"eager": PAIRS, "flex": PAIRS})))
+    line = line_of(judge(duel({"eager": PAIRS, "flex": PAIRS}, {"eager": times(1.5, PAIRS)})))
     assert (line.verdict, line.ratio, line.ratio_ci) == ("same", without.ratio, without.ratio_ci)
 
 
 @pytest.mark.parametrize("factor", [1.3, 0.7])
 def test_without_a_second_stage_nothing_is_slower_or_faster(factor: float) -> None:
-    found = judged(duel({"eager": times(factor, PAIRS), "flex": PAIRS}))
+    found = judge(duel({"eager": times(factor, PAIRS), "flex": PAIRS}))
     line = line_of(found)
     assert line.verdict == "inconclusive"
     assert line.ratio == pytest.approx(factor, rel=1e-3)
@@ -134,14 +132,14 @@ def test_without_a_second_stage_nothing_is_slower_or_faster(factor: float) -> No
 
 @pytest.mark.parametrize("pairs", [1, 2, 3])
 def test_an_interrupted_first_stage_still_has_verdicts(pairs: int) -> None:
-    found = judged(duel({"eager": times(1.3, PAIRS[:pairs]), "flex": PAIRS[:pairs]}))
+    found = judge(duel({"eager": times(1.3, PAIRS[:pairs]), "flex": PAIRS[:pairs]}))
     assert [line.replicates for line in found.lines] == [pairs, pairs]
     assert {line.verdict for line in found.lines} <= {"same", "inconclusive"}
     assert not found.regressed
 
 
 def test_an_interrupted_second_stage_confirms_nothing_with_one_pair() -> None:
-    found = judged(duel({"eager": times(1.3, PAIRS)}, {"eager": (1.3,)}))
+    found = judge(duel({"eager": times(1.3, PAIRS)}, {"eager": (1.3,)}))
     assert (line_of(found).verdict, found.regressed) == ("inconclusive", False)
 
 
@@ -162,7 +160,7 @@ def test_an_interrupted_second_stage_confirms_nothing_with_one_pair() -> None:
 def test_what_was_cut_short_says_so(
     first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]], note: str
 ) -> None:
-    (said,) = judged(duel(first, second)).notes
+    (said,) = judge(duel(first, second)).notes
     assert said.startswith(f"cut short: {note}")
 
 
@@ -170,25 +168,25 @@ def test_a_cell_that_broke_cuts_nothing_short() -> None:
     slower = times(1.1, PAIRS)
     fault = a_fault(CASE, "flex", 2, status="crashed", reason="signal 11")
     cells = {"eager": slower, "flex": PAIRS[:1], "compile": PAIRS, "rope": PAIRS}
-    assert judged(duel(cells, {"eager": slower}, fault)).notes == []
+    assert judge(duel(cells, {"eager": slower}, fault)).notes == []
 
 
 def test_another_software_of_base_is_said() -> None:
     versus = a_versus((6, 12))
     versus = msgspec.structs.replace(versus, base_software={"torch": "2.12.0", "cuda": "12.9"})
-    found = judged(results(a_machine(), versus))
+    found = judge(results(a_machine(), versus))
     assert found.notes == ["across software: cuda absent and not 12.9; torch 2.13.0 and not 2.12.0"]
 
 
 def test_a_file_that_was_cut_short_before_its_plan_is_neither_a_run_nor_pairs() -> None:
-    primed_alone = results(a_machine(), *primed(CASE, "eager"))
+    warm_up_alone = results(a_machine(), *sound_records(CASE, "eager"))
     with pytest.raises(StoreError, match="cut short before its first pair; measure again"):
-        compare_pairs(primed_alone)
-    assert refusal(primed_alone, a_run({"eager": STEADY})).endswith("it has both sides")
+        compare_pairs(warm_up_alone)
+    assert refusal(warm_up_alone, a_run({"eager": STEADY})).endswith("it has both sides")
 
 
 def test_a_cell_that_was_primed_and_never_paired_says_so() -> None:
-    found = judged(duel({"eager": (), "flex": PAIRS}))
+    found = judge(duel({"eager": (), "flex": PAIRS}))
     line = line_of(found)
     assert line.verdict == "inconclusive"
     assert line.reason is not None
@@ -198,8 +196,8 @@ def test_a_cell_that_was_primed_and_never_paired_says_so() -> None:
 
 def test_the_gate_of_a_duel_is_the_one_it_was_planned_with() -> None:
     slower = times(1.05, PAIRS)
-    assert judged(duel({"eager": slower}, {"eager": slower}, gate=0.03)).regressed
-    assert not judged(duel({"eager": slower}, {"eager": slower}, gate=0.10)).regressed
+    assert judge(duel({"eager": slower}, {"eager": slower}, gate=0.03)).regressed
+    assert not judge(duel({"eager": slower}, {"eager": slower}, gate=0.10)).regressed
 
 
 def test_only_what_looks_different_is_suspected() -> None:
@@ -219,7 +217,7 @@ def test_a_fault_on_heads_side_is_missing_and_on_bases_side_inconclusive(status:
     fault = a_fault(CASE, "eager", 3, status=status, reason="so it was")
     pairs = {"eager": PAIRS[:2], "flex": PAIRS}
     for side, verdict in (("head", "missing"), ("base", "inconclusive")):
-        found = judged(duel(pairs, None, *on("head" if side == "head" else "base", fault)))
+        found = judge(duel(pairs, None, *of_side("head" if side == "head" else "base", fault)))
         line = line_of(found)
         assert (line.verdict, line.reason) == (verdict, f"{status} in {side}: so it was")
         assert line.ratio is None
@@ -230,14 +228,14 @@ def test_a_fault_on_heads_side_is_missing_and_on_bases_side_inconclusive(status:
 def test_a_confirmed_alarm_of_a_cell_that_then_breaks_is_missing() -> None:
     slower = times(1.1, PAIRS)
     fault = a_fault(CASE, "eager", 9, status="timed_out", reason="120 s")
-    found = judged(duel({"eager": slower}, {"eager": slower}, fault))
+    found = judge(duel({"eager": slower}, {"eager": slower}, fault))
     assert (line_of(found).verdict, found.regressed) == ("missing", True)
 
 
 def test_a_side_that_disagrees_is_wrong_in_head_and_inconclusive_in_base() -> None:
     disagrees = a_check(CASE, "eager", 0, stage="after", error=1.0)
-    in_head = judged(duel({"eager": ()}, None, *on("head", disagrees)))
-    in_base = judged(duel({"eager": ()}, None, *on("base", disagrees)))
+    in_head = judge(duel({"eager": ()}, None, *of_side("head", disagrees)))
+    in_base = judge(duel({"eager": ()}, None, *of_side("base", disagrees)))
     assert (line_of(in_head).verdict, in_head.regressed) == ("wrong", True)
     assert (line_of(in_base).verdict, in_base.regressed) == ("inconclusive", False)
     assert (line_of(in_base).reason or "").startswith("disagrees in base")
@@ -245,19 +243,22 @@ def test_a_side_that_disagrees_is_wrong_in_head_and_inconclusive_in_base() -> No
 
 def test_a_variant_that_one_side_lacks_is_missing_or_new() -> None:
     header = a_machine(a_plan(CASE, variants=["eager", "flex"]))
-    alone = [*on("base", a_check(CASE, "eager", 0)), *on("head", a_check(CASE, "flex", 0))]
-    found = judged(results(header, *alone, a_versus()))
+    alone = [
+        *of_side("base", a_check(CASE, "eager", 0)),
+        *of_side("head", a_check(CASE, "flex", 0)),
+    ]
+    found = judge(results(header, *alone, a_versus()))
     assert (line_of(found).verdict, line_of(found, "flex").verdict) == ("missing", "inconclusive")
     assert found.regressed
 
 
 def test_memory_and_error_regress_in_pairs_too() -> None:
-    heavier = on("head", a_memory(CASE, "eager", 0, peak_bytes=4 << 20))
+    heavier = of_side("head", a_memory(CASE, "eager", 0, peak_bytes=4 << 20))
     less_exact = [
-        *on("base", a_check(CASE, "flex", 0, stage="after", error=1e-7)),
-        *on("head", a_check(CASE, "flex", 0, stage="after", error=9e-7)),
+        *of_side("base", a_check(CASE, "flex", 0, stage="after", error=1e-7)),
+        *of_side("head", a_check(CASE, "flex", 0, stage="after", error=9e-7)),
     ]
-    found = judged(duel({"eager": PAIRS, "flex": PAIRS}, None, *heavier, *less_exact))
+    found = judge(duel({"eager": PAIRS, "flex": PAIRS}, None, *heavier, *less_exact))
     eager, flex = line_of(found), line_of(found, "flex")
     assert (eager.verdict, eager.heavier) == ("same", True)
     assert eager.memory_ratio == pytest.approx(4 / 3)
@@ -268,7 +269,7 @@ def test_memory_and_error_regress_in_pairs_too() -> None:
 
 def test_a_slowdown_on_purpose_is_said() -> None:
     name = f"eager {CASE.id}"
-    found = judged(duel({"eager": PAIRS}, injected={name: 0.05}))
+    found = judge(duel({"eager": PAIRS}, injected={name: 0.05}))
     assert found.notes == [f"{name} slowed by 5% on purpose"]
 
 

@@ -55,7 +55,7 @@ def persistent(random: Random) -> list[list[float]]:
     return cells
 
 
-def persistent_but_drawn(random: Random) -> list[list[float]]:
+def persistent_of_random_sign(random: Random) -> list[list[float]]:
     """Return the same errors where a draw says which side of a pair gets them: random signs."""
     signs = [random.choice((-1, 1)) for _ in range(3 * PAIRS)]
     return [
@@ -92,7 +92,7 @@ def bounds(count: int, of: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    "noise", [gaussian, *map(heavy, (spiky, bimodal, unequal, persistent_but_drawn))]
+    "noise", [gaussian, *map(heavy, (spiky, bimodal, unequal, persistent_of_random_sign))]
 )
 def test_at_most_one_comparison_in_100_raises_a_false_alarm(noise: Noise) -> None:
     assert alarms(noise, 1200) <= 12
@@ -109,7 +109,7 @@ def test_errors_that_persist_break_the_rule_unless_sides_are_drawn() -> None:
     [
         (gaussian, 0.05, 0.95),
         (gaussian, 0.03, 0.80),
-        heavy(persistent_but_drawn, 0.05, 0.95),
+        heavy(persistent_of_random_sign, 0.05, 0.95),
         heavy(unequal, 0.05, 0.88),
         heavy(bimodal, 0.05, 0.70),
         heavy(spiky, 0.05, 0.55),
@@ -133,7 +133,9 @@ def test_like_cells_are_mostly_called_the_same() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("noise", [gaussian, *map(heavy, (spiky, bimodal, persistent_but_drawn))])
+@pytest.mark.parametrize(
+    "noise", [gaussian, *map(heavy, (spiky, bimodal, persistent_of_random_sign))]
+)
 def test_cells_that_differ_by_the_margin_are_called_the_same_in_5_of_100(
     noise: Noise, sign: int
 ) -> None:
@@ -159,14 +161,14 @@ def test_two_files_alike_raise_an_alarm_in_at_most_one_comparison_in_100() -> No
 STEADY = [-0.004, -0.002, 0.0, 0.0, 0.002, 0.004]
 
 
-def shifted(shift: float) -> list[float]:
+def steady(shift: float) -> list[float]:
     """Return six steady pairs about a shift."""
     return [each + shift for each in STEADY]
 
 
 def test_a_confirmed_effect_is_that_of_the_second_stage() -> None:
-    first = [STEADY, shifted(0.06), shifted(-0.06), STEADY]
-    decisions = decide(first, {1: shifted(0.04), 2: shifted(-0.05)}, 0.0)
+    first = [STEADY, steady(0.06), steady(-0.06), STEADY]
+    decisions = decide(first, {1: steady(0.04), 2: steady(-0.05)}, 0.0)
     assert [each.verdict for each in decisions] == ["same", "slower", "faster", "same"]
     assert [decisions[1].effect.estimate, decisions[2].effect.estimate] == pytest.approx(
         [0.04, -0.05]
@@ -180,18 +182,16 @@ def test_a_confirmed_effect_is_that_of_the_second_stage() -> None:
     [(0.0, "same"), (0.009, "same"), (-0.015, "same"), (-0.08, "inconclusive"), (None, "same")],
 )
 def test_an_alarm_that_is_not_confirmed_is_none(again: float | None, verdict: str) -> None:
-    second = {} if again is None else {0: shifted(again)}
-    decided = decide([shifted(0.02), STEADY], second, 0.0)[0]
+    second = {} if again is None else {0: steady(again)}
+    decided = decide([steady(0.02), STEADY], second, 0.0)[0]
     assert decided.verdict == verdict
     assert decided.effect.estimate == pytest.approx((0.02 + (0.02 if again is None else again)) / 2)
 
 
 @pytest.mark.parametrize(("shift", "gate"), [(FLOOR * 0.9, 0.0), (0.045, 0.05)])
 def test_what_is_certain_but_under_the_gate_is_the_same(shift: float, gate: float) -> None:
-    assert [each.verdict for each in compare([shifted(shift) * 3, STEADY * 3], gate)] == [
-        "same"
-    ] * 2
-    assert decide_at_once(paired_effects([shifted(shift), STEADY]), gate)[0].verdict == "same"
+    assert [each.verdict for each in compare([steady(shift) * 3, STEADY * 3], gate)] == ["same"] * 2
+    assert decide_at_once(paired_effects([steady(shift), STEADY]), gate)[0].verdict == "same"
 
 
 def test_suspects_are_confirmed_by_steps() -> None:
@@ -205,7 +205,7 @@ def test_suspects_are_confirmed_by_steps() -> None:
 
 
 def test_every_cell_of_a_sweep_that_slowed_is_found() -> None:
-    found = compare([shifted(0.03) * 2 for _ in range(CELLS)])
+    found = compare([steady(0.03) * 2 for _ in range(CELLS)])
     assert {each.verdict for each in found} == {"slower"}
 
 
