@@ -17,7 +17,15 @@ from suite.conditions.policy import ROOT
 from suite.failures import BadRequest
 from suite.records.store import Results
 from tests.records import a_machine, a_plan
-from tests.reports.exported import COMMITS, KEY, STEP_AT, a_finished_run, a_history, decoded, reader
+from tests.reports.export_runs import (
+    COMMITS,
+    KEY,
+    STEP_AT,
+    a_finished_run,
+    a_history,
+    decode,
+    reader,
+)
 
 TIME = "time.n512-h8-d64-float32.flex"
 
@@ -33,13 +41,13 @@ def test_a_machine_has_a_folder_with_a_file_for_each_commit() -> None:
     files = export_folder(a_history(), "asv").files
     assert {"benchmarks.json", f"{KEY}/machine.json"} <= set(files)
     assert len(files) == 2 + COMMITS
-    assert decoded(files[f"{KEY}/machine.json"])["machine"] == KEY
+    assert decode(files[f"{KEY}/machine.json"])["machine"] == KEY
 
 
 def test_a_commits_file_has_seconds_and_bytes_of_each_cell() -> None:
     files = export_folder([a_finished_run()], "asv").files
     (path,) = set(files) - {"benchmarks.json", f"{KEY}/machine.json"}
-    document = decoded(files[path])
+    document = decode(files[path])
     columns = document["result_columns"]
     flex = dict(zip(columns, document["results"][TIME], strict=True))
     assert flex["result"] == pytest.approx([(3.0 * 3.3 * 2.7) ** (1 / 3) / 1000])
@@ -55,7 +63,7 @@ def time_of(passes: int) -> dict[str, Any]:
     """Return what asv is told of a time by column, of a run of so many passes."""
     files = export_folder([a_finished_run(passes)], "asv").files
     (path,) = set(files) - {"benchmarks.json", f"{KEY}/machine.json"}
-    document = decoded(files[path])
+    document = decode(files[path])
     return dict(zip(document["result_columns"], document["results"][TIME], strict=True))
 
 

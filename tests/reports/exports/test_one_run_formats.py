@@ -8,7 +8,7 @@ import pytest
 
 from reports.exports.formats import FileFormat, export_file
 from tests.records import a_case, a_machine, a_plan, measured, results
-from tests.reports.exported import CELL, KEY, a_finished_run, decoded
+from tests.reports.export_runs import CELL, KEY, a_finished_run, decode
 from variants.host.hardware import Gpu
 
 
@@ -85,8 +85,8 @@ class DocumentedRecord(msgspec.Struct, forbid_unknown_fields=True):
     inputs: dict[str, Any] = {}
 
 
-def exported(form: Any, passes: int = 3) -> Any:
-    return decoded(export_file([a_finished_run(passes)], form).text)
+def export(form: Any, passes: int = 3) -> Any:
+    return decode(export_file([a_finished_run(passes)], form).text)
 
 
 def the_entry_of(cell: str, entries: list[DocumentedEntry]) -> DocumentedEntry:
@@ -100,7 +100,7 @@ def test_what_is_left_out_is_said_in_every_format(form: Any) -> None:
 
 
 def test_bencher_has_latency_in_nanoseconds_with_bounds_memory_and_error() -> None:
-    benchmarks = msgspec.convert(exported("bencher"), dict[str, dict[str, DocumentedMetric]])
+    benchmarks = msgspec.convert(export("bencher"), dict[str, dict[str, DocumentedMetric]])
     assert set(benchmarks) == {f"{KEY}/n512-h8-d64-float32/no_bias", f"{KEY}/{CELL}"}
     flex = benchmarks[f"{KEY}/{CELL}"]
     assert set(flex) == {"latency", "memory", "error"}
@@ -115,13 +115,13 @@ def test_bencher_has_latency_in_nanoseconds_with_bounds_memory_and_error() -> No
 
 
 def test_a_time_of_too_few_passes_has_no_bounds() -> None:
-    assert set(exported("bencher", passes=2)[f"{KEY}/{CELL}"]["latency"]) == {"value"}
-    entries = msgspec.convert(exported("github-action", passes=2), list[DocumentedEntry])
+    assert set(export("bencher", passes=2)[f"{KEY}/{CELL}"]["latency"]) == {"value"}
+    entries = msgspec.convert(export("github-action", passes=2), list[DocumentedEntry])
     assert the_entry_of(CELL, entries).range == ""
 
 
 def test_github_action_has_milliseconds_with_a_range_that_its_code_reads_as_a_number() -> None:
-    entries = msgspec.convert(exported("github-action"), list[DocumentedEntry])
+    entries = msgspec.convert(export("github-action"), list[DocumentedEntry])
     entry = the_entry_of(CELL, entries)
     assert (entry.name, entry.unit) == (f"{KEY}/{CELL}", "ms")
     assert entry.value == pytest.approx((3.0 * 3.3 * 2.7) ** (1 / 3))
@@ -133,7 +133,7 @@ def test_github_action_has_milliseconds_with_a_range_that_its_code_reads_as_a_nu
 
 
 def test_hud_has_a_record_for_each_metric_of_a_cell() -> None:
-    records = msgspec.convert(exported("hud"), list[DocumentedRecord])
+    records = msgspec.convert(export("hud"), list[DocumentedRecord])
     flex = [record for record in records if record.model.backend == "flex"]
     metrics = {record.metric.name: record.metric.benchmark_values for record in flex}
     assert metrics["latency(ms)"] == pytest.approx([3.0, 3.3, 2.7])
@@ -151,7 +151,7 @@ def test_hud_has_a_record_for_each_metric_of_a_cell() -> None:
 def test_hud_calls_a_backward_training() -> None:
     case = a_case(mode="backward")
     run = results(a_machine(a_plan(case)), *measured(case, "flex"))
-    records = msgspec.convert(decoded(export_file([run], "hud").text), list[DocumentedRecord])
+    records = msgspec.convert(decode(export_file([run], "hud").text), list[DocumentedRecord])
     assert {record.benchmark.mode for record in records} == {"training"}
     assert {record.benchmark.extra_info["mode"] for record in records} == {"backward"}
 
@@ -161,7 +161,7 @@ def test_hud_names_a_gpu_and_its_host() -> None:
     cpu: Any = header.hardware
     gpu = Gpu("cuda-x-1sm", "X, 1 SM", "9.0", 1, 80 << 30, 1 << 20, False, 300, cpu)
     run = a_finished_run(header=msgspec.structs.replace(header, hardware=gpu))
-    records = msgspec.convert(decoded(export_file([run], "hud").text), list[DocumentedRecord])
+    records = msgspec.convert(decode(export_file([run], "hud").text), list[DocumentedRecord])
     (runner,) = records[0].runners
     assert (runner.gpu_info, runner.gpu_count, runner.avail_gpu_mem_in_gb) == ("X, 1 SM", 1, 80)
     assert runner.cpu_info == "Invented CPU, 2 cores"

@@ -10,7 +10,7 @@ import pytest
 from reports.commands.console import write_folder
 from reports.exports.formats import export_folder
 from tests.records import a_machine, a_plan
-from tests.reports.exported import (
+from tests.reports.export_runs import (
     CELL,
     COMMITS,
     KEY,

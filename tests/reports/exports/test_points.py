@@ -9,7 +9,7 @@ from reports.tables.cells import groups
 from suite.failures import BadRequest
 from suite.records.store import Results
 from tests.records import a_case, a_fault, a_machine, a_plan, a_run, measured, results
-from tests.reports.exported import CELL, KEY, a_finished_run
+from tests.reports.export_runs import CELL, KEY, a_finished_run
 
 
 def names_of(*files: Results) -> list[str]:

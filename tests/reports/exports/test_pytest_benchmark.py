@@ -11,12 +11,12 @@ from pytest_benchmark.storage.file import FileStorage
 
 from reports.exports.formats import export_file
 from tests.records import a_run
-from tests.reports.exported import a_finished_run, decoded
+from tests.reports.export_runs import a_finished_run, decode
 
 NAME = "suite/bench_alibi.py::test_attention[n512-h8-d64-float32-flex]"
 
 
-def saved_in(folder: Path) -> list[dict[str, Any]]:
+def benchmarks_in(folder: Path) -> list[dict[str, Any]]:
     """Return the benchmarks that pytest-benchmark finds saved in a folder."""
     storage: Any = FileStorage
     logger: Any = Logger
@@ -27,7 +27,7 @@ def test_its_storage_loads_every_cell_with_statistics_of_the_passes(tmp_path: Pa
     (tmp_path / "0001_run.json").write_text(
         export_file([a_finished_run()], "pytest-benchmark").text
     )
-    loaded = {bench["fullname"]: bench for bench in saved_in(tmp_path)}
+    loaded = {bench["fullname"]: bench for bench in benchmarks_in(tmp_path)}
     assert set(loaded) == {NAME, NAME.replace("flex", "no_bias")}
     flex = loaded[NAME]
     assert (flex["rounds"], flex["min"], flex["max"]) == pytest.approx((3, 2.7e-3, 3.3e-3))
@@ -37,7 +37,7 @@ def test_its_storage_loads_every_cell_with_statistics_of_the_passes(tmp_path: Pa
 
 
 def test_machine_and_commit_are_those_of_the_run() -> None:
-    run = decoded(export_file([a_finished_run()], "pytest-benchmark").text)
+    run = decode(export_file([a_finished_run()], "pytest-benchmark").text)
     assert run["machine_info"]["alibi_hardware"]["key"] == "cpu-invented-2cores"
     assert run["machine_info"]["alibi_software"]["torch"] == "2.13.0"
     assert (run["commit_info"]["id"], run["commit_info"]["dirty"]) == ("0" * 40, False)

@@ -11,7 +11,7 @@ from reports.generated.write import PUBLISHED
 from reports.tables.row import Row
 from suite.conditions.policy import ROOT
 from suite.records.record import Record
-from tests.reports.exported import reader
+from tests.reports.export_runs import reader
 
 SCHEMAS = ROOT / "docs" / "schemas"
 VALIDATE = """

@@ -10,7 +10,7 @@ from reports.commands.results.export import DOCUMENTS, FILE_EXPORTS, FOLDER_EXPO
 from reports.exports import formats, schemas
 from tests.fakes.console import bench, refusal
 from tests.records import a_case, a_machine, a_pair, a_plan, a_run, a_versus, write
-from tests.reports.exported import a_finished_run
+from tests.reports.export_runs import a_finished_run
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def invented_commits() -> list[str]:
     return [f"{number + 1:04x}" * 10 for number in range(COMMITS)]
 
 
-def decoded(text: str) -> Any:
+def decode(text: str) -> Any:
     """Return what a JSON text holds. A NaN is an error, as it is to most readers."""
 
     def refuse(constant: str) -> None:
