@@ -12,7 +12,7 @@ from reports.verdicts import calibration
 from tests.records import write
 from tests.reports.pages.test_atlas import BAD, GOOD
 from tests.reports.publishing.good_file import a_good_file, a_header, good_records
-from tests.reports.web_page.invented import a_history
+from tests.reports.web_page.page_results import a_history
 
 ROOT = Path(__file__).parents[3]
 EPYC = "results/published/cpu-amd-26.2.1-avx2-avx512f-bf16-2cores"

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.verdicts.history_steps import planted, recorded
 from reports.history.timeline import Timeline, timeline
 from tests.records import a_plan, a_run
-from tests.reports.pasts import a_commit, changed, header
+from tests.reports.histories import a_commit, header, header_with
 
 HALF = 30
 
@@ -29,7 +29,7 @@ def history(series: Mapping[str, Sequence[float]]) -> Timeline:
         [
             a_run(
                 {name: [math.exp(log)] for name, log in zip(names, logs, strict=True)},
-                header=changed(header(run), plan=plan),
+                header=header_with(header(run), plan=plan),
             )
             for run, logs in enumerate(runs)
         ]

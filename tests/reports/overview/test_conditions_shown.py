@@ -20,7 +20,7 @@ from tests.records import (
     measured,
     results,
 )
-from tests.reports.tabled import TableFormat, cells_of, flat, of_all_kinds, table
+from tests.reports.table_text import TableFormat, cells_of, flat, of_all_kinds, table
 
 
 @pytest.mark.parametrize("layout", ["simple", "github"])

@@ -7,7 +7,7 @@ from reports.tables.cells import groups
 from reports.text.screen import Screen
 from suite.cases.case import Case
 from tests.records import a_machine, a_plan, measured, results
-from tests.reports.tabled import flat
+from tests.reports.table_text import flat
 
 Sequences = tuple[tuple[int, int], ...]
 

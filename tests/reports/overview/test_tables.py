@@ -19,7 +19,7 @@ from tests.records import (
     measured,
     results,
 )
-from tests.reports.tabled import TableFormat, cells_of, flat, lines_of, of_all_kinds, table
+from tests.reports.table_text import TableFormat, cells_of, flat, lines_of, of_all_kinds, table
 
 DETAILS: dict[str, dict[str, Any]] = {
     "logit scale": {"logit_scale": 4.0},

@@ -14,7 +14,7 @@ from reports.tables.columns import Metric
 from reports.text.screen import Screen
 from suite.records.store import read
 from tests.reports.overview.test_winners import LONG, SHORT, raced
-from tests.reports.tabled import cells_of, flat, of_all_kinds, table
+from tests.reports.table_text import cells_of, flat, of_all_kinds, table
 
 PUBLISHED = sorted((Path(__file__).parents[3] / "results" / "published").glob("*/*.jsonl"))
 

@@ -13,7 +13,7 @@ from suite.cases.case import Case
 from suite.records.record import CellRecord
 from suite.records.store import Results
 from tests.records import a_case, a_check, a_fault, a_machine, a_plan, a_time, measured, results
-from tests.reports.tabled import flat, summary_of, table
+from tests.reports.table_text import flat, summary_of, table
 
 
 def two_dtypes(modes: Sequence[Any] = ("forward",)) -> Results:

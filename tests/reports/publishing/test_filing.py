@@ -14,7 +14,7 @@ from suite.records.store import Results, read
 from tests.fakes.console import Done, bench
 from tests.records import a_case, a_plan, write
 from tests.reports.publishing.good_file import CASE, VARIANTS, a_good_file, a_header, good_records
-from tests.reports.tabled import flat
+from tests.reports.table_text import flat
 from tests.variants.selections import a_gpu
 from variants.selection.files import read as read_selection
 

@@ -9,7 +9,7 @@ import pytest
 
 from reports.tables.cells import groups
 from reports.tables.table import ProgramFormat, render
-from tests.reports.tabled import of_all_kinds, table
+from tests.reports.table_text import of_all_kinds, table
 
 CONTRACT = {
     "case", "batch", "heads", "kv_heads", "q_len", "kv_len", "head_dim", "dtype", "mode", "causal",

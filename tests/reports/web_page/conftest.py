@@ -7,7 +7,7 @@ import pytest
 
 from reports.web_page import write_page
 from tests.reports.web_page.browser import severe, show, start, write_index
-from tests.reports.web_page.invented import two_devices
+from tests.reports.web_page.page_results import two_devices
 
 
 @pytest.fixture

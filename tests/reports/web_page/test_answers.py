@@ -5,7 +5,7 @@ from reports.web_page.page_data import page_data
 from suite.records.record import Record
 from suite.records.store import Results
 from tests.records import a_case, a_check, a_machine, a_plan, a_run, measured, results
-from tests.reports.web_page.invented import a_device
+from tests.reports.web_page.page_results import a_device
 
 
 def answer_of(*files: Results) -> ViewAnswer:

@@ -21,7 +21,7 @@ from tests.reports.web_page.browser import (
     wait,
     write_index,
 )
-from tests.reports.web_page.invented import MARKUP, a_device, many_cells
+from tests.reports.web_page.page_results import MARKUP, a_device, many_cells
 
 pytestmark = pytest.mark.heavy
 

@@ -14,8 +14,8 @@ from suite.cases.case import Case
 from suite.failures import BadRequest
 from suite.records.store import Results
 from tests.records import a_case, a_machine, a_plan, measured, results
-from tests.reports.tabled import of_all_kinds
-from tests.reports.web_page.invented import a_device, two_devices
+from tests.reports.table_text import of_all_kinds
+from tests.reports.web_page.page_results import a_device, two_devices
 
 
 def cells_of(*files: Results) -> list[PageCell]:

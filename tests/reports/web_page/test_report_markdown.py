@@ -4,7 +4,7 @@ from reports.web_page.markdown_text import text
 from reports.web_page.page_data import page_data
 from reports.web_page.report_markdown import report_markdown
 from tests.records import a_run
-from tests.reports.web_page.invented import a_device, a_history, two_devices
+from tests.reports.web_page.page_results import a_device, a_history, two_devices
 
 REPORT = report_markdown(page_data(two_devices()), [("Time", "charts/time.svg")])
 

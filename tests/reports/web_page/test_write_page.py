@@ -12,7 +12,7 @@ from suite.records.store import Results
 from tests.fakes.console import bench, refusal
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.records import write
-from tests.reports.web_page.invented import a_device, many_cells, two_devices
+from tests.reports.web_page.page_results import a_device, many_cells, two_devices
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from suite.clocks.timer import Bench
 from suite.conditions.thread_pools import thread_pools
 from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.records import a_case, a_check, a_machine, a_plan, a_time, results
-from tests.reports.tabled import table
+from tests.reports.table_text import table
 
 CASE = Case(heads=2, kv_heads=2, head_dim=16, q_len=8, kv_len=8, dtype="float32")
 

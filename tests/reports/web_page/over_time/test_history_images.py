@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reports.web_page.write_page import write_page
-from tests.reports.web_page.invented import a_history
+from tests.reports.web_page.page_results import a_history
 
 pytestmark = pytest.mark.heavy
 

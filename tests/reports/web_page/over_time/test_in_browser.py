@@ -16,7 +16,7 @@ from tests.reports.web_page.browser import (
     wait,
     write_index,
 )
-from tests.reports.web_page.invented import MARKUP, RUNS, a_device, a_history
+from tests.reports.web_page.page_results import MARKUP, RUNS, a_device, a_history
 
 pytestmark = pytest.mark.heavy
 

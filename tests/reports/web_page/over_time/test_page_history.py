@@ -8,8 +8,8 @@ from reports.web_page.over_time.page_history import CellTimeline, PageHistory
 from reports.web_page.page_data import page_data
 from suite.records.store import Results, StoreError
 from tests.records import a_case, a_machine, a_pair, a_run, a_versus, results
-from tests.reports.pasts import a_commit, a_past, changed, header
-from tests.reports.web_page.invented import MARKUP, RUNS, a_history
+from tests.reports.histories import a_commit, header, header_with, runs_at
+from tests.reports.web_page.page_results import MARKUP, RUNS, a_history
 from variants.host.hardware import Gpu
 
 
@@ -101,7 +101,7 @@ def test_runs_that_share_a_baseline_alone_are_no_history() -> None:
 
 
 def test_two_runs_are_a_history_that_was_not_judged() -> None:
-    history = history_of(a_past([1.0, 2.0]))
+    history = history_of(runs_at([1.0, 2.0]))
     assert history.summary == ("No cell has the 6 steady runs in one environment that a step takes")
     assert [len(each.points) for each in history.timelines] == [2]
 
@@ -111,10 +111,10 @@ def test_two_devices_of_one_name_are_told_apart_by_their_keys() -> None:
     files = [
         file
         for key in keys
-        for file in a_past(
+        for file in runs_at(
             [1.0] * 2,
             headers=[
-                changed(header(run), hardware=a_machine(key=key).hardware) for run in range(2)
+                header_with(header(run), hardware=a_machine(key=key).hardware) for run in range(2)
             ],
         )
     ]
@@ -126,13 +126,13 @@ def test_two_devices_of_one_name_are_told_apart_by_their_keys() -> None:
 def test_a_power_limit_splits_setups_and_no_timeline() -> None:
     host = a_machine().hardware
     headers = [
-        changed(
+        header_with(
             header(run),
             hardware=Gpu(f"cuda-invented-{w}w", "Invented", "9.0", 1, 1, 1, False, w, host),  # type: ignore[arg-type]
         )
         for run, w in enumerate((700, 500))
     ]
-    (device,) = history_of(a_past([1.0, 1.0], headers=headers)).devices
+    (device,) = history_of(runs_at([1.0, 1.0], headers=headers)).devices
     assert len(device.setups) == 2
 
 
@@ -154,7 +154,7 @@ def test_files_of_pairs_and_copies_of_a_run_are_refused_by_name() -> None:
     pairs = results(header(0), a_versus(), a_pair(a_case(), "eager"))
     with pytest.raises(StoreError, match="a file of pairs"):
         page_data([pairs])
-    first = a_past([1.0])[0]
+    first = runs_at([1.0])[0]
     longer = first._replace(records=[*first.records, *first.records[1:]])
     with pytest.raises(StoreError, match="the same run as"):
         page_data([first, longer])

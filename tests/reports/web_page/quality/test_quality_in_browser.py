@@ -16,7 +16,7 @@ from tests.reports.web_page.browser import (
     wait,
     write_index,
 )
-from tests.reports.web_page.invented import a_device
+from tests.reports.web_page.page_results import a_device
 from tests.reports.web_page.quality.test_page_quality import RACE
 
 pytestmark = pytest.mark.heavy

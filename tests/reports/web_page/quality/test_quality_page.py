@@ -13,7 +13,7 @@ from tests.fakes.console import bench, refusal
 from tests.quality_files import header, results, rising
 from tests.quality_files import write as write_lengths
 from tests.records import write
-from tests.reports.web_page.invented import MARKUP
+from tests.reports.web_page.page_results import MARKUP
 from tests.reports.web_page.quality.test_page_quality import RACE
 
 

@@ -5,7 +5,7 @@ import msgspec
 from reports.web_page.page_data import page_data
 from reports.web_page.report_markdown import report_markdown
 from tests.quality_files import results, rising
-from tests.reports.web_page.invented import MARKUP, a_device
+from tests.reports.web_page.page_results import MARKUP, a_device
 from tests.reports.web_page.quality.test_page_quality import LENGTHS, RACE
 
 PICTURES = [("Bits per byte by tested length", "charts/quality-methods.svg")]

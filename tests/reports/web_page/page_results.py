@@ -17,7 +17,7 @@ from tests.records import (
     a_time,
     results,
 )
-from tests.reports.pasts import changed, header, noisy
+from tests.reports.histories import header, header_with, noisy
 
 MARKUP = "</script><script>document.title = 'stolen'</script><b>bold</b> & | `code`"
 LENGTHS = (512, 1024, 2048)
@@ -49,7 +49,7 @@ def a_device(name: str = "Invented CPU, 2 cores", key: str = "cpu-invented-2core
             records += a_cell(case, variant, ms, density=0.5 if is_window else None)
         records.append(a_fault(case, "eager", status="out_of_memory", reason=MARKUP))
     plan = a_plan(*cases, variants=[*MS, "eager"], passes=3)
-    return results(_named(a_machine(plan, key=key), name), *records)
+    return results(_with_name(a_machine(plan, key=key), name), *records)
 
 
 def two_devices() -> list[Results]:
@@ -87,7 +87,7 @@ def a_history() -> list[Results]:
                     records += _three_passes(case, variant, times[variant][run], run)
         plan = a_plan(a_case(512), a_case(1024), variants=list(STEPS), passes=3)
         own = header(run, torch="2.13.0" if run < 12 else "2.14.1")
-        files.append(results(changed(own, plan=plan), *records))
+        files.append(results(header_with(own, plan=plan), *records))
     return files
 
 
@@ -121,6 +121,6 @@ def many_cells(count: int) -> Results:
     return results(a_machine(a_plan(*cases, variants=variants, passes=3)), *records)
 
 
-def _named(header: RunHeader, name: str) -> RunHeader:
+def _with_name(header: RunHeader, name: str) -> RunHeader:
     hardware = msgspec.structs.replace(header.hardware, name=name)
     return msgspec.structs.replace(header, hardware=hardware)

@@ -35,7 +35,7 @@ def header(number: int, *, commit: int | None = None, torch: str = "2.13.0") -> 
     )
 
 
-def a_past(
+def runs_at(
     levels: Sequence[float],
     *,
     headers: Sequence[RunHeader] = (),
@@ -46,7 +46,7 @@ def a_past(
     """Return a run for each level, with the header and the canary that stand in its place."""
     plan = a_plan(variants=[variant])
     whole = [
-        changed(own, plan=plan)
+        header_with(own, plan=plan)
         for own in headers or [header(number) for number in range(len(levels))]
     ]
     speeds = noisy(canaries or [7.0] * len(levels), seed=1)
@@ -64,6 +64,6 @@ def steps(files: Sequence[Results]) -> list[HistoryStep]:
     return steps_of(cell)
 
 
-def changed(own: RunHeader, **fields: object) -> RunHeader:
+def header_with(own: RunHeader, **fields: object) -> RunHeader:
     """Return a header with other fields."""
     return msgspec.structs.replace(own, **fields)
