@@ -12,7 +12,7 @@ from unittest import mock
 ROOT = Path(__file__).parents[2]
 
 
-class Done(NamedTuple):
+class Exit(NamedTuple):
     """How a command ended, and what it printed."""
 
     returncode: int
@@ -20,7 +20,7 @@ class Done(NamedTuple):
     stderr: str
 
 
-def bench(*words: object) -> Done:
+def bench(*words: object) -> Exit:
     """Run a command line of run_bench.py to its end; the environment is this process's."""
     program = str(ROOT / "run_bench.py")
     handlers = {stop: signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGHUP)}
@@ -39,7 +39,7 @@ def bench(*words: object) -> Done:
             for stop, handler in handlers.items():
                 signal.signal(stop, handler)
     assert code is None or isinstance(code, int), code
-    return Done(code or 0, out.getvalue(), err.getvalue())
+    return Exit(code or 0, out.getvalue(), err.getvalue())
 
 
 def refusal(*words: object) -> str:
@@ -47,10 +47,10 @@ def refusal(*words: object) -> str:
     return assert_refused(bench(*words))
 
 
-def assert_refused(done: Done) -> str:
+def assert_refused(end: Exit) -> str:
     """Say that a command ended with 2 and one line; return the line."""
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    assert end.returncode == 2, end
+    assert end.stdout == ""
+    (line,) = end.stderr.splitlines()
     assert line.startswith("Error: ")
     return line

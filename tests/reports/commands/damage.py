@@ -13,7 +13,7 @@ WORDS = ("measured", "bfloat16", "decode", "second", "base", "no such variant", 
 
 
 @st.composite
-def damaged(draw: st.DrawFn, lines: list[bytes]) -> bytes:
+def damaged_content(draw: st.DrawFn, lines: list[bytes]) -> bytes:
     """Draw the content of a file whose lines were these, with up to three of them damaged.
 
     Kinds of lines are equally likely, however many lines there are of each.

@@ -14,7 +14,7 @@ from reports.commands.results.table import FORMATS, METRICS
 from suite.records.record import Record, Series, Time
 from suite.records.store import Results
 from tests.effort import examples
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Exit, bench
 from tests.records import (
     a_canary,
     a_case,
@@ -28,7 +28,7 @@ from tests.records import (
     a_versus,
     results,
 )
-from tests.reports.commands.damage import damaged
+from tests.reports.commands.damage import damaged_content
 from tests.reports.tunings import Times, memories, tuning
 
 KEY = "cpu-invented-2cores"
@@ -94,7 +94,7 @@ TUNING, PAIRS = lines_of(a_tuning()), lines_of(some_pairs())
 SELECTION = [msgspec.json.encode(choose([a_tuning()], Rules()).selection)]
 
 
-def assert_no_traceback(done: Done, *codes: int) -> None:
+def assert_no_traceback(done: Exit, *codes: int) -> None:
     """Check that a command ended with one of these codes or a refusal in a line."""
     assert done.returncode in {0, 2, 3, *codes}, done
     if done.returncode in {2, 3}:
@@ -111,7 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @calmly
 @given(
-    content=damaged(TUNING),
+    content=damaged_content(TUNING),
     form=st.sampled_from(FORMATS),
     metric=st.sampled_from(METRICS),
     objective=st.sampled_from(["eager", "memory", "graph"]),
@@ -132,7 +132,7 @@ def test_a_damaged_run_is_shown_chosen_from_priced_and_compared(
 
 
 @calmly
-@given(content=damaged(TUNING), form=st.sampled_from([*FILE_EXPORTS, *FOLDER_EXPORTS]))
+@given(content=damaged_content(TUNING), form=st.sampled_from([*FILE_EXPORTS, *FOLDER_EXPORTS]))
 def test_a_damaged_run_is_exported(folder: Path, content: bytes, form: str) -> None:
     file = folder / "damaged.jsonl"
     file.write_bytes(content)
@@ -141,7 +141,7 @@ def test_a_damaged_run_is_exported(folder: Path, content: bytes, form: str) -> N
 
 
 @calmly
-@given(content=damaged(TUNING), form=st.sampled_from(["simple", "github", "json"]))
+@given(content=damaged_content(TUNING), form=st.sampled_from(["simple", "github", "json"]))
 def test_a_damaged_run_has_its_place_in_a_history(folder: Path, content: bytes, form: str) -> None:
     past = folder / "past"
     past.mkdir(exist_ok=True)
@@ -154,7 +154,7 @@ def test_a_damaged_run_has_its_place_in_a_history(folder: Path, content: bytes, 
 
 
 @calmly
-@given(content=damaged(PAIRS), form=st.sampled_from(["simple", "github", "json"]))
+@given(content=damaged_content(PAIRS), form=st.sampled_from(["simple", "github", "json"]))
 def test_a_damaged_file_of_pairs_is_judged(folder: Path, content: bytes, form: str) -> None:
     file = folder / "damaged.jsonl"
     file.write_bytes(content)
@@ -166,7 +166,7 @@ def test_a_damaged_file_of_pairs_is_judged(folder: Path, content: bytes, form: s
 
 
 @calmly
-@given(content=damaged(SELECTION), form=st.sampled_from(["simple", "json"]))
+@given(content=damaged_content(SELECTION), form=st.sampled_from(["simple", "json"]))
 def test_a_damaged_selection_is_asked_and_replaced(folder: Path, content: bytes, form: str) -> None:
     file = folder / "cache" / "alibi-bench" / "selections" / f"{KEY}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import pytest
 
 from suite.conditions import health
 from suite.probe import worker
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Exit, bench
 from tests.fakes.gpus import gpus, with_cuda
 from variants.catalog import CATALOG
 from variants.host.hardware import this_cpu
@@ -18,7 +18,7 @@ for name, mode in json.loads(sys.argv[3]): print(json.dumps([STATUS, "a reason"]
 """
 
 
-def doctor(monkeypatch: pytest.MonkeyPatch, status: str, *words: str) -> Done:
+def doctor(monkeypatch: pytest.MonkeyPatch, status: str, *words: str) -> Exit:
     """Run the doctor with a worker that says the same of every variant."""
     source = WORKER.replace("STATUS", repr(status))
     monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-S", "-c", source))

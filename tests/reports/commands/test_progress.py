@@ -71,7 +71,7 @@ def test_progress_is_plain_where_stderr_is_no_terminal(
     assert "pass 1: something" in said.err.splitlines()
 
 
-WATCHED = """
+RUN = """
 import time
 from reports.commands.progress import progress
 from tests.records import a_case, a_fault
@@ -89,16 +89,16 @@ with progress() as watch:
 
 
 @pytest.fixture(scope="module")
-def watched() -> str:
+def screen_text() -> str:
     """Return what a terminal receives from a run, without what moves its cursor."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received_from_a_run(100, "xterm"))
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text_of_a_run(100, "xterm"))
 
 
-def received_from_a_run(columns: int, term: str) -> str:
+def text_of_a_run(columns: int, term: str) -> str:
     """Return all that a terminal of a width and a kind receives from a run."""
     terminal, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", WATCHED],
+        [sys.executable, "-c", RUN],
         cwd=ROOT,
         env=os.environ | {"COLUMNS": str(columns), "TERM": term},
         stdout=subprocess.PIPE,
@@ -106,7 +106,7 @@ def received_from_a_run(columns: int, term: str) -> str:
     ) as running:
         os.close(theirs)
         received = b""
-        while piece := read_from(terminal):
+        while piece := read_piece(terminal):
             received += piece
         os.close(terminal)
         assert running.communicate()[0] == b""
@@ -114,7 +114,7 @@ def received_from_a_run(columns: int, term: str) -> str:
     return received.decode()
 
 
-def read_from(terminal: int) -> bytes:
+def read_piece(terminal: int) -> bytes:
     """Return what comes next, or nothing once the other side has gone."""
     try:
         return os.read(terminal, 4096)
@@ -122,35 +122,35 @@ def read_from(terminal: int) -> bytes:
         return b""
 
 
-def test_a_terminal_shows_the_cell_the_variant_and_its_step(watched: str) -> None:
+def test_a_terminal_shows_the_cell_the_variant_and_its_step(screen_text: str) -> None:
     cell = a_case(1024, "bfloat16", "backward").id
-    assert f"{cell} sdpa_mask: first call" in watched
-    assert f"{cell} flex: round 12" in watched
+    assert f"{cell} sdpa_mask: first call" in screen_text
+    assert f"{cell} flex: round 12" in screen_text
 
 
-def test_a_terminal_shows_how_many_cells_are_done_and_the_time_left(watched: str) -> None:
-    assert "0/12 cells" in watched
-    assert re.search(r" 6/12 cells, (\d+m)?\d+s left", watched)
+def test_a_terminal_shows_how_many_cells_are_done_and_the_time_left(screen_text: str) -> None:
+    assert "0/12 cells" in screen_text
+    assert re.search(r" 6/12 cells, (\d+m)?\d+s left", screen_text)
 
 
-def test_a_terminal_keeps_a_line_for_a_race_that_went_wrong(watched: str) -> None:
+def test_a_terminal_keeps_a_line_for_a_race_that_went_wrong(screen_text: str) -> None:
     cell = a_case(1024, "bfloat16", "backward").id
-    assert f"pass 1, {cell}: 5 measured, flex crashed" in watched
+    assert f"pass 1, {cell}: 5 measured, flex crashed" in screen_text
 
 
-def test_a_terminal_keeps_a_note_whole(watched: str) -> None:
-    said = " ".join(watched.split())
+def test_a_terminal_keeps_a_note_whole(screen_text: str) -> None:
+    said = " ".join(screen_text.split())
     assert "pass 1: what is to be known [of it], " + "however long the line is " * 4 in f"{said} "
 
 
 def test_a_narrow_terminal_cuts_names_short_before_the_count_and_the_time_left() -> None:
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received_from_a_run(60, "xterm"))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text_of_a_run(60, "xterm"))
     shown = [line for line in re.split(r"[\r\n]+", text) if "cells" in line]
     assert max(map(len, shown)) <= 60
     assert any(re.search(r" 6/12 cells, (\d+m)?\d+s left n1024-\S+ ?.*…", line) for line in shown)
 
 
 def test_a_dumb_terminal_gets_plain_lines() -> None:
-    text = received_from_a_run(80, "dumb")
+    text = text_of_a_run(80, "dumb")
     assert "\x1b" not in text
     assert text.splitlines()[0] == "12 cells to measure"

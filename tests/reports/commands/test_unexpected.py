@@ -27,7 +27,7 @@ def test_without_its_packages_a_program_says_what_installs_them(program: str) ->
     assert f"{PROGRAMS[program]} installs what this needs" in line
 
 
-DROPPED = """
+LATE_DESTRUCTOR = """
 import signal, time
 from reports.commands import command_line
 
@@ -46,7 +46,7 @@ command_line.main()
 
 
 def test_an_interrupt_that_comes_while_a_destructor_runs_is_not_lost() -> None:
-    words = [sys.executable, "-c", DROPPED, "table", "results/none.jsonl"]
+    words = [sys.executable, "-c", LATE_DESTRUCTOR, "table", "results/none.jsonl"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 3, done.stderr
     assert done.stderr.splitlines()[-1] == "Error: interrupted"

@@ -11,7 +11,7 @@ from reports.publishing.filing import Filing, filings, name_of
 from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
 from suite.records.store import Results, read
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Exit, bench
 from tests.records import a_case, a_plan, write
 from tests.reports.publishing.good_file import CASE, VARIANTS, a_good_file, a_header, good_records
 from tests.reports.table_text import flat
@@ -46,7 +46,7 @@ def checkout(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def publish(*words: object) -> Done:
+def publish(*words: object) -> Exit:
     return bench("publish", *words)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from suite.records.store import Results
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Exit, bench
 from tests.records import write
 
 ROOT = Path(__file__).parents[4]
@@ -22,20 +22,20 @@ class Commands:
     """The command line with a cache directory of its own."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cached = folder / "alibi-bench" / "selections" / f"{KEY}.json"
+        self.cache_file = folder / "alibi-bench" / "selections" / f"{KEY}.json"
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
-    def run(self, *words: object) -> Done:
+    def run(self, *words: object) -> Exit:
         """Run a command to its end."""
         return bench(*words)
 
-    def ran(self, *words: object) -> str:
+    def output(self, *words: object) -> str:
         """Return what a command printed that went well."""
         done = self.run(*words)
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
-    def refused(self, *words: object) -> str:
+    def refusal(self, *words: object) -> str:
         """Return the one line with which a command was refused."""
         done = self.run(*words)
         assert (done.returncode, done.stdout) == (2, ""), done
@@ -43,6 +43,6 @@ class Commands:
         return line
 
 
-def written(path: Path, file: Results) -> Path:
+def write_file(path: Path, file: Results) -> Path:
     """Write an invented tuning, and return its path."""
     return write(path, file.header, *file.records[1:])

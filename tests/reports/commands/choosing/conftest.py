@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reports.commands.choosing.command_line import ROOT, TIMES, Commands, written
+from tests.reports.commands.choosing.command_line import ROOT, TIMES, Commands, write_file
 from tests.reports.tunings import tuning
 
 
@@ -18,4 +18,4 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Return the file of an invented tuning."""
-    return written(tmp_path / "tuning.jsonl", tuning(TIMES))
+    return write_file(tmp_path / "tuning.jsonl", tuning(TIMES))

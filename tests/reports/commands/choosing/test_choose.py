@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.in_process import start_real_lanes_in_process
-from tests.reports.commands.choosing.command_line import KEY, TINY, Commands, written
+from tests.reports.commands.choosing.command_line import KEY, TINY, Commands, write_file
 from tests.reports.tunings import tuning
 from variants.selection.files import read
 
@@ -14,10 +14,10 @@ def test_a_selection_goes_to_the_cache_and_to_out(
     commands: Commands, file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / f"{KEY}.json"
-    text = commands.ran("choose", file, "--out", out)
-    assert read(out) == read(commands.cached)
+    text = commands.output("choose", file, "--out", out)
+    assert read(out) == read(commands.cache_file)
     assert [one.variant for one in read(out).choices] == ["eager", "eager", "flex"]
-    assert f"Selection: {commands.cached}" in text
+    assert f"Selection: {commands.cache_file}" in text
     assert f"Selection: {out}" in text
     assert "flex takes 2.10x" in text
 
@@ -25,9 +25,9 @@ def test_a_selection_goes_to_the_cache_and_to_out(
 def test_the_selection_at_out_has_the_incumbents(commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / f"{KEY}.json"
     flex_first = tuning({"eager": {512: 2.0}, "flex": {512: 1.0}})
-    commands.ran("choose", written(tmp_path / "one.jsonl", flex_first), "--out", out)
+    commands.output("choose", write_file(tmp_path / "one.jsonl", flex_first), "--out", out)
     level = tuning({"eager": {512: 1.0}, "flex": {512: 1.01}})
-    text = commands.ran("choose", written(tmp_path / "two.jsonl", level), "--out", out)
+    text = commands.output("choose", write_file(tmp_path / "two.jsonl", level), "--out", out)
     assert "incumbent; eager gains 1.0%" in text
     assert read(out).choices[0].variant == "flex"
 
@@ -37,38 +37,38 @@ def test_choices_in_the_cache_that_the_selection_at_out_lacks_are_not_dropped_wi
 ) -> None:
     out = tmp_path / f"{KEY}.json"
     first, second, third = (
-        written(tmp_path / f"{length}.jsonl", tuning({"eager": {length: 1.0}}))
+        write_file(tmp_path / f"{length}.jsonl", tuning({"eager": {length: 1.0}}))
         for length in (512, 1024, 2048)
     )
-    commands.ran("choose", first)
+    commands.output("choose", first)
     with monkeypatch.context() as patch:
-        Commands(tmp_path / "other", patch).ran("choose", second, "--out", out)
+        Commands(tmp_path / "other", patch).output("choose", second, "--out", out)
     done = commands.run("choose", third, "--out", out)
     assert done.returncode == 0
     assert done.stderr == (
-        f"Warning: {commands.cached}: 1 problems chosen before are dropped: --out has others\n"
+        f"Warning: {commands.cache_file}: 1 problems chosen before are dropped: --out has others\n"
     )
-    assert [one.problem.kv_len for one in read(commands.cached).choices] == [1024, 2048]
+    assert [one.problem.kv_len for one in read(commands.cache_file).choices] == [1024, 2048]
 
 
 def test_a_file_named_twice_is_measured_once(
     commands: Commands, file: Path, tmp_path: Path
 ) -> None:
-    once = commands.ran("choose", file)
+    once = commands.output("choose", file)
     again = tmp_path / "again.jsonl"
     again.symlink_to(file)
-    assert commands.ran("choose", file, again, file) == once
-    assert read(commands.cached).choices[0].candidates[0].passes == 3
-    assert "for 0 of 3" in commands.ran("regret", file, file)
+    assert commands.output("choose", file, again, file) == once
+    assert read(commands.cache_file).choices[0].candidates[0].passes == 3
+    assert "for 0 of 3" in commands.output("regret", file, file)
 
 
 def test_a_damaged_incumbent_is_told_and_replaced(commands: Commands, file: Path) -> None:
-    commands.cached.parent.mkdir(parents=True)
-    commands.cached.write_text("damaged")
+    commands.cache_file.parent.mkdir(parents=True)
+    commands.cache_file.write_text("damaged")
     done = commands.run("choose", file)
     assert done.returncode == 0
     assert "Warning: " in done.stderr
-    assert len(read(commands.cached).choices) == 3
+    assert len(read(commands.cache_file).choices) == 3
 
 
 def test_a_selection_that_cannot_be_written_ends_with_3(commands: Commands, file: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_cache_that_takes_nothing_ends_with_3_after_out_is_written(
 
 
 def test_out_in_the_cache_itself_is_written_once(commands: Commands, file: Path) -> None:
-    text = commands.ran("choose", file, "--out", commands.cached)
+    text = commands.output("choose", file, "--out", commands.cache_file)
     assert text.count("Selection: ") == 1
 
 
@@ -101,9 +101,9 @@ def test_a_small_race_is_measured_chosen_from_advised_and_priced(
     start_real_lanes_in_process(monkeypatch)
     done = commands.run("choose", "--tune", *TINY, "--dtypes", "float32", "--budget", "20m")
     assert done.returncode == 0, done.stderr
-    (selection,) = commands.cached.parent.glob("*.json")
+    (selection,) = commands.cache_file.parent.glob("*.json")
     assert [one.problem.kv_len for one in read(selection).choices] == [64, 160]
-    text = commands.ran("best", "--length", "100", "--dtype", "float32", "--device", "cpu")
+    text = commands.output("best", "--length", "100", "--dtype", "float32", "--device", "cpu")
     assert "interpolated: 64 and 160 keys measured" in text
     (results,) = (line for line in done.stderr.splitlines() if line.startswith("Results: "))
     out = tmp_path / "fresh.jsonl"
@@ -147,4 +147,4 @@ def test_a_mistake_is_one_line_that_names_it(
     words: str, part: str, commands: Commands, file: Path, tmp_path: Path
 ) -> None:
     given = words.format(file=file, folder=tmp_path, tiny=" ".join(TINY)).split()
-    assert part.format(folder=tmp_path, key=KEY) in commands.refused("choose", *given)
+    assert part.format(folder=tmp_path, key=KEY) in commands.refusal("choose", *given)

@@ -22,10 +22,10 @@ SHORT, LONG, LONGER = HOST_BOUND_UP_TO, 2 * HOST_BOUND_UP_TO, 4 * HOST_BOUND_UP_
 WORDS = ["run", "--device", "all", "--dtypes", "float32", "--variants", "eager,flex"]
 WORDS += ["--models", "bloom-560m", "--passes", "1"]
 
-Done = subprocess.CompletedProcess[str]
+ProgramExit = subprocess.CompletedProcess[str]
 
 
-def bench(*words: object) -> Done:
+def bench(*words: object) -> ProgramExit:
     """Run a command line on the machine with two GPUs."""
     return subprocess.run(
         [sys.executable, *PROGRAM, *map(str, words)],
@@ -42,7 +42,7 @@ def times(path: Path) -> list[Time]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Sequence[Path]]:
+def race(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProgramExit, Sequence[Path]]:
     """Race a host-bound and a device-bound case on both GPUs, once for the tests that look."""
     folder = tmp_path_factory.mktemp("all")
     where = ("--page", "--out", folder / "x.jsonl")
@@ -51,9 +51,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Sequence[Path]]
 
 
 def test_each_gpu_has_a_whole_file_in_which_every_cell_counts_once(
-    ran: tuple[Done, Sequence[Path]],
+    race: tuple[ProgramExit, Sequence[Path]],
 ) -> None:
-    done, paths = ran
+    done, paths = race
     assert done.returncode == 0, done.stderr
     for number, path in enumerate(paths):
         results = read(path)
@@ -64,9 +64,9 @@ def test_each_gpu_has_a_whole_file_in_which_every_cell_counts_once(
 
 
 def test_host_bound_cells_are_raced_by_one_gpu_after_the_other(
-    ran: tuple[Done, Sequence[Path]],
+    race: tuple[ProgramExit, Sequence[Path]],
 ) -> None:
-    _, paths = ran
+    _, paths = race
     alone = [[time.race for time in times(path) if time.case.q_len == SHORT] for path in paths]
     side_by_side = [time.race for path in paths for time in times(path) if time.case.q_len == LONG]
     assert max(side_by_side) < min(alone[0])
@@ -74,9 +74,9 @@ def test_host_bound_cells_are_raced_by_one_gpu_after_the_other(
 
 
 def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
-    ran: tuple[Done, Sequence[Path]],
+    race: tuple[ProgramExit, Sequence[Path]],
 ) -> None:
-    done, paths = ran
+    done, paths = race
     assert done.stderr.startswith("2 GPUs share ")
     assert "cuda:1  [3/6 cells" in done.stderr
     slow = read(paths[1]).header.circumstances.unit
@@ -88,15 +88,17 @@ def test_the_output_states_what_is_shared_and_names_the_slower_gpu(
     assert f"Results: {paths[0]}\nResults: {paths[1]}\n" in done.stdout
 
 
-def test_a_page_of_all_gpus_lies_beside_their_files(ran: tuple[Done, Sequence[Path]]) -> None:
-    done, paths = ran
+def test_a_page_of_all_gpus_lies_beside_their_files(
+    race: tuple[ProgramExit, Sequence[Path]],
+) -> None:
+    done, paths = race
     page = paths[0].with_name("x-page") / "index.html"
     assert done.stdout.rstrip().endswith(f"Page: {page}")
     assert "cuda-invented-gpu-132sm-80gib-700w" in page.read_text()
 
 
 @pytest.fixture
-def racing(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+def hanging_race(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """Start a run on all GPUs whose second race hangs, and wait until both GPUs are in it."""
     hangs = f'[["{BY_NAME["eager"].module}", {LONGER}, "Slice", "hang"]]'
     words = [*WORDS, "--lengths", f"{LONG},{LONGER}", "--out", str(tmp_path / "x.jsonl")]
@@ -119,11 +121,11 @@ def racing(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_interrupted_it_stops_all_gpus_and_goes_on_with_resume(
-    racing: "subprocess.Popen[str]", tmp_path: Path
+    hanging_race: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
-    racing.send_signal(signal.SIGINT)
-    out, err = racing.communicate(timeout=60)
-    assert (racing.returncode, out) == (3, "")
+    hanging_race.send_signal(signal.SIGINT)
+    out, err = hanging_race.communicate(timeout=60)
+    assert (hanging_race.returncode, out) == (3, "")
     paths = [tmp_path / f"x-cuda{number}.jsonl" for number in range(2)]
     again = f"run --device all --resume {tmp_path / 'x.jsonl'}"
     assert err.splitlines()[-1] == f"Error: interrupted; {again} measures the rest"
@@ -135,11 +137,11 @@ def test_interrupted_it_stops_all_gpus_and_goes_on_with_resume(
     assert [len(times(path)) for path in paths] == [6, 6]
 
 
-def test_killed_it_leaves_no_run_behind(racing: "subprocess.Popen[str]") -> None:
-    runs = psutil.Process(racing.pid).children()
+def test_killed_it_leaves_no_run_behind(hanging_race: "subprocess.Popen[str]") -> None:
+    runs = psutil.Process(hanging_race.pid).children()
     lanes = [lane for each in runs for lane in each.children()]
     assert len(runs) == 2
-    racing.kill()
+    hanging_race.kill()
     assert psutil.wait_procs(runs, timeout=20)[1] == []
     for lane in lanes:  # a real one ends with its parent by itself
         with suppress(psutil.NoSuchProcess):

@@ -29,7 +29,7 @@ LENGTHS = (64, HANGS_AT)
 VARIANTS = ("no_bias", "eager", "flex")
 GRID = ["--models", "bloom-560m", "--lengths", ",".join(map(str, LENGTHS)), "--passes", "1"]
 GRID += ["--dtypes", "float32", "--variants", "eager,flex"]
-Done = subprocess.CompletedProcess[str]
+ProgramExit = subprocess.CompletedProcess[str]
 
 
 class Fleet(NamedTuple):
@@ -43,7 +43,7 @@ class Fleet(NamedTuple):
         program = [sys.executable, "-m", "tests.fakes.with_shipped_tests", "fleet"]
         return [*program, "--address", self.nodes.address, *map(str, words)]
 
-    def bench(self, *words: object) -> Done:
+    def bench(self, *words: object) -> ProgramExit:
         return subprocess.run(
             self.command(*words), cwd=ROOT, capture_output=True, text=True, check=False
         )

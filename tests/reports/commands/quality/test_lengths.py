@@ -25,7 +25,7 @@ main()
 """The program, with a toy for --quick."""
 
 
-def refused(*words: object) -> str:
+def refusal(*words: object) -> str:
     """Return the one line with which the command was refused."""
     done = bench("lengths", *words)
     assert (done.returncode, done.stdout) == (2, ""), done
@@ -67,7 +67,7 @@ def test_what_makes_no_experiment_is_refused_in_a_line(
     is_named = words[0] == "FILE" or "--resume" in words or "--out" in words
     out = () if is_named else ("--out",)
     named = [str(path) if word == "FILE" else word for word in words]
-    assert why in refused(*named, *out, *([tmp_path / "new.jsonl"] if out else []))
+    assert why in refusal(*named, *out, *([tmp_path / "new.jsonl"] if out else []))
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -13,7 +13,7 @@ from suite.quality.processes import ModelNews
 from suite.quality.record import ModelFault, Quality, Training
 
 
-class Heard:
+class Recorder:
     """Notes what is shown."""
 
     def __init__(self) -> None:
@@ -33,24 +33,26 @@ def task(name: str, tests: tuple[LengthTest, ...] | None = None) -> ModelTask:
     return ModelTask(name, 1, DEFAULT, "text", "weights", tests or every, "cpu")
 
 
-def play(progress: LengthsProgress, of: ModelTask, *, trains: bool = True) -> None:
+def play(progress: LengthsProgress, task: ModelTask, *, trains: bool = True) -> None:
     """Let a task say all that it says."""
     if trains:
         for steps in range(20, DEFAULT.steps + 1, 20):
-            progress.hear(ModelNews(of, StepDone(steps, 4.0)))
-        progress.hear(ModelNews(of, Training(of.method, 1, "none", False, (4.0,), 60.0, 100)))
-    for test in of.tests:
+            progress.hear(ModelNews(task, StepDone(steps, 4.0)))
+        progress.hear(ModelNews(task, Training(task.method, 1, "none", False, (4.0,), 60.0, 100)))
+    for test in task.tests:
         if test.tuned:
             for steps in (20, 40):
-                progress.hear(ModelNews(of, StepDone(steps, 3.0, tuned=True)))
-            progress.hear(ModelNews(of, Training(of.method, 1, *test, (3.0,), 9.0, 100)))
+                progress.hear(ModelNews(task, StepDone(steps, 3.0, tuned=True)))
+            progress.hear(ModelNews(task, Training(task.method, 1, *test, (3.0,), 9.0, 100)))
         for length in DEFAULT.lengths:
-            progress.hear(ModelNews(of, Quality(of.method, 1, *test, length, (1.0,), (1.0,), 1.0)))
-    progress.hear(ModelNews(of, None))
+            progress.hear(
+                ModelNews(task, Quality(task.method, 1, *test, length, (1.0,), (1.0,), 1.0))
+            )
+    progress.hear(ModelNews(task, None))
 
 
 def test_all_work_of_two_models_is_the_whole_and_no_share_is_less_than_the_one_before() -> None:
-    shown = Heard()
+    shown = Recorder()
     tasks = [task("alibi"), task("rope")]
     progress = LengthsProgress(shown, tasks, 2.5)
     for each in tasks:
@@ -61,14 +63,14 @@ def test_all_work_of_two_models_is_the_whole_and_no_share_is_less_than_the_one_b
 
 
 def test_a_step_shows_its_loss_in_bits_per_byte_and_the_time_left() -> None:
-    shown = Heard()
+    shown = Recorder()
     LengthsProgress(shown, [task("alibi")], 2.5).hear(ModelNews(task("alibi"), StepDone(100, 4.0)))
     (line,) = shown.lines
     assert line.endswith("left, ALiBi, seed 1: step 100 of 500, loss 2.308 bits per byte")
 
 
 def test_a_model_that_dies_is_named_and_stays() -> None:
-    shown = Heard()
+    shown = Recorder()
     fault = ModelFault("alibi", 1, "killed by SIGKILL")
     LengthsProgress(shown, [task("alibi")], 2.5).hear(ModelNews(task("alibi"), fault))
     assert shown.lines == ["ALiBi, seed 1: killed by SIGKILL"]
@@ -79,6 +81,6 @@ def test_a_model_that_has_learned_and_has_one_test_left_is_less_work(tmp_path: P
     weights.touch()
     few = task("rope", (LengthTest("yarn", tuned=True),))
     few = msgspec.structs.replace(few, weights_file=str(weights))
-    shown = Heard()
+    shown = Recorder()
     play(LengthsProgress(shown, [few], 2.5), few, trains=False)
     assert shown.shares[-1] == pytest.approx(1.0)

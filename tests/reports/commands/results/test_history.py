@@ -15,7 +15,7 @@ from tests.reports.histories import runs_at
 SLOWER = [1.0] * 10 + [1.05] * 6
 
 
-def written(folder: Path, files: Sequence[Results]) -> Path:
+def write_files(folder: Path, files: Sequence[Results]) -> Path:
     """Write results files into a folder, and return it."""
     for file in files:
         write(folder / file.path.name, file.header, *file.records[1:])
@@ -46,7 +46,7 @@ def test_it_begins_with_the_runs_their_units_and_their_days(
         )
         for file, unit in zip(runs_at([1.0] * len(units)), units, strict=True)
     ]
-    shown = bench("history", written(tmp_path, files)).stdout
+    shown = bench("history", write_files(tmp_path, files)).stdout
     assert " ".join(shown.partition("\n\n")[0].split()) == first
 
 
@@ -62,13 +62,13 @@ def test_it_begins_with_the_runs_their_units_and_their_days(
 def test_only_a_slower_step_fails_and_only_on_request(
     tmp_path: Path, levels: Sequence[float], words: Sequence[str], code: int
 ) -> None:
-    done = bench("history", written(tmp_path, runs_at(levels)), *words)
+    done = bench("history", write_files(tmp_path, runs_at(levels)), *words)
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout.startswith("Invented CPU, 2 cores: ")
 
 
 def test_a_history_too_short_to_judge_fails_with_3_and_says_what_it_takes(tmp_path: Path) -> None:
-    folder = written(tmp_path, runs_at(SLOWER[:5]))
+    folder = write_files(tmp_path, runs_at(SLOWER[:5]))
     assert bench("history", folder).returncode == 0
     done = bench("history", folder, "--fail")
     assert done.returncode == 3
@@ -76,7 +76,7 @@ def test_a_history_too_short_to_judge_fails_with_3_and_says_what_it_takes(tmp_pa
 
 
 def test_files_and_folders_are_the_same_and_a_file_counts_once(tmp_path: Path) -> None:
-    folder = written(tmp_path, runs_at(SLOWER))
+    folder = write_files(tmp_path, runs_at(SLOWER))
     of_folder = bench("history", folder, "--format", "json").stdout
     files = sorted(folder.iterdir())
     assert bench("history", *files, folder, "--format", "json").stdout == of_folder
@@ -86,7 +86,7 @@ def test_files_and_folders_are_the_same_and_a_file_counts_once(tmp_path: Path) -
 def test_pairs_are_left_out_of_a_folder_with_a_warning_and_refused_by_name(
     tmp_path: Path,
 ) -> None:
-    folder = written(tmp_path, runs_at(SLOWER))
+    folder = write_files(tmp_path, runs_at(SLOWER))
     pairs = write(folder / "pairs.jsonl", a_machine(), a_versus(), a_pair(a_case(), "eager"))
     done = bench("history", folder)
     assert (done.returncode, done.stderr) == (
@@ -99,7 +99,7 @@ def test_pairs_are_left_out_of_a_folder_with_a_warning_and_refused_by_name(
 
 
 def test_files_of_lengths_are_left_out_of_a_folder_with_a_warning(tmp_path: Path) -> None:
-    folder = written(tmp_path, runs_at(SLOWER))
+    folder = write_files(tmp_path, runs_at(SLOWER))
     alone = bench("history", folder)
     lengths = folder / "lengths.jsonl"
     lengths.write_text('{"record":"lengths","schema":1}\n')

@@ -46,7 +46,7 @@ def this_machine(plan: Plan) -> RunHeader:
     return run_header(plan, ["run"], device_for("cpu"))
 
 
-def elsewhere(header: RunHeader) -> RunHeader:
+def with_other_hardware(header: RunHeader) -> RunHeader:
     """Return the machine with another hardware key."""
     hardware = msgspec.structs.replace(header.hardware, key="cpu-elsewhere-64cores")
     return msgspec.structs.replace(header, hardware=hardware)
@@ -57,7 +57,7 @@ def with_older_torch(header: RunHeader) -> RunHeader:
     return msgspec.structs.replace(header, software=header.software | {"torch": "2.0.1"})
 
 
-def of_another_commit(header: RunHeader) -> RunHeader:
+def with_another_commit(header: RunHeader) -> RunHeader:
     """Return the machine with other code."""
     circumstances = msgspec.structs.replace(header.circumstances, commit="1" * 40)
     return msgspec.structs.replace(header, circumstances=circumstances)
@@ -72,10 +72,10 @@ def with_more_threads(header: RunHeader) -> RunHeader:
 @pytest.mark.parametrize(
     ("changed", "parts"),
     [
-        (elsewhere, ["hardware key", "cpu-elsewhere-64cores"]),
+        (with_other_hardware, ["hardware key", "cpu-elsewhere-64cores"]),
         (with_older_torch, ["torch", "2.0.1"]),
         (with_more_threads, ["threads", "640"]),
-        (of_another_commit, ["code", "commit 111111111111"]),
+        (with_another_commit, ["code", "commit 111111111111"]),
     ],
 )
 def test_a_run_of_other_conditions_does_not_resume_and_the_field_is_named(

@@ -12,7 +12,7 @@ from suite.cases.plan import Plan
 from suite.failures import BadRequest
 from suite.records.record import Time
 from suite.records.store import read
-from tests.fakes.console import Done, bench
+from tests.fakes.console import Exit, bench
 from tests.fakes.gpus import gpus, with_cuda
 from tests.fakes.in_process import start_real_lanes_in_process, take_few_turns
 from tests.fakes.with_invented_lanes import command, surroundings
@@ -26,13 +26,13 @@ SMALL = [*ON_CPU, "--variants", "eager,sdpa_key", "--lengths", "32", "--dtypes",
 RACED_FIRST, RACED_LAST = 16, 24
 """Lengths in the order in which a run of seed 0 races them."""
 
-Ran = tuple[Path, Done]
+Race = tuple[Path, Exit]
 
 
 @pytest.fixture(
     scope="module", params=["threads", pytest.param("processes", marks=pytest.mark.heavy)]
 )
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def race(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Race:
     """Run three variants over two tiny cases once, for the tests that only look."""
     file = tmp_path_factory.mktemp("run") / "small.jsonl"
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -43,30 +43,30 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         return file, bench("run", *SMALL, "--passes", "1", "--out", file)
 
 
-def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(ran: Ran) -> None:
-    file, done = ran
+def test_a_run_ends_with_the_table_the_fastest_and_the_files_path(race: Race) -> None:
+    file, done = race
     assert done.returncode == 0, done.stderr
     assert "baseline" in done.stdout
     assert "fastest that agrees" in done.stdout
     assert done.stdout.strip().endswith(f"Results: {file}")
 
 
-def test_progress_goes_to_stderr_in_plain_lines_when_nobody_watches(ran: Ran) -> None:
-    _, done = ran
+def test_progress_goes_to_stderr_in_plain_lines_when_nobody_watches(race: Race) -> None:
+    _, done = race
     assert "6 cells to measure" in done.stderr
     assert "[6/6 cells, 0s left] pass 1, n32-h8-d64" in done.stderr
     assert "\x1b" not in done.stderr
 
 
-def test_the_file_gives_the_same_table_again(ran: Ran) -> None:
-    file, done = ran
+def test_the_file_gives_the_same_table_again(race: Race) -> None:
+    file, done = race
     again = bench("table", str(file))
     assert again.returncode == 0
     assert done.stdout.startswith(again.stdout.rstrip())
 
 
-def test_a_row_names_the_kernels_that_ran(ran: Ran) -> None:
-    file, _ = ran
+def test_a_row_names_the_kernels_that_ran(race: Race) -> None:
+    file, _ = race
     rows = json.loads(bench("table", str(file), "--format", "json").stdout)
     kernels = {row["variant"]: row["kernels"] for row in rows if row["dtype"] == "bfloat16"}
     assert kernels["sdpa_key"] == ["scaled_dot_product_flash_attention_for_cpu"]
@@ -74,10 +74,10 @@ def test_a_row_names_the_kernels_that_ran(ran: Ran) -> None:
 
 
 def test_resuming_a_finished_run_measures_nothing(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch
+    race: Race, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_few_turns(monkeypatch)
-    file, _ = ran
+    file, _ = race
     before = [record for record in read(file).records if isinstance(record, Time)]
     done = bench("run", "--resume", str(file))
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from suite.pairs.sides import reference_side
 from suite.records.record import Pair
 from suite.records.store import read
 from tests.effort import the_first
-from tests.fakes.console import Done, assert_refused, bench
+from tests.fakes.console import Exit, assert_refused, bench
 from tests.fakes.in_process import start_real_lanes_in_process
 from tests.fakes.with_invented_lanes import command, surroundings
 from variants.catalog import BY_NAME
@@ -102,7 +102,7 @@ def test_a_commit_against_itself_raises_no_alarm_and_leaves_no_worktree(tmp_path
     assert list(tmp_path.glob("alibi-bench-*")) == []
 
 
-def assert_no_alarm(done: Done) -> None:
+def assert_no_alarm(done: Exit) -> None:
     """Fail for a regression; on a busy machine the only cell may be too noisy to judge."""
     told = {0: "no regression: 1 of 1 cell judged", 3: "NOT JUDGED: 0 of 1 cell judged"}
     assert done.returncode in told, done.stdout + done.stderr
