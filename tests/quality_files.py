@@ -42,7 +42,7 @@ def flat(method: str, test: LengthTest, length: int, seed: int) -> float:
     return 1.5 + seed / 100
 
 
-def rising(method: str, test: LengthTest, length: int, seed: int) -> float:
+def rising_bits(method: str, test: LengthTest, length: int, seed: int) -> float:
     """Return bits that rise by 0.001 with each doubling of the length for ALiBi, else by 0.1.
 
     They rise by a hundredth more with each seed.

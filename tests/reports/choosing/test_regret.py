@@ -29,7 +29,7 @@ CROSSING: Times = {
 """By lines through 512 and 2048 flex takes 2.12 at 1024 and eager 2: eager is advised, rightly."""
 
 
-def priced_at(length: int, found: list[PricedAdvice]) -> PricedAdvice:
+def advice_at(length: int, found: list[PricedAdvice]) -> PricedAdvice:
     """Return what was priced at a length."""
     (one,) = (one for one in found if one.problem.kv_len == length)
     return one
@@ -74,11 +74,11 @@ def test_between_lengths_that_lie_close_together_nothing_is_asked(
     assert [case.kv_len for case in between_lengths(close)] == middles
 
 
-def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
+def parity_race(by_parity: dict[str, tuple[float, float]]) -> Results:
     """Return a race at 724 in which odd rounds take one time in milliseconds and even another."""
     file = tuning({variant: {724: 1.0} for variant in by_parity})
 
-    def of(time: Time) -> Time:
+    def alternate(time: Time) -> Time:
         odd, even = by_parity.get(time.variant, (1.0, 1.0))
         steady = SURE[time.pass_number - 1]
         turns = tuple(
@@ -87,13 +87,13 @@ def alternating(by_parity: dict[str, tuple[float, float]]) -> Results:
         )
         return msgspec.structs.replace(time, turns=turns)
 
-    records = [of(one) if isinstance(one, Time) else one for one in file.records]
+    records = [alternate(one) if isinstance(one, Time) else one for one in file.records]
     return file._replace(records=records)
 
 
 def test_the_fastest_is_picked_on_odd_rounds_and_both_are_priced_on_even_ones() -> None:
-    race = alternating({"eager": (3.0, 3.0), "flex": (2.0, 3.3)})
-    one = priced_at(724, price_unseen([tuning(CROSSING)], [race]))
+    race = parity_race({"eager": (3.0, 3.0), "flex": (2.0, 3.3)})
+    one = advice_at(724, price_unseen([tuning(CROSSING)], [race]))
     assert (one.advised, one.fastest) == ("eager", "flex")
     assert one.regret == pytest.approx(3.0 / 3.3 - 1)
 

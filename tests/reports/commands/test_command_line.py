@@ -215,14 +215,18 @@ def test_a_file_named_by_two_paths_is_counted_once(file: Path) -> None:
 
 
 def test_a_copy_of_a_run_is_refused_and_another_run_is_not(tmp_path: Path) -> None:
-    def raced(name: str, race: int) -> Path:
+    def race_file(name: str, race: int) -> Path:
         records = [
             msgspec.structs.replace(record, race=race) if isinstance(record, Time) else record
             for record in measured(CASE, "eager")
         ]
         return write(tmp_path / name, a_machine(a_plan(CASE)), *records)
 
-    run, copy, other = raced("run.jsonl", 7), raced("copy.jsonl", 7), raced("other.jsonl", 8)
+    run, copy, other = (
+        race_file("run.jsonl", 7),
+        race_file("copy.jsonl", 7),
+        race_file("other.jsonl", 8),
+    )
     assert bench("table", run, other).returncode == 0
     for words in (("table",), ("choose",), ("export", "--format", "bencher")):
         line = assert_refused(bench(*words, run, copy))

@@ -13,7 +13,7 @@ from tests.records import a_case, a_machine, a_plan, measured, results
 STEP = Case(heads=8, kv_heads=8, head_dim=64, q_len=1, kv_len=512, dtype="bfloat16", mode="decode")
 
 
-def drawn(*cases: Case) -> str:
+def picture_of(*cases: Case) -> str:
     """Return the picture of cases in which flex takes twice the time of no_bias."""
     records = [
         record
@@ -30,7 +30,7 @@ def panels(svg: str) -> list[str]:
 
 
 def test_each_mode_that_was_measured_has_a_row_of_panels() -> None:
-    svg = drawn(a_case(512), a_case(1024), a_case(512, mode="backward"), STEP)
+    svg = picture_of(a_case(512), a_case(1024), a_case(512, mode="backward"), STEP)
     assert panels(svg) == [
         "forward, bfloat16: not measured",
         "forward, float32",
@@ -43,7 +43,7 @@ def test_each_mode_that_was_measured_has_a_row_of_panels() -> None:
 
 
 def test_a_mode_that_was_not_measured_takes_no_room() -> None:
-    forward, both = drawn(a_case(512)), drawn(a_case(512), a_case(512, mode="backward"))
+    forward, both = picture_of(a_case(512)), picture_of(a_case(512), a_case(512, mode="backward"))
     heights = [int(ElementTree.fromstring(svg).attrib["height"]) for svg in (forward, both)]
     assert panels(forward) == ["forward, float32"]
     assert heights[0] < heights[1]
@@ -51,7 +51,7 @@ def test_a_mode_that_was_not_measured_takes_no_room() -> None:
 
 def test_decode_with_norms_has_panels_of_its_own() -> None:
     with_norms = msgspec.structs.replace(STEP, norms=True)
-    assert panels(drawn(STEP, with_norms)) == [
+    assert panels(picture_of(STEP, with_norms)) == [
         "decode, one query, bfloat16",
         "decode with norms, bfloat16",
     ]
@@ -66,8 +66,8 @@ def test_the_scale_reaches_down_to_the_smallest_ratio() -> None:
 
 
 def test_windows_and_ragged_batches_are_not_drawn() -> None:
-    dense = drawn(a_case(512))
-    assert drawn(a_case(512), msgspec.structs.replace(a_case(1024), window=64)) == dense
+    dense = picture_of(a_case(512))
+    assert picture_of(a_case(512), msgspec.structs.replace(a_case(1024), window=64)) == dense
 
 
 def test_each_mode_has_a_scale_of_its_own() -> None:
@@ -81,7 +81,11 @@ def test_each_mode_has_a_scale_of_its_own() -> None:
 
 
 def test_a_line_passes_through_the_ratio() -> None:
-    (path,) = re.findall(r'<path d="M([\d. L]+)" fill="none"', drawn(a_case(512), a_case(1024)))
+    (path,) = re.findall(
+        r'<path d="M([\d. L]+)" fill="none"', picture_of(a_case(512), a_case(1024))
+    )
     heights = {point.split()[1] for point in path.split("L")}
-    (two,) = re.findall(r'y="([\d.]+)" text-anchor="end">2x<', drawn(a_case(512), a_case(1024)))
+    (two,) = re.findall(
+        r'y="([\d.]+)" text-anchor="end">2x<', picture_of(a_case(512), a_case(1024))
+    )
     assert {round(float(height)) for height in heights} == {round(float(two) - 4)}

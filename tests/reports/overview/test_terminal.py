@@ -13,7 +13,7 @@ from reports.tables.cells import groups
 from reports.tables.columns import Metric
 from reports.text.screen import Screen
 from suite.records.store import read
-from tests.reports.overview.test_winners import LONG, SHORT, raced
+from tests.reports.overview.test_winners import LONG, SHORT, race_of
 from tests.reports.table_text import cells_of, flat, of_all_kinds, table
 
 PUBLISHED = sorted((Path(__file__).parents[3] / "results" / "published").glob("*/*.jsonl"))
@@ -34,14 +34,14 @@ def test_published_results_fit_80_columns(path: Path) -> None:
 
 
 def test_a_wider_terminal_gets_more_columns() -> None:
-    measured = groups([raced({512: SHORT})])
+    measured = groups([race_of({512: SHORT})])
     narrow, wide = (overview(measured, "time", Screen(width)) for width in (60, 120))
     assert "TFLOP/s" not in narrow
     assert "TFLOP/s" in wide
 
 
 def test_columns_without_a_figure_are_left_out() -> None:
-    text = overview(groups([raced({512: SHORT})]), "clock", Screen(200))
+    text = overview(groups([race_of({512: SHORT})]), "clock", Screen(200))
     for header in ("device", "graph", "SM MHz", "throttled", "disturbed"):
         assert header not in text
     assert "On a CPU the time of a call is the only series." in text
@@ -49,7 +49,7 @@ def test_columns_without_a_figure_are_left_out() -> None:
 
 def test_a_run_of_many_lengths_shows_a_line_a_variant_and_a_column_a_length() -> None:
     lengths = (256, 512, 1024, 2048, 4096)
-    text = table("simple", raced({512: SHORT} | {n: LONG for n in lengths if n != 512}))
+    text = table("simple", race_of({512: SHORT} | {n: LONG for n in lengths if n != 512}))
     lines = [line.split() for line in text.splitlines()]
     assert ["variant", "256", "512", "1024", "2048", "4096"] in lines
     assert ["flex", "0.50x*", "3.00x", "0.50x*", "0.50x*", "0.50x*"] in lines
@@ -58,14 +58,14 @@ def test_a_run_of_many_lengths_shows_a_line_a_variant_and_a_column_a_length() ->
 
 
 def test_four_lengths_keep_a_row_for_each_cell() -> None:
-    text = table("simple", raced(dict.fromkeys((256, 512, 1024, 2048), LONG)))
+    text = table("simple", race_of(dict.fromkeys((256, 512, 1024, 2048), LONG)))
     assert len(cells_of(text)) == 4 * 3
     assert "show ratios alone" not in text
 
 
 def test_lengths_that_do_not_fit_beside_each_other_follow_below() -> None:
     lengths = [2**power for power in range(7, 20)]
-    text = table("simple", raced(dict.fromkeys(lengths, LONG)))
+    text = table("simple", race_of(dict.fromkeys(lengths, LONG)))
     headers = [line.split()[1:] for line in text.splitlines() if line.startswith("variant ")]
     assert len(headers) > 1
     assert [int(length) for header in headers for length in header] == lengths
@@ -75,7 +75,7 @@ def test_batches_that_differ_in_their_requests_alone_have_a_winner_each() -> Non
     batch = {"batch": 2, "q_len": 700, "kv_len": 900, "seq_lens": (900, 700), "form": "packed"}
     rows = [
         msgspec.structs.replace(
-            groups([raced({512: SHORT})])[0].rows[1], **batch, q_lens=q_lens, case=str(q_lens)
+            groups([race_of({512: SHORT})])[0].rows[1], **batch, q_lens=q_lens, case=str(q_lens)
         )
         for q_lens in ((1, 700), (700, 1))
     ]

@@ -108,7 +108,7 @@ def test_a_case_that_nobody_planned_is_not_called_lost() -> None:
     assert "none" not in "".join(summary_of(text).values())
 
 
-def raced(ms_by_length: dict[int, dict[str, float]]) -> Results:
+def race_of(ms_by_length: dict[int, dict[str, float]]) -> Results:
     """Return three passes of a case for each length, in which variants take so many ms."""
     cases = {length: a_case(length) for length in ms_by_length}
     records: list[CellRecord] = []
@@ -123,7 +123,7 @@ LONG, SHORT = {"no_bias": 4.0, "eager": 8.0, "flex": 2.0}, {"no_bias": 1.0, "eag
 
 
 def test_the_summary_comes_first_and_folds_lengths_with_the_same_winner() -> None:
-    text = table("simple", raced({2048: LONG, 512: SHORT, 1024: LONG, 4096: LONG}))
+    text = table("simple", race_of({2048: LONG, 512: SHORT, 1024: LONG, 4096: LONG}))
     _, summary, heading, rows = text.split("\n\n")[1:5]
     assert [" ".join(line.split()) for line in summary.splitlines()[2:]] == [
         "512 float32 forward eager 1.10x (1.10 to 1.10)",
@@ -134,7 +134,7 @@ def test_the_summary_comes_first_and_folds_lengths_with_the_same_winner() -> Non
 
 
 def test_what_to_do_stands_first_under_the_rows_then_what_to_take_care_of() -> None:
-    file = raced({512: SHORT, 1024: LONG, 2048: LONG, 4096: LONG})
+    file = race_of({512: SHORT, 1024: LONG, 2048: LONG, 4096: LONG})
     disturbed = msgspec.structs.replace(a_time(a_case(512), "eager", 1.1, 4), disturbed=7)
     text = table("simple", file._replace(records=[*file.records, disturbed]))
     under = text.split("\n\n")[5:]
@@ -149,7 +149,7 @@ def test_lengths_at_which_nothing_is_to_be_used_are_told() -> None:
 
 
 def test_a_winner_is_marked_in_its_row_and_bold_where_a_terminal_shows_that() -> None:
-    measured_ = groups([raced({512: SHORT})])
+    measured_ = groups([race_of({512: SHORT})])
     (line,) = [line for line in overview(measured_, "time", Screen()).splitlines() if "*  " in line]
     assert line.split()[:3] == ["512", "*", "eager"]
     assert "\x1b" not in overview(measured_, "time", Screen())

@@ -8,7 +8,7 @@ from suite.records.store import Results
 from tests.reports.tables.test_siblings import CASES, a_file
 
 
-def slowed(file: Results) -> Results:
+def at_low_clock(file: Results) -> Results:
     """Return a file whose times were measured at a low clock."""
     low = {"sm_clock_mhz": (1200, 1400), "slowed_by": ("power cap", "thermal, driver")}
     records = [
@@ -19,7 +19,7 @@ def slowed(file: Results) -> Results:
 
 
 def test_an_outlier_is_named_with_its_clocks_and_reasons() -> None:
-    files = [a_file("aaaa", 1.0), slowed(a_file("bbbb", 1.08)), a_file("cccc", 1.01)]
+    files = [a_file("aaaa", 1.0), at_low_clock(a_file("bbbb", 1.08)), a_file("cccc", 1.01)]
     assert siblings_text(files, 200).splitlines() == [
         "3 units of cpu-invented-2cores differ by 8.0% (the middle of 3 shared cells or limits):",
         "- aaaa 1.000x (aaaa.jsonl)",

@@ -13,20 +13,18 @@ from suite.records.store import Results, read
 from tests.records import a_case, a_check, a_fault, a_pair, a_time, a_versus, measured, write
 from tests.reports.publishing.good_file import CASE, a_good_file, a_header, good_records
 
-Wrong = Callable[[RunHeader, list[Record]], tuple[RunHeader, Sequence[Record]]]
+Change = Callable[[RunHeader, list[Record]], tuple[RunHeader, Sequence[Record]]]
 
 
-def with_circumstances(**changes: object) -> Wrong:
-    def changed(header: RunHeader, records: list[Record]) -> tuple[RunHeader, list[Record]]:
+def with_circumstances(**changes: object) -> Change:
+    def change(header: RunHeader, records: list[Record]) -> tuple[RunHeader, list[Record]]:
         now = msgspec.structs.replace(header.circumstances, **changes)
         return msgspec.structs.replace(header, circumstances=now), records
 
-    return changed
+    return change
 
 
-def resumed_by_another_commit(
-    header: RunHeader, records: list[Record]
-) -> tuple[RunHeader, list[Record]]:
+def with_another_commit(header: RunHeader, records: list[Record]) -> tuple[RunHeader, list[Record]]:
     return header, [*records, a_header(commit="2" * 40)]
 
 
@@ -37,7 +35,7 @@ def with_two_threads_of_four(
     return msgspec.structs.replace(header, policy=rules), records
 
 
-def of_one_pass(header: RunHeader, records: list[Record]) -> tuple[RunHeader, list[Record]]:
+def with_one_pass(header: RunHeader, records: list[Record]) -> tuple[RunHeader, list[Record]]:
     first = [each for each in records if getattr(each, "pass_number", 1) == 1]
     return a_header(passes=1), first
 
@@ -72,7 +70,7 @@ def with_a_path(header: RunHeader, records: list[Record]) -> tuple[RunHeader, li
     return msgspec.structs.replace(header, argv=("run", "--out=/home/ada/x.jsonl")), records
 
 
-WRONG: dict[str, tuple[Wrong, str, str]] = {
+WRONG: dict[str, tuple[Change, str, str]] = {
     "is_of_one_commit, changed": (
         with_circumstances(uncommitted=True, code_digest="abc"),
         "uncommitted changes",
@@ -83,13 +81,13 @@ WRONG: dict[str, tuple[Wrong, str, str]] = {
         "outside of a git clone",
         "measure again in a clone",
     ),
-    "is_of_one_commit, two": (resumed_by_another_commit, "2 commits", "one commit"),
+    "is_of_one_commit, two": (with_another_commit, "2 commits", "one commit"),
     "has_published_policy": (
         with_two_threads_of_four,
         "omp_wait_policy active, published is default",
         "unset OMP_WAIT_POLICY",
     ),
-    "has_enough_passes, one": (of_one_pass, "1 pass, and an interval takes 3", "--passes 3"),
+    "has_enough_passes, one": (with_one_pass, "1 pass, and an interval takes 3", "--passes 3"),
     "has_enough_passes, cell": (
         without_the_last_cell,
         "1 of 9 cells are missing",

@@ -21,7 +21,7 @@ from variants.selection.files import read as read_selection
 KEY = "cpu-invented-2cores"
 
 
-def filed(results: Results, root: Path, name: str = "first") -> Filing:
+def file_results(results: Results, root: Path, name: str = "first") -> Filing:
     (filing,) = filings([results], name, root)
     filing.write()
     return filing
@@ -52,7 +52,7 @@ def publish(*words: object) -> Exit:
 
 def test_a_file_is_filed_with_table_index_picture_and_selection(tmp_path: Path, root: Path) -> None:
     good = a_good_file(tmp_path / "mine.jsonl")
-    filed(good, root)
+    file_results(good, root)
     folder = root / "results" / "published" / KEY
     assert set(snapshot(root)) == {
         *(f"results/published/{KEY}/{it}" for it in ("first.jsonl", "first.md", "README.md")),
@@ -66,10 +66,10 @@ def test_a_file_is_filed_with_table_index_picture_and_selection(tmp_path: Path, 
 
 
 def test_a_second_file_renews_the_index_of_both(tmp_path: Path, root: Path) -> None:
-    filed(a_good_file(tmp_path / "mine.jsonl"), root)
+    file_results(a_good_file(tmp_path / "mine.jsonl"), root)
     again = a_good_file(tmp_path / "again.jsonl", ms=1.1)
     assert findings_beside(again, root) == []
-    filed(again, root, "second")
+    file_results(again, root, "second")
     index = (root / "results" / "published" / KEY / "README.md").read_text()
     assert "[first](first.jsonl)" in index
     assert "[second](second.jsonl)" in index
@@ -94,7 +94,7 @@ def test_a_file_of_no_sweep_needs_a_name(tmp_path: Path, root: Path) -> None:
 def test_a_name_that_is_taken_is_refused_and_another_is_proposed(
     tmp_path: Path, root: Path
 ) -> None:
-    filed(a_good_file(tmp_path / "mine.jsonl"), root)
+    file_results(a_good_file(tmp_path / "mine.jsonl"), root)
     with pytest.raises(BadRequest, match=r"first\.jsonl is there already; .* --name first-2"):
         filings([a_good_file(tmp_path / "again.jsonl", ms=1.1)], "first", root)
 
@@ -220,7 +220,7 @@ def test_a_run_that_a_budget_cut_short_is_indexed_by_what_it_measured(
 ) -> None:
     plan = msgspec.structs.replace(a_header().plan, cases=(CASE, a_case(1024)))
     header = msgspec.structs.replace(a_header(), plan=plan)
-    filed(read(write(tmp_path / "part.jsonl", header, *good_records())), root)
+    file_results(read(write(tmp_path / "part.jsonl", header, *good_records())), root)
     index = (root / "results" / "published" / KEY / "README.md").read_text()
     assert "forward, 512 keys, float32" in index
     assert "1024 keys" not in index
@@ -236,7 +236,7 @@ def test_the_picture_of_an_old_gpu_is_of_its_first_shape_in_float16(
         for each in good_records()
     ]
     header = msgspec.structs.replace(a_header(), plan=plan, hardware=a_gpu("cuda-invented", "7.5"))
-    filed(read(write(tmp_path / "gpu.jsonl", header, *records)), root)
+    file_results(read(write(tmp_path / "gpu.jsonl", header, *records)), root)
     folder = root / "results" / "published" / "cuda-invented"
     assert "float16, 1 x 32 heads of 128" in (folder / "README.md").read_text()
     picture = (folder / "ratio.svg").read_text()

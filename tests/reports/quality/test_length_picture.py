@@ -5,21 +5,21 @@ import re
 from reports.quality.length_picture import length_picture
 from reports.quality.rows import rows_of
 from reports.quality.svg import INKS
-from tests.quality_files import results, rising
+from tests.quality_files import results, rising_bits
 
-DRAWN = length_picture(rows_of(results(bits_of=rising)), 128)
+PICTURE = length_picture(rows_of(results(bits_of=rising_bits)), 128)
 
 
 def places(name: str) -> list[float]:
     """Return how far down each point of a method's lines is: four of each panel."""
     colour = INKS[name].colour
-    lines = re.findall(rf'<path d="M([^"]+)" stroke="{colour}" [^>]+dasharray', DRAWN)
+    lines = re.findall(rf'<path d="M([^"]+)" stroke="{colour}" [^>]+dasharray', PICTURE)
     return [float(point.split()[1]) for line in lines for point in line.split("L")]
 
 
 def test_every_method_has_a_line_in_both_panels_and_its_name_beside_it() -> None:
-    assert DRAWN.count("stroke-dasharray") == 2 * len(INKS)
-    assert all(DRAWN.count(f">{name}</text>") == 2 for name in INKS)
+    assert PICTURE.count("stroke-dasharray") == 2 * len(INKS)
+    assert all(PICTURE.count(f">{name}</text>") == 2 for name in INKS)
     assert len(places("RoPE")) == 8
 
 
@@ -30,7 +30,7 @@ def test_fewer_bits_lie_lower() -> None:
 
 def test_bars_show_the_range_over_seeds() -> None:
     colour = INKS["RoPE"].colour
-    bars = re.findall(rf'<path d="M[\d.]+ ([\d.]+)V([\d.]+)" stroke="{colour}"', DRAWN)
+    bars = re.findall(rf'<path d="M[\d.]+ ([\d.]+)V([\d.]+)" stroke="{colour}"', PICTURE)
     lengths = [float(low) - float(high) for high, low in bars]
     assert len(lengths) == 8
     assert min(lengths) > 0
@@ -38,5 +38,5 @@ def test_bars_show_the_range_over_seeds() -> None:
 
 
 def test_the_panels_are_named_by_their_measures() -> None:
-    assert "the same last 128 tokens" in DRAWN
-    assert "all tokens, in windows of the length" in DRAWN
+    assert "the same last 128 tokens" in PICTURE
+    assert "all tokens, in windows of the length" in PICTURE

@@ -112,7 +112,7 @@ def test_auto_has_no_rank_of_its_own_and_takes_none_away() -> None:
     assert rows["auto"].vs_no_bias == pytest.approx(1.5)
 
 
-def raced(ms: dict[str, list[float]], rounds: dict[str, list[int]]) -> dict[str, Row]:
+def race_rows(ms: dict[str, list[float]], rounds: dict[str, list[int]]) -> dict[str, Row]:
     """Return the rows of one race in which variants took so many milliseconds in their rounds."""
     records: list[Record] = []
     for variant, by_round in ms.items():
@@ -124,7 +124,9 @@ def raced(ms: dict[str, list[float]], rounds: dict[str, list[int]]) -> dict[str,
 
 def test_variants_are_ranked_by_the_ratio_of_shared_rounds() -> None:
     drift = [1.0] * 5 + [1.2] * 4
-    rows = raced({"no_bias": drift, "eager": [2.2] * 5, "flex": [2.4] * 4}, {"flex": [6, 7, 8, 9]})
+    rows = race_rows(
+        {"no_bias": drift, "eager": [2.2] * 5, "flex": [2.4] * 4}, {"flex": [6, 7, 8, 9]}
+    )
     assert rows["eager"].time_ms is not None
     assert rows["flex"].time_ms is not None
     assert rows["eager"].time_ms < rows["flex"].time_ms
@@ -135,7 +137,7 @@ def test_variants_are_ranked_by_the_ratio_of_shared_rounds() -> None:
 
 def test_a_row_whose_ms_contradicts_its_ratio_is_not_ranked() -> None:
     calm, busy = 0.286, 15.9
-    rows = raced(
+    rows = race_rows(
         {"no_bias": [busy] * 3 + [calm] * 6, "eager": [27.7] * 3, "flex": [0.6] * 6},
         {"eager": [1, 2, 3], "flex": [4, 5, 6, 7, 8, 9]},
     )
@@ -148,6 +150,6 @@ def test_a_row_whose_ms_contradicts_its_ratio_is_not_ranked() -> None:
 
 @pytest.mark.parametrize(("drift", "contradictory"), [(1.2, False), (1.3, True)])
 def test_ms_contradict_a_ratio_from_a_factor_of_1_25_on(drift: float, contradictory: bool) -> None:
-    rows = raced({"no_bias": [drift] * 3 + [1.0] * 6, "eager": [2 * drift] * 3}, {})
+    rows = race_rows({"no_bias": [drift] * 3 + [1.0] * 6, "eager": [2 * drift] * 3}, {})
     assert rows["eager"].vs_no_bias == pytest.approx(2.0)
     assert rows["eager"].contradictory == contradictory

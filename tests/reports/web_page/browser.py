@@ -44,7 +44,7 @@ def write_index(
     return file.as_uri()
 
 
-def severe(driver: Any) -> list[Any]:
+def severe_errors(driver: Any) -> list[Any]:
     """Return the errors that the console had since it was last read."""
     return [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
 
@@ -98,7 +98,7 @@ def marks(driver: Any, section: str) -> int:
     )
 
 
-def overlapping(driver: Any, selector: str) -> list[list[str]]:
+def overlaps(driver: Any, selector: str) -> list[list[str]]:
     """Return the pairs of texts that lie over each other by more than a pixel."""
     script = """
         const boxes = [...document.querySelectorAll(arguments[0])].map((it) =>

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reports.web_page import write_page
-from tests.reports.web_page.browser import severe, show, start, write_index
+from tests.reports.web_page.browser import severe_errors, show, start, write_index
 from tests.reports.web_page.page_results import two_devices
 
 
@@ -35,4 +35,4 @@ def page(chromium: Any, address: str) -> Iterator[Any]:
     """Open the page, and say afterwards that the console has no error."""
     show(chromium, address, "desktop", "light")
     yield chromium
-    assert severe(chromium) == []
+    assert severe_errors(chromium) == []

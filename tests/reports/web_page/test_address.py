@@ -15,7 +15,7 @@ def words(driver: Any) -> list[tuple[str, str]]:
     return parse_qsl(urlsplit(driver.current_url).fragment)
 
 
-def picked(driver: Any) -> dict[str, str]:
+def filters(driver: Any) -> dict[str, str]:
     """Return the filters' values."""
     return dict(
         driver.execute_script(
@@ -46,10 +46,10 @@ def test_an_address_opens_all_that_was_picked_again(page: Any) -> None:
     wait(page)
     page.find_element("css selector", "#legend input[name=flex]").click()
     wait(page)
-    before = picked(page)
+    before = filters(page)
     assert [name for name, _ in words(page)] == ["device", "mode", "dtype", "chart", "hide"]
     show(page, page.current_url, "desktop", "dark")
-    assert picked(page) == before
+    assert filters(page) == before
     assert page.find_element("css selector", "#chart-time h2").text.startswith("Time over")
     assert not page.find_element("css selector", "#legend input[name=flex]").is_selected()
 
@@ -68,9 +68,9 @@ def test_the_length_is_in_the_address(page: Any) -> None:
 def test_an_address_of_what_the_results_lack_is_told_and_opens_as_without(
     page: Any, address: str
 ) -> None:
-    before = picked(page)
+    before = filters(page)
     show(page, f"{address}#mode=decode&keys=<b>&hide=nobody", "desktop", "light")
-    assert picked(page) == before
+    assert filters(page) == before
     assert texts(page, "#notice") == [
         "These results have no decode, which the address names. This is what the page opens with."
     ]
@@ -89,11 +89,11 @@ def wait_for(driver: Any, name: str, value: str) -> None:
     """Wait until a filter has a value."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(driver, 20).until(lambda it: picked(it)[name] == value)
+    WebDriverWait(driver, 20).until(lambda it: filters(it)[name] == value)
     wait(driver)
 
 
 def test_a_place_in_the_page_is_no_view(page: Any) -> None:
     pick(page, "mode", "backward")
     page.execute_script("location.hash = 'answers'")
-    assert picked(page)["mode"] == "backward"
+    assert filters(page)["mode"] == "backward"

@@ -23,7 +23,7 @@ from tests.records import a_case, a_machine, a_plan, a_run, measured, results
 PUBLISHED = sorted((ROOT / "results" / "published").glob("*/*.jsonl"))
 
 
-def planned(command: str) -> Plan:
+def plan_of(command: str) -> Plan:
     """Return the plan that a command line makes."""
     words = shlex.split(command)
     assert words[:3] == ["python", "run_bench.py", "run"]
@@ -43,7 +43,7 @@ def row_of(case: Case, variant: str = "eager") -> tuple[Row, RunHeader]:
 def assert_planned_again(case: Case) -> None:
     command = command_for(*row_of(case))
     assert command is not None
-    plan = planned(command)
+    plan = plan_of(command)
     assert case in plan.cases
     assert len(plan.cases) == (2 if case.seq_lens and not case.q_lens else 1)
     assert plan.variants == ("no_bias", "eager")
@@ -143,6 +143,6 @@ def test_the_command_of_every_published_cell_plans_it(path: Path) -> None:
     for row in groups([file])[0].rows:
         command = command_for(row, file.header)
         assert command is not None
-        plan = planned(command)
+        plan = plan_of(command)
         assert plan.cases == (cases[row.case],)
         assert row.variant in plan.variants

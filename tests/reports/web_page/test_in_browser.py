@@ -13,9 +13,9 @@ from tests.reports.web_page.browser import (
     keep,
     keep_screenshot,
     marks,
-    overlapping,
+    overlaps,
     pick,
-    severe,
+    severe_errors,
     show,
     texts,
     wait,
@@ -51,7 +51,7 @@ def test_names_in_the_trade_off_stand_apart_though_all_points_lie_level(
 ) -> None:
     show(chromium, address, size, "light")
     assert len(texts(chromium, "#chart-trade_off .role-mark.mark-text text")) == 2 * 3
-    assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
+    assert overlaps(chromium, "#chart-trade_off .role-mark.mark-text text") == []
 
 
 def test_seventeen_names_of_level_points_stand_apart_under_a_far_one(
@@ -60,7 +60,7 @@ def test_seventeen_names_of_level_points_stand_apart_under_a_far_one(
     address = write_index([many_cells(20)], tmp_path_factory.mktemp("many"))
     show(chromium, address, "phone", "light")
     assert len(texts(chromium, "#chart-trade_off .role-mark.mark-text text")) == 18
-    assert overlapping(chromium, "#chart-trade_off .role-mark.mark-text text") == []
+    assert overlaps(chromium, "#chart-trade_off .role-mark.mark-text text") == []
 
 
 def test_a_long_name_makes_the_page_no_wider(
@@ -107,7 +107,7 @@ def test_a_machine_too_noisy_to_trust_is_told_above_the_answer_on_the_first_scre
         for name in ("doubt", "headline")
     ]
     assert places[0]["y"] + places[0]["height"] <= places[1]["y"] < SIZES[size][1]
-    assert severe(chromium) == []
+    assert severe_errors(chromium) == []
     keep_screenshot(chromium, f"doubt-{size}-{passes}.png")
 
 

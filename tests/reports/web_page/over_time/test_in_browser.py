@@ -10,7 +10,7 @@ from tests.reports.web_page.browser import (
     SIZES,
     keep_screenshot,
     pick,
-    severe,
+    severe_errors,
     show,
     texts,
     wait,
@@ -144,7 +144,7 @@ def test_without_ruptures_the_page_says_what_to_install(
         for text in texts(chromium, "#over-time p")
     )
     assert panels(chromium)
-    assert severe(chromium) == []
+    assert severe_errors(chromium) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,7 @@ from suite.quality.design import QUICK
 from suite.quality.record import ModelFault
 from suite.quality.results import LengthsResults
 from suite.records.store import Results
-from tests.quality_files import results, rising
+from tests.quality_files import results, rising_bits
 from tests.reports.tunings import tuning
 
 RACE = tuning(
@@ -20,19 +20,19 @@ RACE = tuning(
         "t5_bias": {128: 1.6, 512: 2.1},
     }
 )
-LENGTHS = results(bits_of=rising)
+LENGTHS = results(bits_of=rising_bits)
 
 
-def shown(of_lengths: list[LengthsResults], *races: Results) -> PageQuality:
+def quality_of(of_lengths: list[LengthsResults], *races: Results) -> PageQuality:
     """Return what a page of files shows of quality."""
     quality = page_data(races, of_lengths).quality
     assert quality is not None
     return quality
 
 
-def only(of_lengths: LengthsResults, *races: Results) -> FileQuality:
+def file_quality(of_lengths: LengthsResults, *races: Results) -> FileQuality:
     """Return what it shows of one file."""
-    (file,) = shown([of_lengths], *races).files
+    (file,) = quality_of([of_lengths], *races).files
     return file
 
 
@@ -50,7 +50,7 @@ def test_a_page_of_lengths_alone_has_the_part_and_no_cell() -> None:
 def test_a_point_is_the_mean_of_the_seeds_between_the_least_and_the_most() -> None:
     (point,) = [
         each
-        for each in only(LENGTHS).points
+        for each in file_quality(LENGTHS).points
         if (each.series, each.measure, each.length) == ("RoPE", "on_same_targets", 512)
     ]
     assert (point.low, point.bits, point.high) == pytest.approx((1.8, 1.83, 1.86))
@@ -58,13 +58,13 @@ def test_a_point_is_the_mean_of_the_seeds_between_the_least_and_the_most() -> No
 
 
 def test_both_measures_have_a_point_for_every_test_at_every_length() -> None:
-    file = only(LENGTHS)
+    file = file_quality(LENGTHS)
     places = {(each.series, each.measure, each.length) for each in file.points}
     assert len(places) == len(file.points) == 2 * 4 * len(file.tables[0].rows)
 
 
 def test_races_give_the_costs_of_their_setup_beside_the_bits() -> None:
-    (costs,) = only(LENGTHS, RACE).costs
+    (costs,) = file_quality(LENGTHS, RACE).costs
     assert costs.headline == (
         "At 512 tokens a prefill's attention takes, over bias-free SDPA's: "
         "ALiBi's 0.50x (0.50 to 0.50), RoPE's 1.20x (1.20 to 1.20)"
@@ -83,23 +83,23 @@ def test_races_give_the_costs_of_their_setup_beside_the_bits() -> None:
 def test_each_device_has_costs_of_its_own() -> None:
     hardware = msgspec.structs.replace(RACE.header.hardware, key="cpu-other-2cores", name="Other")
     other = RACE._replace(header=msgspec.structs.replace(RACE.header, hardware=hardware))
-    assert len({costs.setup for costs in only(LENGTHS, RACE, other).costs}) == 2
+    assert len({costs.setup for costs in file_quality(LENGTHS, RACE, other).costs}) == 2
 
 
 def test_races_of_the_baseline_alone_or_of_other_lengths_give_no_costs() -> None:
-    assert only(LENGTHS, tuning({"no_bias": {128: 1.0}})).costs == []
-    assert only(LENGTHS, tuning({"native_window": {640: 1.0}})).costs == []
+    assert file_quality(LENGTHS, tuning({"no_bias": {128: 1.0}})).costs == []
+    assert file_quality(LENGTHS, tuning({"native_window": {640: 1.0}})).costs == []
 
 
 def test_files_of_one_text_have_their_own_names() -> None:
-    files = shown([results(name="first.jsonl"), results(name="second.jsonl")]).files
+    files = quality_of([results(name="first.jsonl"), results(name="second.jsonl")]).files
     text = "sympy 1.14.0, networkx 3.6.1, mpmath 1.3.0"
     assert [file.name for file in files] == [f"{text}, first.jsonl", f"{text}, second.jsonl"]
 
 
 def test_a_model_that_failed_is_named() -> None:
     failed = LENGTHS._replace(faults=[ModelFault("t5", 1, "killed by SIGKILL")])
-    assert "Failed: t5, seed 1: killed by SIGKILL" in only(failed).notes
+    assert "Failed: t5, seed 1: killed by SIGKILL" in file_quality(failed).notes
 
 
 def test_a_file_in_which_nothing_was_tested_is_refused_with_what_goes_on() -> None:

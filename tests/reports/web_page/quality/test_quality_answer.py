@@ -6,14 +6,14 @@ from reports.quality.rows import rows_of
 from reports.web_page.quality.quality_answer import QualityAnswer, cost_answer, quality_answer
 from suite.quality.design import DEFAULT, QUICK, Design, LengthTest
 from suite.quality.results import LengthsResults
-from tests.quality_files import WINDOWS, BitsOf, results, rising
+from tests.quality_files import WINDOWS, BitsOf, results, rising_bits
 
 
 def answer(results: LengthsResults) -> QualityAnswer:
     return quality_answer(rows_of(results), results.header.design)
 
 
-def answer_of(design: Design = DEFAULT, bits_of: BitsOf = rising) -> QualityAnswer:
+def answer_of(design: Design = DEFAULT, bits_of: BitsOf = rising_bits) -> QualityAnswer:
     return answer(results(design, bits_of))
 
 
@@ -33,7 +33,7 @@ def test_the_spread_over_seeds_and_the_best_method_stand_under_it() -> None:
 
 
 def test_a_model_of_more_heads_is_not_the_best_method() -> None:
-    whole = results(bits_of=rising)
+    whole = results(bits_of=rising_bits)
     fewer = [
         msgspec.structs.replace(each, on_same_targets=(0.5,) * WINDOWS)
         if each.method == "alibi_12_heads"
@@ -48,12 +48,12 @@ def test_one_seed_has_no_spread_and_that_is_told() -> None:
     assert "One seed, so there is no spread." in answer_of(QUICK).details
 
 
-def sinking(method: str, test: LengthTest, length: int, seed: int) -> float:
+def falling_bits(method: str, test: LengthTest, length: int, seed: int) -> float:
     return 2.0 - length / 10_000
 
 
 def test_fewer_bits_are_told_as_less() -> None:
-    sinks = answer_of(bits_of=sinking)
+    sinks = answer_of(bits_of=falling_bits)
     assert "ALiBi needs 0.192 bits per byte less than at 128" in sinks.headline
 
 
@@ -64,7 +64,7 @@ def test_a_file_of_the_trained_length_alone_says_so() -> None:
 
 
 def test_without_alibi_the_answer_is_of_the_methods_that_were_tested() -> None:
-    whole = results(bits_of=rising)
+    whole = results(bits_of=rising_bits)
     others = [each for each in whole.qualities if each.method in {"t5", "nope"}]
     assert ", T5's bias needs 0.440 bits" in answer(whole._replace(qualities=others)).headline
 

@@ -10,7 +10,7 @@ from tests.reports.web_page.browser import (
     SIZES,
     keep_screenshot,
     pick,
-    severe,
+    severe_errors,
     show,
     texts,
     wait,
@@ -25,7 +25,7 @@ PUBLISHED = [read(FOLDER / f"{name}.jsonl") for name in ("default", "prose")]
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> str:
+def page_with_races(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a page of a published file of `lengths` and of two invented races."""
     return write_index(
         [RACE, a_device("Other", "cpu-other-2cores")],
@@ -35,15 +35,15 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
+def page_of_lengths(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a page of both published files of `lengths`."""
     return write_index([], tmp_path_factory.mktemp("page"), PUBLISHED)
 
 
 @pytest.fixture
-def address(beside: str) -> str:
+def address(page_with_races: str) -> str:
     """Return the address that the fixture `page` opens here."""
-    return beside
+    return page_with_races
 
 
 def lines(driver: Any) -> int:
@@ -103,9 +103,9 @@ def test_a_method_has_a_colour_a_shape_and_a_dash_in_the_legend(page: Any) -> No
 
 
 def test_a_page_of_lengths_alone_has_no_filters_and_answers_for_each_file(
-    chromium: Any, alone: str
+    chromium: Any, page_of_lengths: str
 ) -> None:
-    show(chromium, alone, "desktop", "light")
+    show(chromium, page_of_lengths, "desktop", "light")
     assert not chromium.find_element("css selector", "#filters").is_displayed()
     assert not chromium.find_element("css selector", "#cells").is_displayed()
     assert len(texts(chromium, "#quality .headline")) == 2
@@ -114,7 +114,7 @@ def test_a_page_of_lengths_alone_has_no_filters_and_answers_for_each_file(
     chromium.find_element("css selector", "input[value=conventions]").click()
     wait(chromium)
     assert texts(chromium, "#quality .empty") == ["This file has no such tests."]
-    assert severe(chromium) == []
+    assert severe_errors(chromium) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -131,4 +131,4 @@ def test_it_fits_the_screen_in_light_and_dark(
         "return getComputedStyle(document.querySelector('#quality .role-axis-label text')).fill"
     )
     assert label == ink
-    assert severe(chromium) == []
+    assert severe_errors(chromium) == []

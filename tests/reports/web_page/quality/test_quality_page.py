@@ -10,7 +10,7 @@ import pytest
 
 from suite.quality.design import QUICK
 from tests.fakes.console import bench, refusal
-from tests.quality_files import header, results, rising
+from tests.quality_files import header, results, rising_bits
 from tests.quality_files import write as write_lengths
 from tests.records import write
 from tests.reports.web_page.page_results import MARKUP
@@ -45,7 +45,7 @@ def test_a_file_of_neither_kind_is_refused_beside_one_of_lengths(tmp_path: Path)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of a file of `lengths`, whose text has a bad name, and of a race."""
-    folder, whole = tmp_path_factory.mktemp("page"), results(bits_of=rising)
+    folder, whole = tmp_path_factory.mktemp("page"), results(bits_of=rising_bits)
     named = msgspec.structs.replace(whole.header, text_name=MARKUP)
     lengths = write_lengths(folder / "lengths.jsonl", [named, *whole.qualities])
     race = write(folder / "run.jsonl", RACE.header, *RACE.records[1:])

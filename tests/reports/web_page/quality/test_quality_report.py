@@ -4,7 +4,7 @@ import msgspec
 
 from reports.web_page.page_data import page_data
 from reports.web_page.report_markdown import report_markdown
-from tests.quality_files import results, rising
+from tests.quality_files import results, rising_bits
 from tests.reports.web_page.page_results import MARKUP, a_device
 from tests.reports.web_page.quality.test_page_quality import LENGTHS, RACE
 
@@ -55,6 +55,6 @@ def test_markup_in_the_name_of_a_text_is_no_markup() -> None:
 
 
 def test_a_table_has_the_spread_of_its_seeds() -> None:
-    report = report_markdown(page_data([], [results(bits_of=rising)]), [])
+    report = report_markdown(page_data([], [results(bits_of=rising_bits)]), [])
     (line, *_) = [line for line in report.splitlines() if line.startswith("| RoPE ")]
     assert "1.510 ±.010" in line
