@@ -47,7 +47,7 @@ def prepare(spec: Spec, trick: str) -> Attention:
     return attention
 
 
-def spoiled(change: Callable[[Spec, Tensor], None]) -> Trick:
+def spoil(change: Callable[[Spec, Tensor], None]) -> Trick:
     """Return the trick of an answer that is changed in place."""
 
     def trick(spec: Spec, right: Attention) -> Attention:
@@ -310,16 +310,16 @@ def works_on(_: Spec, right: Attention) -> Attention:
 
 
 TRICKS: dict[str, Trick] = {
-    "rows": spoiled(outside_of_planned_rows),
-    "garbage": spoiled(garbage_in_a_row),
-    "slight": spoiled(slightly_off_in_a_row),
+    "rows": spoil(outside_of_planned_rows),
+    "garbage": spoil(garbage_in_a_row),
+    "slight": spoil(slightly_off_in_a_row),
     "seed": right_for_the_planned_seed,
     "last": the_last_result_again,
     "copies": copies_after_some_calls,
     "address": remembers_by_address,
     "content": remembers_by_content,
     "twentieth": wrong_once_in_twenty_calls,
-    "entries": spoiled(wrong_in_later_entries),
+    "entries": spoil(wrong_in_later_entries),
     "groups": wrong_for_grouped_heads,
     "weights": leaves_out_small_weights,
     "q": writes_over(0),

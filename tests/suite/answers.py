@@ -19,7 +19,7 @@ from variants.problem import Attention, Spec
 CPU = torch.device("cpu")
 DTYPES = ["float32", "bfloat16", "float16"]
 Change = Callable[[Tensor], Tensor]
-Made = Callable[[Spec, Tensor], tuple[Tensor, Tensor]]
+Make = Callable[[Spec, Tensor], tuple[Tensor, Tensor]]
 """(spec, slopes) -> bias, and which keys are seen; both broadcast to [heads, q_len, kv_len]."""
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -43,13 +43,15 @@ def variant(name: str, case: Case) -> Attention:
     return attention
 
 
-def compared(attention: Attention, case: Case, seed: int = 0, stage: str = "before") -> BudgetCheck:
+def budget_check(
+    attention: Attention, case: Case, seed: int = 0, stage: str = "before"
+) -> BudgetCheck:
     """Check an attention on one draw of a case."""
     inputs = draw(case, seed, stage, CPU)
     return check(attention, spec_of(case, CPU), inputs, answers="alibi", seed=seed)
 
 
-def attention_with(make: Made, case: Case) -> Attention:
+def attention_with(make: Make, case: Case) -> Attention:
     """Return attention in the case's dtype with the bias and the mask that `make` makes."""
     spec = spec_of(case, CPU)
 
@@ -62,17 +64,17 @@ def attention_with(make: Made, case: Case) -> Attention:
     return attention
 
 
-def attention_with_groups(make: Made, case: Case) -> Attention:
+def attention_with_groups(make: Make, case: Case) -> Attention:
     """Return `attention_with` for fewer kv heads than heads."""
     attention = attention_with(make, case)
     groups = case.heads // case.kv_heads
 
-    def grouped(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return attention(
             q, k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), slopes
         )
 
-    return grouped
+    return attend
 
 
 def distance(spec: Spec) -> Tensor:
@@ -94,21 +96,21 @@ def with_half_a_window(spec: Spec, slopes: Tensor) -> tuple[Tensor, Tensor]:
     return bias, seen & (distance(spec) > -spec.kv_len // 2)
 
 
-def spoiled(change: Change, case: Case) -> Attention:
+def spoil(change: Change, case: Case) -> Attention:
     """Return right attention whose answer is then changed."""
     right = variant("eager", case)
     return lambda q, k, v, slopes: change(right(q, k, v, slopes))
 
 
-def changed_at(spot: tuple[int, ...], change: Change) -> Change:
+def change_at(spot: tuple[int, ...], change: Change) -> Change:
     """Return a change of one part of a tensor."""
 
-    def changed(tensor: Tensor) -> Tensor:
+    def change_spot(tensor: Tensor) -> Tensor:
         copy = tensor.clone()
         copy[spot] = change(copy[spot])
         return copy
 
-    return changed
+    return change_spot
 
 
 def with_gradients(changes: dict[str, Change], case: Case) -> Attention:

@@ -169,7 +169,7 @@ def prepared_or_declined(
         return None
 
 
-def compared(variant: Variant, case: Case, attention: Attention, stage: str) -> BudgetCheck:
+def budget_check(variant: Variant, case: Case, attention: Attention, stage: str) -> BudgetCheck:
     """Compare one call with the oracle."""
     inputs = draw(case, 0, stage, CPU)
     return check(attention, spec_of(case, CPU), inputs, answers=variant.answers, seed=0)
@@ -183,7 +183,7 @@ def test_it_answers_as_the_oracle_does_and_does_so_again_for_other_slopes(
     if attention is None:
         return
     for stage in ("before", "after"):
-        found = compared(variant, case, attention, stage)
+        found = budget_check(variant, case, attention, stage)
         if (variant.name, case.dtype) in ROUNDED:
             assert found.error < ROUNDED[variant.name, case.dtype], found
         else:
@@ -210,7 +210,7 @@ def test_it_answers_other_problems_as_the_oracle_does_or_declines(
     if attention is None:
         return
     for stage in ("before", "after"):
-        found = compared(variant, case, attention, stage)
+        found = budget_check(variant, case, attention, stage)
         assert found.agrees, found
 
 
@@ -236,14 +236,16 @@ def test_a_key_row_is_refused_where_torch_would_misread_it() -> None:
 def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:
     case = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="float32")
     by_key, by_mask = (
-        compared(BY_NAME[name], case, prepared(BY_NAME[name], case), "before")
+        budget_check(BY_NAME[name], case, prepared(BY_NAME[name], case), "before")
         for name in ("sdpa_key", "sdpa_mask")
     )
     assert by_mask.agrees
     assert not by_key.agrees
     assert by_key.error < 1e-4
     half = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="bfloat16")
-    assert compared(BY_NAME["sdpa_key"], half, prepared(BY_NAME["sdpa_key"], half), "before").agrees
+    assert budget_check(
+        BY_NAME["sdpa_key"], half, prepared(BY_NAME["sdpa_key"], half), "before"
+    ).agrees
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,15 @@ def test_findings_of_portions_put_together_are_those_of_the_whole(
     yardstick[seed % 2, seed % 4, 0, 0] *= 1.0 if unheld is None else unheld
     places = torch.arange(100, 120)
 
-    def judged(entries: slice, heads: slice) -> list[WorstError]:
+    def worst_errors(entries: slice, heads: slice) -> list[WorstError]:
         first = (entries.start, heads.start)
         parts = (truth[entries, heads], yardstick[entries, heads])
         measure = ErrorMeasure(name, *parts, first, places, least_size=EPS)
         return list(measure.worst(answer[entries, heads]))
 
-    whole = judged(slice(0, 3), slice(0, 5))
+    whole = worst_errors(slice(0, 3), slice(0, 5))
     entries_step = steps[0] if steps[1] == 5 else 1  # portions come in order of entry and head
-    portions = [judged(a, b) for a in slices(3, entries_step) for b in slices(5, steps[1])]
+    portions = [worst_errors(a, b) for a in slices(3, entries_step) for b in slices(5, steps[1])]
     for one, parts in zip(whole, zip(*portions, strict=True), strict=True):
         together = worst_of(parts)
         assert together.where == one.where

@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-def drawn(seed: int = 0, stage: str = "before", **changes: object) -> Inputs:
+def inputs_of(seed: int = 0, stage: str = "before", **changes: object) -> Inputs:
     """Draw the inputs of a small case with some values changed."""
     return draw(Case(**(SMALL | changes)), seed, stage, CPU)
 
@@ -35,9 +35,9 @@ def tensors(inputs: Inputs) -> list[Tensor]:
 
 def test_the_same_case_seed_and_stage_draw_the_same_numbers() -> None:
     torch.manual_seed(1)
-    once = tensors(drawn(mode="backward"))
+    once = tensors(inputs_of(mode="backward"))
     torch.manual_seed(2)
-    again = tensors(drawn(mode="backward"))
+    again = tensors(inputs_of(mode="backward"))
     assert len(once) == 4
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
 
@@ -46,7 +46,7 @@ def test_drawing_leaves_torch_s_own_generator_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    drawn()
+    inputs_of()
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -56,18 +56,18 @@ def test_drawing_leaves_torch_s_own_generator_alone() -> None:
     ids=["seed", "stage", "dtype", "case"],
 )
 def test_another_seed_stage_or_case_draws_other_numbers(other: dict[str, Any]) -> None:
-    for one, two in zip(tensors(drawn()), tensors(drawn(**other)), strict=True):
+    for one, two in zip(tensors(inputs_of()), tensors(inputs_of(**other)), strict=True):
         assert (one.double() - two.double()).abs().mean() > 0.5
 
 
 def test_q_k_v_and_dout_are_drawn_apart() -> None:
-    flat = [tensor.flatten()[:256] for tensor in tensors(drawn(mode="backward"))]
+    flat = [tensor.flatten()[:256] for tensor in tensors(inputs_of(mode="backward"))]
     likeness = torch.corrcoef(torch.stack(flat)) - torch.eye(4)
     assert likeness.abs().max() < 0.3
 
 
 def test_shapes_are_batch_heads_length_head_dim() -> None:
-    inputs = drawn(mode="backward")
+    inputs = inputs_of(mode="backward")
     assert inputs.dout is not None
     assert inputs.q.shape == inputs.dout.shape == (2, 6, 20, 16)
     assert inputs.k.shape == inputs.v.shape == (2, 2, 33, 16)
@@ -76,14 +76,14 @@ def test_shapes_are_batch_heads_length_head_dim() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_inputs_have_the_dtype_of_the_case_and_slopes_float32(dtype: str) -> None:
-    inputs = drawn(dtype=dtype, mode="backward")
+    inputs = inputs_of(dtype=dtype, mode="backward")
     assert {tensor.dtype for tensor in tensors(inputs)} == {getattr(torch, dtype)}
     assert inputs.slopes.dtype == torch.float32
 
 
 def test_slopes_come_in_reverse_after_timing() -> None:
-    assert torch.equal(drawn(stage="before").slopes, alibi_slopes(6))
-    assert torch.equal(drawn(stage="after").slopes, alibi_slopes(6).flip(0))
+    assert torch.equal(inputs_of(stage="before").slopes, alibi_slopes(6))
+    assert torch.equal(inputs_of(stage="after").slopes, alibi_slopes(6).flip(0))
 
 
 def test_slopes_follow_the_case_s_rule() -> None:
@@ -93,16 +93,16 @@ def test_slopes_follow_the_case_s_rule() -> None:
 
 
 def test_bhnd_is_contiguous_and_bnhd_a_transposed_view() -> None:
-    for tensor in tensors(drawn(layout="bhnd", mode="backward")):
+    for tensor in tensors(inputs_of(layout="bhnd", mode="backward")):
         assert tensor.is_contiguous()
-    for tensor in tensors(drawn(layout="bnhd", mode="backward")):
+    for tensor in tensors(inputs_of(layout="bnhd", mode="backward")):
         assert not tensor.is_contiguous()
         assert tensor.transpose(1, 2).is_contiguous()
-    assert drawn(layout="bnhd").q.stride() == (20 * 6 * 16, 16, 6 * 16, 1)
+    assert inputs_of(layout="bnhd").q.stride() == (20 * 6 * 16, 16, 6 * 16, 1)
 
 
 def test_gradients_are_wanted_in_backward_alone() -> None:
-    forward, backward = drawn(), drawn(mode="backward")
+    forward, backward = inputs_of(), inputs_of(mode="backward")
     assert forward.dout is None
     assert not any(tensor.requires_grad for tensor in (forward.q, forward.k, forward.v))
     assert all(tensor.requires_grad for tensor in (backward.q, backward.k, backward.v))
@@ -114,13 +114,15 @@ def test_gradients_are_wanted_in_backward_alone() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_numbers_are_standard_normal(dtype: str) -> None:
-    for tensor in tensors(drawn(dtype=dtype, kv_heads=6, kv_len=200, q_len=200, mode="backward")):
+    for tensor in tensors(
+        inputs_of(dtype=dtype, kv_heads=6, kv_len=200, q_len=200, mode="backward")
+    ):
         assert abs(float(tensor.double().mean())) < 0.03
         assert abs(float(tensor.double().std()) - 1) < 0.03
 
 
 def test_the_logit_scale_multiplies_q_k_and_v_and_not_dout() -> None:
-    q, k, v, dout = tensors(drawn(logit_scale=4.0, kv_heads=6, mode="backward"))
+    q, k, v, dout = tensors(inputs_of(logit_scale=4.0, kv_heads=6, mode="backward"))
     assert all(3.7 < float(tensor.std()) < 4.3 for tensor in (q, k, v))
     assert 0.9 < float(dout.std()) < 1.1
 

@@ -15,11 +15,11 @@ from tests.effort import examples
 from tests.suite.answers import (
     CPU,
     Change,
+    budget_check,
     case_of,
-    changed_at,
-    compared,
+    change_at,
     each_dtype,
-    spoiled,
+    spoil,
     variant,
 )
 from variants.problem import Attention
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_one_element_that_is_no_number_disagrees(value: float, dtype: str) -> None:
     case = case_of(dtype=dtype, batch=2)
     spot = (1, 5, 77, 3)
-    change = changed_at(spot, lambda element: torch.full_like(element, value))
-    found = compared(spoiled(change, case), case)
+    change = change_at(spot, lambda element: torch.full_like(element, value))
+    found = budget_check(spoil(change, case), case)
     assert not found.agrees
     assert found.excess == math.inf
     assert found.where.startswith("out, batch 1 head 5")
@@ -42,22 +42,22 @@ def test_one_element_that_is_no_number_disagrees(value: float, dtype: str) -> No
 @each_dtype
 def test_zeros_disagree(dtype: str) -> None:
     case = case_of(dtype=dtype)
-    assert compared(spoiled(torch.zeros_like, case), case).excess >= 4
+    assert budget_check(spoil(torch.zeros_like, case), case).excess >= 4
 
 
 @each_dtype
 @pytest.mark.parametrize("row", [0, 64, 127])
 def test_one_wrong_row_of_one_head_is_caught_and_named(row: int, dtype: str) -> None:
     case = case_of(dtype=dtype, batch=2)
-    change = changed_at((1, 5, row), lambda values: values * 1.5)
-    found = compared(spoiled(change, case), case)
+    change = change_at((1, 5, row), lambda values: values * 1.5)
+    found = budget_check(spoil(change, case), case)
     assert found.excess >= 4
     assert found.where in {"out, batch 1 head 5", f"out, batch 1 head 5 row {row}"}
 
 
 def test_a_slight_mistake_in_every_row_is_caught_by_the_head_though_every_row_passes() -> None:
     case = case_of(head_dim=64)
-    found = compared(spoiled(lambda out: out * (1 + 2e-6), case), case)
+    found = budget_check(spoil(lambda out: out * (1 + 2e-6), case), case)
     assert not found.agrees
     assert "row" not in found.where
 
@@ -65,7 +65,7 @@ def test_a_slight_mistake_in_every_row_is_caught_by_the_head_though_every_row_pa
 @each_dtype
 def test_swapped_heads_are_caught(dtype: str) -> None:
     case = case_of(dtype=dtype)
-    assert compared(spoiled(lambda out: out.roll(1, dims=1), case), case).excess >= 4
+    assert budget_check(spoil(lambda out: out.roll(1, dims=1), case), case).excess >= 4
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_swapped_heads_are_caught(dtype: str) -> None:
 )
 def test_another_shape_or_dtype_disagrees(change: Change) -> None:
     case = case_of()
-    assert not compared(spoiled(change, case), case).agrees
+    assert not budget_check(spoil(change, case), case).agrees
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_another_shape_or_dtype_disagrees(change: Change) -> None:
 )
 def test_another_number_of_rows_disagrees(change: Change) -> None:
     case = case_of()
-    assert not compared(spoiled(change, case), case).agrees
+    assert not budget_check(spoil(change, case), case).agrees
 
 
 @pytest.mark.matrix
@@ -105,7 +105,7 @@ def test_right_answers_raise_no_alarm_in_any_draw(name: str, mode: str, dtype: s
         case = case_of(dtype=dtype, mode=mode, **changes)
         attention = variant(name, case)
         for seed in range(examples(16)):
-            found = compared(attention, case, seed)
+            found = budget_check(attention, case, seed)
             assert found.agrees, (changes, seed, found)
 
 
@@ -123,7 +123,7 @@ def test_right_answers_of_few_rows_stay_well_within_the_budget(
         case = case_of(dtype=dtype, mode=mode, head_dim=8, logit_scale=2.0, **changes)
         attention = variant(name, case)
         for seed in range(examples(64)):
-            found = compared(attention, case, seed)
+            found = budget_check(attention, case, seed)
             assert found.excess < 0.8, (changes, seed, found)
 
 
@@ -140,9 +140,9 @@ def test_right_answers_to_uneven_tokens_raise_no_alarm(name: str) -> None:
 
 def test_the_order_of_sums_is_allowed_for_and_four_times_its_rounding_is_not() -> None:
     case = case_of()
-    right = compared(variant("eager", case), case)
+    right = budget_check(variant("eager", case), case)
     assert 0.1 < right.excess < 0.4
-    wrong = compared(spoiled(lambda out: out * (1 + 2 * right.budget), case), case)
+    wrong = budget_check(spoil(lambda out: out * (1 + 2 * right.budget), case), case)
     assert wrong.excess > 1.5
 
 
@@ -158,7 +158,7 @@ def test_bias_free_attention_is_held_to_its_own_oracle() -> None:
     assert check(attention, spec, inputs, answers="no_bias", seed=0).excess >= 4
 
 
-def kept(attention: Attention) -> Attention:
+def constant_answer(attention: Attention) -> Attention:
     """Return attention that answers for ever what it answered first."""
     answers: list[Tensor] = []
 
@@ -173,11 +173,11 @@ def kept(attention: Attention) -> Attention:
 @each_dtype
 def test_a_kept_answer_passes_before_timing_and_is_caught_after_it(dtype: str) -> None:
     case = case_of(dtype=dtype)
-    attention = kept(variant("eager", case))
-    assert compared(attention, case, stage="before").agrees
-    assert compared(attention, case, stage="before").agrees
-    assert compared(attention, case, stage="after").excess >= 4
-    assert compared(variant("eager", case), case, stage="after").agrees
+    attention = constant_answer(variant("eager", case))
+    assert budget_check(attention, case, stage="before").agrees
+    assert budget_check(attention, case, stage="before").agrees
+    assert budget_check(attention, case, stage="after").excess >= 4
+    assert budget_check(variant("eager", case), case, stage="after").agrees
 
 
 @each_dtype
@@ -188,8 +188,8 @@ def test_a_bias_kept_from_the_first_slopes_is_caught_after_timing(dtype: str) ->
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return right(q, k, v, first)
 
-    assert compared(attention, case, stage="before").agrees
-    assert compared(attention, case, stage="after").excess >= 4
+    assert budget_check(attention, case, stage="before").agrees
+    assert budget_check(attention, case, stage="after").excess >= 4
 
 
 def test_a_truth_from_elsewhere_is_compared_with_in_the_same_way() -> None:

@@ -10,10 +10,10 @@ from torch.linalg import vector_norm
 from suite.agreement.inputs import draw
 from tests.suite.answers import (
     CPU,
-    Made,
+    Make,
     attention_with,
+    budget_check,
     case_of,
-    compared,
     distance,
     each_dtype,
     faithful,
@@ -76,7 +76,7 @@ def by_key_alone_in_bfloat16(spec: Spec, slopes: Tensor) -> tuple[Tensor, Tensor
 
 SHORTER: dict[str, object] = {"q_len": 48, "kv_len": 96}
 LONG: dict[str, object] = {"q_len": 512, "kv_len": 512, "heads": 2, "kv_heads": 2, "head_dim": 16}
-MUTANTS: list[tuple[Made, dict[str, object]]] = [
+MUTANTS: list[tuple[Make, dict[str, object]]] = [
     (without_bias, {}),
     (with_the_sign_flipped, {}),
     (with_slopes_in_reverse, {}),
@@ -96,10 +96,10 @@ each_mutant = pytest.mark.parametrize(
 @each_dtype
 @each_mutant
 def test_a_planted_mistake_is_caught_by_at_least_four_budgets(
-    mutant: Made, changes: dict[str, object], dtype: str
+    mutant: Make, changes: dict[str, object], dtype: str
 ) -> None:
     case = case_of(dtype=dtype, **changes)
-    found = compared(attention_with(mutant, case), case)
+    found = budget_check(attention_with(mutant, case), case)
     assert not found.agrees
     assert 4 <= found.excess < math.inf, found
 
@@ -107,10 +107,10 @@ def test_a_planted_mistake_is_caught_by_at_least_four_budgets(
 @each_dtype
 @each_mutant
 def test_the_same_code_without_the_mistake_agrees(
-    mutant: Made, changes: dict[str, object], dtype: str
+    mutant: Make, changes: dict[str, object], dtype: str
 ) -> None:
     case = case_of(dtype=dtype, **changes)
-    found = compared(attention_with(faithful, case), case)
+    found = budget_check(attention_with(faithful, case), case)
     assert found.agrees, found
 
 
@@ -118,11 +118,11 @@ def test_the_same_code_without_the_mistake_agrees(
 @each_dtype
 @each_mutant
 def test_a_planted_mistake_is_caught_in_backward_too(
-    mutant: Made, changes: dict[str, object], dtype: str
+    mutant: Make, changes: dict[str, object], dtype: str
 ) -> None:
     case = case_of(dtype=dtype, mode="backward", **changes)
-    assert compared(attention_with(faithful, case), case).agrees
-    assert compared(attention_with(mutant, case), case).excess >= 4
+    assert budget_check(attention_with(faithful, case), case).agrees
+    assert budget_check(attention_with(mutant, case), case).excess >= 4
 
 
 @pytest.mark.heavy
@@ -138,7 +138,7 @@ def test_half_a_window_passes_a_budget_over_the_whole_tensor_and_is_caught_by_ro
         return float(vector_norm(difference) / vector_norm(truth))
 
     assert whole_error(windowed) < min(2e-2, 2 * whole_error(right))
-    found = compared(windowed, case)
+    found = budget_check(windowed, case)
     assert found.excess >= 4
     assert "head 7 row" in found.where
 
@@ -150,8 +150,8 @@ def test_slopes_that_are_a_tenth_too_steep_are_caught_where_scores_are_large() -
     def too_steep(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return right(q, k, v, 1.1 * slopes)
 
-    assert compared(right, case).agrees
-    found = compared(too_steep, case)
+    assert budget_check(right, case).agrees
+    found = budget_check(too_steep, case)
     assert found.excess >= 4, found
 
 
@@ -161,5 +161,5 @@ def test_a_whole_output_that_is_a_few_percent_too_large_is_caught_at_large_logit
 ) -> None:
     case = case_of(head_dim=64, q_len=256, kv_len=256, dtype="bfloat16", logit_scale=logit_scale)
     right = variant("eager", case)
-    assert compared(right, case).agrees
-    assert not compared(lambda *inputs: factor * right(*inputs), case).agrees
+    assert budget_check(right, case).agrees
+    assert not budget_check(lambda *inputs: factor * right(*inputs), case).agrees

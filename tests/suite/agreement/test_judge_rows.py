@@ -8,10 +8,10 @@ from suite.agreement.judge import rows_to_check
 from tests.suite.answers import (
     CPU,
     attention_with_groups,
+    budget_check,
     case_of,
-    changed_at,
-    compared,
-    spoiled,
+    change_at,
+    spoil,
     variant,
     with_half_a_window,
 )
@@ -66,14 +66,14 @@ def test_another_seed_checks_other_rows() -> None:
 def test_a_long_case_is_checked_rightly_on_a_part_of_its_rows(mode: str, dtype: str) -> None:
     case = case_of(dtype=dtype, mode=mode, q_len=700, kv_len=800, heads=4, kv_heads=2)
     for name in ("eager", "sdpa_mask"):
-        found = compared(variant(name, case), case)
+        found = budget_check(variant(name, case), case)
         assert found.agrees, found
-    assert compared(attention_with_groups(with_half_a_window, case), case).excess >= 4
+    assert budget_check(attention_with_groups(with_half_a_window, case), case).excess >= 4
 
 
 def test_a_wrong_row_of_a_long_case_is_named_by_its_place_among_the_queries() -> None:
     case = case_of(q_len=700, kv_len=700, heads=2, kv_heads=2)
-    change = changed_at((0, 1, 699), lambda values: values * 1.5)
-    found = compared(spoiled(change, case), case)
+    change = change_at((0, 1, 699), lambda values: values * 1.5)
+    found = budget_check(spoil(change, case), case)
     assert not found.agrees
     assert found.where == "out, batch 0 head 1 row 699"

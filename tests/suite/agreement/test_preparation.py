@@ -167,14 +167,14 @@ def test_padding_holds_nan_on_its_side_and_nowhere_else() -> None:
 Attend = Callable[[Spec, Tensor, Tensor, Tensor, Tensor, Sequences], tuple[Tensor, Tensor]]
 
 
-def untold(
+def attend_to_padding(
     spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
 ) -> tuple[Tensor, Tensor]:
     """Attend as if no token were padding."""
     return formula.attend(spec, q, k, v, slopes, Sequences())
 
 
-def counting_padding(
+def leak_padding(
     spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
 ) -> tuple[Tensor, Tensor]:
     """Hide padding, whose NaN leaks through the weights of 0."""
@@ -183,7 +183,7 @@ def counting_padding(
     return out + 0 * v.sum(dim=2, keepdim=True), log_sum_exp
 
 
-def shifted(
+def attend_as_first_tokens(
     spec: Spec, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
 ) -> tuple[Tensor, Tensor]:
     """Attend as if the queries of each sequence were its first tokens."""
@@ -205,13 +205,13 @@ def test_queries_of_a_server_that_are_placed_wrongly_are_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def prepare_general(spec: Spec) -> Callable[..., Any]:
-        return lambda *arguments: shifted(spec, *arguments)
+        return lambda *arguments: attend_as_first_tokens(spec, *arguments)
 
     monkeypatch.setattr(eager, "prepare_general", prepare_general)
     assert not check("variants.plain.eager", small("server")).agrees
 
 
-@pytest.mark.parametrize("attend", [untold, counting_padding])
+@pytest.mark.parametrize("attend", [attend_to_padding, leak_padding])
 def test_a_variant_that_padding_leaks_into_is_caught(
     attend: Attend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,21 +21,21 @@ def sets_of(case: Case = CASE) -> list[Inputs]:
     return [draw(case, 0, f"set {place}", CPU) for place in range(2)]
 
 
-def doubled(inputs: Inputs) -> CallResults:
+def double(inputs: Inputs) -> CallResults:
     """Answer with twice q."""
     return (inputs.q.detach() * 2,)
 
 
-def judged(results: CallResults, limit: float = 1e-6) -> list[JudgedResult]:
+def judged_results(results: CallResults, limit: float = 1e-6) -> list[JudgedResult]:
     """Return results as the judge notes them."""
     return [JudgedResult("out", tensor, 1e-30, (limit, limit)) for tensor in results]
 
 
-def rotation_of(call: object = doubled, limit: float = 1e-6) -> Rotation:
-    """Return a rotation whose judged results are those of `doubled`."""
+def rotation_of(call: object = double, limit: float = 1e-6) -> Rotation:
+    """Return a rotation whose judged results are those of `double`."""
     rotation = Rotation(sets_of(), call, [EVERYWHERE])  # type: ignore[arg-type]
     for place, inputs in enumerate(rotation.sets):
-        rotation.set_judged(place, judged(doubled(inputs), limit))
+        rotation.set_judged(place, judged_results(double(inputs), limit))
     return rotation
 
 
@@ -50,7 +50,7 @@ def test_calls_go_through_the_sets_in_turn() -> None:
 
     def call(inputs: Inputs) -> CallResults:
         seen.append(inputs.q.data_ptr())
-        return doubled(inputs)
+        return double(inputs)
 
     rotation = rotation_of(call)
     take(rotation, 5)
@@ -99,7 +99,7 @@ def test_a_result_may_differ_by_the_limit_and_no_more(error: float, passes: bool
 
 def test_a_wrong_row_is_named() -> None:
     def call(inputs: Inputs) -> CallResults:
-        (out,) = doubled(inputs)
+        (out,) = double(inputs)
         out[0, 1, 7] *= 1.5
         return (out,)
 
@@ -112,7 +112,7 @@ def test_results_that_the_caller_has_let_go_of_are_filled_with_nan() -> None:
     results: list[Tensor] = []
 
     def call(inputs: Inputs) -> CallResults:
-        results.append(doubled(inputs)[0])
+        results.append(double(inputs)[0])
         return (results[-1],)
 
     take(rotation_of(call), 3)
@@ -128,7 +128,7 @@ def test_an_element_that_is_left_as_it_was_is_seen() -> None:
         out = buffers[calls % 2]
         calls += 1
         written = 12 if calls <= 2 else 11
-        out[:, :, :written] = doubled(inputs)[0][:, :, :written]
+        out[:, :, :written] = double(inputs)[0][:, :, :written]
         return (out,)
 
     rotation = rotation_of(call)
@@ -141,7 +141,7 @@ def test_memory_of_a_result_that_the_caller_holds_or_of_an_input_is_no_place_for
     None
 ):
     buffer = torch.empty(CASE.batch, 2, 12, 8)
-    rotation = rotation_of(lambda inputs: (buffer.copy_(doubled(inputs)[0]),))
+    rotation = rotation_of(lambda inputs: (buffer.copy_(double(inputs)[0]),))
     take(rotation, 1)
     with pytest.raises(BrokenRule, match="still holds"):
         take(rotation, 1)
@@ -162,7 +162,7 @@ class Lazy(Tensor):
     ],
 )
 def test_another_number_or_kind_of_results_is_refused(answer: Any, words: str) -> None:
-    rotation = rotation_of(lambda inputs: answer(doubled(inputs)[0]))
+    rotation = rotation_of(lambda inputs: answer(double(inputs)[0]))
     with pytest.raises(BrokenRule, match=words):
         take(rotation, 1)
 
@@ -181,13 +181,13 @@ def test_padding_may_hold_anything() -> None:
     places = [part.place for part in parts_of(case, CPU)]
 
     def call(inputs: Inputs) -> CallResults:
-        (out,) = doubled(inputs)
+        (out,) = double(inputs)
         out[1, :, 5:] = math.nan
         return (out,)
 
     rotation = Rotation(sets_of(case), call, places)
     for place, inputs in enumerate(rotation.sets):
-        rotation.set_judged(place, judged(doubled(inputs)))
+        rotation.set_judged(place, judged_results(double(inputs)))
     take(rotation, 3)
 
 

@@ -51,7 +51,7 @@ def seeing_the_padding(spec: Spec) -> Attention:
     return eager.prepare(Spec(**{**vars(spec), "seq_lens": (), "causal": False}))
 
 
-def shuffled(spec: Spec) -> Attention:
+def roll_sequences(spec: Spec) -> Attention:
     """Answer each sequence with the batch entry before it."""
     right = ragged(eager.prepare, spec)
 
@@ -74,7 +74,7 @@ def test_the_formula_agrees_sequence_by_sequence(form: Form, mode: Mode) -> None
     [
         (as_one_sequence, "packed", [False, True, True]),
         (seeing_the_padding, "padded", [True, True, True]),
-        (shuffled, "padded", [True, True, True]),
+        (roll_sequences, "padded", [True, True, True]),
     ],
 )
 @pytest.mark.parametrize("mode", ["forward", "backward"])

@@ -18,11 +18,11 @@ from tests.effort import the_first
 from tests.suite.answers import (
     CPU,
     Change,
+    budget_check,
     case_of,
-    changed_at,
-    compared,
+    change_at,
     each_dtype,
-    spoiled,
+    spoil,
     variant,
     with_gradients,
 )
@@ -51,8 +51,8 @@ def test_a_row_that_is_not_drawn_is_caught_though_it_is_off_by_three_budgets_onl
 ) -> None:
     case = long_case(dtype=dtype)
     for row in rows_not_drawn():
-        change: Change = changed_at((0, 1, row), lambda out: out * (1 + BY_THREE_BUDGETS[dtype]))
-        found = compared(spoiled(change, case), case, SEED)
+        change: Change = change_at((0, 1, row), lambda out: out * (1 + BY_THREE_BUDGETS[dtype]))
+        found = budget_check(spoil(change, case), case, SEED)
         assert not found.agrees
         assert found.where in {"out, batch 0 head 1", f"out, batch 0 head 1 row {row}"}
 
@@ -60,8 +60,8 @@ def test_a_row_that_is_not_drawn_is_caught_though_it_is_off_by_three_budgets_onl
 def test_one_number_of_a_row_that_is_not_drawn_is_caught_if_it_is_no_number() -> None:
     case = long_case(dtype="bfloat16")
     row = rows_not_drawn()[1]
-    change = changed_at((0, 0, row, 3), lambda number: number * torch.nan)
-    found = compared(spoiled(change, case), case, SEED)
+    change = change_at((0, 0, row, 3), lambda number: number * torch.nan)
+    found = budget_check(spoil(change, case), case, SEED)
     assert not found.agrees
     assert found.where == "out, batch 0 head 0"
 
@@ -70,8 +70,8 @@ def test_one_number_of_a_row_that_is_not_drawn_is_caught_if_it_is_no_number() ->
 def test_dq_of_a_row_that_is_not_drawn_is_caught(dtype: str) -> None:
     case = long_case(dtype=dtype, mode="backward")
     row = rows_not_drawn()[2]
-    change = changed_at((0, 1, row), torch.zeros_like)
-    found = compared(with_gradients({"dq": change}, case), case, SEED)
+    change = change_at((0, 1, row), torch.zeros_like)
+    found = budget_check(with_gradients({"dq": change}, case), case, SEED)
     assert not found.agrees
     assert found.where == f"dq, batch 0 head 1 row {row}"
 
@@ -86,7 +86,7 @@ def test_dk_and_dv_that_lack_a_query_that_is_not_drawn_are_caught(dtype: str) ->
         is_row = (torch.arange(700) == row)[:, None]
         return torch.where(is_row, lacking, out)
 
-    found = compared(attention, case, SEED)
+    found = budget_check(attention, case, SEED)
     assert not found.agrees
     assert found.where.startswith(("dk", "dv"))
 
@@ -99,7 +99,7 @@ def test_right_answers_of_long_cases_raise_no_alarm(mode: str, dtype: str) -> No
         case = long_case(dtype=dtype, mode=mode, **changes)
         attention: Attention = variant("eager", case)
         for seed in range(3):
-            found = compared(attention, case, seed)
+            found = budget_check(attention, case, seed)
             assert found.agrees, (changes, seed, found)
 
 
@@ -108,7 +108,7 @@ def test_a_chunk_over_many_keys_that_hardly_anyone_sees_raises_no_alarm(dtype: s
     case = case_of(
         dtype=dtype, mode="backward", heads=2, kv_heads=2, head_dim=16, q_len=576, kv_len=4096
     )
-    found = compared(variant("eager", case), case)
+    found = budget_check(variant("eager", case), case)
     assert found.agrees, found
 
 
@@ -137,12 +137,12 @@ def test_float32_products_of_the_oracle_are_exact_whatever_a_variant_has_set() -
         torch.set_float32_matmul_precision("high")
         return variant("eager", case)(q, k, v, slopes)
 
-    def spied(*arguments: Any) -> Tensor:
+    def spy(*arguments: Any) -> Tensor:
         seen.append(torch.get_float32_matmul_precision())
         return attend(*arguments)
 
-    with patch("suite.agreement.oracle.evaluate.attend", spied):
-        assert compared(attention, case).agrees
+    with patch("suite.agreement.oracle.evaluate.attend", spy):
+        assert budget_check(attention, case).agrees
     assert set(seen) == {"highest"}
     assert torch.get_float32_matmul_precision() == "high"
     torch.set_float32_matmul_precision("highest")

@@ -38,7 +38,7 @@ def a_case(length: int, dtype: Dtype = "float32", mode: Mode = "forward", heads:
     )
 
 
-def compared(case: Case, slopes: Tensor | None = None) -> BudgetCheck:
+def budget_check(case: Case, slopes: Tensor | None = None) -> BudgetCheck:
     """Compare one call with the oracle, with the slopes of the case or with others."""
     inputs, spec = draw(case, 0, "before", CPU), spec_of(case, CPU)
     if slopes is not None:
@@ -111,7 +111,7 @@ def test_columns_are_whole_numbers_times_a_power_of_two_that_the_dtype_holds(dty
 def test_65536_keys_are_answered_rightly_in_every_row(dtype: Dtype) -> None:
     case = Case(heads=3, kv_heads=1, head_dim=16, q_len=1 << 16, kv_len=1 << 16, dtype=dtype)
     slopes = torch.stack([alibi_slopes(8)[0], alibi_slopes(12)[8], alibi_slopes(40)[38]])
-    found = compared(case, slopes)
+    found = budget_check(case, slopes)
     assert found.agrees, found
 
 
@@ -120,21 +120,21 @@ def test_65536_keys_are_answered_rightly_in_every_row(dtype: Dtype) -> None:
 @pytest.mark.parametrize("heads", [8, 12, 40])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_head_count_is_answered_rightly(dtype: Dtype, heads: int, length: int) -> None:
-    found = compared(a_case(length, dtype, heads=heads))
+    found = budget_check(a_case(length, dtype, heads=heads))
     assert found.agrees, found
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_agree_where_positions_have_two_digits(dtype: Dtype) -> None:
-    found = compared(a_case(1500, dtype, "backward"))
+    found = budget_check(a_case(1500, dtype, "backward"))
     assert found.agrees, found
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_slopes_that_no_rule_made_are_answered_rightly(dtype: Dtype) -> None:
     slopes = torch.tensor([3.7, 1.0, 0.3333333, 0.1, 1e-3, 1e-6])
-    found = compared(a_case(1024, dtype, heads=6), slopes)
+    found = budget_check(a_case(1024, dtype, heads=6), slopes)
     assert found.agrees, found
 
 
@@ -144,13 +144,13 @@ def test_so_are_answers_but_in_bfloat16_whose_outputs_have_8_bits_themselves(
 ) -> None:
     without_parts(kept, 3, monkeypatch)
     far_reaching = structs.replace(a_case(1024, dtype, heads=8), logit_scale=4.0)
-    found = compared(far_reaching, BETWEEN)
+    found = budget_check(far_reaching, BETWEEN)
     assert not found.agrees, found
 
 
 def test_rows_that_are_not_shifted_lose_digits_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     without_parts(0, 2, monkeypatch)
-    found = compared(a_case(1024))
+    found = budget_check(a_case(1024))
     assert found.excess > 4, found
 
 
@@ -165,7 +165,7 @@ def test_a_slope_beyond_float16_is_declined() -> None:
 @pytest.mark.parametrize(("head_dim", "heads"), [(16, 3), (64, 3)])
 def test_float32_gradients_agree_for_the_heads_that_are_taken(head_dim: int, heads: int) -> None:
     case = structs.replace(a_case(255, "float32", "backward", heads), head_dim=head_dim)
-    assert compared(case).agrees
+    assert budget_check(case).agrees
 
 
 @pytest.mark.parametrize("head_dim", [24, 80, 128])
@@ -174,7 +174,7 @@ def test_float32_gradients_of_other_heads_which_lose_digits_are_declined(head_di
     with pytest.raises(Unsupported, match="costs float32 digits; sdpa_mask and compile_blocks"):
         sdpa_folded.prepare(spec_of(case, CPU))
     half = structs.replace(case, dtype="bfloat16")
-    assert compared(half).agrees
+    assert budget_check(half).agrees
 
 
 def test_more_keys_than_two_digits_reach_are_declined() -> None:

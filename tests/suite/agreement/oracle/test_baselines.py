@@ -75,12 +75,12 @@ def test_a_row_of_the_oracle_is_the_formula_key_by_key(
         assert torch.allclose(wanted[0, head, row], exact, rtol=1e-9, atol=1e-12)
 
 
-def compared(attention: Attention, case: Case, answers: Answers) -> BudgetCheck:
+def budget_check(attention: Attention, case: Case, answers: Answers) -> BudgetCheck:
     inputs = draw(case, 0, "before", CPU)
     return check(attention, spec_of(case, CPU), inputs, answers=answers, seed=0)
 
 
-def biased(case: Case, distance_of: Callable[[Tensor], Tensor]) -> Attention:
+def with_distances(case: Case, distance_of: Callable[[Tensor], Tensor]) -> Attention:
     """Return attention with the bias of changed distances; arguments are key less query."""
     spec = spec_of(case, CPU)
 
@@ -115,8 +115,8 @@ T5_MISTAKES: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("mistake", T5_MISTAKES)
 def test_a_wrong_bucket_is_caught_by_at_least_four_budgets(mistake: str, dtype: str) -> None:
     case = case_of(dtype=dtype, **CHUNK)
-    assert compared(biased(case, as_t5), case, "t5_bias").agrees
-    wrong = compared(biased(case, T5_MISTAKES[mistake]), case, "t5_bias")
+    assert budget_check(with_distances(case, as_t5), case, "t5_bias").agrees
+    wrong = budget_check(with_distances(case, T5_MISTAKES[mistake]), case, "t5_bias")
     assert 4 <= wrong.excess < math.inf
 
 
@@ -127,8 +127,8 @@ def test_a_wrong_bucket_is_caught_by_at_least_four_budgets(mistake: str, dtype: 
 def test_alibi_with_rope_is_neither_alone(answers: Answers, mode: str, dtype: str) -> None:
     case = case_of(dtype=dtype, mode=mode, q_len=96, kv_len=96)
     attention = variant("alibi_rope", case)
-    assert compared(attention, case, "alibi_rope").agrees
-    assert 4 <= compared(attention, case, answers).excess < math.inf
+    assert budget_check(attention, case, "alibi_rope").agrees
+    assert 4 <= budget_check(attention, case, answers).excess < math.inf
 
 
 def test_t5_s_bias_follows_slopes_that_change() -> None:

@@ -16,7 +16,15 @@ from suite.agreement.oracle.portions import check_bytes, portions
 from suite.cases.case import Case
 from suite.memory.weigh import weigh_on_cpu
 from tests.effort import examples
-from tests.suite.answers import CPU, case_of, changed_at, compared, spoiled, variant, with_gradients
+from tests.suite.answers import (
+    CPU,
+    budget_check,
+    case_of,
+    change_at,
+    spoil,
+    variant,
+    with_gradients,
+)
 from variants.catalog import Answers
 from variants.problem import Attention
 
@@ -27,9 +35,9 @@ TWO_GIB = 2 << 30
 
 def test_the_oracle_is_the_same_in_one_block_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
     case = case_of(mode="backward", kv_heads=2, q_len=100, batch=2)
-    whole = compared(variant("eager", case), case)
+    whole = budget_check(variant("eager", case), case)
     monkeypatch.setattr("suite.agreement.oracle.portions.BLOCK_BYTES", 8 * 2 * 8 * 128 * 7)
-    blocks = compared(variant("eager", case), case)
+    blocks = budget_check(variant("eager", case), case)
     assert whole.agrees
     assert blocks.agrees
 
@@ -53,10 +61,10 @@ def grouped_cases(draw_from: st.DrawFn) -> Case:
     )
 
 
-def compared_in_portions(attention: Attention, case: Case, heads: int) -> BudgetCheck:
+def budget_check_in_portions(attention: Attention, case: Case, heads: int) -> BudgetCheck:
     """Check with room for so many query heads at a time."""
     with patch("suite.agreement.oracle.portions.PORTION_BYTES", heads * bytes_a_head(case)):
-        return compared(attention, case)
+        return budget_check(attention, case)
 
 
 def bytes_a_head(case: Case) -> int:
@@ -72,8 +80,8 @@ SOME_HEADS = st.integers(1, 19)
 @given(case=grouped_cases(), heads=SOME_HEADS)
 def test_a_right_answer_agrees_in_portions_of_any_size(case: Case, heads: int) -> None:
     right = variant("eager", case)
-    assert compared(right, case).agrees
-    found = compared_in_portions(right, case, heads)
+    assert budget_check(right, case).agrees
+    found = budget_check_in_portions(right, case, heads)
     assert found.agrees, found
 
 
@@ -86,11 +94,11 @@ def test_a_mistake_in_one_row_is_found_in_the_same_head_in_whatever_portion_it_i
 ) -> None:
     ends = (case.batch, case.kv_heads, case.q_len)
     spot = tuple(data.draw(st.integers(0, end - 1)) for end in ends)
-    change = changed_at(spot, lambda values: values * factor)
-    wrong = spoiled(change, case)
+    change = change_at(spot, lambda values: values * factor)
+    wrong = spoil(change, case)
     if case.mode == "backward":
         wrong = with_gradients({data.draw(st.sampled_from(["dq", "dk", "dv"])): change}, case)
-    whole, parts = compared(wrong, case), compared_in_portions(wrong, case, heads)
+    whole, parts = budget_check(wrong, case), budget_check_in_portions(wrong, case, heads)
     assert parts.agrees == whole.agrees
     if not whole.agrees:
         assert head_and_row(parts)[0] == head_and_row(whole)[0]
@@ -138,18 +146,18 @@ def cheap(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
     return q + last.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
 
 
-def taken_by_a_check(case: Case, question: Answers = "alibi") -> int:
+def peak_of_a_check(case: Case, question: Answers = "alibi") -> int:
     """Return the most that a check allocates at once beside inputs and answers."""
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     answers = inputs.q.nbytes
     if case.mode == "backward":
         answers = 2 * (inputs.q.nbytes + inputs.k.nbytes)
 
-    def checked() -> object:
+    def run_check() -> object:
         with patch("suite.agreement.judge.MOST_DRAWS", 2):  # each frees what the last one took
             return check(cheap, spec, inputs, answers=question, seed=0)
 
-    return weigh_on_cpu(checked, cheap, ()).peak_bytes - answers
+    return weigh_on_cpu(run_check, cheap, ()).peak_bytes - answers
 
 
 @pytest.mark.matrix
@@ -172,7 +180,7 @@ def test_a_check_takes_no_more_than_it_reckons(
     q_len, kv_len = lengths
     case = case_of(kv_heads=kv_heads, q_len=q_len, kv_len=kv_len, mode=mode, dtype=dtype)
     reckoned = check_bytes(spec_of(case, CPU))
-    assert reckoned / 5 < taken_by_a_check(case, question) <= reckoned
+    assert reckoned / 5 < peak_of_a_check(case, question) <= reckoned
 
 
 @pytest.mark.heavy
@@ -193,4 +201,4 @@ def test_a_check_of_131072_keys_takes_less_than_two_gib(
         mode="backward",
         dtype="bfloat16",
     )
-    assert taken_by_a_check(case) <= check_bytes(spec_of(case, CPU)) < TWO_GIB
+    assert peak_of_a_check(case) <= check_bytes(spec_of(case, CPU)) < TWO_GIB

@@ -53,7 +53,7 @@ def test_a_product_of_turned_rows_depends_on_their_distance_alone() -> None:
     assert math.isclose(here, there, rel_tol=1e-9)
 
 
-def compared(attention: Attention, case: Case) -> BudgetCheck:
+def budget_check(attention: Attention, case: Case) -> BudgetCheck:
     """Check an attention as one that answers rope."""
     inputs = draw(case, 0, "before", CPU)
     return check(attention, spec_of(case, CPU), inputs, answers="rope", seed=0)
@@ -136,9 +136,9 @@ def test_a_wrong_rotation_is_caught_by_at_least_four_budgets(
     queries: Turn, keys: Turn, changes: dict[str, object], mode: str, dtype: str
 ) -> None:
     case = case_of(dtype=dtype, mode=mode, **changes)
-    right = compared(attention_that(rotate, case), case)
+    right = budget_check(attention_that(rotate, case), case)
     assert right.agrees, right
-    found = compared(attention_that(queries, case, keys), case)
+    found = budget_check(attention_that(queries, case, keys), case)
     assert 4 <= found.excess < math.inf, found
 
 
@@ -147,7 +147,7 @@ def test_the_variant_turns_what_is_new_and_gives_the_cache_back_as_it_was(mode: 
     case = case_of(mode=mode, dtype="bfloat16", **CHUNK)
     inputs, attention = draw(case, 0, "before", CPU), variant("rope", case)
     before = inputs.k.detach().clone()
-    assert compared(attention, case).agrees
+    assert budget_check(attention, case).agrees
     with torch.set_grad_enabled(mode == "backward"):
         first, second = (attention(inputs.q, inputs.k, inputs.v, inputs.slopes) for _ in range(2))
     assert torch.equal(first, second)
