@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from suite.atlas import conventions
-from tests.suite.atlas import planted
-from tests.suite.atlas.planted import BiasFunction, implementation
+from tests.suite.atlas import biases
+from tests.suite.atlas.biases import BiasFunction, implementation
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
 
-RIGHT = implementation(planted.right)
+RIGHT = implementation(biases.right)
 
 
 def test_the_definition_has_every_convention_of_ours() -> None:
@@ -25,7 +25,7 @@ def test_the_definition_has_every_convention_of_ours() -> None:
 
 @pytest.mark.parametrize(
     ("bias", "words"),
-    [(planted.farther, "farther weigh more"), (planted.absent, "no bias")],
+    [(biases.wrong_sign, "farther weigh more"), (biases.no_bias, "no bias")],
 )
 def test_a_wrong_sign_and_no_bias_are_told(bias: BiasFunction, words: str) -> None:
     assert conventions.sign(implementation(bias)) == words
@@ -34,9 +34,9 @@ def test_a_wrong_sign_and_no_bias_are_told(bias: BiasFunction, words: str) -> No
 @pytest.mark.parametrize(
     ("bias", "words"),
     [
-        (planted.twice, "twice the caller's"),
-        (planted.without_bias_max, "its own"),
-        (planted.literal, "its own"),  # with 8 heads both rules are the same
+        (biases.twice, "twice the caller's"),
+        (biases.without_bias_max, "its own"),
+        (biases.literal, "its own"),  # with 8 heads both rules are the same
     ],
 )
 def test_slopes_that_are_not_the_callers_are_told(bias: BiasFunction, words: str) -> None:
@@ -44,18 +44,18 @@ def test_slopes_that_are_not_the_callers_are_told(bias: BiasFunction, words: str
 
 
 def test_a_bias_that_is_scaled_with_the_scores_is_told() -> None:
-    scaled = implementation(planted.scaled)
+    scaled = implementation(biases.scale_with_scores)
     assert conventions.place_of_scale(scaled) == "scaled with the scores"
     assert conventions.use_of_slopes(scaled) == "the caller's / sqrt(head_dim)"
 
 
 def test_a_signed_bias_is_told_where_nothing_is_hidden() -> None:
-    assert conventions.bidirectional_form(implementation(planted.signed)) == "signed"
-    assert conventions.sign(implementation(planted.signed)) == "nearer weigh more"
+    assert conventions.bidirectional_form(implementation(biases.signed_distance)) == "signed"
+    assert conventions.sign(implementation(biases.signed_distance)) == "nearer weigh more"
 
 
 def test_a_chunk_aligned_top_left_is_told() -> None:
-    assert conventions.alignment(implementation(planted.right, top_left=True)) == "top-left"
+    assert conventions.alignment(implementation(biases.right, top_left=True)) == "top-left"
 
 
 def test_a_mask_that_hides_the_future_always_is_told() -> None:
@@ -75,7 +75,7 @@ def test_a_mask_that_hides_the_future_always_is_told() -> None:
     ],
 )
 def test_the_literal_rule_is_told_where_it_differs(heads: int, rule: str) -> None:
-    found = conventions.slope_rule(implementation(planted.literal), heads)
+    found = conventions.slope_rule(implementation(biases.literal), heads)
     assert (found.heads, found.rule) == (heads, rule)
     assert found.first == pytest.approx(2 ** (-8 / heads), rel=1e-3)
 
@@ -88,21 +88,21 @@ def test_the_callers_slopes_are_those_of_the_papers_code(heads: int) -> None:
 
 
 def test_wrong_heads_and_wrong_gradients_are_told() -> None:
-    def shuffled(spec: Spec) -> Attention:
+    def shuffle(spec: Spec) -> Attention:
         def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
             return RIGHT(spec)(q, k.roll(1, dims=1), v, slopes)
 
         return attention
 
-    def detached(spec: Spec) -> Attention:
+    def detach(spec: Spec) -> Attention:
         def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
             return RIGHT(spec)(q, k, v, slopes) + 0.01 * slopes.sum() * q + 0 * (k + v).sum()
 
         return attention
 
-    assert conventions.grouped_heads(shuffled).startswith("wrong by")
-    assert conventions.gradients(detached).startswith("wrong by")
-    assert conventions.slope_gradients(detached).startswith("wrong by")
+    assert conventions.grouped_heads(shuffle).startswith("wrong by")
+    assert conventions.gradients(detach).startswith("wrong by")
+    assert conventions.slope_gradients(detach).startswith("wrong by")
 
 
 def test_padding_of_ours_is_right() -> None:

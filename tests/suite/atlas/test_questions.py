@@ -14,15 +14,15 @@ from suite.atlas.processes import ask_all, implementations
 from suite.atlas.questions import questions
 from suite.failures import BadRequest
 from tests.fakes.console import bench
-from tests.suite.atlas import planted
-from tests.suite.atlas.planted import implementation
+from tests.suite.atlas import biases
+from tests.suite.atlas.biases import implementation
 from variants.catalog import ALIBI
 from variants.problem import Attention, Spec, Unsupported
 
 
 def test_every_question_is_asked_and_eager_has_no_trap() -> None:
     findings = Findings(variant="eager", edition="raced")
-    for question in questions(findings, implementation(planted.right)):
+    for question in questions(findings, implementation(biases.right)):
         question()
     values = vars_of(findings)
     assert not [name for name, value in values.items() if not value and name != "ended"]
@@ -38,11 +38,11 @@ def vars_of(findings: Findings) -> dict[str, object]:
 
 
 def test_outputs_that_are_no_numbers_are_an_answer_that_can_be_written() -> None:
-    def not_a_number(spec: Spec) -> Attention:
+    def prepare_nan(spec: Spec) -> Attention:
         return lambda q, *_: torch.full_like(q, torch.nan)
 
     findings = Findings(variant="eager", edition="raced")
-    for question in questions(findings, not_a_number):
+    for question in questions(findings, prepare_nan):
         question()
     again = msgspec.json.decode(msgspec.json.encode(findings), type=Findings)
     assert again.sign == NO_NUMBER
@@ -51,7 +51,7 @@ def test_outputs_that_are_no_numbers_are_an_answer_that_can_be_written() -> None
 
 def test_what_ships_is_asked_of_its_bias_alone() -> None:
     findings = Findings(variant="bloom", edition="shipped")
-    for question in questions(findings, implementation(planted.without_bias_max)):
+    for question in questions(findings, implementation(biases.without_bias_max)):
         question()
     assert findings.slopes == "its own"
     assert (findings.grouped, findings.padding, findings.errors) == ("", "", [])

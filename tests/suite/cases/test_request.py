@@ -8,7 +8,7 @@ from suite.cases.plan import paired
 from suite.cases.request import Request
 from suite.cases.sweeps import SWEEPS, Shape
 from suite.failures import BadRequest
-from tests.suite.planned import NAMES, plan_of
+from tests.suite.plans import NAMES, plan_of
 from variants.catalog import BASELINE, PEERS, Variant, on
 
 

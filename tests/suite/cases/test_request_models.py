@@ -6,7 +6,7 @@ import pytest
 
 from suite.cases.models import built_in
 from suite.failures import BadRequest
-from tests.suite.planned import plan_of
+from tests.suite.plans import plan_of
 
 
 def test_models_bring_their_own_attention_lengths_and_batch() -> None:

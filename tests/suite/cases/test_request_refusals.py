@@ -12,7 +12,7 @@ from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
 from suite.lanes.protocol import Prepare
 from tests.effort import examples
-from tests.suite.planned import NAMES, plan_of
+from tests.suite.plans import NAMES, plan_of
 from variants.catalog import BASELINE
 
 calmly = settings(

@@ -9,7 +9,7 @@ from suite.failures import BadRequest
 from suite.records.fingerprint import check_resumable
 from suite.records.record import RunHeader
 from tests.records import a_machine, a_plan
-from tests.suite.planned import NAMES
+from tests.suite.plans import NAMES
 
 
 def now() -> RunHeader:

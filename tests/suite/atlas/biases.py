@@ -19,17 +19,17 @@ def right(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     return -slopes * distance.abs()
 
 
-def signed(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
+def signed_distance(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Rewards keys after the query."""
     return slopes * distance
 
 
-def farther(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
+def wrong_sign(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Has the wrong sign."""
     return slopes * distance.abs()
 
 
-def absent(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
+def no_bias(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Has no bias."""
     return 0 * right(spec, slopes, distance)
 
@@ -39,7 +39,7 @@ def twice(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     return 2 * right(spec, slopes, distance)
 
 
-def scaled(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
+def scale_with_scores(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Scales the bias with the scores."""
     return spec.scale * right(spec, slopes, distance)
 
@@ -59,7 +59,7 @@ def float16_distances(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     return right(spec, slopes, distance.half().float())
 
 
-def anchored_at_the_first_key(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
+def anchor_at_the_first_key(spec: Spec, slopes: Tensor, distance: Tensor) -> Tensor:
     """Adds slope * key in the dtype of the inputs."""
     return (slopes * torch.arange(spec.kv_len)).to(spec.dtype).float()
 
