@@ -45,7 +45,7 @@ def cells(file: Path) -> dict[tuple[str, int], list[CellRecord]]:
     return by_cell
 
 
-def measured(records: list[CellRecord], heats: int = 1) -> bool:
+def is_measured(records: list[CellRecord], heats: int = 1) -> bool:
     """Whether a cell was checked, timed and checked again, in so many heats of a race each.
 
     The check of a small case, once a run, does not count.

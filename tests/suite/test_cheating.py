@@ -91,7 +91,7 @@ def _lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     end_workers()
 
 
-def raced(file: Path, variant: Variant) -> Row:
+def race_row(file: Path, variant: Variant) -> Row:
     """Race a variant alone, and return its row of the table."""
     plan = Plan((CASE,), (variant.name,), 1, 0, 60.0)
     header = run_header(plan, [], device_for("cpu"))
@@ -122,7 +122,7 @@ def test_a_trick_is_caught_and_said(
         monkeypatch.setattr("suite.race.stopping.CAP_S", 1.0)
         monkeypatch.setattr("suite.race.stopping.FEW_SAMPLES", 20)
     variant = Variant("cheat", "tests.fakes.cheating", options={"trick": trick})
-    row = raced(tmp_path / "run.jsonl", variant)
+    row = race_row(tmp_path / "run.jsonl", variant)
     status, words = REASONS[trick]
     assert row.rank is None
     if trick in STORES and row.status == "implausible":
@@ -133,6 +133,6 @@ def test_a_trick_is_caught_and_said(
 
 @pytest.mark.usefixtures("_lanes")
 def test_the_formula_without_a_trick_is_measured(tmp_path: Path) -> None:
-    row = raced(tmp_path / "run.jsonl", EAGER)
+    row = race_row(tmp_path / "run.jsonl", EAGER)
     assert row.status == "measured", row.reason
     assert row.rank == 1

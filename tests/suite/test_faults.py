@@ -44,7 +44,7 @@ STATUS = {"hang": "timed_out", "failed": "failed", "unsupported": "unsupported"}
 COSTS_NOTHING = {"NameKernels"}
 FAULTS_EACH = 4
 
-Planned = dict[tuple[str, int], tuple[str, str]]
+FaultPlan = dict[tuple[str, int], tuple[str, str]]
 """(variant, q_len) -> the step at which it goes wrong, and how."""
 
 cells = st.tuples(st.sampled_from([variant.name for variant in VARIANTS]), st.sampled_from(LENGTHS))
@@ -56,7 +56,7 @@ faults = st.dictionaries(
 )
 
 
-def check_random_faults(count: int, measure: Callable[[Path, Planned], None]) -> Counter[str]:
+def check_random_faults(count: int, measure: Callable[[Path, FaultPlan], None]) -> Counter[str]:
     """Check runs with so many random faults in all; return how often each kind was planted."""
     planted: Counter[str] = Counter()
 
@@ -69,7 +69,7 @@ def check_random_faults(count: int, measure: Callable[[Path, Planned], None]) ->
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(faults)
-    def check(planned: Planned) -> None:
+    def check(planned: FaultPlan) -> None:
         check_run(planned, measure)
         planted.update(kind for _, kind in planned.values())
 
@@ -77,7 +77,7 @@ def check_random_faults(count: int, measure: Callable[[Path, Planned], None]) ->
     return planted
 
 
-def check_run(planned: Planned, measure: Callable[[Path, Planned], None]) -> None:
+def check_run(planned: FaultPlan, measure: Callable[[Path, FaultPlan], None]) -> None:
     """Run nine cells with faults among them and look at every cell afterwards."""
     before = children()
     with tempfile.TemporaryDirectory() as folder:
@@ -118,16 +118,16 @@ def assert_blamed_rightly(records: list[CellRecord], fault: tuple[str, str] | No
     assert kinds[Memory] == (STEPS.index(step) > STEPS.index("Weigh"))
 
 
-def measure_with_threads(file: Path, planned: Planned, watch: Watch | None = None) -> None:
+def measure_with_threads(file: Path, planned: FaultPlan, watch: Watch | None = None) -> None:
     """Run the plan with lanes that are threads of this process."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        start_invented_lanes_in_process(monkeypatch, listed(planned))
+        start_invented_lanes_in_process(monkeypatch, planned_faults(planned))
         measure(file, watch or Silence(), step_timeout_s=60.0)
 
 
-def measure_with_processes(file: Path, planned: Planned, step_timeout_s: float = 60.0) -> None:
+def measure_with_processes(file: Path, planned: FaultPlan, step_timeout_s: float = 60.0) -> None:
     """Run the plan with lanes that are processes and start at once."""
-    with mock.patch.dict(os.environ, environment(listed(planned))):
+    with mock.patch.dict(os.environ, environment(planned_faults(planned))):
         measure(file, Silence(), step_timeout_s=step_timeout_s)
 
 
@@ -152,7 +152,7 @@ def measure(file: Path, watch: Watch, *, step_timeout_s: float) -> None:
         store.close()
 
 
-def listed(planned: Planned) -> list[PlannedFault]:
+def planned_faults(planned: FaultPlan) -> list[PlannedFault]:
     """Return planned faults as lanes take them."""
     return [(name, q_len, step, kind) for (name, q_len), (step, kind) in planned.items()]
 

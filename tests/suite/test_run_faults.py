@@ -16,7 +16,7 @@ from tests.fakes.drive import VARIANTS, drive, plan
 from tests.fakes.faulty import KINDS, MOMENTS
 from tests.fakes.in_process import start_real_lanes_in_process, take_few_turns
 from tests.fakes.lane import Fate
-from tests.suite.fates import OWNER, cells, measured, processes_of
+from tests.suite.fates import OWNER, cells, is_measured, processes_of
 from variants.catalog import BASELINE
 
 STEP_TIMEOUT_S = 60.0
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(1800)
 Cells = dict[tuple[str, int], list[CellRecord]]
 
 
-class Planted(NamedTuple):
+class FaultCase(NamedTuple):
     """A fault of the variant `second`, and what the file is to say of it."""
 
     kind: str
@@ -36,14 +36,14 @@ class Planted(NamedTuple):
 
 
 FAULTS = [
-    Planted("SIGKILL", "turns", "crashed", "killed by SIGKILL during Slice"),
-    Planted("SIGSEGV", "first call", "crashed", "killed by SIGSEGV during FirstCall"),
-    Planted("exit", "check", "crashed", "exited with 7 during Check"),
-    Planted("hang", "turns", "timed_out", "Slice took over 60 s; raise --step-timeout"),
-    Planted("raise", "prepare", "failed", "RuntimeError: this variant raises on demand"),
-    Planted("raise", "turns", "failed", "RuntimeError: this variant raises on demand"),
-    Planted("memory", "first call", "out_of_memory", "can't allocate memory"),
-    Planted("unsupported", "prepare", "unsupported", "this variant declines on demand"),
+    FaultCase("SIGKILL", "turns", "crashed", "killed by SIGKILL during Slice"),
+    FaultCase("SIGSEGV", "first call", "crashed", "killed by SIGSEGV during FirstCall"),
+    FaultCase("exit", "check", "crashed", "exited with 7 during Check"),
+    FaultCase("hang", "turns", "timed_out", "Slice took over 60 s; raise --step-timeout"),
+    FaultCase("raise", "prepare", "failed", "RuntimeError: this variant raises on demand"),
+    FaultCase("raise", "turns", "failed", "RuntimeError: this variant raises on demand"),
+    FaultCase("memory", "first call", "out_of_memory", "can't allocate memory"),
+    FaultCase("unsupported", "prepare", "unsupported", "this variant declines on demand"),
 ]
 AT = dict(enumerate(FAULTS, start=16))
 """Every fault has a case of its own, named by its length, in one run of them all."""
@@ -118,20 +118,22 @@ def _raise(fate: Fate) -> NoReturn:
     raise fate
 
 
-def guilty(by_cell: Cells, length: int, heats: int = 1) -> list[CellRecord]:
+def records_at_fault(by_cell: Cells, length: int, heats: int = 1) -> list[CellRecord]:
     """Return the records of the cell at fault, once the others of its case are known to be well.
 
     The baseline raced beside it in so many heats.
     """
-    assert measured(by_cell[BASELINE.name, length], heats)
-    assert measured(by_cell["first", length])
+    assert is_measured(by_cell[BASELINE.name, length], heats)
+    assert is_measured(by_cell["first", length])
     return by_cell["second", length]
 
 
 @pytest.mark.parametrize("length", AT, ids=lambda at: f"{AT[at].kind} at {AT[at].moment}")
 def test_a_fault_costs_the_guilty_cell_alone(length: int, cells_of_run: Cells) -> None:
     wanted = AT[length]
-    (fault,) = guilty(cells_of_run, length, heats=2 if wanted.status == "out_of_memory" else 1)
+    (fault,) = records_at_fault(
+        cells_of_run, length, heats=2 if wanted.status == "out_of_memory" else 1
+    )
     assert isinstance(fault, Fault)
     assert fault.status == wanted.status
     assert wanted.words in fault.reason
@@ -141,24 +143,26 @@ def test_after_all_faults_a_case_without_one_is_measured_whole(cells_of_run: Cel
     assert {(one.name, length) for one in VARIANTS for length in (*AT, *OTHERS)} <= set(
         cells_of_run
     )
-    assert measured(guilty(cells_of_run, NOTHING))
+    assert is_measured(records_at_fault(cells_of_run, NOTHING))
 
 
 def test_a_wrong_answer_is_recorded_and_not_timed(cells_of_run: Cells) -> None:
-    (check,) = guilty(cells_of_run, WRONG_AT_ONCE)
+    (check,) = records_at_fault(cells_of_run, WRONG_AT_ONCE)
     assert isinstance(check, Agreement)
     assert not check.agrees
 
 
 def test_an_answer_that_goes_wrong_after_timing_is_caught(cells_of_run: Cells) -> None:
     checks = [
-        record for record in guilty(cells_of_run, WRONG_LATER) if isinstance(record, Agreement)
+        record
+        for record in records_at_fault(cells_of_run, WRONG_LATER)
+        if isinstance(record, Agreement)
     ]
     assert [(check.stage, check.agrees) for check in checks] == [("before", True), ("after", False)]
 
 
 def test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(cells_of_run: Cells) -> None:
-    kinds = {type(record) for record in guilty(cells_of_run, DEAD_LATER)}
+    kinds = {type(record) for record in records_at_fault(cells_of_run, DEAD_LATER)}
     assert kinds == {Agreement, Fault, Time}
 
 
@@ -170,13 +174,13 @@ def test_what_holds_of_threads_holds_of_processes(tmp_path: Path) -> None:
         test_a_fault_costs_the_guilty_cell_alone(length, by_cell)
     test_a_wrong_answer_is_recorded_and_not_timed(by_cell)
     test_a_lane_that_dies_after_timing_keeps_its_samples_and_its_blame(by_cell)
-    assert measured(guilty(by_cell, NOTHING))
+    assert is_measured(records_at_fault(by_cell, NOTHING))
     if ("second", KILLED_BY_THE_KERNEL) in by_cell:  # where a memory cgroup could be made
         assert_the_kernel_is_told_from_a_crash(by_cell)
 
 
 def assert_the_kernel_is_told_from_a_crash(by_cell: Cells) -> None:
-    (fault,) = guilty(by_cell, KILLED_BY_THE_KERNEL, heats=2)
+    (fault,) = records_at_fault(by_cell, KILLED_BY_THE_KERNEL, heats=2)
     assert isinstance(fault, Fault)
     assert fault.status == "out_of_memory"
     assert fault.reason.startswith("killed by the kernel because memory ran out during Slice")

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(240)]
 case = partial(a_case, dtype="bfloat16")
 
 
-def measured(
+def race(
     file: Path, cases: Sequence[Case], variants: Sequence[Variant], passes: int = 1
 ) -> list[Record]:
     """Race variants on the first GPU and return the file's records."""
@@ -49,7 +49,7 @@ def of_cell(records: Sequence[Record], variant: str, wanted: Case) -> list[CellR
 
 def test_every_variant_has_a_fate_at_odd_lengths_forward_and_backward(tmp_path: Path) -> None:
     cases = [case(1000), case(1000, mode="backward"), case(1024, mode="backward")]
-    records = measured(tmp_path / "run.jsonl", cases, on("cuda"))
+    records = race(tmp_path / "run.jsonl", cases, on("cuda"))
     for each in cases:
         for variant in on("cuda"):
             found = of_cell(records, variant.name, each)
@@ -63,7 +63,7 @@ def test_every_variant_has_a_fate_at_odd_lengths_forward_and_backward(tmp_path: 
 
 def test_a_dense_mask_keeps_its_bytes_and_no_more(tmp_path: Path) -> None:
     masked = next(variant for variant in on("cuda") if variant.name == "sdpa_mask_math")
-    records = measured(tmp_path / "run.jsonl", [case(1024)], [BASELINE, masked])
+    records = race(tmp_path / "run.jsonl", [case(1024)], [BASELINE, masked])
     (memory,) = (
         record for record in of_cell(records, masked.name, case(1024)) if isinstance(record, Memory)
     )
@@ -77,7 +77,7 @@ def test_a_broken_context_costs_its_own_cell_alone(tmp_path: Path) -> None:
         Variant("first", "tests.fakes.first"),
         Variant("poisoned", "tests.fakes.poisoned"),
     ]
-    records = measured(tmp_path / "run.jsonl", [case(16), case(24)], variants)
+    records = race(tmp_path / "run.jsonl", [case(16), case(24)], variants)
     (fault,) = (record for record in records if isinstance(record, Fault))
     assert (fault.variant, fault.case.q_len, fault.status) == ("poisoned", 24, "failed")
     assert "CUDA error" in fault.reason

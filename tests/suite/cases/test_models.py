@@ -13,7 +13,7 @@ MPT: dict[str, Any] = next(
 )
 
 
-def written(folder: Path, *rows: dict[str, Any]) -> Path:
+def write_models(folder: Path, *rows: dict[str, Any]) -> Path:
     file = folder / "my.json"
     file.write_text(json.dumps(rows))
     return file
@@ -38,7 +38,9 @@ def test_every_model_says_where_it_is_from(name: str) -> None:
 
 
 def test_a_file_of_ones_own_has_the_same_form(tmp_path: Path) -> None:
-    file = written(tmp_path, MPT | {"name": "mine", "heads": 16, "kv_heads": 4, "hidden": 2048})
+    file = write_models(
+        tmp_path, MPT | {"name": "mine", "heads": 16, "kv_heads": 4, "hidden": 2048}
+    )
     (mine,) = read(file).values()
     assert mine.shape == built_in()["mpt-7b"].shape._replace(heads=16, kv_heads=4, model="mine")
 
@@ -70,7 +72,7 @@ def test_a_row_that_makes_no_sense_is_refused_with_its_place(
     change: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UnreadableModels) as refused:
-        read(written(tmp_path, MPT, MPT | {"name": "other"} | change))
+        read(write_models(tmp_path, MPT, MPT | {"name": "other"} | change))
     assert told in str(refused.value)
     assert "$[1]" in str(refused.value)
     assert str(refused.value).endswith("; docs/models.md has the form")
@@ -81,7 +83,7 @@ def test_a_row_that_makes_no_sense_is_refused_with_its_place(
 def test_a_row_without_a_field_is_refused_by_its_name(field: str, tmp_path: Path) -> None:
     row = {name: value for name, value in MPT.items() if name != field}
     with pytest.raises(UnreadableModels, match=rf"required field `{field}` - at `\$\[0\]`"):
-        read(written(tmp_path, row))
+        read(write_models(tmp_path, row))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "[1]", "\x00", "[" * 100_000])
@@ -96,7 +98,7 @@ def test_a_file_that_holds_no_models_is_refused_in_one_line(content: str, tmp_pa
 
 def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableModels, match="each name once"):
-        read(written(tmp_path, MPT, MPT))
+        read(write_models(tmp_path, MPT, MPT))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

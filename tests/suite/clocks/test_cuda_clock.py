@@ -72,7 +72,7 @@ def test_one_hiccup_of_the_host_does_not_lengthen_every_later_spin() -> None:
     assert len(with_hiccup["device"]) > 0.7 * len(without["device"])
 
 
-def waiting(stream: SimulatedStream) -> Callable[[], None]:
+def waiting_call(stream: SimulatedStream) -> Callable[[], None]:
     """Return a call that waits for the device in its middle."""
     kernel = stream.kernels(1, 500_000, 500_000)
 
@@ -84,7 +84,7 @@ def waiting(stream: SimulatedStream) -> Callable[[], None]:
     return call
 
 
-def elsewhere(stream: SimulatedStream) -> Callable[[], None]:
+def call_elsewhere(stream: SimulatedStream) -> Callable[[], None]:
     """Return a call whose two milliseconds of work are not on this stream, but are waited for."""
     end_ns = 0
     wait = stream.wait
@@ -102,7 +102,7 @@ def elsewhere(stream: SimulatedStream) -> Callable[[], None]:
     return call
 
 
-@pytest.mark.parametrize("made", [waiting, elsewhere])
+@pytest.mark.parametrize("made", [waiting_call, call_elsewhere])
 def test_a_call_that_cannot_be_queued_behind_a_spin_has_wall_time_only(
     made: Callable[[SimulatedStream], Callable[[], None]],
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_call_that_cannot_be_queued_behind_a_spin_has_wall_time_only(
     turns = [clock.take_slice() for _ in range(3)]
     assert set(samples(turns[-1])) == {"wall"}
     assert cost(in_turns(*turns)) == "wall"
-    truth_ns = 1_000_000 if made is waiting else 2_000_000
+    truth_ns = 1_000_000 if made is waiting_call else 2_000_000
     assert statistics.median(samples(turns[-1])["wall"]) == pytest.approx(truth_ns, rel=0.05)
 
 
@@ -164,10 +164,10 @@ def test_no_spin_is_ever_longer_than_the_longest() -> None:
     spins: list[int] = []
     spin = stream.spin
 
-    def watched(duration_ns: int) -> None:
+    def watch(duration_ns: int) -> None:
         spins.append(duration_ns)
         spin(duration_ns)
 
-    stream.spin = watched  # type: ignore[method-assign]
-    CudaClock(Repeated(waiting(stream)), stream).take_slice()
+    stream.spin = watch  # type: ignore[method-assign]
+    CudaClock(Repeated(waiting_call(stream)), stream).take_slice()
     assert max(spins) == LONGEST_SPIN_NS

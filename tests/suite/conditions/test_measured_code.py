@@ -18,41 +18,41 @@ print(code.commit, code.uncommitted, code.digest)
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the code without git, in which its commit is noted."""
-    copied = tmp_path_factory.mktemp("copies") / "copy"
+    copy = tmp_path_factory.mktemp("copies") / "copy"
     for folder in ("suite", "variants"):
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, copied / folder, ignore=ignored)
-    write_note(copied)
-    return copied
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
+    write_note(copy)
+    return copy
 
 
-def code_of(copied: Path) -> MeasuredCode:
+def code_of(copy: Path) -> MeasuredCode:
     """Return what a process in a copy says about its code."""
     done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=copied, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CODE], cwd=copy, capture_output=True, text=True, check=True
     )
     commit, uncommitted, digest = done.stdout.split()
     return MeasuredCode(commit, uncommitted == "True", digest)
 
 
-def test_a_copy_is_of_the_commit_that_is_noted_in_it(copied: Path) -> None:
-    assert code_of(copied) == measured_code()
+def test_a_copy_is_of_the_commit_that_is_noted_in_it(copy: Path) -> None:
+    assert code_of(copy) == measured_code()
 
 
 @pytest.mark.parametrize("note", ["{", '{"commit": "abc", "uncommitted": false, "digest": "0"}'])
-def test_a_note_that_is_damaged_or_of_other_code_is_not_believed(copied: Path, note: str) -> None:
-    (file,) = copied.glob("*.json")
+def test_a_note_that_is_damaged_or_of_other_code_is_not_believed(copy: Path, note: str) -> None:
+    (file,) = copy.glob("*.json")
     whole = file.read_text()
     file.write_text(note)
-    assert code_of(copied).commit == f"tree-{measured_code().digest}"
+    assert code_of(copy).commit == f"tree-{measured_code().digest}"
     file.write_text(whole)
 
 
-def test_a_copy_that_was_changed_is_of_no_commit(copied: Path) -> None:
-    changed = copied.with_name("changed")
-    shutil.copytree(copied, changed, ignore=shutil.ignore_patterns("__pycache__"))
+def test_a_copy_that_was_changed_is_of_no_commit(copy: Path) -> None:
+    changed = copy.with_name("changed")
+    shutil.copytree(copy, changed, ignore=shutil.ignore_patterns("__pycache__"))
     with (changed / "variants" / "native" / "kernel" / "tiles.h").open("a") as source:
         source.write("\n")
     code = code_of(changed)

@@ -17,7 +17,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def left_behind(folder: Path, owner: int) -> Path:
+def cache_of(folder: Path, owner: int) -> Path:
     """Return a cache with something in it that this process made."""
     cache = folder / f"alibi-bench-{owner}-abc"
     (cache / "deep").mkdir(parents=True)
@@ -32,7 +32,7 @@ def use_a_cache_and_raise(error: type[BaseException]) -> None:
         raise error
 
 
-def dead() -> int:
+def dead_process() -> int:
     """Return the number of a process that has ended."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -69,14 +69,14 @@ def test_two_runs_have_a_cache_each() -> None:
 
 
 def test_what_a_dead_process_left_is_swept_away(tmp_path: Path) -> None:
-    cache = left_behind(tmp_path, dead())
+    cache = cache_of(tmp_path, dead_process())
     with compile_cache():
         assert not cache.exists()
 
 
 @pytest.mark.parametrize("owner", [os.getpid(), 1], ids=["this one", "the first one"])
 def test_what_a_living_process_has_is_kept(owner: int, tmp_path: Path) -> None:
-    cache = left_behind(tmp_path, owner)
+    cache = cache_of(tmp_path, owner)
     with compile_cache():
         pass
     assert (cache / "deep" / "kernel.so").exists()

@@ -133,7 +133,7 @@ def test_a_turn_counts_a_call_for_each_step() -> None:
 
 
 def test_a_turn_of_another_mode_has_no_steps() -> None:
-    prepared = PreparedCase(EAGER, replaced(q_len=40, mode="forward"), 0, Bench(CPU))
+    prepared = PreparedCase(EAGER, case_with(q_len=40, mode="forward"), 0, Bench(CPU))
     sampled = prepared.take_turn()
     assert (sampled.steps, sampled.recompilations) == (0, 0)
 
@@ -180,7 +180,7 @@ def test_every_length_is_checked(stage: Literal["before", "after"], length: int)
     assert not PreparedCase(wrong, CASE, 0, Bench(CPU)).check(stage, 0).agrees
 
 
-def replaced(**changes: object) -> Case:
+def case_with(**changes: object) -> Case:
     """Return the case with some values changed."""
     values = {name: getattr(CASE, name) for name in Case.__struct_fields__}
     return Case(**values | changes)

@@ -38,12 +38,12 @@ def with_faults(monkeypatch: pytest.MonkeyPatch) -> Plant:
     return plant
 
 
-def started(folder: Path, variant: Variant = FIRST, launch: Launch = LAUNCH) -> Handle:
+def start_lane(folder: Path, variant: Variant = FIRST, launch: Launch = LAUNCH) -> Handle:
     """Start a lane that computes nothing."""
     return Handle(variant, policy("cpu", 1), folder, launch=launch)
 
 
-def ended(process_id: int) -> bool:
+def wait_for_end(process_id: int) -> bool:
     """Wait until a process that was killed has ended; return whether it did."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
@@ -69,7 +69,7 @@ def test_a_lane_that_goes_wrong_is_ended_and_its_fault_says_how(
     kind: str, status: str, words: str, tmp_path: Path, with_faults: Plant
 ) -> None:
     with_faults(("first", 16, "FirstCall", kind))
-    with started(tmp_path) as lane:
+    with start_lane(tmp_path) as lane:
         lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
         with pytest.raises(LaneFault) as fault:
             lane.ask(FirstCall(), Done, LIMIT_S)
@@ -81,7 +81,7 @@ def test_a_lane_that_goes_wrong_is_ended_and_its_fault_says_how(
 
 def test_a_lane_that_hangs_is_killed_at_the_limit(tmp_path: Path, with_faults: Plant) -> None:
     with_faults(("first", 16, "FirstCall", "hang"))
-    with started(tmp_path) as lane:
+    with start_lane(tmp_path) as lane:
         lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
         with pytest.raises(LaneFault, match=r"FirstCall took over 0.05 s; raise --step-timeout"):
             lane.ask(FirstCall(), Done, limit_s=0.05)
@@ -90,7 +90,7 @@ def test_a_lane_that_hangs_is_killed_at_the_limit(tmp_path: Path, with_faults: P
 
 def test_a_lane_that_declines_a_case_lives_on(tmp_path: Path, with_faults: Plant) -> None:
     with_faults(("first", 16, "Prepare", "unsupported"))
-    with started(tmp_path) as lane:
+    with start_lane(tmp_path) as lane:
         with pytest.raises(LaneFault) as fault:
             lane.ask(Prepare(CASE, 0), Done, LIMIT_S)
         assert fault.value.status == "unsupported"
@@ -124,17 +124,17 @@ child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3
 pathlib.Path({str(note)!r}).write_text(str(child.pid))
 """
     with (
-        started(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
+        start_lane(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
         pytest.raises(LaneFault, match="exited with 0 during start"),
     ):
         lane.wait_until_ready()
-    assert ended(int(note.read_text()))
+    assert wait_for_end(int(note.read_text()))
 
 
 def test_a_lane_s_last_words_are_in_its_fault(tmp_path: Path) -> None:
     program = "print('first line'); raise SystemExit('no torch here')"
     with (
-        started(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
+        start_lane(tmp_path, launch=Launch((sys.executable, "-S", "-c", program))) as lane,
         pytest.raises(LaneFault, match="during start; it last said: no torch here"),
     ):
         lane.wait_until_ready()
@@ -147,7 +147,7 @@ def test_a_lane_runs_the_code_of_its_folder_though_python_trusts_none(
     (tmp_path / "only_here.py").write_text("raise SystemExit(12)")
     launch = Launch((sys.executable, "-S", "-m", "only_here"), tmp_path)
     with (
-        started(tmp_path, BASELINE, launch) as lane,
+        start_lane(tmp_path, BASELINE, launch) as lane,
         pytest.raises(LaneFault, match="exited with 12"),
     ):
         lane.wait_until_ready()

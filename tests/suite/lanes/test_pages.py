@@ -41,7 +41,7 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-def prepared(name: str, case: Case = CASE) -> PreparedCase:
+def prepare_case(name: str, case: Case = CASE) -> PreparedCase:
     return PreparedCase(Subject(MODULES[name], {}, answers="alibi"), case, 0, Bench(CPU))
 
 
@@ -52,7 +52,7 @@ def test_every_variant_agrees_whether_it_reads_pages_or_copies_them(
 ) -> None:
     if name == "sdpa_key" and "q_len" in changes:
         pytest.skip("it declines a few queries, paged or not")
-    ready = prepared(name, msgspec.structs.replace(CASE, **changes))
+    ready = prepare_case(name, msgspec.structs.replace(CASE, **changes))
     ready.first_call()
     for stage in ("before", "after"):
         checked = ready.check(stage, 1)
@@ -98,7 +98,7 @@ def test_a_variant_that_takes_pages_in_the_order_of_memory_is_caught(
         return attend
 
     monkeypatch.setattr(native_window, "prepare_general", in_order)
-    assert not prepared("native_window").check("before", 1).agrees
+    assert not prepare_case("native_window").check("before", 1).agrees
 
 
 def test_native_window_copies_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_native_window_copies_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("pages were copied together")
 
     monkeypatch.setattr(variant_pages, "gather", refuse)
-    assert prepared("native_window").check("before", 1).agrees
+    assert prepare_case("native_window").check("before", 1).agrees
 
 
 def test_a_lane_tells_whom_auto_chose_for_pages_and_not_for_a_cache_in_one_piece(
@@ -117,7 +117,7 @@ def test_a_lane_tells_whom_auto_chose_for_pages_and_not_for_a_cache_in_one_piece
     put(folders.of_user, of_this_machine(chosen_from(problem, a_candidate("eager"))))
     chose = {}
     for layout in ("bhnd", "paged"):
-        ready = prepared("auto", msgspec.structs.replace(CASE, layout=layout))
+        ready = prepare_case("auto", msgspec.structs.replace(CASE, layout=layout))
         chose[layout] = ready.name_kernels().chose
     assert chose == {"bhnd": "eager", "paged": "native_window"}
 

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 LENGTH = 128
 
 
-def weighed(module: object, **changes: object) -> tuple[int, int, int | None]:
+def weigh_variant(module: object, **changes: object) -> tuple[int, int, int | None]:
     """Return peak, persistent and resident bytes of a variant's forward call."""
     case = Case(
         **{"heads": 8, "kv_heads": 8, "head_dim": 64, "q_len": LENGTH, "kv_len": LENGTH}  # type: ignore[arg-type]
@@ -43,24 +43,24 @@ def test_a_dense_mask_weighs_what_theory_says_to_the_byte(
     dtype: str, heads: int, length: int
 ) -> None:
     shape = {"heads": heads, "kv_heads": heads, "q_len": length, "kv_len": length, "dtype": dtype}
-    _, persistent, _ = weighed(sdpa_mask, **shape)
+    _, persistent, _ = weigh_variant(sdpa_mask, **shape)
     assert persistent == heads * length * length * 4  # float32 in every dtype
 
 
 def test_a_key_row_weighs_one_float32_and_one_position_a_key() -> None:
-    _, persistent, _ = weighed(sdpa_key)
+    _, persistent, _ = weigh_variant(sdpa_key)
     assert persistent == LENGTH * (8 * 4 + 8)
 
 
 def test_the_plain_formula_keeps_nothing_and_allocates_the_scores() -> None:
-    peak, persistent, _ = weighed(eager)
+    peak, persistent, _ = weigh_variant(eager)
     scores = 8 * LENGTH * LENGTH * 4
     assert persistent == 0
     assert 2 * scores <= peak <= 6 * scores
 
 
 def test_a_fused_call_allocates_far_less_than_the_scores() -> None:
-    peak, _, _ = weighed(sdpa_mask)
+    peak, _, _ = weigh_variant(sdpa_mask)
     assert peak < 8 * LENGTH * LENGTH * 4
 
 

@@ -48,11 +48,11 @@ def test_which_side_of_a_round_comes_first_is_drawn(
     turns: list[str] = []
     take = Duel._turn
 
-    def noted(duel: Duel, lane: Handle, patience: Patience) -> Turn:
+    def note(duel: Duel, lane: Handle, patience: Patience) -> Turn:
         turns.append(lane.variant.module.partition(".")[0])
         return take(duel, lane, patience)
 
-    monkeypatch.setattr(Duel, "_turn", noted)
+    monkeypatch.setattr(Duel, "_turn", note)
     arena().duel.take(CELLS, [1, 2, 3], "first")
     rounds = list(zip(turns[::2], turns[1::2], strict=True))
     assert {frozenset(each) for each in rounds} == {frozenset(SIDES)}

@@ -58,7 +58,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def left_in(folder: Path) -> list[str]:
+def remains_of(folder: Path) -> list[str]:
     """Return what a side has left behind."""
     worktrees = git(folder, "worktree", "list", "--porcelain").split("\n\n")
     return [*(path.name for path in folder.parent.glob("alibi-bench-side-*")), *worktrees[1:]]
@@ -71,7 +71,7 @@ def test_a_reference_has_its_own_variants_and_this_tree_s_suite(repository: Path
         assert side.what == f"old ({git(repository, 'rev-parse', 'old')[:12]})"
         assert side.software == {"torch": "2.13"}
         assert (side.launch.folder / "suite").resolve() == ROOT / "suite"
-    assert left_in(repository) == []
+    assert remains_of(repository) == []
 
 
 def test_a_reference_keeps_its_own_variants_where_python_trusts_no_folder(
@@ -92,14 +92,14 @@ def test_what_is_uncommitted_here_is_not_in_the_base(repository: Path) -> None:
 def test_the_worktree_is_removed_whatever_happens(
     error: type[BaseException], repository: Path
 ) -> None:
-    def interrupted() -> None:
+    def interrupt() -> None:
         with reference_side("old", {}):
-            assert len(left_in(repository)) == 2
+            assert len(remains_of(repository)) == 2
             raise error
 
     with pytest.raises(error):
-        interrupted()
-    assert left_in(repository) == []
+        interrupt()
+    assert remains_of(repository) == []
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def slow_checkout(repository: Path) -> Iterator[Path]:
 def test_a_checkout_that_is_interrupted_leaves_nothing(slow_checkout: Path) -> None:
     with pytest.raises(KeyboardInterrupt), reference_side("old", {}):
         pass
-    assert left_in(slow_checkout) == []
+    assert remains_of(slow_checkout) == []
     folder = str(slow_checkout.parent)
     words = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]
     assert [line for line in words if folder in line] == []
@@ -143,14 +143,14 @@ def test_a_second_interruption_does_not_leave_half_of_it(
 ) -> None:
     remove = shutil.rmtree
 
-    def interrupted(folder: Path, *, ignore_errors: bool) -> None:
+    def interrupt(folder: Path, *, ignore_errors: bool) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         remove(folder, ignore_errors=ignore_errors)
 
-    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    monkeypatch.setattr(shutil, "rmtree", interrupt)
     with pytest.raises(KeyboardInterrupt), reference_side("old", {}):
         raise KeyboardInterrupt
-    assert left_in(repository) == []
+    assert remains_of(repository) == []
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(repository: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(repository: Path) -> None
     living.mkdir()
     with reference_side("old", {}):
         assert not left.exists()
-    assert left_in(repository) == [living.name]
+    assert remains_of(repository) == [living.name]
 
 
 @pytest.mark.parametrize("reference", ["nosuch", "", "--help", "old:variants", "HEAD~99"])
@@ -172,7 +172,7 @@ def test_a_reference_that_is_no_commit_is_refused_at_once(reference: str, reposi
         reference_side(reference, {}),
     ):
         pass
-    assert left_in(repository) == []
+    assert remains_of(repository) == []
 
 
 def test_without_a_repository_a_reference_is_refused(
@@ -203,7 +203,7 @@ def test_a_commit_without_a_catalog_is_refused(repository: Path) -> None:
         reference_side("HEAD", {}),
     ):
         pass
-    assert left_in(repository) == []
+    assert remains_of(repository) == []
 
 
 def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository: Path) -> None:
@@ -212,4 +212,4 @@ def test_a_commit_whose_catalog_fails_is_refused_with_its_last_words(repository:
     words = "No module named 'nothing_like_it'"
     with pytest.raises(NoInterpreter, match=words), reference_side("HEAD", {}):
         pass
-    assert left_in(repository) == []
+    assert remains_of(repository) == []

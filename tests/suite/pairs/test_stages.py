@@ -60,7 +60,7 @@ def _each_rehearsal_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "time", TickingClock())
 
 
-def fought(
+def fight(
     arena: MakeArena,
     paces: Paces | None = None,
     *,
@@ -80,14 +80,14 @@ def fought(
 
 
 def test_the_same_code_has_one_stage_and_no_alarm(arena: MakeArena) -> None:
-    comparison, made = fought(arena)
+    comparison, made = fight(arena)
     assert {line.verdict for line in comparison.lines} <= {"same", "inconclusive"}
     assert not comparison.regressed
     assert {pair.stage for pair in made.pairs} == {"first"}
 
 
 def test_a_slower_variant_is_measured_again_alone_before_the_alarm(arena: MakeArena) -> None:
-    comparison, made = fought(arena, {"head.second": (1.2, 0.005)})
+    comparison, made = fight(arena, {"head.second": (1.2, 0.005)})
     verdicts = {(line.case, line.variant): line.verdict for line in comparison.lines}
     assert [verdicts[case.id, name] for case, name in CELLS[2:]] == ["slower", "slower"]
     assert "slower" not in [verdicts[case.id, name] for case, name in CELLS[:2]]
@@ -98,7 +98,7 @@ def test_a_slower_variant_is_measured_again_alone_before_the_alarm(arena: MakeAr
 
 
 def test_the_plan_is_in_the_file_before_the_first_pair(arena: MakeArena) -> None:
-    _, made = fought(arena)
+    _, made = fight(arena)
     (place,) = (n for n, record in enumerate(made.records) if isinstance(record, Versus))
     assert not any(isinstance(record, Pair) for record in made.records[:place])
     versus = made.records[place]
@@ -111,7 +111,7 @@ def test_where_head_has_no_cell_left_all_are_missing_and_none_is_paired(
     budget_s: float | None, arena: MakeArena
 ) -> None:
     faults = [(f"head.{name}", case.q_len, "FirstCall", "failed") for case, name in CELLS]
-    comparison, made = fought(arena, faults=faults, budget_s=budget_s)
+    comparison, made = fight(arena, faults=faults, budget_s=budget_s)
     assert [line.verdict for line in comparison.lines] == ["missing"] * len(CELLS)
     assert (comparison.notes, made.pairs) == ([], [])
 
@@ -119,11 +119,11 @@ def test_where_head_has_no_cell_left_all_are_missing_and_none_is_paired(
 def test_a_base_in_which_nothing_works_is_no_ground_for_a_verdict(arena: MakeArena) -> None:
     faults = [(f"base.{name}", case.q_len, "Prepare", "failed") for case, name in CELLS]
     with pytest.raises(RunFailed, match="no cell works in base; first failed: on demand"):
-        fought(arena, faults=faults)
+        fight(arena, faults=faults)
 
 
 def test_a_cell_that_breaks_on_the_way_does_not_cut_the_others_short(arena: MakeArena) -> None:
-    comparison, made = fought(arena, faults=[BROKEN])
+    comparison, made = fight(arena, faults=[BROKEN])
     assert [line.verdict for line in comparison.lines].count("missing") == 1
     assert comparison.notes == []
     assert len(made.pairs) == 6 * (len(CELLS) - 1)
@@ -145,7 +145,7 @@ def test_a_tree_is_named_by_its_commit_and_said_to_be_changed(
 
 
 def test_a_budget_decides_on_the_number_of_pairs(arena: MakeArena) -> None:
-    _, made = fought(arena, budget_s=600.0)
+    _, made = fight(arena, budget_s=600.0)
     (versus,) = (record for record in made.records if isinstance(record, Versus))
     assert versus.pairs == (MOST_PAIRS, 2 * MOST_PAIRS)
 
@@ -154,7 +154,7 @@ def test_a_budget_that_holds_too_few_pairs_is_refused_before_any(
     arena: MakeArena, tmp_path: Path
 ) -> None:
     with pytest.raises(BudgetTooSmall, match=r"a pair takes 1 s here and 4 a stage are the least"):
-        fought(arena, budget_s=9.0)
+        fight(arena, budget_s=9.0)
     assert '"record":"pair"' not in (tmp_path / "pairs.jsonl").read_text()
 
 

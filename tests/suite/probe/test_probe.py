@@ -26,7 +26,7 @@ VARIANTS = [BY_NAME[name] for name in NAMES]
 TRIED = [(name, mode) for mode in MODES for name in ("eager", "sdpa_mask")]
 
 
-def probed(
+def run_probe(
     monkeypatch: pytest.MonkeyPatch, source: str, *, deep: bool = False, device: str = "cpu"
 ) -> tuple[dict[tuple[str, str], ProbeResult], list[str]]:
     """Return what became of each cell where a worker runs this source, and what was reported."""
@@ -44,7 +44,7 @@ def probed(
 def test_each_cell_has_its_outcome_and_is_reported_before_it_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    results, reported = probed(monkeypatch, READY + ANSWER)
+    results, reported = run_probe(monkeypatch, READY + ANSWER)
     for cell in TRIED:
         assert results[cell][2:] == ("measured", " ".join(cell))
     assert reported == [
@@ -59,12 +59,12 @@ def test_each_cell_has_its_outcome_and_is_reported_before_it_is_tried(
 def test_what_waits_for_a_compiler_is_tried_by_a_deep_look_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    quick = probed(monkeypatch, READY + ANSWER)[0]["flex", "forward"]
+    quick = run_probe(monkeypatch, READY + ANSWER)[0]["flex", "forward"]
     assert (quick.status, quick.reason) == (
         "skipped",
         "waits for a compiler; doctor --deep tries it",
     )
-    deep = probed(monkeypatch, READY + ANSWER, deep=True)[0]["flex", "forward"]
+    deep = run_probe(monkeypatch, READY + ANSWER, deep=True)[0]["flex", "forward"]
     assert deep.status == "measured"
 
 
@@ -88,7 +88,7 @@ def test_a_worker_that_dies_costs_the_cell_that_it_tried_and_no_other(
 ) -> None:
     dying = f"    if [name, mode] == ['sdpa_mask', 'forward']: {death}\n"
     source = f"{READY}for name, mode in cells:\n{dying}    write('measured', '')\n"
-    results, reported = probed(monkeypatch, source)
+    results, reported = run_probe(monkeypatch, source)
     assert results["sdpa_mask", "forward"][2:] == ("crashed", words)
     others = [results[cell].status for cell in TRIED if cell != ("sdpa_mask", "forward")]
     assert others == ["measured"] * 3
@@ -96,7 +96,7 @@ def test_a_worker_that_dies_costs_the_cell_that_it_tried_and_no_other(
 
 
 def test_a_worker_that_is_spoilt_makes_way_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    results = probed(monkeypatch, READY + "write('failed', f'{os.getpid()}')\n")[0]
+    results = run_probe(monkeypatch, READY + "write('failed', f'{os.getpid()}')\n")[0]
     assert {results[cell].status for cell in TRIED} == {"failed"}
     assert len({results[cell].reason for cell in TRIED}) == 4
 
@@ -109,7 +109,7 @@ def give_time(monkeypatch: pytest.MonkeyPatch, *left_s: float) -> None:
 
 def test_a_quick_look_that_starts_too_slowly_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "QUICK_S", 0.0)
-    results = probed(monkeypatch, "time.sleep(3600)")[0]
+    results = run_probe(monkeypatch, "time.sleep(3600)")[0]
     assert {results[cell][2:] for cell in TRIED} == {
         ("skipped", "not tried within 0 s; doctor --deep takes its time")
     }
@@ -117,7 +117,7 @@ def test_a_quick_look_that_starts_too_slowly_tries_nothing(monkeypatch: pytest.M
 
 def test_a_quick_look_is_over_in_time_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     give_time(monkeypatch, 240.0, 240.0, 0.0)
-    results = probed(monkeypatch, READY + "write('measured', '')\ntime.sleep(3600)")[0]
+    results = run_probe(monkeypatch, READY + "write('measured', '')\ntime.sleep(3600)")[0]
     assert [results[cell].status for cell in TRIED] == ["measured", *["skipped"] * 3]
 
 
@@ -125,7 +125,7 @@ def test_a_deep_look_ends_a_cell_that_hangs_and_goes_on(monkeypatch: pytest.Monk
     give_time(monkeypatch, *[240.0] * 3, 0.0, *[240.0] * 4)
     hanging = "    if [name, mode] == ['flex', 'forward']: time.sleep(3600)\n"
     source = f"{READY}for name, mode in cells:\n{hanging}    write('measured', '')\n"
-    results = probed(monkeypatch, source, deep=True)[0]
+    results = run_probe(monkeypatch, source, deep=True)[0]
     assert results["flex", "forward"][2:] == ("timed_out", "took over 120 s")
     assert sum(result.status == "measured" for result in results.values()) == 5
 
@@ -133,7 +133,7 @@ def test_a_deep_look_ends_a_cell_that_hangs_and_goes_on(monkeypatch: pytest.Monk
 def test_on_an_old_gpu_variants_are_tried_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuda(monkeypatch, gpus("7.5"))
     source = READY + 'for _ in cells: write("measured", sys.argv[1] + " " + sys.argv[4])\n'
-    results, _ = probed(monkeypatch, source, device="cuda:1")
+    results, _ = run_probe(monkeypatch, source, device="cuda:1")
     assert {results[cell].reason for cell in TRIED} == {"cuda:1 float16"}
 
 
@@ -141,12 +141,12 @@ def test_a_worker_that_can_t_start_ends_the_probe_with_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(RunFailed, match=r"can't start: exited with 1; it last said: .*nowhere"):
-        probed(monkeypatch, "import nowhere")
+        run_probe(monkeypatch, "import nowhere")
 
 
 def test_what_a_worker_leaves_behind_is_removed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    probed(monkeypatch, READY + ANSWER)
+    run_probe(monkeypatch, READY + ANSWER)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from variants.sdpa import sdpa_mask
 BENCH = Bench(torch.device("cpu"))
 
 
-def tried(*cells: tuple[str, Mode]) -> list[Outcome]:
+def outcomes_of(*cells: tuple[str, Mode]) -> list[Outcome]:
     """Return what becomes of cells."""
     return list(outcomes(cells, BENCH))
 
@@ -26,7 +26,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, how: Callable[[Spec], Attention]) -
 
 
 def test_variants_that_agree_are_measured_and_those_that_decline_say_why() -> None:
-    baseline, right, declining = tried(
+    baseline, right, declining = outcomes_of(
         ("no_bias", "backward"), ("sdpa_mask", "forward"), ("sdpa_mask_cudnn", "forward")
     )
     assert baseline.status == right.status == "measured"
@@ -48,7 +48,7 @@ def test_a_cell_is_tried_in_the_half_precision_of_the_device(
 
 def test_a_variant_that_disagrees_is_told_with_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(monkeypatch, lambda _: lambda *tensors: torch.zeros_like(tensors[0]))
-    ((status, reason),) = tried(("sdpa_mask", "forward"))
+    ((status, reason),) = outcomes_of(("sdpa_mask", "forward"))
     assert (status, reason[:13]) == ("disagrees", "out, batch 0 ")
 
 
@@ -59,7 +59,7 @@ def test_after_a_failure_no_other_cell_is_tried_in_the_same_process(
         raise RuntimeError("a broken context")
 
     prepare(monkeypatch, fail)
-    assert tried(("sdpa_mask", "forward"), ("eager", "forward")) == [
+    assert outcomes_of(("sdpa_mask", "forward"), ("eager", "forward")) == [
         Outcome("failed", "RuntimeError: a broken context")
     ]
 
@@ -69,5 +69,5 @@ def test_after_a_refusal_the_next_cell_is_tried(monkeypatch: pytest.MonkeyPatch)
         raise Unsupported("not here")
 
     prepare(monkeypatch, decline)
-    first, second = tried(("sdpa_mask", "forward"), ("eager", "forward"))
+    first, second = outcomes_of(("sdpa_mask", "forward"), ("eager", "forward"))
     assert (first, second.status) == (Outcome("unsupported", "not here"), "measured")

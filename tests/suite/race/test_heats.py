@@ -29,7 +29,7 @@ NEEDS = st.dictionaries(
 )
 
 
-def foreseen(needs: dict[str, int | None]) -> dict[str, MemoryForecast]:
+def forecasts(needs: dict[str, int | None]) -> dict[str, MemoryForecast]:
     return {name: MemoryForecast(need, ROOM) for name, need in needs.items()}
 
 
@@ -37,7 +37,7 @@ def foreseen(needs: dict[str, int | None]) -> dict[str, MemoryForecast]:
 def test_every_variant_is_in_one_group_and_the_baseline_in_all(
     needs: dict[str, int | None],
 ) -> None:
-    groups = side_by_side(foreseen(needs))
+    groups = side_by_side(forecasts(needs))
     others = [name for name in chain.from_iterable(groups) if name != "no_bias"]
     assert sorted(others) == sorted(name for name in needs if name != "no_bias")
     assert all(("no_bias" in group) == ("no_bias" in needs) for group in groups)
@@ -47,7 +47,7 @@ def test_every_variant_is_in_one_group_and_the_baseline_in_all(
 @given(NEEDS)
 def test_a_group_of_several_fits(needs: dict[str, int | None]) -> None:
     assumed = max((need for need in needs.values() if need is not None), default=0)
-    for group in side_by_side(foreseen(needs)):
+    for group in side_by_side(forecasts(needs)):
         total = sum(assumed if needs[name] is None else needs[name] or 0 for name in group)
         others = [name for name in group if name != "no_bias"]
         assert total <= USABLE_SHARE * ROOM or len(others) <= 1
@@ -55,9 +55,12 @@ def test_a_group_of_several_fits(needs: dict[str, int | None]) -> None:
 
 def test_what_fits_together_races_together() -> None:
     needs: dict[str, int | None] = {"no_bias": 100, "eager": 500, "flex": None, "sdpa_mask": 200}
-    assert side_by_side(foreseen(needs)) == [["no_bias", "eager", "sdpa_mask"], ["no_bias", "flex"]]
+    assert side_by_side(forecasts(needs)) == [
+        ["no_bias", "eager", "sdpa_mask"],
+        ["no_bias", "flex"],
+    ]
     small: dict[str, int | None] = {"no_bias": 10, "eager": 50, "flex": None}
-    assert side_by_side(foreseen(small)) == [["no_bias", "eager", "flex"]]
+    assert side_by_side(forecasts(small)) == [["no_bias", "eager", "flex"]]
 
 
 VARIANTS = (

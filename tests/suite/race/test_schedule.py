@@ -33,7 +33,7 @@ class Clock:
         return self.now_s
 
 
-def driven(
+def race_counts(
     cases: Sequence[Case], budget_s: float, first_s: float, later_s: float, start_s: float = 0.0
 ) -> list[int]:
     """Return how many races each pass had, where a first race costs more than a later one."""
@@ -99,18 +99,18 @@ def test_without_a_budget_there_is_always_time_and_every_pass_has_an_order_of_it
 @pytest.mark.parametrize("budget_s", [60.0, 100.0, 200.0, 400.0])
 def test_every_case_that_the_first_pass_begins_is_in_all_passes(budget_s: float) -> None:
     cases = [case(n) for n in range(1, 15)]
-    raced = driven(cases, budget_s, first_s=12.0, later_s=3.0, start_s=5.0)
+    raced = race_counts(cases, budget_s, first_s=12.0, later_s=3.0, start_s=5.0)
     assert raced[0] == raced[1] == raced[2] > 0
 
 
 def test_a_budget_is_used_and_not_split_evenly_between_cold_and_warm_passes() -> None:
-    raced = driven([case(n) for n in range(1, 40)], 300.0, first_s=12.0, later_s=3.0)
+    raced = race_counts([case(n) for n in range(1, 40)], 300.0, first_s=12.0, later_s=3.0)
     assert raced[0] * (12 + 3 + 3) > 0.85 * 300
 
 
 def test_a_budget_that_holds_everything_leaves_nothing_out() -> None:
     cases = [case(n) for n in range(1, 6)]
-    assert driven(cases, 10_000.0, first_s=12.0, later_s=3.0) == [5, 5, 5]
+    assert race_counts(cases, 10_000.0, first_s=12.0, later_s=3.0) == [5, 5, 5]
 
 
 def test_a_resumed_run_whose_first_pass_is_whole_still_races_the_others() -> None:

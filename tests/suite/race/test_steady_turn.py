@@ -40,8 +40,8 @@ class Turns:
 
 
 @pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What was slept, without sleeping."""
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What a race pauses for, without sleeping."""
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     return pauses
@@ -74,22 +74,22 @@ def test_a_turn_whose_threads_waited_for_cores_is_repeated_and_counted() -> None
     assert turn.samples.series[0].samples_ns == [3]
 
 
-def test_what_patience_does_not_outlast_is_kept_and_counted(slept: list[float]) -> None:
+def test_what_patience_does_not_outlast_is_kept_and_counted(pauses: list[float]) -> None:
     patience = Patience(1.0)
     turns = Turns(*[0.5] * 50)
     turn = steady_turn(turns, Absent("the run uses no GPU"), patience)
-    assert turn.disturbed == turns.taken == 1 + len(slept)
-    assert slept == [0.05, 0.1, 0.2, 0.4]
+    assert turn.disturbed == turns.taken == 1 + len(pauses)
+    assert pauses == [0.05, 0.1, 0.2, 0.4]
     assert patience.remaining_s == pytest.approx(0.25)
     again = steady_turn(Turns(0.5, 0.5, 0.5, 0.5), Absent("none"), patience)
     assert again.disturbed == 3
 
 
-def test_a_machine_that_is_always_disturbed_costs_a_bounded_time(slept: list[float]) -> None:
+def test_a_machine_that_is_always_disturbed_costs_a_bounded_time(pauses: list[float]) -> None:
     patience = Patience(3.0)
     for _ in range(100):
         steady_turn(Turns(*[0.5] * 50), Absent("none"), patience)
-    assert sum(slept) <= 3.0
+    assert sum(pauses) <= 3.0
 
 
 def test_a_driver_that_tells_no_clock_throttles_nothing() -> None:

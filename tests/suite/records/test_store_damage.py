@@ -87,7 +87,7 @@ def test_each_damaged_line_is_told_of(tmp_path: Path) -> None:
     assert "unfinished" in torn
 
 
-def nothing(path: Path) -> None:
+def keep_path(path: Path) -> None:
     """Leave `path` as it is."""
 
 
@@ -96,13 +96,13 @@ def a_directory(path: Path) -> None:
     path.mkdir()
 
 
-def content(of: bytes) -> Callable[[Path], None]:
+def content(data: bytes) -> Callable[[Path], None]:
     """Return what writes these bytes."""
 
-    def write_it(path: Path) -> None:
-        path.write_bytes(of)
+    def write_content(path: Path) -> None:
+        path.write_bytes(data)
 
-    return write_it
+    return write_content
 
 
 def with_schema(schema: object) -> bytes:
@@ -114,7 +114,7 @@ def with_schema(schema: object) -> bytes:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (nothing, "No such file"),
+        (keep_path, "No such file"),
         (a_directory, "not a regular file"),
         (content(b""), "not a results file"),
         (content(b"\n"), "not a results file"),

@@ -26,7 +26,7 @@ KEY = "invented-2cores"
 CPU, GPU, SECOND_GPU = (NodeDevice(name, KEY) for name in ("cpu", "cuda:0", "cuda:1"))
 FIRST, SECOND = (Node(name, f"10.0.0.{name}", "H100", 8, 1) for name in "12")
 HOST = Node("3", "10.0.0.3", "CPU", 8, 0)
-Happening = Event | Lost | Callable[[], None]
+ScriptStep = Event | Lost | Callable[[], None]
 
 
 def header_of(device: NodeDevice) -> RunHeader:
@@ -43,7 +43,7 @@ HEADER = lines(GPU, header_of(GPU))
 FIRST_CELL, SECOND_CELL = (lines(GPU, a_time(a_case(), name)) for name in ("eager", "flex"))
 
 
-def well(*devices: NodeDevice) -> tuple[Happening, ...]:
+def good_run(*devices: NodeDevice) -> tuple[ScriptStep, ...]:
     """Return what happens on a node on which all is well."""
     cells = [a_time(a_case(), name) for name in ("eager", "flex")]
     contents = [lines(each, header_of(each), *cells) for each in devices]
@@ -53,16 +53,16 @@ def well(*devices: NodeDevice) -> tuple[Happening, ...]:
 class Script:
     """A cluster whose tasks go as written, by node; no node may have two at once."""
 
-    def __init__(self, nodes: Sequence[Node], **by_node: Iterable[Sequence[Happening]]) -> None:
-        self.listed = list(nodes)
+    def __init__(self, nodes: Sequence[Node], **by_node: Iterable[Sequence[ScriptStep]]) -> None:
+        self.all_nodes = list(nodes)
         self.tasks: list[tuple[Node, Task]] = []
         self.cancelled: list[int] = []
         self._by_node = {name.removeprefix("n"): list(each) for name, each in by_node.items()}
-        self._streams: dict[int, list[Happening]] = {}
+        self._streams: dict[int, list[ScriptStep]] = {}
         self._busy: dict[str, int] = {}
 
     def nodes(self) -> list[Node]:
-        return self.listed
+        return self.all_nodes
 
     def start(self, node: Node, task: Task) -> int:
         self.tasks.append((node, task))

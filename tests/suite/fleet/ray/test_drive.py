@@ -28,8 +28,8 @@ from tests.suite.fleet.ray.script import (
     SECOND_GPU,
     Script,
     failures,
+    good_run,
     orders,
-    well,
 )
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("clock")
 def test_each_job_runs_on_a_node_of_its_type_and_its_file_lies_by_hardware_key(
     tmp_path: Path,
 ) -> None:
-    cluster = Script([HOST, FIRST], n1=[well(GPU)], n3=[well(CPU)])
+    cluster = Script([HOST, FIRST], n1=[good_run(GPU)], n3=[good_run(CPU)])
     said: list[tuple[str, str]] = []
     plan = orders(tmp_path, Job("H100"), Job("CPU"))
     work = drive(plan, cluster, lambda *each: said.append(each))
@@ -53,7 +53,7 @@ def test_each_job_runs_on_a_node_of_its_type_and_its_file_lies_by_hardware_key(
 def test_each_gpu_of_a_node_has_a_file_in_the_folder_of_its_hardware_key(tmp_path: Path) -> None:
     small = NodeDevice("cuda:2", "small")
     said: list[str] = []
-    cluster = Script([FIRST], n1=[well(GPU, SECOND_GPU, small)])
+    cluster = Script([FIRST], n1=[good_run(GPU, SECOND_GPU, small)])
     drive(orders(tmp_path, Job("H100")), cluster, lambda _, line: said.append(line))
     assert f"H100 begins, 2 x {KEY}, small" in said
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("*/*"))
@@ -66,7 +66,7 @@ def test_each_gpu_of_a_node_has_a_file_in_the_folder_of_its_hardware_key(tmp_pat
 
 def test_two_jobs_of_a_type_are_never_on_one_node_at_once(tmp_path: Path) -> None:
     jobs = [Job("H100", part, 2, KEY) for part in (1, 2)]
-    cluster = Script([FIRST], n1=[well(GPU), well(GPU)])
+    cluster = Script([FIRST], n1=[good_run(GPU), good_run(GPU)])
     assert failures(orders(tmp_path, *jobs), cluster) == {}
     assert [task.words for _, task in cluster.tasks] == [
         ["--passes", "1", "--part", "1/2"],
@@ -79,7 +79,7 @@ def test_a_failing_run_is_told_is_not_repeated_and_costs_the_others_nothing(
     tmp_path: Path,
 ) -> None:
     failing = (Begun((GPU,)), HEADER, FIRST_CELL, Finished("a lane can't start"))
-    cluster = Script([FIRST, HOST], n1=[failing], n3=[well(CPU)])
+    cluster = Script([FIRST, HOST], n1=[failing], n3=[good_run(CPU)])
     why = failures(orders(tmp_path, Job("H100"), Job("CPU")), cluster)
     assert why == {"H100": "a lane can't start"}
     assert len(cluster.tasks) == 2
@@ -106,7 +106,7 @@ def test_an_interruption_cancels_all_tasks_and_keeps_what_came(tmp_path: Path) -
 
 
 def test_a_job_that_is_done_is_not_done_again(tmp_path: Path) -> None:
-    failures(orders(tmp_path, Job("H100")), Script([FIRST], n1=[well(GPU)]))
+    failures(orders(tmp_path, Job("H100")), Script([FIRST], n1=[good_run(GPU)]))
     again = Script([FIRST])
     assert failures(orders(tmp_path, Job("H100")), again) == {}
     assert again.tasks == []
@@ -136,9 +136,10 @@ def test_files_of_a_type_whose_name_begins_like_anothers_are_not_taken_for_its_o
     tmp_path: Path,
 ) -> None:
     failures(
-        orders(tmp_path, Job("H100-80G")), Script([FIRST._replace(type="H100-80G")], n1=[well(GPU)])
+        orders(tmp_path, Job("H100-80G")),
+        Script([FIRST._replace(type="H100-80G")], n1=[good_run(GPU)]),
     )
-    cluster = Script([FIRST], n1=[well(GPU)])
+    cluster = Script([FIRST], n1=[good_run(GPU)])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
     assert len(cluster.tasks) == 1
 

@@ -24,10 +24,10 @@ from tests.suite.fleet.ray.script import (
     SECOND_GPU,
     Script,
     failures,
+    good_run,
     header_of,
     lines,
     orders,
-    well,
 )
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -52,7 +52,7 @@ def test_a_lost_nodes_job_goes_on_elsewhere_with_the_cells_that_came(tmp_path: P
 
 def test_a_file_in_which_no_line_is_whole_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "H100-cuda0.jsonl").write_bytes(HEADER.lines[:20])
-    cluster = Script([FIRST], n1=[well(GPU)])
+    cluster = Script([FIRST], n1=[good_run(GPU)])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
     assert cluster.tasks[0][1].files == []
     assert read(tmp_path / KEY / "H100-cuda0.jsonl").warnings == []
@@ -71,7 +71,7 @@ def test_an_unfinished_line_of_a_driver_that_was_killed_is_cut_off(tmp_path: Pat
 def test_the_only_node_of_a_type_gets_a_second_try_after_a_while(
     tmp_path: Path, clock: list[float]
 ) -> None:
-    cluster = Script([FIRST], n1=[(Lost("its worker died"),), well(GPU)])
+    cluster = Script([FIRST], n1=[(Lost("its worker died"),), good_run(GPU)])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
     assert clock[0] == pytest.approx(1000 + RETURN_S)
 
@@ -97,6 +97,6 @@ def test_a_type_that_no_node_offers_is_waited_for_and_told_before_and_after(
 def test_a_node_that_comes_while_its_type_is_waited_for_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = Script([], n1=[well(GPU)])
+    cluster = Script([], n1=[good_run(GPU)])
     monkeypatch.setattr(cluster, "nodes", lambda: [FIRST] if time.monotonic() > 1030 else [])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}

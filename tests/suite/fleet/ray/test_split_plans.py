@@ -16,11 +16,11 @@ from tests.suite.fleet.ray.script import (
     HOST,
     KEY,
     SECOND,
-    Happening,
     Script,
+    ScriptStep,
     failures,
+    good_run,
     orders,
-    well,
 )
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -32,7 +32,7 @@ def test_nodes_tell_their_hardware_keys_unless_they_can_not(tmp_path: Path) -> N
     assert all(task.words is None for _, task in cluster.tasks)
 
 
-def only_devices(*devices: NodeDevice) -> tuple[Happening, ...]:
+def only_devices(*devices: NodeDevice) -> tuple[ScriptStep, ...]:
     """Return what happens on a node that only tells its devices."""
     return (Begun(devices), Finished(None))
 
@@ -58,9 +58,9 @@ def test_a_plan_is_split_over_the_nodes_that_are_there_at_the_start(
 ) -> None:
     cluster = Script(
         [FIRST, SECOND, HOST],
-        n1=[only_devices(GPU), well(GPU)],
-        n2=[only_devices(GPU), well(GPU)],
-        n3=[well(CPU)],
+        n1=[only_devices(GPU), good_run(GPU)],
+        n2=[only_devices(GPU), good_run(GPU)],
+        n3=[good_run(CPU)],
     )
     plan = in_folder(tmp_path, TO_SPLIT, Job("CPU"))
     assert failures(plan, cluster) == {}
@@ -76,7 +76,9 @@ def test_a_plan_is_split_over_the_nodes_that_are_there_at_the_start(
 def test_where_no_node_is_at_the_start_a_plan_is_split_over_all_that_join_within_the_wait(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = Script([], n1=[only_devices(GPU), well(GPU)], n2=[only_devices(GPU), well(GPU)])
+    cluster = Script(
+        [], n1=[only_devices(GPU), good_run(GPU)], n2=[only_devices(GPU), good_run(GPU)]
+    )
     joins = {FIRST: 1010, SECOND: 1050}
     monkeypatch.setattr(
         cluster, "nodes", lambda: [node for node, at in joins.items() if clock[0] >= at]
@@ -91,14 +93,14 @@ def test_a_part_of_a_lost_node_goes_to_a_node_that_joins_after_the_split(tmp_pat
     lost = (Begun((GPU,)), Lost("died"))
     cluster = Script(
         [FIRST, SECOND],
-        n1=[only_devices(GPU), well(GPU)],
+        n1=[only_devices(GPU), good_run(GPU)],
         n2=[only_devices(GPU), lost],
-        n4=[well(GPU)],
+        n4=[good_run(GPU)],
     )
 
     def lose_one_and_get_another(_who: str, line: str) -> None:
         if line.startswith("lost"):
-            cluster.listed = [third]
+            cluster.all_nodes = [third]
 
     work = drive(in_folder(tmp_path, TO_SPLIT), cluster, lose_one_and_get_another)
     assert work.failures == {}
@@ -110,7 +112,7 @@ def test_a_plan_to_split_without_a_node_is_given_up_after_the_wait_and_split_whe
 ) -> None:
     plan = in_folder(tmp_path, TO_SPLIT)
     assert list(failures(plan, Script([]))) == ["H100"]
-    cluster = Script([FIRST], n1=[only_devices(GPU), well(GPU)])
+    cluster = Script([FIRST], n1=[only_devices(GPU), good_run(GPU)])
     again = plan._replace(plan=read_plan(plan.folder))
     assert failures(again, cluster) == {}
     assert (plan.folder / KEY / f"H100-{KEY}-1-of-1-cuda0.jsonl").exists()

@@ -27,7 +27,7 @@ DESIGN = msgspec.structs.replace(
 SEEDS = (0, 1)
 
 
-def lagged(seed: int) -> str:
+def lag_text(seed: int) -> str:
     """Return letters of which nine in ten repeat the last but one, so that distances matter."""
     draws = numpy.random.default_rng(seed)
     letters = ["a", "b"]
@@ -38,10 +38,10 @@ def lagged(seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return build([SourceFile(f"{number}", lagged(number)) for number in range(40)], 300, 64, 6)
+    return build([SourceFile(f"{number}", lag_text(number)) for number in range(40)], 300, 64, 6)
 
 
-def trained(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[Trained]:
+def train_models(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[Trained]:
     method = METHOD_BY_NAME[name]
     positions, device = method.positions(DESIGN.trained_len), torch.device("cpu")
     return [
@@ -60,7 +60,7 @@ def trained(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[Traine
 
 @pytest.fixture(scope="module")
 def alibi(corpus: Corpus, one_thread: None) -> list[Trained]:
-    return trained(corpus, "alibi")
+    return train_models(corpus, "alibi")
 
 
 def bits(models: list[Trained], corpus: Corpus, name: str, change: Change, length: int) -> Any:
@@ -107,19 +107,19 @@ ON_CPU = [
 def test_every_variant_gives_the_bits_of_the_formula(
     alibi: list[Trained], corpus: Corpus, variant: str, length: int
 ) -> None:
-    def by(name: str) -> Any:
+    def bits_by(name: str) -> Any:
         def attention(*tensors: Any, **options: Any) -> Any:
             return alibi_attention(*tensors, **options, variant=name)
 
         with mock.patch("suite.quality.positions.attention.alibi_attention", attention):
             return bits(alibi, corpus, "alibi", "none", length)
 
-    assert abs(by(variant) - by("eager")).max() < 1e-3
+    assert abs(bits_by(variant) - bits_by("eager")).max() < 1e-3
 
 
 @pytest.fixture(scope="module")
 def rope(corpus: Corpus, one_thread: None) -> list[Trained]:
-    return trained(corpus, "rope", steps=60)
+    return train_models(corpus, "rope", steps=60)
 
 
 @pytest.mark.heavy

@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return toy_corpus(tmp_path_factory.mktemp("text"), DESIGN)
 
 
-def trained(corpus: Corpus, name: str = "alibi", seed: int = 0) -> Trained:
+def train_model(corpus: Corpus, name: str = "alibi", seed: int = 0) -> Trained:
     method = METHOD_BY_NAME[name]
     model = new_model(method, DESIGN, corpus.summary.vocabulary, seed)
     positions = method.positions(DESIGN.trained_len)
@@ -37,12 +37,12 @@ def trained(corpus: Corpus, name: str = "alibi", seed: int = 0) -> Trained:
 
 @pytest.mark.parametrize("name", METHOD_BY_NAME)
 def test_every_method_learns(corpus: Corpus, name: str) -> None:
-    losses = trained(corpus, name).losses
+    losses = train_model(corpus, name).losses
     assert sum(losses[-5:]) / 5 < losses[0] - 1.5
 
 
 def test_the_same_run_twice_gives_the_same_numbers_and_another_seed_others(corpus: Corpus) -> None:
-    first, second, other = (trained(corpus, seed=seed) for seed in (0, 0, 1))
+    first, second, other = (train_model(corpus, seed=seed) for seed in (0, 0, 1))
     assert first.losses == second.losses
     weights = zip(first.model.parameters(), second.model.parameters(), strict=True)
     assert all(torch.equal(one, two) for one, two in weights)
@@ -50,7 +50,7 @@ def test_the_same_run_twice_gives_the_same_numbers_and_another_seed_others(corpu
 
 
 def test_t5_s_biases_get_further_than_the_usual_rate_would_take_them(corpus: Corpus) -> None:
-    table = trained(corpus, "t5").model.table
+    table = train_model(corpus, "t5").model.table
     assert table is not None
     steps = steps_of(DESIGN)
     usual = sum(rate_at(step, steps) for step in range(steps.steps))

@@ -41,7 +41,7 @@ def plane_angle(scaling: str, plane: int, head_dim: int, factor: float, trained_
     return share * plain / factor + (1 - share) * plain
 
 
-def turned(row: Tensor, position: int, positions: Positions, factor: float) -> Tensor:
+def rotate_row(row: Tensor, position: int, positions: Positions, factor: float) -> Tensor:
     """Return one row [head_dim] as it stands at a position."""
     assert positions.rotation is not None
     half = len(row) // 2
@@ -81,8 +81,8 @@ def attention(
             for j in range(i + 1):
                 a, b = q[head, i], k[head, j]
                 if positions.rotation is not None:
-                    a = turned(a, i, positions, factor)
-                    b = turned(b, j, positions, factor)
+                    a = rotate_row(a, i, positions, factor)
+                    b = rotate_row(b, j, positions, factor)
                 scores[j] = (a @ b) / math.sqrt(head_dim)
                 if positions.slopes is not None:
                     scores[j] -= slope(positions.slopes, head, heads, head_dim) * (i - j)

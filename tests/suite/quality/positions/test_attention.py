@@ -19,7 +19,7 @@ each_test = pytest.mark.parametrize(
 )
 
 
-def drawn(length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def draw_tensors(length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return q, k, v [heads, length, head_dim] and a table of T5, all float64."""
     draws = torch.Generator().manual_seed(length)
     q, k, v = torch.randn(3, HEADS, length, HEAD_DIM, generator=draws).double()
@@ -49,7 +49,7 @@ def test_a_test_computes_the_formula_of_its_method(
     method: PositionMethod, change: str, length: int
 ) -> None:
     positions = method.positions(TRAINED, change)  # type: ignore[arg-type]
-    q, k, v, table = drawn(length)
+    q, k, v, table = draw_tensors(length)
     wanted = formulas.attention(q, k, v, positions, table_of(method, table))
     assert is_near(answer(q, k, v, positions, table_of(method, table)), wanted)
 
@@ -57,7 +57,7 @@ def test_a_test_computes_the_formula_of_its_method(
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_training_computes_the_formula_and_its_gradients(method: PositionMethod) -> None:
     positions = method.positions(TRAINED)
-    q, k, v, table = drawn(SHORT)
+    q, k, v, table = draw_tensors(SHORT)
     exact = [each.clone().requires_grad_() for each in (q, k, v)]
     exact_q, exact_k, exact_v = exact
     exact_table = table.clone().requires_grad_()
@@ -88,7 +88,7 @@ def test_training_computes_the_formula_and_its_gradients(method: PositionMethod)
 def test_positions_beyond_the_trained_length_reach_the_method(method: PositionMethod) -> None:
     """What a model would answer if positions stopped, or began again, at the trained length."""
     positions = method.positions(TRAINED)
-    q, k, v, table = drawn(LONG)
+    q, k, v, table = draw_tensors(LONG)
     right = answer(q, k, v, positions, table_of(method, table))
     alone = answer(q[:, TRAINED:], k[:, TRAINED:], v[:, TRAINED:], positions, None)
     assert not is_near(right[:, TRAINED:], alone)
@@ -107,7 +107,7 @@ def test_a_learned_bias_is_that_of_the_last_bucket_from_113_tokens_on() -> None:
 @each_test
 def test_no_query_sees_a_later_key(method: PositionMethod, change: str) -> None:
     positions = method.positions(TRAINED, change)  # type: ignore[arg-type]
-    q, k, v, table = drawn(LONG)
+    q, k, v, table = draw_tensors(LONG)
     before = answer(q, k, v, positions, table_of(method, table))
     k[:, -1], v[:, -1] = 100.0, 100.0
     after = answer(q, k, v, positions, table_of(method, table))

@@ -7,7 +7,7 @@ from suite.quality.text.byte_pairs import BYTES, Vocabulary, learn_merges
 TEXTS = ["abab abab abcd\n", "abab xyxy xy xy\n"]
 
 
-def decoded(vocabulary: Vocabulary, numbers: list[int], merges: list[tuple[bytes, bytes]]) -> bytes:
+def decode(vocabulary: Vocabulary, numbers: list[int], merges: list[tuple[bytes, bytes]]) -> bytes:
     pieces = [bytes([byte]) for byte in range(BYTES)]
     pieces += dict.fromkeys(first + second for first, second in merges)
     return b"".join(pieces[number] for number in numbers)
@@ -27,7 +27,7 @@ def test_any_text_is_encoded_without_loss(text: str) -> None:
     merges = learn_merges(TEXTS * 3, 12)
     vocabulary = Vocabulary(merges)
     numbers = vocabulary.encode(text)
-    assert decoded(vocabulary, numbers, merges) == text.encode()
+    assert decode(vocabulary, numbers, merges) == text.encode()
     assert sum(vocabulary.piece_bytes[number] for number in numbers) == len(text.encode())
 
 

@@ -13,7 +13,7 @@ from tests.suite.quality.toys import toy_corpus, toy_design, write_toy_text
 DESIGN = toy_design("alibi")
 
 
-def named(count: int, held_out: bool) -> list[SourceFile]:
+def source_files(count: int, held_out: bool) -> list[SourceFile]:
     """Return files of one letter each, whose names are held out or are not."""
     letters = (chr(ord("a") + number % 26) for number in range(1000))
     files = (SourceFile(f"file{n}", next(letters) * 600) for n in range(1000))
@@ -26,8 +26,8 @@ def test_one_file_of_ten_is_held_out_whatever_else_there_is() -> None:
 
 
 def test_no_token_of_a_held_out_file_is_learned() -> None:
-    learned = [SourceFile(file.name, "L" * 600) for file in named(20, held_out=False)]
-    tested = [SourceFile(file.name, "T" * 600) for file in named(3, held_out=True)]
+    learned = [SourceFile(file.name, "L" * 600) for file in source_files(20, held_out=False)]
+    tested = [SourceFile(file.name, "T" * 600) for file in source_files(3, held_out=True)]
     built = corpus.build(learned + tested, 256, 50, 4)
     assert set(built.tokens.tolist()) == {ord("L")}
     assert set(built.windows.flatten().tolist()) == {ord("T")}
@@ -37,9 +37,9 @@ def test_windows_lie_one_after_another_inside_of_a_file() -> None:
     letters = [bytes(97 + (n * 7 + i * i) % 26 for i in range(600)).decode() for n in range(3)]
     tested = [
         SourceFile(file.name, text)
-        for file, text in zip(named(3, held_out=True), letters, strict=True)
+        for file, text in zip(source_files(3, held_out=True), letters, strict=True)
     ]
-    built = corpus.build([*named(20, held_out=False), *tested], 256, 50, 100)
+    built = corpus.build([*source_files(20, held_out=False), *tested], 256, 50, 100)
     texts = [bytes(window.astype(numpy.uint8)).decode() for window in built.windows]
     assert texts == [text[i * 50 : i * 50 + 51] for text in letters for i in range(599 // 50)]
 

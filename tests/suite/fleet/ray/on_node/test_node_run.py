@@ -66,7 +66,7 @@ def test_a_run_is_in_a_copy_of_the_code_that_ray_may_remove(tmp_path: Path) -> N
         shutil.rmtree({str(tmp_path / "unpacked")!r})
         say(" ".join(os.listdir(".")))
     """
-    assert "mark.py" in sent(do(a_task(tmp_path, body)))[1][0]
+    assert "mark.py" in messages(do(a_task(tmp_path, body)))[1][0]
 
 
 def test_code_that_is_being_unpacked_is_waited_for_and_not_run_in_part(
@@ -74,10 +74,10 @@ def test_code_that_is_being_unpacked_is_waited_for_and_not_run_in_part(
 ) -> None:
     (tmp_path / "unpacked" / COUNT).write_text("3")
     monkeypatch.setattr(time, "sleep", lambda _: (tmp_path / "unpacked" / "late.py").touch())
-    assert "late.py" in sent(do(a_task(tmp_path, "say(' '.join(os.listdir('.')))")))[1][0]
+    assert "late.py" in messages(do(a_task(tmp_path, "say(' '.join(os.listdir('.')))")))[1][0]
 
 
-def sent(events: Iterable[Event]) -> tuple[list[bytes], list[str]]:
+def messages(events: Iterable[Event]) -> tuple[list[bytes], list[str]]:
     """Return the pieces of the file and the lines of progress among events."""
     listed = list(events)
     return (
@@ -92,7 +92,7 @@ def test_lines_and_whole_lines_of_the_file_are_sent_as_they_come(tmp_path: Path)
         write("o\\n"); say(" ".join(words).replace(path, "RESULTS")); time.sleep(0.5)
         write("three\\n")
     """
-    pieces, progress = sent(do(a_task(tmp_path, body)))
+    pieces, progress = messages(do(a_task(tmp_path, body)))
     assert pieces == [b"one\n", b"two\n", b"three\n"]
     assert progress == ["first", "run --passes 1 --out RESULTS --device cpu"]
 
@@ -102,7 +102,7 @@ def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path:
         say(" ".join(words[:-1]) + " " + open(path).read().strip())
         write("new\\n")
     """
-    pieces, progress = sent(do(a_task(tmp_path, body, files=[BegunFile(HERE, b"old\n")])))
+    pieces, progress = messages(do(a_task(tmp_path, body, files=[BegunFile(HERE, b"old\n")])))
     assert (pieces, progress) == ([b"new\n"], ["run --resume old"])
 
 
@@ -153,7 +153,7 @@ def test_the_files_of_gpus_are_resumed_together_with_a_budget_of_this_run(tmp_pa
     task = a_gpu_task(
         tmp_path, body, files=[BegunFile(GPUS[1], b"old\n")], budget=("--budget", "9s")
     )
-    assert sent(do(task)) == ([], ["old", "run --resume RESULTS --device all --budget 9s"])
+    assert messages(do(task)) == ([], ["old", "run --resume RESULTS --device all --budget 9s"])
 
 
 def test_a_task_whose_files_are_of_a_gpu_that_is_not_here_is_not_begun(tmp_path: Path) -> None:
