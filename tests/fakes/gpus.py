@@ -18,10 +18,10 @@ def gpus(capability: str = "9.0") -> list[DriverDevice]:
 def with_cuda(monkeypatch: pytest.MonkeyPatch, found: list[DriverDevice] | str) -> None:
     """Let torch be built with CUDA, and the driver tell of GPUs or of what is the matter."""
 
-    def told() -> list[DriverDevice]:
+    def devices() -> list[DriverDevice]:
         if isinstance(found, str):
             raise NoCuda(found)
         return found
 
     monkeypatch.setattr(device, "torch_cuda", lambda: "13.0")
-    monkeypatch.setattr(cuda_driver, "devices", told)
+    monkeypatch.setattr(cuda_driver, "devices", devices)

@@ -100,9 +100,9 @@ class InventedLane:
             self._slowed_by = step.slowed_by
         kind = self._faults.get((self._module, self._q_len, name_of(step)))
         if kind is not None:
-            return wrong(kind)
+            return wrong_answer(kind)
         if isinstance(step, Slice):
-            return paced(self._factor * (1 + self._slowed_by))
+            return slice_answer(self._factor * (1 + self._slowed_by))
         return right(step)
 
 
@@ -139,12 +139,12 @@ def right(step: Step) -> LaneAnswer:
     return RIGHT.get(type(step), Done(0.0))
 
 
-def paced(factor: float) -> LaneAnswer:
+def slice_answer(factor: float) -> LaneAnswer:
     """Return a slice of calls that take so many times a millisecond."""
     return TurnSamples([Samples("call", [round(factor * each) for each in SAMPLES_NS])], 1)
 
 
-def wrong(kind: str) -> LaneAnswer:
+def wrong_answer(kind: str) -> LaneAnswer:
     """Return a wrong answer of this kind. Raises Fate where there is none."""
     if kind == "disagrees":
         return CheckResult(False, 1.0, 1e-2, "out, batch 0 head 0")

@@ -8,7 +8,7 @@ BLOOM and MPT have one each. BLOOM adds slope * key rounded to the model's dtype
 
 Falcon's is sdpa, its default: the model adds its bias to the mask, over sqrt(head_dim), and the
 attention module leaves it at that. On the eager path the module adds the bias once more. Both
-round it to bfloat16 in every dtype, which is why a truth is computed `Throughout` float64.
+round it to bfloat16 in every dtype, which is why a truth is computed in `OneDtype`, float64.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from transformers.cache_utils import DynamicCache
 
 from suite.cases.case import Case, Dtype
 from suite.cases.models import built_in
-from tests.peers.throughout import Throughout
+from tests.peers.one_dtype import OneDtype
 
 BATCH = 2
 TOKENS = (150, 5, 1)
@@ -123,48 +123,48 @@ PEERS = (BLOOM, MPT, FALCON)
 
 
 @dataclass(frozen=True)
-class Heard:
+class ModelCall:
     """One call of a model's attention: its inputs and three answers to them.
 
     q and the answers are [batch, heads, rows, head_dim], k and v [batch, heads, keys, head_dim].
-    `own` is what the model answers in the case's dtype. `truth` and `in_float32` are what its code
-    makes of the same q, k and v where every dtype it names is float64, or float32.
+    `answer` is the model's, in the case's dtype. `truth` and `in_float32` are what its code makes
+    of the same q, k and v where every dtype it names is float64, or float32.
     """
 
     case: Case
     q: Tensor
     k: Tensor
     v: Tensor
-    own: Tensor
+    answer: Tensor
     truth: Tensor
     in_float32: Tensor
 
 
 @cache
-def heard(
+def model_calls(
     peer: Peer, heads: int, head_dim: int, dtype: Dtype, **options: int | str
-) -> tuple[Heard, ...]:
+) -> tuple[ModelCall, ...]:
     """Run a model over all of TOKENS and return what its attention did in each call."""
     torch.manual_seed(0)
     model = peer.build(heads * head_dim, heads, **options).eval()
     tokens = torch.randn(BATCH, sum(TOKENS), heads * head_dim)
     projected: list[Tensor] = []
 
-    def kept(output: Tensor) -> Tensor:
+    def keep(output: Tensor) -> Tensor:
         projected.append(output)
         return output
 
-    own, past = _run(model.to(getattr(torch, dtype)), peer, tokens, kept)
-    truth = _replayed(model, peer, tokens, projected, torch.float64)
-    in_float32 = _replayed(model, peer, tokens, projected, torch.float32)
+    answers, past = _run(model.to(getattr(torch, dtype)), peer, tokens, keep)
+    truth = _replay(model, peer, tokens, projected, torch.float64)
+    in_float32 = _replay(model, peer, tokens, projected, torch.float32)
     keys, values = past.layers[0].keys, past.layers[0].values  # [batch, heads, tokens, head_dim]
     return tuple(
-        Heard(
+        ModelCall(
             case=case,
             q=peer.queries(projected[call], heads).transpose(1, 2).contiguous(),
             k=keys[:, :, : case.kv_len].contiguous(),
             v=values[:, :, : case.kv_len].contiguous(),
-            own=_by_head(own[call], heads),
+            answer=_by_head(answers[call], heads),
             truth=_by_head(truth[call], heads),
             in_float32=_by_head(in_float32[call], heads),
         )
@@ -197,12 +197,12 @@ def _by_head(answer: Tensor, heads: int) -> Tensor:
     return answer.view(batch, rows, heads, -1).transpose(1, 2)
 
 
-def _replayed(
+def _replay(
     model: Any, peer: Peer, tokens: Tensor, projected: list[Tensor], dtype: torch.dtype
 ) -> list[Tensor]:
     """Return the attention's answers in `dtype` to what was projected before."""
     again = iter(projected)
-    with Throughout(dtype):
+    with OneDtype(dtype):
         return _run(model.to(dtype), peer, tokens, lambda _: next(again).to(dtype))[0]
 
 

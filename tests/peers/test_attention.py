@@ -16,7 +16,7 @@ from torch import Tensor
 from suite.agreement.budget import BudgetCheck, compare
 from suite.agreement.inputs import slopes_of
 from suite.cases.case import Case, Dtype
-from tests.peers.models import BLOOM, FALCON, MPT, PEERS, Heard, Peer, cases_of, heard
+from tests.peers.models import BLOOM, FALCON, MPT, PEERS, ModelCall, Peer, cases_of, model_calls
 from tests.variants.test_variants import (
     DECLINES,
     ROUNDED,
@@ -48,40 +48,40 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @cache
-def prepared_once(name: str, case: Case) -> Attention:
+def prepare_once(name: str, case: Case) -> Attention:
     """Prepare a variant once for the models that differ in their slopes alone."""
     return prepared(BY_NAME[name], case)
 
 
-def attended(name: str, call: Heard) -> Tensor:
+def answer_to(name: str, call: ModelCall) -> Tensor:
     """Return a variant's answer to a call."""
-    attention = prepared_once(name, replace(call.case, bias_max=8.0, slope_scale="1"))
+    attention = prepare_once(name, replace(call.case, bias_max=8.0, slope_scale="1"))
     return attention(call.q, call.k, call.v, slopes_of(call.case))
 
 
-def formula(call: Heard, slopes: Tensor, dtype: torch.dtype) -> Tensor:
+def formula(call: ModelCall, slopes: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what this project's formula makes of a call in `dtype`."""
     q, k, v = (tensor.to(dtype) for tensor in (call.q, call.k, call.v))
     return attend(q, k, v, slopes, scale=call.case.scale_value, causal=True)
 
 
-def compared(
-    answers: list[Tensor], calls: tuple[Heard, ...], yardsticks: list[Tensor]
+def budget_check(
+    answers: list[Tensor], calls: tuple[ModelCall, ...], yardsticks: list[Tensor]
 ) -> BudgetCheck:
     """Compare answers to some calls of a model with their truths."""
     truths = [call.truth for call in calls]
     return compare(*(torch.cat(parts, dim=2) for parts in (answers, truths, yardsticks)))
 
 
-def is_the_oracle(calls: tuple[Heard, ...], slope_factor: float = 1.0) -> bool:
+def is_the_oracle(calls: tuple[ModelCall, ...], slope_factor: float = 1.0) -> bool:
     """Say whether the formula in float64 is the truth, but for its rounding to float32."""
     answers = [
         formula(call, slopes_of(call.case) * slope_factor, torch.float64).float() for call in calls
     ]
-    return compared(answers, calls, [call.truth.float() for call in calls]).agrees
+    return budget_check(answers, calls, [call.truth.float() for call in calls]).agrees
 
 
-def of_formula(calls: tuple[Heard, ...]) -> list[Tensor]:
+def formula_yardsticks(calls: tuple[ModelCall, ...]) -> list[Tensor]:
     """Return what errs as the formula does in the case's dtype, against itself in float64.
 
     Against the models' truth a formula with other slopes would grant its own mistake to all.
@@ -106,18 +106,18 @@ def pairs() -> list[object]:
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_oracle_is_the_models_own_code_in_float64(model: Model) -> None:
-    assert is_the_oracle(heard(*model))
+    assert is_the_oracle(model_calls(*model))
 
 
 @pytest.mark.parametrize(("variant", "model"), pairs())
 def test_a_variant_gives_what_the_model_gives(variant: Variant, model: Model) -> None:
-    calls = tuple(call for call in heard(*model) if not declined(variant, call.case))
-    answers = [attended(variant.name, call) for call in calls]
+    calls = tuple(call for call in model_calls(*model) if not declined(variant, call.case))
+    answers = [answer_to(variant.name, call) for call in calls]
     if (variant.name, calls[0].case.dtype) in ROUNDED:  # as the models do in their key rows
         yardsticks = [call.in_float32 for call in calls]
     else:
-        yardsticks = of_formula(calls)
-    found = compared(answers, calls, yardsticks)
+        yardsticks = formula_yardsticks(calls)
+    found = budget_check(answers, calls, yardsticks)
     assert found.agrees, found
 
 
@@ -141,13 +141,16 @@ def test_a_call_that_a_variant_declines_it_declines_with_a_reason(
 
 
 def test_falcons_eager_path_has_the_bias_twice() -> None:
-    calls = heard(FALCON, 4, 64, "float32", path="eager")
+    calls = model_calls(FALCON, 4, 64, "float32", path="eager")
     assert is_the_oracle(calls, slope_factor=2.0)
     assert not is_the_oracle(calls)
 
 
 def test_mpt_has_the_slopes_of_a_bias_max_of_8_whatever_its_configuration_says() -> None:
-    as_asked, by_default = heard(MPT, 4, 64, "float32", bias_max=16), heard(MPT, 4, 64, "float32")
+    as_asked, by_default = (
+        model_calls(MPT, 4, 64, "float32", bias_max=16),
+        model_calls(MPT, 4, 64, "float32"),
+    )
     for asked, default in zip(as_asked, by_default, strict=True):
         assert torch.equal(asked.truth, default.truth)
 
@@ -156,6 +159,6 @@ def test_mpt_has_the_slopes_of_a_bias_max_of_8_whatever_its_configuration_says()
 def test_of_what_models_answer_themselves_only_mpts_bfloat16_keeps_the_budget(
     peer: Peer, dtype: Dtype
 ) -> None:
-    calls = heard(peer, 12, 48, dtype)
-    found = compared([call.own for call in calls], calls, of_formula(calls))
+    calls = model_calls(peer, 12, 48, dtype)
+    found = budget_check([call.answer for call in calls], calls, formula_yardsticks(calls))
     assert found.agrees == (peer is MPT and dtype == "bfloat16"), found

@@ -12,7 +12,7 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor as mpt_b
 
 from suite.cases.models import Model, built_in
 from tests.peers.models import PEERS, Peer
-from tests.peers.throughout import Throughout
+from tests.peers.one_dtype import OneDtype
 from variants.problem import alibi_slopes
 
 HEADS = range(1, 129)
@@ -44,7 +44,7 @@ def slopes_of_falcon(heads: int) -> Tensor:
 @pytest.mark.parametrize("theirs", [slopes_of_bloom, slopes_of_mpt, slopes_of_falcon])
 def test_the_slopes_of_any_head_count_are_the_models(theirs: Callable[[int], Tensor]) -> None:
     for heads in HEADS:
-        with Throughout(torch.float64):
+        with OneDtype(torch.float64):
             slopes = theirs(heads)
         assert slopes.dtype == torch.float64
         assert torch.equal(slopes.float(), alibi_slopes(heads)), heads
@@ -52,7 +52,7 @@ def test_the_slopes_of_any_head_count_are_the_models(theirs: Callable[[int], Ten
 
 def test_another_bias_max_means_what_it_means_to_mpts_own_function() -> None:
     for heads in HEADS:
-        with Throughout(torch.float64):
+        with OneDtype(torch.float64):
             slopes = slopes_of_mpt(heads, bias_max=16)
         assert torch.equal(slopes.float(), alibi_slopes(heads, 16.0)), heads
 

@@ -27,7 +27,7 @@ class Layer(torch.nn.Module):
         return out
 
 
-def drawn(length: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_inputs(length: int) -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(length)
     q = torch.randn(2, 4, length, 16)
     return q, torch.randn(2, 2, length, 16), torch.randn(2, 2, length, 16)
@@ -48,8 +48,8 @@ def test_a_graph_answers_as_the_oracle_does(
 ) -> None:
     file, length = tmp_path / "layer.onnx", torch.export.Dim("length", min=2, max=999)
     shapes: dict[str, Any] = {"dynamic_shapes": ({2: length},) * 3} if dynamo else {}
-    torch.onnx.export(Layer(**arguments), drawn(40), file, dynamo=dynamo, **shapes)
-    q, k, v = drawn(61 if dynamo else 40)
+    torch.onnx.export(Layer(**arguments), draw_inputs(40), file, dynamo=dynamo, **shapes)
+    q, k, v = draw_inputs(61 if dynamo else 40)
     plain = {name: value for name, value in arguments.items() if name != "variant"}
     wanted = answer(q, k, v, alibi_slopes(4), **plain).out
     torch.testing.assert_close(run(file, (q, k, v)).double(), wanted, rtol=1e-4, atol=1e-5)

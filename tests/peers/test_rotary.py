@@ -17,7 +17,7 @@ LENGTH, HEADS, HEAD_DIM = 300, 4, 64
 APPLIED = [modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb]
 
 
-def turned_by(apply: object, q: Tensor, k: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def apply_rotary(apply: object, q: Tensor, k: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return q and k as a model turns them that has cos and sin in `dtype`."""
     config = LlamaConfig(hidden_size=HEADS * HEAD_DIM, num_attention_heads=HEADS)
     positions = torch.arange(LENGTH)[None]
@@ -29,7 +29,7 @@ def turned_by(apply: object, q: Tensor, k: Tensor, dtype: torch.dtype) -> tuple[
 @pytest.mark.parametrize("apply", APPLIED, ids=lambda apply: apply.__module__)
 def test_the_oracle_turns_as_a_model_does(apply: object) -> None:
     q, k = torch.randn(2, 1, HEADS, LENGTH, HEAD_DIM).double()
-    theirs = turned_by(apply, q, k, torch.float64)
+    theirs = apply_rotary(apply, q, k, torch.float64)
     for rows, their in zip((q, k), theirs, strict=True):
         assert (rotate(rows, torch.arange(LENGTH)) - their).abs().max() < 1e-3
 
@@ -42,7 +42,7 @@ def test_the_variant_answers_what_a_model_s_turned_rows_give(dtype: str) -> None
     narrow = getattr(torch, dtype)
     q, k, v = torch.randn(3, 1, HEADS, LENGTH, HEAD_DIM).to(narrow)
     slopes = torch.zeros(HEADS)
-    theirs = variant("no_bias", case)(*turned_by(APPLIED[0], q, k, narrow), v, slopes)
+    theirs = variant("no_bias", case)(*apply_rotary(APPLIED[0], q, k, narrow), v, slopes)
     ours = variant("rope", case)(q, k, v, slopes)
     float32_angles = LENGTH * torch.finfo(torch.float32).eps
     assert (ours - theirs).norm() / theirs.norm() < torch.finfo(narrow).eps + float32_angles

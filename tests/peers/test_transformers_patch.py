@@ -43,7 +43,7 @@ each = pytest.mark.parametrize("build", [small_bloom, small_mpt, small_falcon])
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seed() -> None:
     """Give every test the same weights."""
     torch.manual_seed(0)
 

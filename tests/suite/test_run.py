@@ -24,7 +24,7 @@ from tests.fakes.in_process import (
     start_lanes_in_process,
     start_real_lanes_in_process,
 )
-from tests.fakes.lane import wrong
+from tests.fakes.lane import wrong_answer
 from tests.suite.fates import ROOT
 from variants.catalog import Variant
 
@@ -101,7 +101,7 @@ def test_a_later_pass_without_rates_is_held_against_those_before_it(
             nonlocal asked
             asked += isinstance(step, FindLimits)
             if isinstance(step, FindLimits) and asked == 2:
-                return wrong("failed")
+                return wrong_answer("failed")
             return good(step)
 
         return answer

@@ -75,7 +75,7 @@ def test_a_broken_context_costs_its_own_cell_alone(tmp_path: Path) -> None:
     variants = [
         Variant("no_bias", "tests.fakes.baseline", answers="no_bias"),
         Variant("first", "tests.fakes.first"),
-        Variant("poisoned", "tests.fakes.poisoned"),
+        Variant("poisoned", "tests.fakes.out_of_bounds"),
     ]
     records = race(tmp_path / "run.jsonl", [case(16), case(24)], variants)
     (fault,) = (record for record in records if isinstance(record, Fault))

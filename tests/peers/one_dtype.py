@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 NAMED = {torch.float32, torch.bfloat16}
 
 
-class Throughout(TorchFunctionMode):
+class OneDtype(TorchFunctionMode):
     """While it is entered, a call that asks for float32 or bfloat16 gets `dtype` instead.
 
     In float64 this makes a model's own source an oracle: slopes, bias and softmax, for which the
