@@ -21,8 +21,8 @@ from tests.variants.test_variants import (
     DECLINES,
     ROUNDED,
     SLOW_TO_COMPILE,
-    declined,
-    prepared,
+    declines,
+    prepare_variant,
     traits_of,
 )
 from variants.catalog import BY_NAME, Variant, on
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.filterwarnings(
 @cache
 def prepare_once(name: str, case: Case) -> Attention:
     """Prepare a variant once for the models that differ in their slopes alone."""
-    return prepared(BY_NAME[name], case)
+    return prepare_variant(BY_NAME[name], case)
 
 
 def answer_to(name: str, call: ModelCall) -> Tensor:
@@ -111,7 +111,7 @@ def test_the_oracle_is_the_models_own_code_in_float64(model: Model) -> None:
 
 @pytest.mark.parametrize(("variant", "model"), pairs())
 def test_a_variant_gives_what_the_model_gives(variant: Variant, model: Model) -> None:
-    calls = tuple(call for call in model_calls(*model) if not declined(variant, call.case))
+    calls = tuple(call for call in model_calls(*model) if not declines(variant, call.case))
     answers = [answer_to(variant.name, call) for call in calls]
     if (variant.name, calls[0].case.dtype) in ROUNDED:  # as the models do in their key rows
         yardsticks = [call.in_float32 for call in calls]
@@ -128,7 +128,7 @@ def test_a_variant_gives_what_the_model_gives(variant: Variant, model: Model) ->
         for variant in VARIANTS
         for shape, dtype in product(SHAPES, DTYPES)
         for case in cases_of(BLOOM, *shape, dtype)
-        if declined(variant, case)
+        if declines(variant, case)
     ],
 )
 def test_a_call_that_a_variant_declines_it_declines_with_a_reason(
@@ -137,7 +137,7 @@ def test_a_call_that_a_variant_declines_it_declines_with_a_reason(
     reasons = [DECLINES.get((variant.name, trait)) for trait in traits_of(case)]
     kind, words = next(reason for reason in reasons if reason)
     with pytest.raises(kind, match=words):
-        prepared(variant, case)
+        prepare_variant(variant, case)
 
 
 def test_falcons_eager_path_has_the_bias_twice() -> None:

@@ -37,7 +37,7 @@ def a_batch(form: Form, mode: Mode = "forward", *, causal: bool = True) -> Case:
     )
 
 
-def prepared(variant: Variant, case: Case) -> PreparedCase:
+def prepare_variant(variant: Variant, case: Case) -> PreparedCase:
     """Prepare a variant for a batch, as a lane does."""
     subject = Subject(variant.module, variant.options, answers=variant.answers)
     return PreparedCase(subject, case, 0, Bench(CPU))
@@ -46,7 +46,7 @@ def prepared(variant: Variant, case: Case) -> PreparedCase:
 def assert_agrees(variant: Variant, case: Case) -> None:
     """Say that every sequence agrees with the oracle, on two draws of inputs."""
     with torch.set_grad_enabled(case.mode == "backward"):
-        ready = prepared(variant, case)
+        ready = prepare_variant(variant, case)
         for checked in (ready.check("before", 1), ready.check("after", 2)):
             assert checked.agrees, checked
 
@@ -82,4 +82,4 @@ def test_bidirectional_sequences_are_answered_packed(name: str) -> None:
 @pytest.mark.parametrize("variant", ON_CPU, ids=lambda variant: variant.name)
 def test_padding_that_queries_would_see_is_declined(variant: Variant) -> None:
     with pytest.raises(Unsupported, match="would see the padding; give them packed"):
-        prepared(variant, a_batch("padded", causal=False))
+        prepare_variant(variant, a_batch("padded", causal=False))

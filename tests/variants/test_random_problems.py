@@ -30,7 +30,7 @@ from tests.variants.test_variants import (
     ROUNDED,
     SLOW_TO_COMPILE,
     SLOW_TO_SEARCH,
-    declined,
+    declines,
     traits_of,
 )
 from variants.catalog import BASELINE, Variant
@@ -64,38 +64,38 @@ def one_thread() -> Iterator[None]:
 def problems(draw_value: st.DrawFn, modes: tuple[str, ...] = MODES) -> Case:
     """Draw a problem that has a meaning: any heads, lengths around tile edges, chunks, steps."""
 
-    def one_of(*values: Any) -> Any:
+    def choice(*values: Any) -> Any:
         return draw_value(st.sampled_from(values))
 
-    mode = one_of(*modes)
-    heads = one_of(*range(1, 13))
-    causal = mode == "decode" or one_of(True, True, False)
+    mode = choice(*modes)
+    heads = choice(*range(1, 13))
+    causal = mode == "decode" or choice(True, True, False)
     first = DECODE_STEPS if mode == "decode" else 1
     kv_len = draw_value(
         st.sampled_from([edge for edge in EDGES if first <= edge <= LONGEST])
         | st.integers(first, LONGEST)
     )
     most = kv_len - first + 1 if causal else LONGEST
-    q_len = one_of(min(kv_len, most), 1, draw_value(st.integers(1, most)))
+    q_len = choice(min(kv_len, most), 1, draw_value(st.integers(1, most)))
     return Case(
         heads=heads,
-        kv_heads=one_of(*(count for count in range(1, heads + 1) if heads % count == 0)),
-        head_dim=one_of(*HEAD_DIMS),
+        kv_heads=choice(*(count for count in range(1, heads + 1) if heads % count == 0)),
+        head_dim=choice(*HEAD_DIMS),
         q_len=q_len,
         kv_len=kv_len,
-        dtype=one_of(*DTYPES),
-        batch=one_of(1, 2),
+        dtype=choice(*DTYPES),
+        batch=choice(1, 2),
         mode=mode,
         causal=causal,
-        bias_max=one_of(8.0, 16.0),
-        slope_scale=one_of("1", "1/sqrt(d)"),
-        scale=one_of("1/sqrt(d)", "1/d"),
-        layout=one_of(*LAYOUTS) if mode == "decode" else one_of("bhnd", "bnhd"),
-        logit_scale=one_of(0.5, 1.0, 2.0, 3.0, 4.0),
+        bias_max=choice(8.0, 16.0),
+        slope_scale=choice("1", "1/sqrt(d)"),
+        scale=choice("1/sqrt(d)", "1/d"),
+        layout=choice(*LAYOUTS) if mode == "decode" else choice("bhnd", "bnhd"),
+        logit_scale=choice(0.5, 1.0, 2.0, 3.0, 4.0),
     )
 
 
-def told(variant: Variant, case: Case) -> list[LaneAnswer]:
+def answers_of(variant: Variant, case: Case) -> list[LaneAnswer]:
     """Return what a lane of the variant says of the case: one refusal, or both checks."""
     lane = Lane(Subject(variant.module, variant.options, answers=variant.answers), Bench(CPU))
     for step in (Prepare(case, inputs_seed=0), FirstCall()):
@@ -105,7 +105,7 @@ def told(variant: Variant, case: Case) -> list[LaneAnswer]:
     return [lane.answer(Check("before", 1)), lane.answer(Check("after", 2))]
 
 
-def tolerated(variant: Variant, case: Case, budget: float) -> float:
+def error_limit(variant: Variant, case: Case, budget: float) -> float:
     """Return the error that is no mistake: the budget, but for two kinds of bias.
 
     A key row in float32 adds slope * distance to scores, and a mask in half precision is true to
@@ -136,15 +136,15 @@ def assert_may_decline(variant: Variant, case: Case, refused: Refusal) -> None:
 
 def assert_right_or_declined(variant: Variant, case: Case) -> None:
     """Say that a variant declines what it may, and answers all else rightly."""
-    answers = told(variant, case)
-    if declined(variant, case) or isinstance(answers[0], Refusal):
+    answers = answers_of(variant, case)
+    if declines(variant, case) or isinstance(answers[0], Refusal):
         (refused,) = answers
         assert isinstance(refused, Refusal), refused
         assert_may_decline(variant, case, refused)
         return
     for found in answers:
         assert isinstance(found, CheckResult), found
-        assert found.error <= tolerated(variant, case, found.budget), found
+        assert found.error <= error_limit(variant, case, found.budget), found
 
 
 @pytest.mark.parametrize("variant", INTERPRETED, ids=lambda variant: variant.name)

@@ -127,7 +127,7 @@ def traits_of(case: Case) -> set[str]:
     return {name for name, holds in traits.items() if holds}
 
 
-def declined(variant: Variant, case: Case) -> bool:
+def declines(variant: Variant, case: Case) -> bool:
     """Say whether the table has the variant decline the case."""
     return any((variant.name, trait) in DECLINES for trait in traits_of(case))
 
@@ -144,25 +144,25 @@ def pairs(cases: list[Case]) -> list[object]:
         pytest.param(variant, case, id=f"{variant.name}-{case.id}", marks=marks_of(variant, case))
         for variant in ON_CPU
         for case in cases
-        if not declined(variant, case)
+        if not declines(variant, case)
         and (variant.name not in SLOW_TO_COMPILE or case in WORTH_COMPILING)
         and (variant.name not in SLOW_TO_SEARCH or case in WORTH_SEARCHING)
     ]
 
 
-def prepared(variant: Variant, case: Case) -> Attention:
+def prepare_variant(variant: Variant, case: Case) -> Attention:
     """Prepare a variant for a case on the CPU."""
     prepare = importlib.import_module(variant.module).prepare
     attention: Attention = prepare(spec_of(case, CPU), **variant.options)
     return attention
 
 
-def prepared_or_declined(
+def prepare_or_decline(
     variant: Variant, case: Case, may_not_decline: Container[str]
 ) -> Attention | None:
     """Prepare a variant, or return None if it declines with words and is none of those named."""
     try:
-        return prepared(variant, case)
+        return prepare_variant(variant, case)
     except Unsupported as reason:
         if variant.name in may_not_decline or not str(reason):
             raise
@@ -179,7 +179,7 @@ def budget_check(variant: Variant, case: Case, attention: Attention, stage: str)
 def test_it_answers_as_the_oracle_does_and_does_so_again_for_other_slopes(
     variant: Variant, case: Case
 ) -> None:
-    attention = prepared_or_declined(variant, case, HELD_TO_DECLINES)
+    attention = prepare_or_decline(variant, case, HELD_TO_DECLINES)
     if attention is None:
         return
     for stage in ("before", "after"):
@@ -194,7 +194,7 @@ def test_it_answers_as_the_oracle_does_and_does_so_again_for_other_slopes(
 def test_it_answers_at_least_one_of_the_plain_cases(variant: Variant) -> None:
     def answers(case: Case) -> bool:
         try:
-            prepared(variant, case)
+            prepare_variant(variant, case)
         except Unsupported:
             return False
         return True
@@ -206,7 +206,7 @@ def test_it_answers_at_least_one_of_the_plain_cases(variant: Variant) -> None:
 def test_it_answers_other_problems_as_the_oracle_does_or_declines(
     variant: Variant, case: Case
 ) -> None:
-    attention = prepared_or_declined(variant, case, GENERAL)
+    attention = prepare_or_decline(variant, case, GENERAL)
     if attention is None:
         return
     for stage in ("before", "after"):
@@ -223,7 +223,7 @@ def test_what_it_declines_it_declines_before_the_first_call_and_says_why(
     assert cases
     for case in cases:
         with pytest.raises(kind, match=words):
-            prepared(BY_NAME[name], case)
+            prepare_variant(BY_NAME[name], case)
 
 
 def test_a_key_row_is_refused_where_torch_would_misread_it() -> None:
@@ -236,7 +236,7 @@ def test_a_key_row_is_refused_where_torch_would_misread_it() -> None:
 def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:
     case = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="float32")
     by_key, by_mask = (
-        budget_check(BY_NAME[name], case, prepared(BY_NAME[name], case), "before")
+        budget_check(BY_NAME[name], case, prepare_variant(BY_NAME[name], case), "before")
         for name in ("sdpa_key", "sdpa_mask")
     )
     assert by_mask.agrees
@@ -244,7 +244,7 @@ def test_a_float32_key_row_loses_digits_that_the_formula_keeps() -> None:
     assert by_key.error < 1e-4
     half = Case(heads=8, kv_heads=8, head_dim=64, q_len=512, kv_len=512, dtype="bfloat16")
     assert budget_check(
-        BY_NAME["sdpa_key"], half, prepared(BY_NAME["sdpa_key"], half), "before"
+        BY_NAME["sdpa_key"], half, prepare_variant(BY_NAME["sdpa_key"], half), "before"
     ).agrees
 
 
@@ -256,5 +256,5 @@ def test_no_variant_is_taken_for_one_that_answers_another_question(
     name: str, other: Answers
 ) -> None:
     case = Case(heads=8, kv_heads=8, head_dim=64, q_len=37, kv_len=37, dtype="bfloat16")
-    inputs, attention = draw(case, 0, "before", CPU), prepared(BY_NAME[name], case)
+    inputs, attention = draw(case, 0, "before", CPU), prepare_variant(BY_NAME[name], case)
     assert check(attention, spec_of(case, CPU), inputs, answers=other, seed=0).excess > 4

@@ -91,7 +91,7 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mod, "_alibi_mod", functools.cache(mod._alibi_mod.__wrapped__))
 
 
-def prepared(name: str, spec: Spec) -> Attention:
+def prepare_provider(name: str, spec: Spec) -> Attention:
     attention: Attention = importlib.import_module(GPU_PEERS[name].module).prepare(spec)
     return attention
 
@@ -102,11 +102,11 @@ def test_a_provider_is_asked_for_the_callers_alibi_or_declines(name: str, case: 
     spec = spec_of(**CASES[case])
     if (name, case) in DECLINED:
         with pytest.raises(Unsupported, match=r"takes? (as many kv heads|a batch of 1)"):
-            prepared(name, spec)
+            prepare_provider(name, spec)
         return
     usual = alibi_slopes(spec.heads)
     for slopes in (usual, usual.flip(0)):
-        assert error_of(prepared(name, spec), spec, slopes) < 4e-3
+        assert error_of(prepare_provider(name, spec), spec, slopes) < 4e-3
 
 
 @pytest.mark.parametrize("name", GPU_PEERS)
@@ -114,19 +114,19 @@ def test_slopes_of_another_rule_are_used_or_declined(name: str) -> None:
     spec, slopes = spec_of(), alibi_slopes(8, bias_max=16.0)
     if name in {"cudnn", "flashinfer"}:
         with pytest.raises(Unsupported, match="makes its own slopes for 8 heads"):
-            error_of(prepared(name, spec), spec, slopes)
+            error_of(prepare_provider(name, spec), spec, slopes)
     else:
-        assert error_of(prepared(name, spec), spec, slopes) < 4e-3
+        assert error_of(prepare_provider(name, spec), spec, slopes) < 4e-3
 
 
 @pytest.mark.parametrize("name", GPU_PEERS)
 def test_bidirectional_attention_is_right_or_declined(name: str) -> None:
     spec = spec_of(causal=False)
     if name in {"flash_attn", "xformers", "transformer_engine"}:
-        assert error_of(prepared(name, spec), spec, alibi_slopes(8)) < 4e-3
+        assert error_of(prepare_provider(name, spec), spec, alibi_slopes(8)) < 4e-3
     elif name != "flex_flash":  # its mask is a stand-in here, and causal
         with pytest.raises(Unsupported, match="has no bidirectional ALiBi"):
-            prepared(name, spec)
+            prepare_provider(name, spec)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_no_provider_takes_is_declined_in_words(
     name: str, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Unsupported, match=words):
-        prepared(name, spec_of(**changes))
+        prepare_provider(name, spec_of(**changes))
 
 
 @pytest.mark.parametrize("name", GPU_PEERS)
@@ -154,7 +154,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     for module in MODULES:
         monkeypatch.setitem(sys.modules, module.__name__, None)
     with pytest.raises(Unsupported, match="install it: pip install"):
-        prepared(name, spec_of())
+        prepare_provider(name, spec_of())
 
 
 def test_vllms_kernel_reads_the_callers_pages_where_they_lie() -> None:
