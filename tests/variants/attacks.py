@@ -28,7 +28,7 @@ def spec_for(q: Tensor, k: Tensor) -> Spec:
     )
 
 
-def drawn(
+def draw_qk(
     kv_len: int, q_len: int | None = None, dtype: torch.dtype = torch.float32, size: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Return q [1, HEADS, q_len, 32] and k [1, HEADS, kv_len, 32] of normal numbers."""

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.variants.attacks import drawn, spec_for
+from tests.variants.attacks import draw_qk, spec_for
 from variants.problem import Extras, Spec, Unsupported
 from variants.triton import availability
 from variants.triton.triton_window import prepare, prepare_general
 
-ON_CUDA = replace(spec_for(*drawn(70)), device=torch.device("cuda"))
+ON_CUDA = replace(spec_for(*draw_qk(70)), device=torch.device("cuda"))
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +27,14 @@ def refusal(spec: Spec) -> str:
 
 
 def test_a_cpu_is_pointed_to_the_kernel_for_cpus() -> None:
-    assert "for CUDA; native_window leaves out the same" in refusal(spec_for(*drawn(70)))
+    assert "for CUDA; native_window leaves out the same" in refusal(spec_for(*draw_qk(70)))
 
 
 def test_without_triton_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
     assert "pip install triton" in refusal(ON_CUDA)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert "pip install triton" in refusal(spec_for(*drawn(70)))
+    assert "pip install triton" in refusal(spec_for(*draw_qk(70)))
 
 
 def test_a_gpu_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

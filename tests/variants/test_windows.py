@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.effort import the_first
-from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
+from tests.variants.attacks import ATTACKS, DTYPES, HEADS, draw_qk, logs_of_weights, spec_for
 from tests.variants.same_draws import same_draws
 from variants.norms import BLOCK
 from variants.problem import alibi_slopes
@@ -68,7 +68,7 @@ def assert_certified(q: Tensor, k: Tensor, slopes: Tensor) -> None:
 def test_an_attack_widens_the_window(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype
 ) -> None:
-    q, k = drawn(700, dtype=dtype)
+    q, k = draw_qk(700, dtype=dtype)
     slopes = alibi_slopes(HEADS)
     plain = first_keys(q, k, slopes)
     attack(q, k)
@@ -78,27 +78,27 @@ def test_an_attack_widens_the_window(
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_at_a_logit_scale_of_16_nothing_of_weight_is_lost(dtype: torch.dtype) -> None:
-    q, k = drawn(700, dtype=dtype, size=16)
+    q, k = draw_qk(700, dtype=dtype, size=16)
     assert_certified(q, k, alibi_slopes(HEADS))
 
 
 @pytest.mark.parametrize("size", [6e4, 1e-7])
 def test_nor_at_the_ends_of_float16(size: float) -> None:
-    q, k = drawn(300, dtype=torch.float16)
+    q, k = draw_qk(300, dtype=torch.float16)
     q, k = q.clamp(-1, 1) * size, k.clamp(-1, 1) * size
     assert_certified(q, k, alibi_slopes(HEADS))
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_where_a_norm_is_no_number_every_key_is_looked_at(wrong: float) -> None:
-    q, k = drawn(300)
+    q, k = draw_qk(300)
     k[:, :, 3] = wrong
     assert (first_keys(q, k, alibi_slopes(HEADS))[..., 128:] == 0).all()
 
 
 @pytest.mark.parametrize("slope", [0.0, -0.1, 200.0])
 def test_learned_slopes_may_be_anything(slope: float) -> None:
-    q, k = drawn(300)
+    q, k = draw_qk(300)
     slopes = torch.full((HEADS,), slope)
     assert most_left_out(q, k, slopes) <= tolerance(q.dtype)
     assert (first_keys(q, k, slopes)[..., -1] == 0).all() == (slope <= 0)
@@ -111,7 +111,7 @@ def test_far_keys_that_attract_and_near_ones_that_repel_are_not_buried() -> None
 
 
 def test_depth_is_twice_the_largest_score_and_what_a_row_of_zeros_needs() -> None:
-    q, k = drawn(300)
+    q, k = draw_qk(300)
     slopes = alibi_slopes(HEADS)
     largest = q.norm(dim=-1).amax(-1) * k.norm(dim=-1).amax(-1) / math.sqrt(32)
     wanted = 2 * largest[0] - math.log(tolerance(q.dtype)) - (1 - (-slopes).exp()).log()
@@ -138,13 +138,13 @@ def test_a_block_may_have_its_one_large_key_nearest_to_the_query() -> None:
 
 
 def test_a_bias_that_grows_beyond_float32_leaves_out_nothing() -> None:
-    q, k = drawn(3000)
+    q, k = draw_qk(3000)
     assert (first_keys(q, k, torch.full((HEADS,), -0.1)) == 0).all()
 
 
 @pytest.mark.heavy
 def test_weight_is_bounded_by_near_blocks_alone_at_no_risk() -> None:
-    q, k = drawn(6000)  # more blocks than are summed up
+    q, k = draw_qk(6000)  # more blocks than are summed up
     k[:, :, -4200:] *= 1e-3
     k[:, :, :1500] = 3 * q[:, :, -1:]
     assert_certified(q, k, alibi_slopes(8)[4:])
@@ -152,13 +152,13 @@ def test_weight_is_bounded_by_near_blocks_alone_at_no_risk() -> None:
 
 @pytest.mark.parametrize("dtype", the_first(1, DTYPES), ids=str)
 def test_plain_data_is_mostly_left_out(dtype: torch.dtype) -> None:
-    q, k = drawn(1700, dtype=dtype)
+    q, k = draw_qk(1700, dtype=dtype)
     assert_certified(q, k, alibi_slopes(HEADS))
     assert left_out_share(q, k, alibi_slopes(HEADS)) > 0.3
 
 
 def test_heads_that_share_keys_have_windows_of_their_own() -> None:
-    q, k = drawn(700)
+    q, k = draw_qk(700)
     k = k[:, :2]
     assert_certified(q, k, alibi_slopes(HEADS))
     k[:, 1] *= 20
@@ -171,7 +171,7 @@ def test_heads_that_share_keys_have_windows_of_their_own() -> None:
 def test_many_heads_are_bounded_in_portions_with_the_same_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    q, k = drawn(700)
+    q, k = draw_qk(700)
     at_once = windows_of(spec_for(q, k))(q, k, even(k), alibi_slopes(HEADS))
     monkeypatch.setattr("variants.windows._AT_ONCE", 1)
     by_head = windows_of(spec_for(q, k))(q, k, even(k), alibi_slopes(HEADS))
@@ -182,7 +182,7 @@ def test_many_heads_are_bounded_in_portions_with_the_same_answer(
 def test_density_is_the_share_of_pairs_of_blocks_inside_the_windows(
     kv_len: int, q_len: int
 ) -> None:
-    q, k = drawn(kv_len, q_len)
+    q, k = draw_qk(kv_len, q_len)
     slopes = alibi_slopes(HEADS)
     back = windows_of(spec_for(q, k))(q, k, even(k), slopes).back[0].tolist()
     last = -(-kv_len // BLOCK) - 1
@@ -198,10 +198,10 @@ def test_density_is_the_share_of_pairs_of_blocks_inside_the_windows(
 def test_density_falls_with_length_and_is_1_for_huge_norms() -> None:
     found = [
         density(spec_for(q, k), q, k, even(k), alibi_slopes(HEADS))
-        for q, k in map(drawn, (512, 1024, 2048))
+        for q, k in map(draw_qk, (512, 1024, 2048))
     ]
     assert 1 > found[0] > found[1] > found[2] > 0
-    q, k = drawn(512)
+    q, k = draw_qk(512)
     assert density(spec_for(q, k), q * 1000, k * 1000, even(k), alibi_slopes(HEADS)) == 1.0
 
 
@@ -222,7 +222,7 @@ def test_no_random_problem_loses_more_than_stated(
     attacks: set[Callable[[Tensor, Tensor], None]],
     steep: float,
 ) -> None:
-    q, k = drawn(kv_len, max(1, kv_len - fewer), dtype, size)
+    q, k = draw_qk(kv_len, max(1, kv_len - fewer), dtype, size)
     if q.shape[2] > 70:
         for attack in attacks:
             attack(q, k)

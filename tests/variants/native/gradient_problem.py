@@ -17,7 +17,7 @@ LEAST = 0.05  # a row's norm: the terms of a row of dq, dk or dv are about 1
 NAMES = ("dq", "dk", "dv", "dslopes")
 
 
-class Drawn(NamedTuple):
+class GradientProblem(NamedTuple):
     """The tensors of a call, and the gradient of its output."""
 
     q: Tensor
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
     d_out: Tensor
 
 
-def drawn(
+def draw_problem(
     *,
     heads: int = 4,
     kv_heads: int = 4,
@@ -36,20 +36,20 @@ def drawn(
     value_dim: int = 32,
     batch: int = 1,
     dtype: torch.dtype = torch.float32,
-) -> Drawn:
+) -> GradientProblem:
     generator = torch.Generator().manual_seed(q_len + kv_len)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(dtype)
 
     q, d_out = normal(batch, heads, q_len, dim), normal(batch, heads, q_len, value_dim)
-    return Drawn(
+    return GradientProblem(
         q, normal(batch, kv_heads, kv_len, dim), normal(batch, kv_heads, kv_len, value_dim), d_out
     )
 
 
-def called(
-    given: Drawn,
+def call_gradients(
+    problem: GradientProblem,
     reach: Reach = CAUSAL,
     *,
     slopes: Tensor | None = None,
@@ -57,15 +57,15 @@ def called(
     d_lse: Tensor | None = None,
     sequences: Tensor | None = None,
 ) -> Gradients:
-    slopes = alibi_slopes(given.q.shape[1]) if slopes is None else slopes
-    inputs = (given.q, given.k, given.v, slopes)
+    slopes = alibi_slopes(problem.q.shape[1]) if slopes is None else slopes
+    inputs = (problem.q, problem.k, problem.v, slopes)
     done = attend(*inputs, scale, reach, sequences=sequences, wants_log_sum_exp=True)
     outputs = (done.out, done.log_sum_exp)
-    return gradients(given.d_out, d_lse, *inputs, *outputs, scale, reach, sequences=sequences)
+    return gradients(problem.d_out, d_lse, *inputs, *outputs, scale, reach, sequences=sequences)
 
 
 def truth(
-    given: Drawn,
+    problem: GradientProblem,
     reach: Reach = CAUSAL,
     *,
     slopes: Tensor | None = None,
@@ -73,8 +73,8 @@ def truth(
     d_lse: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Return the formula's gradients of q, k, v and the slopes, in float64."""
-    slopes = alibi_slopes(given.q.shape[1]) if slopes is None else slopes
-    leaves = [part.detach().double().requires_grad_() for part in (*given[:3], slopes)]
+    slopes = alibi_slopes(problem.q.shape[1]) if slopes is None else slopes
+    leaves = [part.detach().double().requires_grad_() for part in (*problem[:3], slopes)]
     q, k, v, slope = leaves
     group, past = q.shape[1] // k.shape[1], k.shape[2] - q.shape[2]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
@@ -82,7 +82,7 @@ def truth(
     scores = scale * q @ k.mT - slope[..., None, None] * distance.abs()
     hidden = (distance > reach.after) | (-distance > reach.before)
     scores = scores.masked_fill(hidden, -math.inf)
-    loss = (scores.softmax(dim=-1) @ v * given.d_out.double()).sum()
+    loss = (scores.softmax(dim=-1) @ v * problem.d_out.double()).sum()
     if d_lse is not None:
         loss = loss + (scores.logsumexp(dim=-1) * d_lse.double()).sum()
     return torch.autograd.grad(loss, leaves)
@@ -107,10 +107,10 @@ def assert_right(
         assert worst_error(cast(Tensor, some).double(), right, least) < tolerated, name
 
 
-def by_torch(given: Drawn, **options: Any) -> tuple[Tensor, Tensor]:
+def by_torch(problem: GradientProblem, **options: Any) -> tuple[Tensor, Tensor]:
     """Return what the operator gives for q, k and v that need gradients."""
-    slopes = options.get("slopes", alibi_slopes(given.q.shape[1]))
+    slopes = options.get("slopes", alibi_slopes(problem.q.shape[1]))
     wants = bool(options.get("wants_lse"))
     sequences = options.get("sequences")
     call = torch_operator.operator()
-    return call(*given[:3], slopes, 0.2, EVERY_KEY, 0, sequences, None, None, wants)
+    return call(*problem[:3], slopes, 0.2, EVERY_KEY, 0, sequences, None, None, wants)

@@ -41,7 +41,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def drawn(
+def draw_qkv(
     *,
     heads: int = 8,
     kv_heads: int = 8,
@@ -62,7 +62,7 @@ def drawn(
     return normal(batch, heads, q_len, dim), k, normal(batch, kv_heads, kv_len, value_dim)
 
 
-def called(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL, **options: Any) -> Attended:
+def call_kernel(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL, **options: Any) -> Attended:
     slopes, scale = alibi_slopes(q.shape[1]), q.shape[3] ** -0.5
     return attend(q, k, v, slopes, scale, reach, wants_log_sum_exp=True, **options)
 
@@ -94,60 +94,60 @@ def test_every_shape_is_answered_rightly(
 ) -> None:
     sizes = dict(SHAPES[shape])
     reach = sizes.pop("reach", CAUSAL)
-    q, k, v = drawn(**sizes, dtype=dtype)
-    found = called(q, k, v, reach, norms=cache_norms(k, v) if has_norms else None)
+    q, k, v = draw_qkv(**sizes, dtype=dtype)
+    found = call_kernel(q, k, v, reach, norms=cache_norms(k, v) if has_norms else None)
     assert_right(found, truth(q, k, v, reach), dtype)
 
 
 @pytest.mark.usefixtures("some_threads")
 def test_a_far_key_that_wins_is_found_in_whichever_part_it_lies() -> None:
-    q, k, v = drawn(kv_len=3000)
+    q, k, v = draw_qkv(kv_len=3000)
     for place in (0, 255, 256, 1500, 2999):
         k[:, :, place] = 40 * q[:, :, 0] / q[:, :, 0].norm(dim=-1, keepdim=True)
-        assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+        assert_right(call_kernel(q, k, v), truth(q, k, v), q.dtype)
 
 
 def test_scores_near_the_end_of_float32_do_not_overflow() -> None:
-    q, k, v = drawn(kv_len=900)
+    q, k, v = draw_qkv(kv_len=900)
     k *= 1e3
-    assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+    assert_right(call_kernel(q, k, v), truth(q, k, v), q.dtype)
 
 
 def test_models_layout_is_read_in_place() -> None:
-    q, k, v = drawn(q_len=3, kv_len=400)
+    q, k, v = draw_qkv(q_len=3, kv_len=400)
 
-    def strided(tensor: Tensor) -> Tensor:
+    def with_strides(tensor: Tensor) -> Tensor:
         return tensor.transpose(1, 2).contiguous().transpose(1, 2)
 
-    found = called(strided(q), strided(k), strided(v))
+    found = call_kernel(with_strides(q), with_strides(k), with_strides(v))
     assert found.out.transpose(1, 2).is_contiguous()
     assert_right(found, truth(q, k, v), q.dtype)
 
 
 @pytest.mark.usefixtures("some_threads")
 def test_heads_whose_scores_differ_by_hundreds_keep_to_their_own() -> None:
-    q, k, v = drawn(kv_len=3000)
+    q, k, v = draw_qkv(kv_len=3000)
     q *= torch.tensor([100.0, 1, 0.01, 30, 1, 1, 70, 0])[:, None, None]
-    assert_right(called(q, k, v), truth(q, k, v), q.dtype)
+    assert_right(call_kernel(q, k, v), truth(q, k, v), q.dtype)
 
 
 @pytest.mark.usefixtures("some_threads")
 def test_values_of_weights_that_are_0_are_not_read() -> None:
-    q, k, v = drawn(kv_len=2000)
-    wanted = called(q, k, v).out
+    q, k, v = draw_qkv(kv_len=2000)
+    wanted = call_kernel(q, k, v).out
     v[:, :, :1000] = math.nan
     steep = slice(3)  # heads whose bias is under -100 there
-    assert torch.equal(called(q, k, v).out[:, steep], wanted[:, steep])
+    assert torch.equal(call_kernel(q, k, v).out[:, steep], wanted[:, steep])
     v[:, :, 1990] = math.nan
-    assert called(q, k, v).out.isnan().all()
+    assert call_kernel(q, k, v).out.isnan().all()
 
 
 def test_sequences_see_their_own_keys_alone_and_none_is_0() -> None:
-    q, k, v = drawn(q_len=2, kv_len=600)
+    q, k, v = draw_qkv(q_len=2, kv_len=600)
     sequences = torch.tensor([[0, 0, 1, 100, 300, 299], [0, 1, 1, 400, 0, 5]])
     k[:, :, :100] = v[:, :, :100] = math.nan
     k[:, :, 400:] = v[:, :, 400:] = math.nan
-    found = called(q, k, v, sequences=sequences)
+    found = call_kernel(q, k, v, sequences=sequences)
     own = truth(q[:, :, :1], k[:, :, 100:400], v[:, :, 100:400])
     assert_right(Attended(found.out[:, :, :1], found.log_sum_exp[:, :, :1], 0), own, q.dtype)
     assert (found.out[:, :, 1] == 0).all()
@@ -155,14 +155,14 @@ def test_sequences_see_their_own_keys_alone_and_none_is_0() -> None:
 
 
 def test_every_visible_pair_is_looked_at_and_counted() -> None:
-    assert called(*drawn(heads=8, kv_heads=2, kv_len=1000)).looked_at == 8 * 1000
-    assert called(*drawn(kv_len=1000), Reach(99, 0)).looked_at == 8 * 100
+    assert call_kernel(*draw_qkv(heads=8, kv_heads=2, kv_len=1000)).looked_at == 8 * 1000
+    assert call_kernel(*draw_qkv(kv_len=1000), Reach(99, 0)).looked_at == 8 * 100
 
 
 def test_one_query_more_is_a_block_and_gives_the_same() -> None:
-    q, k, v = drawn(q_len=FEW_QUERIES + 1, kv_len=500)
-    whole = called(q, k, v)
-    last = called(q[:, :, 1:], k, v)
+    q, k, v = draw_qkv(q_len=FEW_QUERIES + 1, kv_len=500)
+    whole = call_kernel(q, k, v)
+    last = call_kernel(q[:, :, 1:], k, v)
     torch.testing.assert_close(last.out, whole.out[:, :, 1:], rtol=1e-5, atol=1e-6)
 
 
@@ -211,16 +211,16 @@ def test_nothing_past_the_last_row_is_read() -> None:
 def test_a_long_cache_between_two_chunks_is_not_converted_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    q, k, v = drawn(q_len=41, kv_len=1100, dtype=torch.float16)
+    q, k, v = draw_qkv(q_len=41, kv_len=1100, dtype=torch.float16)
     lines = [[0, 0, 20, 0, 30, 10], [0, 20, 1, 30, 1000, 999], [0, 21, 20, 1030, 30, 10]]
     widened: list[Tensor] = []
 
-    def noted(part: Tensor) -> Tensor:
+    def note(part: Tensor) -> Tensor:
         widened.append(part)
         return rows_of(part)
 
-    monkeypatch.setattr(kernel_call, "rows_of", noted)
-    found = called(q, k, v, sequences=torch.tensor(lines))
+    monkeypatch.setattr(kernel_call, "rows_of", note)
+    found = call_kernel(q, k, v, sequences=torch.tensor(lines))
     assert max(part.shape[2] for part in widened if part.dtype == torch.float32) == 60
     for _, at, some, key, keys, _ in lines:
         part = slice(at, at + some)
@@ -244,7 +244,7 @@ def test_random_packed_keys_are_answered_rightly(
     ends = [0, *sorted(ends)]
     lengths = [end - first for first, end in pairwise(ends)]
     queries = [min(q_len, length) for length in lengths]
-    q, k, v = drawn(
+    q, k, v = draw_qkv(
         heads=2 * group, kv_heads=2, q_len=max(1, sum(queries)), kv_len=max(1, ends[-1]), dim=dim
     )
     firsts = [sum(queries[:i]) for i in range(len(queries))]
@@ -252,7 +252,7 @@ def test_random_packed_keys_are_answered_rightly(
     sequences = [[0, at, some, key, keys, keys - some] for at, some, key, keys in rows]
     before = torch.get_num_threads()
     torch.set_num_threads(count)
-    found = called(q, k, v, sequences=torch.tensor(sequences))
+    found = call_kernel(q, k, v, sequences=torch.tensor(sequences))
     torch.set_num_threads(before)
     for _, at, some, key, keys, _ in sequences:
         if some:

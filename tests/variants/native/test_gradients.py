@@ -14,10 +14,10 @@ from tests.variants.native.gradient_problem import (
     LEAST,
     NAMES,
     TOLERATED,
-    Drawn,
+    GradientProblem,
     assert_right,
-    called,
-    drawn,
+    call_gradients,
+    draw_problem,
     truth,
     worst_error,
 )
@@ -52,9 +52,9 @@ SHAPES: dict[str, tuple[Reach, dict[str, Any]]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_the_formula_s(shape: str, dtype: torch.dtype) -> None:
     reach, sizes = SHAPES[shape]
-    given = drawn(**sizes, dtype=dtype)
-    least = 1.0 if given.k.shape[2] == 1 else LEAST  # dq and dk are 0 then, but for rounding
-    assert_right(called(given, reach), truth(given, reach), dtype, least)
+    problem = draw_problem(**sizes, dtype=dtype)
+    least = 1.0 if problem.k.shape[2] == 1 else LEAST  # dq and dk are 0 then, but for rounding
+    assert_right(call_gradients(problem, reach), truth(problem, reach), dtype, least)
 
 
 @settings(max_examples=examples(15), deadline=None)
@@ -78,7 +78,7 @@ def test_any_sizes_are_answered(
     after: int,
     size: float,
 ) -> None:
-    given = drawn(
+    problem = draw_problem(
         heads=2 * group,
         kv_heads=2,
         q_len=max(1, round(q_share * kv_len)),
@@ -86,23 +86,23 @@ def test_any_sizes_are_answered(
         dim=dim,
         value_dim=value_dim,
     )
-    given = given._replace(q=given.q * size)
+    problem = problem._replace(q=problem.q * size)
     reach = Reach(before, after)
-    wanted = truth(given, reach)
-    for some, right in zip(called(given, reach)[:3], wanted, strict=False):
+    wanted = truth(problem, reach)
+    for some, right in zip(call_gradients(problem, reach)[:3], wanted, strict=False):
         assert torch.linalg.vector_norm(some - right) <= 1e-4 * (
             torch.linalg.vector_norm(right) + size * kv_len**0.5
         )
 
 
 def test_gradients_have_the_same_bits_whoever_computes_them() -> None:
-    given = drawn(heads=8, kv_heads=1, q_len=500, kv_len=500, batch=2)
+    problem = draw_problem(heads=8, kv_heads=1, q_len=500, kv_len=500, batch=2)
     before = torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 5, 5):
             torch.set_num_threads(threads)
-            results.append(called(given)[:4])
+            results.append(call_gradients(problem)[:4])
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
@@ -111,48 +111,48 @@ def test_gradients_have_the_same_bits_whoever_computes_them() -> None:
 
 @pytest.mark.parametrize("slope", [0.0, -0.02, 1e-40, 30.0, 1e6])
 def test_slopes_may_be_anything(slope: float) -> None:
-    given, slopes = drawn(q_len=200, kv_len=200), torch.full((4,), slope)
-    found, wanted = called(given, slopes=slopes), truth(given, slopes=slopes)
+    problem, slopes = draw_problem(q_len=200, kv_len=200), torch.full((4,), slope)
+    found, wanted = call_gradients(problem, slopes=slopes), truth(problem, slopes=slopes)
     for name, some, right in zip(NAMES[:3], found, wanted, strict=False):
         assert worst_error(cast(Tensor, some).double(), right, least=1.0) < 2e-5, name
 
 
 def test_slopes_of_each_batch_entry_have_gradients_of_their_own() -> None:
-    given = drawn(batch=2)
+    problem = draw_problem(batch=2)
     slopes = torch.stack([alibi_slopes(4), alibi_slopes(4).flip(0)])
-    found = called(given, slopes=slopes)
+    found = call_gradients(problem, slopes=slopes)
     assert found.d_slopes.shape == (2, 4)
-    assert_right(found, truth(given, slopes=slopes), torch.float32)
+    assert_right(found, truth(problem, slopes=slopes), torch.float32)
 
 
 def test_a_negative_scale_is_bounded_too() -> None:
-    given = drawn(q_len=600, kv_len=600)
-    assert_right(called(given, scale=-0.5), truth(given, scale=-0.5), torch.float32)
+    problem = draw_problem(q_len=600, kv_len=600)
+    assert_right(call_gradients(problem, scale=-0.5), truth(problem, scale=-0.5), torch.float32)
 
 
 def test_scores_that_have_no_digits_left_give_finite_gradients() -> None:
-    given = drawn(q_len=500, kv_len=500)
-    given.k[:, :, 250] *= 1e9
-    for part in called(given)[:4]:
+    problem = draw_problem(q_len=500, kv_len=500)
+    problem.k[:, :, 250] *= 1e9
+    for part in call_gradients(problem)[:4]:
         assert part.isfinite().all()
 
 
 def test_the_log_sum_exp_has_a_gradient() -> None:
-    given = drawn()
-    d_lse = torch.randn(given.q.shape[:3])
-    assert_right(called(given, d_lse=d_lse), truth(given, d_lse=d_lse), torch.float32)
+    problem = draw_problem()
+    d_lse = torch.randn(problem.q.shape[:3])
+    assert_right(call_gradients(problem, d_lse=d_lse), truth(problem, d_lse=d_lse), torch.float32)
 
 
 def test_sequences_have_gradients_of_their_own_and_other_rows_have_none() -> None:
-    given = drawn(q_len=400, kv_len=400, heads=4, kv_heads=2)
+    problem = draw_problem(q_len=400, kv_len=400, heads=4, kv_heads=2)
     lines = [[0, 10, 90, 10, 90, 0], [0, 150, 70, 110, 110, 40], [0, 300, 0, 300, 50, 0]]
-    for part in given:
+    for part in problem:
         part[:, :, :10] = part[:, :, 100:110] = part[:, :, 220:] = math.nan
-    found = called(given, sequences=torch.tensor(lines))
+    found = call_gradients(problem, sequences=torch.tensor(lines))
     wanted = [torch.zeros_like(part, dtype=torch.float64) for part in found[:3]]
     for _, first, queries, key, keys, _ in lines[:2]:
         rows, own = slice(first, first + queries), slice(key, key + keys)
-        own_rows = Drawn(*(given[i][:, :, (rows, own, own, rows)[i]] for i in range(4)))
+        own_rows = GradientProblem(*(problem[i][:, :, (rows, own, own, rows)[i]] for i in range(4)))
         for total, some, place in zip(wanted, truth(own_rows), (rows, own, own), strict=False):
             total[:, :, place] += some
     for some, right in zip(found[:3], wanted, strict=True):
@@ -160,18 +160,18 @@ def test_sequences_have_gradients_of_their_own_and_other_rows_have_none() -> Non
 
 
 def test_queries_before_the_first_key_have_no_gradient_and_give_none() -> None:
-    given = drawn(q_len=100, kv_len=70)
-    found = called(given, sequences=torch.tensor([[0, 0, 100, 0, 70, -30]]))
+    problem = draw_problem(q_len=100, kv_len=70)
+    found = call_gradients(problem, sequences=torch.tensor([[0, 0, 100, 0, 70, -30]]))
     assert not found.d_q[:, :, :30].any()
-    seeing = Drawn(given.q[:, :, 30:], given.k, given.v, given.d_out[:, :, 30:])
+    seeing = GradientProblem(problem.q[:, :, 30:], problem.k, problem.v, problem.d_out[:, :, 30:])
     found = found._replace(d_q=found.d_q[:, :, 30:])
     assert_right(found, truth(seeing), torch.float32)
 
 
 def test_a_key_that_is_no_number_makes_every_later_gradient_none() -> None:
-    given = drawn(q_len=700, kv_len=700)
-    given.k[:, :, 3] = math.nan
-    found = called(given)
+    problem = draw_problem(q_len=700, kv_len=700)
+    problem.k[:, :, 3] = math.nan
+    found = call_gradients(problem)
     assert found.d_q[:, :, 3:].isnan().all()
     assert found.d_k.isnan().all()
 
@@ -189,6 +189,6 @@ def _narrower(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("_narrower")
 def test_gradients_agree_on_narrower_vectors() -> None:
-    given = drawn(q_len=150, kv_len=333, dim=40, value_dim=20, kv_heads=2)
+    problem = draw_problem(q_len=150, kv_len=333, dim=40, value_dim=20, kv_heads=2)
     for reach in (CAUSAL, BIDIRECTIONAL, Reach(70, 30)):
-        assert_right(called(given, reach), truth(given, reach), torch.float32)
+        assert_right(call_gradients(problem, reach), truth(problem, reach), torch.float32)

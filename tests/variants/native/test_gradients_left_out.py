@@ -5,57 +5,62 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from tests.variants.native.gradient_problem import NAMES, Drawn, called, drawn
+from tests.variants.native.gradient_problem import (
+    NAMES,
+    GradientProblem,
+    call_gradients,
+    draw_problem,
+)
 from variants.native import kernel_arguments
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach
 from variants.native.kernel_call import attend
 from variants.native.kernel_gradients import gradients
 
 
-def late_loss(given: Drawn) -> Drawn:
-    d_out = given.d_out.clone()
+def late_loss(problem: GradientProblem) -> GradientProblem:
+    d_out = problem.d_out.clone()
     d_out[:, :, : -d_out.shape[2] // 4] = 0
-    return given._replace(d_out=d_out)
+    return problem._replace(d_out=d_out)
 
 
-def loss_of_some_tokens(given: Drawn) -> Drawn:
-    d_out = torch.zeros_like(given.d_out)
-    d_out[:, :, ::97] = given.d_out[:, :, ::97]
-    return given._replace(d_out=d_out)
+def loss_of_some_tokens(problem: GradientProblem) -> GradientProblem:
+    d_out = torch.zeros_like(problem.d_out)
+    d_out[:, :, ::97] = problem.d_out[:, :, ::97]
+    return problem._replace(d_out=d_out)
 
 
-def far_values_that_are_larger(given: Drawn) -> Drawn:
-    v = given.v.clone()
+def far_values_that_are_larger(problem: GradientProblem) -> GradientProblem:
+    v = problem.v.clone()
     v[:, :, : v.shape[2] // 2] *= 100
-    return given._replace(v=v)
+    return problem._replace(v=v)
 
 
-def a_far_key_that_wins(given: Drawn) -> Drawn:
-    q, k = given.q.clone(), given.k.clone()
+def a_far_key_that_wins(problem: GradientProblem) -> GradientProblem:
+    q, k = problem.q.clone(), problem.k.clone()
     q[:, :, -100:] = 3
     k[:, :, 5] = 4
-    return given._replace(q=q, k=k)
+    return problem._replace(q=q, k=k)
 
 
-def values_that_are_all_alike(given: Drawn) -> Drawn:
-    return given._replace(v=torch.ones_like(given.v))
+def values_that_are_all_alike(problem: GradientProblem) -> GradientProblem:
+    return problem._replace(v=torch.ones_like(problem.v))
 
 
-def large_norms(given: Drawn) -> Drawn:
-    return given._replace(q=given.q * 4, k=given.k * 4)
+def large_norms(problem: GradientProblem) -> GradientProblem:
+    return problem._replace(q=problem.q * 4, k=problem.k * 4)
 
 
-def no_values(given: Drawn) -> Drawn:
-    return given._replace(v=torch.zeros_like(given.v))
+def no_values(problem: GradientProblem) -> GradientProblem:
+    return problem._replace(v=torch.zeros_like(problem.v))
 
 
-def one_large_gradient(given: Drawn) -> Drawn:
-    d_out = given.d_out.clone()
+def one_large_gradient(problem: GradientProblem) -> GradientProblem:
+    d_out = problem.d_out.clone()
     d_out[:, :, -1] *= 1e6
-    return given._replace(d_out=d_out)
+    return problem._replace(d_out=d_out)
 
 
-ATTACKS: list[Callable[[Drawn], Drawn]] = [
+ATTACKS: list[Callable[[GradientProblem], GradientProblem]] = [
     late_loss,
     loss_of_some_tokens,
     far_values_that_are_larger,
@@ -67,61 +72,61 @@ ATTACKS: list[Callable[[Drawn], Drawn]] = [
 ]
 
 
-def one_direction(given: Drawn) -> Drawn:
+def one_direction(problem: GradientProblem) -> GradientProblem:
     """Every score is its bound, and all terms of dv add up."""
-    d_out, one = torch.zeros_like(given.d_out), torch.zeros_like(given.q)
+    d_out, one = torch.zeros_like(problem.d_out), torch.zeros_like(problem.q)
     d_out[..., 0] = one[..., 0] = 1
-    return given._replace(q=one, k=one, d_out=d_out)
+    return problem._replace(q=one, k=one, d_out=d_out)
 
 
-def loss_where_values_differ(given: Drawn) -> Drawn:
+def loss_where_values_differ(problem: GradientProblem) -> GradientProblem:
     """Only far queries add to dk, because near values are alike; dv is full of near ones."""
-    v = given.v.clone()
+    v = problem.v.clone()
     v[:, :, : v.shape[2] // 2] = v[:, :, :1]
-    return given._replace(v=v)
+    return problem._replace(v=v)
 
 
-def values_that_differ_far_away(given: Drawn) -> Drawn:
+def values_that_differ_far_away(problem: GradientProblem) -> GradientProblem:
     """Only far keys add to dq."""
-    v = given.v.clone()
+    v = problem.v.clone()
     v[:, :, v.shape[2] // 2 :] = v[:, :, -1:]
-    return given._replace(v=v)
+    return problem._replace(v=v)
 
 
-def keys_of_all_sizes(given: Drawn) -> Drawn:
-    sizes = torch.linspace(3, 0, given.k.shape[2])[:, None]
-    return given._replace(k=given.k * sizes)
+def keys_of_all_sizes(problem: GradientProblem) -> GradientProblem:
+    sizes = torch.linspace(3, 0, problem.k.shape[2])[:, None]
+    return problem._replace(k=problem.k * sizes)
 
 
-def queries_of_all_sizes(given: Drawn) -> Drawn:
-    sizes = torch.linspace(0, 3, given.q.shape[2])[:, None]
-    return given._replace(q=given.q * sizes)
+def queries_of_all_sizes(problem: GradientProblem) -> GradientProblem:
+    sizes = torch.linspace(0, 3, problem.q.shape[2])[:, None]
+    return problem._replace(q=problem.q * sizes)
 
 
-def late_loss_of_small_queries(given: Drawn) -> Drawn:
+def late_loss_of_small_queries(problem: GradientProblem) -> GradientProblem:
     """Far queries add to dv alone."""
-    q, d_out = given.q.clone(), given.d_out.clone()
+    q, d_out = problem.q.clone(), problem.d_out.clone()
     q[:, :, q.shape[2] // 2 :] *= 1e-6
     d_out[:, :, q.shape[2] // 2 :] *= 1e4
-    return given._replace(q=q, d_out=d_out)
+    return problem._replace(q=q, d_out=d_out)
 
 
-def far_values_of_nothing(given: Drawn) -> Drawn:
+def far_values_of_nothing(problem: GradientProblem) -> GradientProblem:
     """What far keys add to dq comes from delta alone."""
-    v = given.v.clone()
+    v = problem.v.clone()
     v[:, :, : v.shape[2] // 4] = 0
-    return given._replace(v=v)
+    return problem._replace(v=v)
 
 
-def small_keys(given: Drawn) -> Drawn:
+def small_keys(problem: GradientProblem) -> GradientProblem:
     """Squares of keys are 0, and only far ones add to dq."""
-    return values_that_differ_far_away(given._replace(k=given.k * 1e-20))
+    return values_that_differ_far_away(problem._replace(k=problem.k * 1e-20))
 
 
-def outlier_query(given: Drawn) -> Drawn:
-    q = given.q.clone()
-    q[:, :, given.q.shape[2] // 2] *= 1e9
-    return given._replace(q=q)
+def outlier_query(problem: GradientProblem) -> GradientProblem:
+    q = problem.q.clone()
+    q[:, :, problem.q.shape[2] // 2] *= 1e9
+    return problem._replace(q=q)
 
 
 ATTACKS += [
@@ -154,19 +159,19 @@ def with_tolerance(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float]
 @pytest.mark.parametrize("reach", [CAUSAL, BIDIRECTIONAL], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_no_row_loses_more_than_is_certified(
-    attack: Callable[[Drawn], Drawn],
+    attack: Callable[[GradientProblem], GradientProblem],
     reach: Reach,
     *,
     mirrored: bool,
     with_tolerance: Callable[[float], None],
 ) -> None:
-    given = attack(drawn(q_len=2000, kv_len=2000, dim=16, value_dim=16))
+    problem = attack(draw_problem(q_len=2000, kv_len=2000, dim=16, value_dim=16))
     if mirrored:
-        given = Drawn(*(part.flip(2).contiguous() for part in given))
-    inputs = (given.q, given.k, given.v, SLOPES)
+        problem = GradientProblem(*(part.flip(2).contiguous() for part in problem))
+    inputs = (problem.q, problem.k, problem.v, SLOPES)
     with_tolerance(1e-30)
     done = attend(*inputs, 0.2, reach, wants_log_sum_exp=True)
-    outputs = (given.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2, reach)
+    outputs = (problem.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2, reach)
     everything = gradients(*outputs)
     with_tolerance(0.1)
     found = gradients(*outputs)
@@ -179,8 +184,8 @@ def test_no_row_loses_more_than_is_certified(
 
 
 def test_far_pairs_of_blocks_are_left_out() -> None:
-    given = drawn(heads=8, kv_heads=8, q_len=4096, kv_len=4096, dim=16, value_dim=16)
-    share = called(given).looked_at / (8 * 4096 * 4097 / 2)
+    problem = draw_problem(heads=8, kv_heads=8, q_len=4096, kv_len=4096, dim=16, value_dim=16)
+    share = call_gradients(problem).looked_at / (8 * 4096 * 4097 / 2)
     assert 0.2 < share < 0.55
-    flat = called(given, slopes=torch.zeros(8)).looked_at
+    flat = call_gradients(problem, slopes=torch.zeros(8)).looked_at
     assert flat == 8 * 64**2 * 64 * 65 // 2

@@ -20,7 +20,7 @@ from suite.cases.case import DTYPES as NAMES
 from suite.cases.case import Case, Dtype
 from suite.lanes import kernel_names
 from tests.variants.agreement import agrees_with_oracle
-from tests.variants.attacks import HEADS, drawn, spec_for
+from tests.variants.attacks import HEADS, draw_qk, spec_for
 from tests.variants.formula import truth
 from tests.variants.native.dense_answer import answer
 from tests.variants.same_draws import same_draws
@@ -139,7 +139,7 @@ def test_any_length_agrees(
 
 
 def test_a_buffer_that_no_call_may_write_to_stays_as_it_was() -> None:
-    q, k = drawn(333, dtype=torch.bfloat16)
+    q, k = draw_qk(333, dtype=torch.bfloat16)
     guarded = [torch.cat([one, torch.full_like(one, 7.0)], dim=2) for one in (q, k, k)]
     parts = [one[:, :, : one.shape[2] // 2] for one in guarded]
     before = [one.clone() for one in guarded]
@@ -148,14 +148,14 @@ def test_a_buffer_that_no_call_may_write_to_stays_as_it_was() -> None:
 
 
 def test_half_precision_is_rounded_and_not_cut_off() -> None:
-    q, k = drawn(500, dtype=torch.bfloat16)
+    q, k = draw_qk(500, dtype=torch.bfloat16)
     wanted = truth(q, k, k.abs())
     off = (answer(q, k, k.abs(), alibi_slopes(HEADS)) - wanted) / wanted
     assert off.mean().abs() < 3e-4
 
 
 def test_torch_finds_its_own_tiles_as_they_were() -> None:
-    q, k = drawn(500, dtype=torch.bfloat16)
+    q, k = draw_qk(500, dtype=torch.bfloat16)
     before = q @ k.mT, scaled_dot_product_attention(q, k, k, is_causal=True)
     answer(q, k, k, alibi_slopes(HEADS))
     after = q @ k.mT, scaled_dot_product_attention(q, k, k, is_causal=True)
@@ -163,14 +163,14 @@ def test_torch_finds_its_own_tiles_as_they_were() -> None:
 
 
 def test_the_profiler_names_it() -> None:
-    q, k = drawn(70)
+    q, k = draw_qk(70)
     names = kernel_names.attention_kernels(lambda: answer(q, k, k, alibi_slopes(HEADS)))
     assert names == ["alibi_bench::native_window"]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_compiled_model_keeps_it_whole() -> None:
-    q, k = drawn(70)
+    q, k = draw_qk(70)
     attention = prepare(spec_for(q, k))
     graph = torch.compile(attention, fullgraph=True, backend="aot_eager")
     slopes = alibi_slopes(HEADS)
@@ -183,11 +183,11 @@ def test_a_machine_without_a_compiler_is_declined_before_any_call(
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(kernel_library, "_has_loaded", lambda: False)
     with pytest.raises(Unsupported, match="native_window needs a C"):
-        prepare(spec_for(*drawn(70)))
+        prepare(spec_for(*draw_qk(70)))
 
 
 def test_kernels_that_are_loaded_need_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    q, k = drawn(70)
+    q, k = draw_qk(70)
     answer(q, k, k, alibi_slopes(HEADS))
     monkeypatch.setenv("CXX", "no-such-compiler")
     prepare(spec_for(q, k))

@@ -16,7 +16,7 @@ from variants.native.kernel_arguments import EVERY_KEY
 from variants.problem import alibi_slopes
 
 
-def paged(
+def draw_pages(
     kv_lens: tuple[int, ...], page_size: int, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Return pages of k and v with two heads of 24, and the arguments that say where they lie."""
@@ -36,7 +36,7 @@ def paged(
 def test_pages_are_answered_as_the_same_cache_in_one_piece(
     kv_lens: list[int], page_bits: int, q_len: int, group: int, dtype: torch.dtype
 ) -> None:
-    k, v, arguments = paged(tuple(kv_lens), 1 << page_bits, dtype)
+    k, v, arguments = draw_pages(tuple(kv_lens), 1 << page_bits, dtype)
     q = numbers(1, len(kv_lens), 2 * group, q_len, 24).to(dtype)
     q = q[:, :, : max(1, min(q_len, arguments["block_tables"].shape[1] << page_bits))]
     whole = (gather(part, arguments["block_tables"]) for part in (k, v))
@@ -48,7 +48,7 @@ def test_pages_are_answered_as_the_same_cache_in_one_piece(
 
 
 def test_slots_that_are_free_and_pages_of_others_reach_nothing() -> None:
-    k, v, arguments = paged((37, 150), 16)
+    k, v, arguments = draw_pages((37, 150), 16)
     q = numbers(1, 2, 2, 3, 24)
     wanted = alibi_attention(q, k, v, **arguments, variant="native_window")  # type: ignore[call-overload]
     used = torch.zeros(k.shape[0], 16, dtype=torch.bool)
@@ -62,7 +62,7 @@ def test_slots_that_are_free_and_pages_of_others_reach_nothing() -> None:
 
 
 def test_norms_of_a_cache_in_pages_are_read() -> None:
-    k, v, arguments = paged((900, 700), 64)
+    k, v, arguments = draw_pages((900, 700), 64)
     q, slopes = 10 * numbers(1, 2, 2, 1, 24), torch.tensor([0.005, 0.02])
     whole = [gather(part, arguments["block_tables"]) for part in (k, v)]
     norms = cache_norms(*whole, kv_lens=arguments["kv_lens"])
@@ -74,7 +74,7 @@ def test_norms_of_a_cache_in_pages_are_read() -> None:
 
 
 def test_the_operator_finds_the_pages_of_lines_in_any_order_and_of_part_of_a_sequence() -> None:
-    k, v, arguments = paged((37, 90), 16)
+    k, v, arguments = draw_pages((37, 90), 16)
     q, tables = numbers(1, 2, 2, 4, 24), arguments["block_tables"]
     whole_k, whole_v = (gather(part, tables) for part in (k, v))
     lines = torch.tensor([[1, 2, 2, 40, 50, 48], [0, 0, 4, 5, 32, 28], [1, 0, 2, 0, 40, 38]])

@@ -10,7 +10,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.variants.native.gradient_problem import Drawn, by_torch, drawn, truth, worst_error
+from tests.variants.native.gradient_problem import (
+    GradientProblem,
+    by_torch,
+    draw_problem,
+    truth,
+    worst_error,
+)
 from variants.native import torch_operator
 from variants.native.kernel_arguments import CAUSAL, EVERY_KEY
 from variants.native.kernel_call import attend
@@ -25,61 +31,63 @@ from variants.problem import Unsupported, alibi_slopes
     ],
 )
 def test_sequences_that_share_rows_have_no_gradients(lines: list[list[int]], name: str) -> None:
-    given, sequences = drawn(q_len=70, kv_len=70), torch.tensor(lines)
-    given.q.requires_grad_()
-    out = by_torch(given, sequences=sequences)[0]
+    problem, sequences = draw_problem(q_len=70, kv_len=70), torch.tensor(lines)
+    problem.q.requires_grad_()
+    out = by_torch(problem, sequences=sequences)[0]
     with pytest.raises(ValueError, match=f"share {name}, so their gradients"):
         out.sum().backward()
 
 
 def test_sequences_of_two_batch_entries_share_nothing_and_have_slopes_of_their_own() -> None:
-    given = drawn(q_len=70, kv_len=70, batch=2)
+    problem = draw_problem(q_len=70, kv_len=70, batch=2)
     slopes = torch.stack([alibi_slopes(4), alibi_slopes(4) * 0.1])
     sequences = torch.tensor([[0, 0, 70, 0, 70, 0], [1, 0, 70, 0, 70, 0]])
     leaf = slopes.clone().requires_grad_()
-    out = by_torch(given, sequences=sequences, slopes=leaf)[0]
-    (found,) = torch.autograd.grad(out, leaf, given.d_out)
-    assert worst_error(found.double(), truth(given, slopes=slopes)[3]) < 1e-4
+    out = by_torch(problem, sequences=sequences, slopes=leaf)[0]
+    (found,) = torch.autograd.grad(out, leaf, problem.d_out)
+    assert worst_error(found.double(), truth(problem, slopes=slopes)[3]) < 1e-4
 
 
 def test_torch_knows_the_gradients() -> None:
-    given, slopes = drawn(), alibi_slopes(4).requires_grad_()
-    d_lse = torch.randn(given.q.shape[:3])
-    leaves = [part.requires_grad_() for part in given[:3]]
-    results = by_torch(given, slopes=slopes, wants_lse=True)
-    found = torch.autograd.grad(results, [*leaves, slopes], (given.d_out, d_lse))
-    wanted = truth(given, d_lse=d_lse)
+    problem, slopes = draw_problem(), alibi_slopes(4).requires_grad_()
+    d_lse = torch.randn(problem.q.shape[:3])
+    leaves = [part.requires_grad_() for part in problem[:3]]
+    results = by_torch(problem, slopes=slopes, wants_lse=True)
+    found = torch.autograd.grad(results, [*leaves, slopes], (problem.d_out, d_lse))
+    wanted = truth(problem, d_lse=d_lse)
     for some, right in zip(found, wanted, strict=True):
         assert worst_error(some.double(), right) < 2e-5
 
 
 @pytest.mark.parametrize("leaf", [0, 1, 2, 3])
 def test_what_needs_no_gradient_gets_none(leaf: int) -> None:
-    given = drawn(q_len=70, kv_len=70)
-    inputs = [*given[:3], alibi_slopes(4)]
+    problem = draw_problem(q_len=70, kv_len=70)
+    inputs = [*problem[:3], alibi_slopes(4)]
     inputs[leaf].requires_grad_()
     q, k, v, slopes = inputs
-    by_torch(Drawn(q, k, v, given.d_out), slopes=slopes)[0].sum().backward()
+    by_torch(GradientProblem(q, k, v, problem.d_out), slopes=slopes)[0].sum().backward()
     assert [part.grad is None for part in inputs] == [i != leaf for i in range(4)]
 
 
 def test_the_gradient_of_the_log_sum_exp_alone_is_right() -> None:
-    given = drawn(q_len=70, kv_len=70)
-    given.q.requires_grad_()
-    (found,) = torch.autograd.grad(by_torch(given, wants_lse=True)[1].sum(), given.q)
-    nothing = given._replace(d_out=torch.zeros_like(given.d_out))
-    wanted = truth(nothing, d_lse=torch.ones(given.q.shape[:3]))[0]
+    problem = draw_problem(q_len=70, kv_len=70)
+    problem.q.requires_grad_()
+    (found,) = torch.autograd.grad(by_torch(problem, wants_lse=True)[1].sum(), problem.q)
+    nothing = problem._replace(d_out=torch.zeros_like(problem.d_out))
+    wanted = truth(nothing, d_lse=torch.ones(problem.q.shape[:3]))[0]
     assert worst_error(found.double(), wanted) < 2e-5
 
 
 def test_torch_s_own_checks_pass() -> None:
-    given = Drawn(*(part.requires_grad_() for part in drawn(q_len=70, kv_len=90)))
+    problem = GradientProblem(
+        *(part.requires_grad_() for part in draw_problem(q_len=70, kv_len=90))
+    )
     torch.library.opcheck(
         cast(Any, torch_operator.operator()),
-        (*given[:3], alibi_slopes(4), 0.2, EVERY_KEY, 0, None, None, None, True),
+        (*problem[:3], alibi_slopes(4), 0.2, EVERY_KEY, 0, None, None, None, True),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
-    plain = drawn(q_len=70, kv_len=90)
+    plain = draw_problem(q_len=70, kv_len=90)
     done = attend(*plain[:3], alibi_slopes(4), 0.2, CAUSAL, wants_log_sum_exp=True)
     inputs = (plain.d_out, None, *plain[:3], alibi_slopes(4), done.out, done.log_sum_exp)
     torch.library.opcheck(
@@ -90,16 +98,18 @@ def test_torch_s_own_checks_pass() -> None:
 
 
 def test_transforms_and_checkpoints_give_the_same_gradient() -> None:
-    given, slopes = drawn(q_len=90, kv_len=90), alibi_slopes(4)
+    problem, slopes = draw_problem(q_len=90, kv_len=90), alibi_slopes(4)
     attention = torch_operator.operator()
 
     def loss(q: Tensor) -> Tensor:
-        out = attention(q, given.k, given.v, slopes, 0.2, EVERY_KEY, 0, None, None, None, False)[0]
-        return (out * given.d_out).sum()
+        out = attention(
+            q, problem.k, problem.v, slopes, 0.2, EVERY_KEY, 0, None, None, None, False
+        )[0]
+        return (out * problem.d_out).sum()
 
-    leaf = given.q.clone().requires_grad_()
+    leaf = problem.q.clone().requires_grad_()
     (wanted,) = torch.autograd.grad(loss(leaf), leaf)
-    assert torch.equal(torch.func.grad(loss)(given.q), wanted)
+    assert torch.equal(torch.func.grad(loss)(problem.q), wanted)
     recomputed = cast(Tensor, checkpoint(loss, leaf, use_reentrant=False))
     assert torch.equal(torch.autograd.grad(recomputed, leaf)[0], wanted)
     graph = torch.compile(loss, backend="aot_eager", fullgraph=True)
@@ -107,9 +117,9 @@ def test_transforms_and_checkpoints_give_the_same_gradient() -> None:
 
 
 def test_the_operations_of_five_products_are_counted() -> None:
-    given = drawn(q_len=70, kv_len=90, dim=32, value_dim=16)
-    given.q.requires_grad_()
-    out = by_torch(given)[0]
+    problem = draw_problem(q_len=70, kv_len=90, dim=32, value_dim=16)
+    problem.q.requires_grad_()
+    out = by_torch(problem)[0]
     with FlopCounterMode(display=False) as counter:
         out.sum().backward()
     assert counter.get_total_flops() == 2 * 4 * 70 * 90 * (3 * 32 + 2 * 16)
@@ -123,10 +133,10 @@ PENALIZED: list[Callable[[Tensor], Tensor]] = [
 
 @pytest.mark.parametrize("loss", PENALIZED, ids=["square", "linear"])
 def test_a_second_gradient_is_refused(loss: Callable[[Tensor], Tensor]) -> None:
-    given = drawn(q_len=70, kv_len=70)
-    given.q.requires_grad_()
-    out = by_torch(given)[0]
-    (first,) = torch.autograd.grad(loss(out), given.q, create_graph=True)
+    problem = draw_problem(q_len=70, kv_len=70)
+    problem.q.requires_grad_()
+    out = by_torch(problem)[0]
+    (first,) = torch.autograd.grad(loss(out), problem.q, create_graph=True)
     with pytest.raises(Unsupported, match="native_window's gradient has no gradient in turn"):
         (out.mean() + first.square().sum()).backward()
 
@@ -149,31 +159,31 @@ def of_backward_of_grad(loss: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
 def test_transforms_refuse_a_second_gradient_too(
     derived: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor],
 ) -> None:
-    given = drawn(q_len=70, kv_len=70)
+    problem = draw_problem(q_len=70, kv_len=70)
     with pytest.raises(Unsupported, match=r"one gradient at a time in torch\.func; eager has more"):
-        derived(lambda q: by_torch(given._replace(q=q))[0].sum(), given.q)
+        derived(lambda q: by_torch(problem._replace(q=q))[0].sum(), problem.q)
 
 
 def test_a_gradient_inside_of_another_variables_gradient_is_right() -> None:
-    given = drawn(q_len=70, kv_len=70)
+    problem = draw_problem(q_len=70, kv_len=70)
 
-    def weighed(q: Tensor) -> Tensor:
-        out = by_torch(given._replace(q=q))[0]
-        found: Tensor = torch.func.grad(lambda weight: (weight * out * given.d_out).sum())(
+    def with_weight(q: Tensor) -> Tensor:
+        out = by_torch(problem._replace(q=q))[0]
+        found: Tensor = torch.func.grad(lambda weight: (weight * out * problem.d_out).sum())(
             torch.tensor(1.0)
         )
         return found
 
-    found = torch.func.grad(weighed)(given.q)
-    assert worst_error(found.double(), truth(given)[0]) < 2e-5
+    found = torch.func.grad(with_weight)(problem.q)
+    assert worst_error(found.double(), truth(problem)[0]) < 2e-5
 
 
 def test_a_forward_mode_derivative_is_refused() -> None:
-    given = drawn(q_len=70, kv_len=70)
+    problem = draw_problem(q_len=70, kv_len=70)
     with pytest.raises(
         Unsupported, match="native_window has no forward-mode derivative; eager has"
     ):
-        torch.func.jvp(lambda q: by_torch(given._replace(q=q))[0], (given.q,), (given.q,))
+        torch.func.jvp(lambda q: by_torch(problem._replace(q=q))[0], (problem.q,), (problem.q,))
 
 
 REFUSED: dict[str, tuple[Callable[[list[Any]], None], str]] = {
@@ -198,10 +208,10 @@ REFUSED: dict[str, tuple[Callable[[list[Any]], None], str]] = {
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_what_the_kernel_would_read_out_of_bounds_is_refused(change: str) -> None:
-    given = drawn(q_len=70, kv_len=70)
+    problem = draw_problem(q_len=70, kv_len=70)
     torch_operator.operator()
-    done = attend(*given[:3], alibi_slopes(4), 0.2, CAUSAL, wants_log_sum_exp=True)
-    inputs = [given.d_out, None, *given[:3], alibi_slopes(4), done.out, done.log_sum_exp]
+    done = attend(*problem[:3], alibi_slopes(4), 0.2, CAUSAL, wants_log_sum_exp=True)
+    inputs = [problem.d_out, None, *problem[:3], alibi_slopes(4), done.out, done.log_sum_exp]
     alter, words = REFUSED[change]
     alter(inputs)
     with pytest.raises(ValueError, match=re.escape(words)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.variants.attacks import DTYPES, HEADS, drawn
+from tests.variants.attacks import DTYPES, HEADS, draw_qk
 from tests.variants.batches.problems import numbers
 from tests.variants.formula import truth
 from variants.attention import alibi_attention
@@ -18,7 +18,7 @@ from variants.native.kernel_arguments import EVERY_KEY
 from variants.problem import Unsupported, alibi_slopes
 
 
-def called(
+def call_operator(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -36,11 +36,11 @@ def called(
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_its_memory_does_not_depend_on_torchs_defaults(dtype: torch.dtype) -> None:
-    q, k = drawn(300, dtype=dtype)
-    wanted = called(q, k, k)
+    q, k = draw_qk(300, dtype=dtype)
+    wanted = call_operator(q, k, k)
     torch.set_default_dtype(torch.float16)
     try:
-        assert torch.equal(called(q, k, k, alibi_slopes(HEADS)), wanted)
+        assert torch.equal(call_operator(q, k, k, alibi_slopes(HEADS)), wanted)
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -57,7 +57,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_operator_is_what_torch_asks_of_one(layout: str, dtype: torch.dtype) -> None:
-    q, k = (LAYOUTS[layout](one) for one in drawn(70, dtype=dtype))
+    q, k = (LAYOUTS[layout](one) for one in draw_qk(70, dtype=dtype))
     slopes = alibi_slopes(HEADS)
     sequences = torch.tensor([[0, 3, 20, 5, 40, 20], [0, 30, 40, 0, 70, 30]])
     for some, wants in ((None, True), (sequences, False)):
@@ -68,13 +68,15 @@ def test_the_operator_is_what_torch_asks_of_one(layout: str, dtype: torch.dtype)
         )
     tolerated = 2e-2 if dtype == torch.bfloat16 else 1e-5
     wanted = truth(q, k, k, slopes, scale=0.2)
-    torch.testing.assert_close(called(q, k, k).double(), wanted, rtol=tolerated, atol=tolerated)
+    torch.testing.assert_close(
+        call_operator(q, k, k).double(), wanted, rtol=tolerated, atol=tolerated
+    )
 
 
 def test_a_negative_scale_is_bounded_too() -> None:
-    q, k = drawn(900)
+    q, k = draw_qk(900)
     wanted = truth(q, k, k, scale=-2.0)
-    found = called(q, k, k, scale=-2.0)
+    found = call_operator(q, k, k, scale=-2.0)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -148,11 +150,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_the_kernel_would_read_out_of_bounds_is_refused(change: str) -> None:
     whole = {name: zeros(1, 4, 8, 16) for name in ("q", "k", "v")}
     with pytest.raises(ValueError, match=re.escape(REFUSED[change][1])):
-        called(**whole | REFUSED[change][0])
+        call_operator(**whole | REFUSED[change][0])
 
 
 def test_sequences_see_their_own_keys_alone_and_other_rows_are_0() -> None:
-    q, k = drawn(90)
+    q, k = draw_qk(90)
     wanted = torch.zeros_like(q, dtype=torch.float64)
     lines = [[0, 5, 30, 20, 50, 20], [0, 40, 50, 0, 20, -30]]
     for _, first, queries, key, keys, position in lines:
@@ -161,32 +163,32 @@ def test_sequences_see_their_own_keys_alone_and_other_rows_are_0() -> None:
         scores = 0.2 * q[:, :, rows].double() @ k[:, :, own].double().mT
         scores -= alibi_slopes(HEADS).double()[:, None, None] * distance.abs()
         wanted[:, :, rows] = scores.softmax(dim=-1) @ k[:, :, own].double()
-    found = called(q, k, k, after=EVERY_KEY, sequences=torch.tensor(lines))
+    found = call_operator(q, k, k, after=EVERY_KEY, sequences=torch.tensor(lines))
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("after", [0, 3, 100])
 @pytest.mark.parametrize("before", [0, 5, 63, 64, 200, 1000])
 def test_no_key_out_of_reach_is_seen(before: int, after: int) -> None:
-    q, k = drawn(500)
+    q, k = draw_qk(500)
     slopes = torch.full((HEADS,), 0.001)
     distance = torch.arange(500) - torch.arange(500)[:, None]
     scores = 0.2 * q.double() @ k.double().mT - 0.001 * distance.abs()
     seen = (distance <= after) & (distance >= -before)
     wanted = scores.masked_fill(~seen, -torch.inf).softmax(dim=-1) @ k.double()
-    found = called(q, k, k, slopes, before=before, after=after)
+    found = call_operator(q, k, k, slopes, before=before, after=after)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_reach_past_all_numbers_is_every_key() -> None:
-    q, k = drawn(90)
-    assert torch.equal(called(q, k, k, before=2**63 - 1), called(q, k, k))
-    whole = called(q, k, k, after=EVERY_KEY)
-    assert torch.equal(called(q, k, k, before=2**63 - 1, after=2**63 - 1), whole)
+    q, k = draw_qk(90)
+    assert torch.equal(call_operator(q, k, k, before=2**63 - 1), call_operator(q, k, k))
+    whole = call_operator(q, k, k, after=EVERY_KEY)
+    assert torch.equal(call_operator(q, k, k, before=2**63 - 1, after=2**63 - 1), whole)
 
 
 def test_the_log_sum_exp_is_the_formula_s() -> None:
-    q, k = drawn(200)
+    q, k = draw_qk(200)
     distance = torch.arange(200) - torch.arange(200)[:, None]
     scores = 0.2 * q.double() @ k.double().mT
     scores -= alibi_slopes(HEADS).double()[:, None, None] * distance.abs()

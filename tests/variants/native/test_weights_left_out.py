@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.variants.attacks import ATTACKS, DTYPES, HEADS, drawn, logs_of_weights, spec_for
+from tests.variants.attacks import ATTACKS, DTYPES, HEADS, draw_qk, logs_of_weights, spec_for
 from tests.variants.formula import truth
 from tests.variants.native.dense_answer import answer
 from variants.native import kernel_library
@@ -17,7 +17,7 @@ from variants.problem import alibi_slopes
 from variants.windows import tolerance
 
 
-def looked_at(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> Tensor:
+def visited_keys(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> Tensor:
     """Say which keys gave a query anything: [batch, heads, q_len, kv_len].
 
     The values of each block of keys are 1 in a column of their own.
@@ -32,7 +32,7 @@ def looked_at(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> T
 def most_left_out(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) -> float:
     """Return the largest share of any row's weight that was not looked at."""
     weights = logs_of_weights(q, k, slopes, causal=causal).exp()
-    return (weights * ~looked_at(q, k, slopes, causal=causal)).sum(dim=-1).max().item()
+    return (weights * ~visited_keys(q, k, slopes, causal=causal)).sum(dim=-1).max().item()
 
 
 @pytest.mark.matrix
@@ -42,7 +42,7 @@ def most_left_out(q: Tensor, k: Tensor, slopes: Tensor, *, causal: bool = True) 
 def test_no_attack_makes_a_row_lose_weight(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype, *, causal: bool
 ) -> None:
-    q, k = drawn(1000, dtype=dtype)
+    q, k = draw_qk(1000, dtype=dtype)
     slopes = alibi_slopes(HEADS)
     spec = replace(spec_for(q, k), causal=causal)
     plain = density(spec, q, k, k, slopes)
@@ -57,7 +57,7 @@ def test_no_attack_makes_a_row_lose_weight(
 def test_nor_does_one_that_comes_from_behind_when_attention_is_bidirectional(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype
 ) -> None:
-    q, k = drawn(1000, dtype=dtype)
+    q, k = draw_qk(1000, dtype=dtype)
     attack(q, k)
     backwards = [one.flip(2) for one in (q, k)]
     lost = most_left_out(backwards[0], backwards[1], alibi_slopes(HEADS), causal=False)
@@ -66,13 +66,13 @@ def test_nor_does_one_that_comes_from_behind_when_attention_is_bidirectional(
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_at_a_logit_scale_of_16_nothing_of_weight_is_lost(dtype: torch.dtype) -> None:
-    q, k = drawn(700, dtype=dtype, size=16)
+    q, k = draw_qk(700, dtype=dtype, size=16)
     assert most_left_out(q, k, alibi_slopes(HEADS)) <= tolerance(dtype)
 
 
 @pytest.mark.parametrize("size", [6e4, 1e-7])
 def test_nor_at_the_ends_of_float16(size: float) -> None:
-    q, k = drawn(300, dtype=torch.float16)
+    q, k = draw_qk(300, dtype=torch.float16)
     q, k = q.clamp(-1, 1) * size, k.clamp(-1, 1) * size
     assert most_left_out(q, k, alibi_slopes(HEADS)) <= tolerance(torch.float16)
 
@@ -92,7 +92,7 @@ def test_nor_where_the_last_query_of_a_block_alone_needs_more() -> None:
 
 @pytest.mark.parametrize("slope", [1e-45, 1e-43, 1e-38])
 def test_a_slope_too_small_for_float32_leaves_out_nothing_of_weight(slope: float) -> None:
-    q, k = drawn(700)
+    q, k = draw_qk(700)
     assert most_left_out(q, k, torch.full((HEADS,), slope)) <= tolerance(torch.float32)
 
 
@@ -118,7 +118,7 @@ def test_nor_where_squares_of_keys_are_flushed_to_0() -> None:
 def test_a_far_key_that_is_no_number_reaches_every_later_row(
     wrong: float, dtype: torch.dtype, key: int
 ) -> None:
-    q, k = drawn(700, dtype=dtype)
+    q, k = draw_qk(700, dtype=dtype)
     q[..., 0] = 1.0
     k[:, :, key, 0] = wrong
     out = answer(q, k, k.nan_to_num(0, 0, 0), alibi_slopes(HEADS))
@@ -129,7 +129,7 @@ def test_a_far_key_that_is_no_number_reaches_every_later_row(
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("slope", [0.0, -0.1, 200.0, math.nan])
 def test_slopes_may_be_anything(slope: float, *, causal: bool) -> None:
-    q, k = drawn(300)
+    q, k = draw_qk(300)
     slopes = torch.full((HEADS * 2,), slope)[::2]
     found = answer(q, k, k, slopes, causal=causal)
     wanted = truth(q, k, k, slopes, causal=causal)
@@ -143,16 +143,16 @@ def test_a_bias_that_rises_with_distance_is_bounded_by_a_block_s_farthest_key() 
 
 
 def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
-    q, k = drawn(200)
+    q, k = draw_qk(200)
     before = answer(q, k, k, alibi_slopes(HEADS))
     k[:, :, 150:] = 1e30
     assert torch.equal(answer(q, k, k, alibi_slopes(HEADS))[:, :, :150], before[:, :, :150])
 
 
 def test_heads_of_large_models_leave_out_what_they_can() -> None:
-    q, k = drawn(2000)
+    q, k = draw_qk(2000)
     share = density(spec_for(q, k), q, k, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))
-    seen = looked_at(q, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))[:, :, -1].sum(dim=-1)
+    seen = visited_keys(q, k, torch.tensor([0.5, 0.5, 2.0**-8, 0.0]))[:, :, -1].sum(dim=-1)
     assert (seen[:, :2] <= 200).all()
     assert (seen[:, 2:] == 2000).all()
     assert 0.5 < share < 0.6
@@ -160,19 +160,19 @@ def test_heads_of_large_models_leave_out_what_they_can() -> None:
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 def test_density_is_1_where_norms_are_huge(*, causal: bool) -> None:
-    q, k = drawn(500, size=100)
+    q, k = draw_qk(500, size=100)
     spec = replace(spec_for(q, k), causal=causal)
     assert density(spec, q, k, k, alibi_slopes(HEADS)) == 1
 
 
 @pytest.mark.parametrize("outlier", [0, 999])
 def test_an_outlier_key_widens_no_window_on_the_other_side(outlier: int) -> None:
-    q, k = drawn(1000)
+    q, k = draw_qk(1000)
     slopes, there = alibi_slopes(HEADS), torch.arange(1000) > 500
     other = there if outlier == 0 else ~there
-    plain = looked_at(q, k, slopes, causal=False)
+    plain = visited_keys(q, k, slopes, causal=False)
     k[:, :, outlier] *= 40
-    seen = looked_at(q, k, slopes, causal=False)
+    seen = visited_keys(q, k, slopes, causal=False)
     assert not (seen & ~plain)[:, :, 448:512, other].any()
     assert seen[:, :, 448:512, outlier].any(dim=-1).all()
 
@@ -180,7 +180,7 @@ def test_an_outlier_key_widens_no_window_on_the_other_side(outlier: int) -> None
 def test_rows_that_fill_up_a_block_look_no_further_than_the_last_query() -> None:
     q, k = torch.ones(1, 1, 20, 32), -torch.ones(1, 1, 1900, 32)
     k[:, :, -20:] = 5.0
-    seen = looked_at(q, k, torch.tensor([2.0**-5]))[0, 0, -1].sum()
+    seen = visited_keys(q, k, torch.tensor([2.0**-5]))[0, 0, -1].sum()
     assert seen < 400
 
 

@@ -40,7 +40,7 @@ def build(folder: Path, processor: str) -> Path:
     return program
 
 
-def attended(program: Path, call: Call) -> Tensor:
+def attention_of(program: Path, call: Call) -> Tensor:
     """Return the attention of blocks of float32 queries, or of few queries of any dtype."""
     few = call.q.shape[2] <= 16
     (out,) = _answers(program, call, _FEW[call.q.dtype] if few else 0, [_out_shape(call)])

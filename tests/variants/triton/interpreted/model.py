@@ -13,7 +13,7 @@ NEAR = 64
 SMALL = Tiles(rows=64, keys=64, warps=4, stages=2)
 
 
-def modelled_counts(
+def model_counts(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -40,12 +40,12 @@ def modelled_counts(
     return torch.tensor(counts)
 
 
-def modelled_split_counts(
+def model_split_counts(
     q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, share: float, tiles: Tiles = SMALL
 ) -> Tensor:
     """Return the tiles that splits visit, and those that are added: int [kv_heads, blocks, 2].
 
-    Shapes are those of `modelled_counts`, k and v have kv_heads. Heads that share keys visit what
+    Shapes are those of `model_counts`, k and v have kv_heads. Heads that share keys visit what
     any of them needs.
     """
     group, kv_heads = q.shape[1] // k.shape[1], k.shape[1]

@@ -8,7 +8,7 @@ import torch
 from suite.agreement.inputs import draw, spec_of
 from suite.agreement.judge import check
 from suite.cases.case import Case
-from tests.variants.attacks import HEADS, drawn, spec_for
+from tests.variants.attacks import HEADS, draw_qk, spec_for
 from tests.variants.formula import assert_close, tensors, truth
 from tests.variants.triton.interpreted.model import SMALL
 from variants.problem import Attention, Spec, Unsupported, alibi_slopes
@@ -100,7 +100,7 @@ def test_heads_are_computed_in_any_order_of_slopes() -> None:
 
 
 def test_the_interpreter_s_bfloat16_is_declined() -> None:
-    q, k = drawn(70, dtype=torch.bfloat16)
+    q, k = draw_qk(70, dtype=torch.bfloat16)
     with pytest.raises(Unsupported, match="multiplies bfloat16 wrongly"):
         prepare(spec_for(q, k))
 

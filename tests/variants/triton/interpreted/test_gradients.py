@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.variants.native.gradient_problem import Drawn, assert_right, drawn, truth
+from tests.variants.native.gradient_problem import (
+    GradientProblem,
+    assert_right,
+    draw_problem,
+    truth,
+)
 from tests.variants.native.test_gradients_left_out import ATTACKS, one_direction
 from tests.variants.triton.interpreted.model import SMALL
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL
@@ -32,18 +37,20 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def called(
-    given: Drawn,
+def call_gradients(
+    problem: GradientProblem,
     slopes: torch.Tensor,
     tiles: TileTable = TABLE,
     *,
     causal: bool = True,
     d_lse: torch.Tensor | None = None,
 ) -> LaunchedGradients:
-    inputs = (given.q, given.k, given.v, slopes)
+    inputs = (problem.q, problem.k, problem.v, slopes)
     done = attend(*inputs, 0.2, causal=causal, tiles=tiles.forward)
     return gradients(
-        *(given.d_out, d_lse, *inputs, done.out, done.log_sum_exp, 0.2), causal=causal, tiles=tiles
+        *(problem.d_out, d_lse, *inputs, done.out, done.log_sum_exp, 0.2),
+        causal=causal,
+        tiles=tiles,
     )
 
 
@@ -60,29 +67,29 @@ IN_BFLOAT16 = ("blocks and a rest", "grouped heads", "bidirectional, more keys")
 def test_gradients_are_the_formula_s(shape: str, dtype: torch.dtype) -> None:
     sizes = {"heads": 2, "kv_heads": 2} | SHAPES[shape]
     causal = sizes.pop("causal", True)
-    given, slopes = drawn(**sizes, dtype=dtype), alibi_slopes(sizes["heads"])
-    found = called(given, slopes, causal=causal)
-    wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
-    least = 1.0 if given.k.shape[2] == 1 else 0.05  # dq and dk are 0 then, but for rounding
+    problem, slopes = draw_problem(**sizes, dtype=dtype), alibi_slopes(sizes["heads"])
+    found = call_gradients(problem, slopes, causal=causal)
+    wanted = truth(problem, CAUSAL if causal else BIDIRECTIONAL)
+    least = 1.0 if problem.k.shape[2] == 1 else 0.05  # dq and dk are 0 then, but for rounding
     assert_right(found, wanted, dtype, least)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rows", [16, 64, 128])
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 def test_they_are_so_in_tiles_of_any_shape(rows: int, *, causal: bool) -> None:
-    given = drawn(heads=2, kv_heads=1, q_len=150, kv_len=210, dim=16, value_dim=16)
+    problem = draw_problem(heads=2, kv_heads=1, q_len=150, kv_len=210, dim=16, value_dim=16)
     tiles = TileTable(SMALL, Tiles(rows, 32, 4, 2), Tiles(rows, 128, 4, 2), SMALL)
-    found = called(given, alibi_slopes(2), tiles, causal=causal)
-    wanted = truth(given, CAUSAL if causal else BIDIRECTIONAL)
+    found = call_gradients(problem, alibi_slopes(2), tiles, causal=causal)
+    wanted = truth(problem, CAUSAL if causal else BIDIRECTIONAL)
     assert_right(found, wanted, torch.float32)  # type: ignore[arg-type]
 
 
 def test_in_float16_keys_that_are_older_than_all_queries_keep_their_digits() -> None:
     """Weights of 1e-7 times gradients of 1000 are no small numbers, but would underflow."""
-    given = drawn(heads=1, kv_heads=1, q_len=64, kv_len=400, dtype=torch.float16)
-    given = given._replace(d_out=given.d_out * 1000)
+    problem = draw_problem(heads=1, kv_heads=1, q_len=64, kv_len=400, dtype=torch.float16)
+    problem = problem._replace(d_out=problem.d_out * 1000)
     slopes = torch.tensor([0.05])
-    found, wanted = called(given, slopes), truth(given, slopes=slopes)
+    found, wanted = call_gradients(problem, slopes), truth(problem, slopes=slopes)
     for some, right in zip(found[1:3], wanted[1:3], strict=True):
         sizes = right.norm(dim=-1)
         off = (some.double() - right).norm(dim=-1) / sizes
@@ -98,19 +105,22 @@ SLOPES = torch.tensor([0.3])
     [*((attack, False) for attack in ATTACKS), *((attack, True) for attack in ATTACKS[1::2])],
 )
 def test_no_row_loses_more_than_is_certified(
-    attack: Callable[[Drawn], Drawn], monkeypatch: pytest.MonkeyPatch, *, mirrored: bool
+    attack: Callable[[GradientProblem], GradientProblem],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    mirrored: bool,
 ) -> None:
-    given = attack(drawn(heads=1, kv_heads=1, q_len=196, kv_len=196, dim=16, value_dim=16))
+    problem = attack(draw_problem(heads=1, kv_heads=1, q_len=196, kv_len=196, dim=16, value_dim=16))
     if mirrored:
-        given = Drawn(*(part.flip(2).contiguous() for part in given))
+        problem = GradientProblem(*(part.flip(2).contiguous() for part in problem))
     shares = iter((1e-30, 0.1))
     both: list[LaunchedGradients] = []
     for share in shares:
         monkeypatch.setattr(launch, "tolerance", lambda _, share=share: share)
-        inputs = (given.q, given.k, given.v, SLOPES)
+        inputs = (problem.q, problem.k, problem.v, SLOPES)
         if not both:
             done = attend(*inputs, 0.2, causal=not mirrored, tiles=SMALL)
-        outputs = (given.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2)
+        outputs = (problem.d_out, None, *inputs, done.out, done.log_sum_exp, 0.2)
         both.append(
             gradients(*outputs, causal=not mirrored, tiles=TileTable(SMALL, SMALL, SMALL, SMALL))
         )
@@ -124,9 +134,9 @@ def test_no_row_loses_more_than_is_certified(
 
 
 def test_far_pairs_of_blocks_are_left_out() -> None:
-    given = drawn(heads=1, kv_heads=1, q_len=520, kv_len=520, dim=16, value_dim=16)
-    found = called(given, torch.tensor([0.5]), TileTable(SMALL, SMALL, SMALL, SMALL))
-    flat = called(given, torch.tensor([0.0]), TileTable(SMALL, SMALL, SMALL, SMALL))
+    problem = draw_problem(heads=1, kv_heads=1, q_len=520, kv_len=520, dim=16, value_dim=16)
+    found = call_gradients(problem, torch.tensor([0.5]), TileTable(SMALL, SMALL, SMALL, SMALL))
+    flat = call_gradients(problem, torch.tensor([0.0]), TileTable(SMALL, SMALL, SMALL, SMALL))
     for counts in ("visited_queries", "visited_keys"):
         everything = int(getattr(flat, counts).sum())
         assert everything == 8 * 9 // 2
@@ -134,8 +144,8 @@ def test_far_pairs_of_blocks_are_left_out() -> None:
 
 
 def test_a_key_that_is_no_number_makes_every_later_gradient_none() -> None:
-    given = drawn(heads=1, kv_heads=1, q_len=300, kv_len=300, dim=16, value_dim=16)
-    given.k[:, :, 3] = math.nan
-    found = called(given, torch.tensor([0.5]))
+    problem = draw_problem(heads=1, kv_heads=1, q_len=300, kv_len=300, dim=16, value_dim=16)
+    problem.k[:, :, 3] = math.nan
+    found = call_gradients(problem, torch.tensor([0.5]))
     assert found.d_q[:, :, 3:].isnan().all()
     assert found.d_k.isnan().all()

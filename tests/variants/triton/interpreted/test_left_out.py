@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.variants.attacks import ATTACKS, HEADS, drawn, logs_of_weights
+from tests.variants.attacks import ATTACKS, HEADS, draw_qk, logs_of_weights
 from tests.variants.formula import truth
 from tests.variants.triton.interpreted.calls import visited_keys
-from tests.variants.triton.interpreted.model import SMALL, modelled_counts
+from tests.variants.triton.interpreted.model import SMALL, model_counts
 from variants.problem import alibi_slopes
 from variants.triton import launch
 from variants.triton.launch import attend
@@ -36,11 +36,11 @@ def most_left_out(
     return float(by_weight.max()), float(by_output.max())
 
 
-def attacked(
+def draw_attack(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return q of 128 queries, k and v of 900 keys, after an attack."""
-    q, k = drawn(900, 128, dtype=dtype)
+    q, k = draw_qk(900, 128, dtype=dtype)
     v = torch.randn_like(k)
     attack(q, k)
     return q, k, v
@@ -51,7 +51,7 @@ def attacked(
 def test_no_attack_makes_a_row_lose_weight(
     attack: Callable[[Tensor, Tensor], None], dtype: torch.dtype
 ) -> None:
-    assert max(most_left_out(*attacked(attack, dtype), SLOPES)) <= tolerance(dtype)
+    assert max(most_left_out(*draw_attack(attack, dtype), SLOPES)) <= tolerance(dtype)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -59,7 +59,7 @@ def test_nor_does_one_from_either_side_when_attention_is_bidirectional(
     attack: Callable[[Tensor, Tensor], None],
 ) -> None:
     """The first queries look at keys behind them: everything is mirrored, on 700 queries."""
-    q, k = drawn(700)
+    q, k = draw_qk(700)
     attack(q, k)
     q, k, v = q[:, :3].flip(2), k[:, :3].flip(2), torch.randn_like(k[:, :3])
     lost = most_left_out(q, k, v, SLOPES[:3], causal=False, tiles=Tiles(128, 64, 4, 2))
@@ -93,14 +93,14 @@ def one_outlier_value(v: Tensor) -> None:
     ids=lambda attack: attack.__name__,
 )
 def test_no_uneven_values_make_a_row_lose_output(attack: Callable[[Tensor], None]) -> None:
-    q, k = drawn(900, 128, dtype=torch.bfloat16)
+    q, k = draw_qk(900, 128, dtype=torch.bfloat16)
     v = torch.randn_like(k)
     attack(v)
     assert max(most_left_out(q, k, v, SLOPES)) <= tolerance(torch.bfloat16)
 
 
 def heavy_tailed() -> tuple[Tensor, Tensor, Tensor]:
-    q, k = drawn(900, 128, dtype=torch.bfloat16)
+    q, k = draw_qk(900, 128, dtype=torch.bfloat16)
     lengths = torch.distributions.StudentT(2.0).sample((3, 900, 1)).abs().clamp(max=30)
     q, k, v = (
         (part * length[: part.shape[2]]).to(torch.bfloat16)
@@ -138,7 +138,7 @@ def test_what_is_planted_is_seen(slope: float, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("size", [6e4, 1e-7])
 def test_at_the_ends_of_float16_nothing_of_weight_is_lost(size: float) -> None:
-    q, k = drawn(300, dtype=torch.float16)
+    q, k = draw_qk(300, dtype=torch.float16)
     q, k = q.clamp(-1, 1) * size, k.clamp(-1, 1) * size
     assert most_left_out(q, k, k, SLOPES)[0] <= tolerance(torch.float16)
 
@@ -168,7 +168,7 @@ def test_nor_where_one_query_of_a_block_alone_is_long() -> None:
 @pytest.mark.parametrize("slope", [0.0, -0.1, 1e-45, 1e-38, 200.0, math.nan])
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 def test_slopes_may_be_anything(slope: float, *, causal: bool) -> None:
-    q, k = drawn(200)
+    q, k = draw_qk(200)
     q, k, slopes = q[:, :1], k[:, :1], torch.tensor([slope])
     found = attend(q, k, k, slopes, 32**-0.5, causal=causal, tiles=SMALL).out
     wanted = truth(q, k, k, slopes, causal=causal)
@@ -177,7 +177,7 @@ def test_slopes_may_be_anything(slope: float, *, causal: bool) -> None:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_a_far_key_that_is_no_number_reaches_every_later_row(wrong: float) -> None:
-    q, k = drawn(400)
+    q, k = draw_qk(400)
     q[..., 0] = 1.0
     k[:, :, 3, 0] = wrong
     v = k.nan_to_num(0, 0, 0)
@@ -195,7 +195,7 @@ def test_a_row_whose_own_keys_are_out_of_the_question_has_the_others() -> None:
 
 
 def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
-    q, k = drawn(200)
+    q, k = draw_qk(200)
     outs = []
     for wrong in (0.5, 1e30):
         k[:, :, 150:] = wrong
@@ -206,12 +206,12 @@ def test_what_a_later_key_holds_changes_no_bit_of_a_row() -> None:
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("tiles", [SMALL, Tiles(32, 128, 4, 2), Tiles(128, 32, 4, 2)])
 def test_it_visits_the_tiles_that_the_rule_says(tiles: Tiles, *, causal: bool) -> None:
-    q, k = drawn(1100, 1100 if tiles == SMALL and causal else 400, dtype=torch.bfloat16)
+    q, k = draw_qk(1100, 1100 if tiles == SMALL and causal else 400, dtype=torch.bfloat16)
     q, k = q[:, 1:3], k[:, 1:3]
     v = torch.randn_like(k)
     done = attend(q, k, v, SLOPES[1:3], 32**-0.5, causal=causal, tiles=tiles)
     share = tolerance(torch.bfloat16) * 2**-0.05 / (1 if causal else 2)
-    wanted = modelled_counts(q, k, v, SLOPES[1:3], share, tiles, causal=causal)
+    wanted = model_counts(q, k, v, SLOPES[1:3], share, tiles, causal=causal)
     found = done.visited.flip(1)
     assert (found - wanted).abs().max() <= 1
     assert (found == wanted).float().mean() > 0.95

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.variants.attacks import ATTACKS, DTYPES, drawn, logs_of_weights
+from tests.variants.attacks import ATTACKS, DTYPES, draw_qk, logs_of_weights
 from tests.variants.batches.oracle import Answer, answer
 from tests.variants.formula import assert_close, tensors
-from tests.variants.triton.interpreted.model import NEAR, SMALL, modelled_split_counts
+from tests.variants.triton.interpreted.model import NEAR, SMALL, model_split_counts
 from variants.batches.cache_norms import cache_norms
 from variants.problem import alibi_slopes
 from variants.triton import launch
@@ -123,7 +123,7 @@ def test_a_packed_batch_of_steps_is_answered() -> None:
     assert_right(done, wanted, torch.float32)
 
 
-def left_out(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> tuple[float, float]:
+def largest_loss(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> tuple[float, float]:
     """Return the largest share of any row's weight that was left out, and of its output's norm."""
     group, (q_len, kv_len) = q.shape[1] // k.shape[1], (q.shape[2], k.shape[2])
     plan = SplitPlan(group if q_len <= 16 else 1, Tiles(min(128, max(16, q_len)), 64, 4, 2), 3)
@@ -145,26 +145,26 @@ def left_out(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> tuple[float, fl
 def test_no_attack_makes_a_row_lose_weight(
     attack: Callable[[Tensor, Tensor], None], queries: int
 ) -> None:
-    q, k = drawn(900, 128)
+    q, k = draw_qk(900, 128)
     v = torch.randn_like(k)
     attack(q, k)
-    assert max(left_out(q[:, :, -queries:], k, v, SLOPES)) <= tolerance(torch.float32)
+    assert max(largest_loss(q[:, :, -queries:], k, v, SLOPES)) <= tolerance(torch.float32)
 
 
 @pytest.mark.parametrize("attack", ATTACKS[::2], ids=lambda attack: attack.__name__)
 def test_nor_where_heads_share_keys(attack: Callable[[Tensor, Tensor], None]) -> None:
-    q, k = drawn(900, 128, dtype=torch.bfloat16)
+    q, k = draw_qk(900, 128, dtype=torch.bfloat16)
     v = torch.randn_like(k)
     attack(q, k)
     q, k, v = q[:, :, -5:], k[:, ::2], v[:, ::2]
-    assert max(left_out(q, k, v, SLOPES)) <= tolerance(torch.bfloat16)
+    assert max(largest_loss(q, k, v, SLOPES)) <= tolerance(torch.bfloat16)
 
 
 def test_nor_where_one_of_several_heads_has_a_long_query() -> None:
     q, k = torch.full((1, 2, 1, 32), 1e-3), torch.zeros(1, 1, 900, 32)
     q[:, 1, :, 0] = k[:, :, 100, 0] = 30.0  # a score of 159, where the bias is -56
     slopes = torch.tensor([0.5, 0.07])
-    assert max(left_out(q, k, torch.ones_like(k), slopes)) <= tolerance(torch.float32)
+    assert max(largest_loss(q, k, torch.ones_like(k), slopes)) <= tolerance(torch.float32)
 
 
 def alike(slope: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -178,9 +178,9 @@ def alike(slope: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_what_is_planted_is_seen(slope: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "tolerance", lambda _: 0.1)
     of_a_block = math.exp(-64 * slope)
-    assert 0.05 * of_a_block < max(left_out(*alike(slope))) <= 0.1
+    assert 0.05 * of_a_block < max(largest_loss(*alike(slope))) <= 0.1
     monkeypatch.setattr(launch, "tolerance", lambda _: 0.2 / of_a_block)
-    assert max(left_out(*alike(slope))) > 0.1
+    assert max(largest_loss(*alike(slope))) > 0.1
 
 
 def test_an_output_that_shrinks_after_the_count_is_asked_for_again() -> None:
@@ -194,12 +194,12 @@ def test_an_output_that_shrinks_after_the_count_is_asked_for_again() -> None:
         plan=SplitPlan(1, Tiles(16, 64, 4, 2), 3),
     )
     assert done.visited[..., 1] >= 3
-    assert max(left_out(q, k, v, slopes)) <= tolerance(torch.float32)
+    assert max(largest_loss(q, k, v, slopes)) <= tolerance(torch.float32)
 
 
 @pytest.mark.parametrize("queries", [5, 150])
 def test_it_visits_the_tiles_that_the_rule_says(queries: int) -> None:
-    q, k = drawn(1100, 150, dtype=torch.bfloat16)
+    q, k = draw_qk(1100, 150, dtype=torch.bfloat16)
     v = torch.randn_like(k)
     group = 2 if queries == 5 else 1
     q, k, v = q[:, :, -queries:], k[:, ::group], v[:, ::group]
@@ -207,7 +207,7 @@ def test_it_visits_the_tiles_that_the_rule_says(queries: int) -> None:
     norms = cache_norms(k, v)
     found = attend_split(q, k, v, SLOPES, 32**-0.5, norms=norms, plan=plan).visited[0].flip(1)
     share = tolerance(torch.bfloat16) * 2**-0.05
-    wanted = modelled_split_counts(q, k, v, SLOPES, share)
+    wanted = model_split_counts(q, k, v, SLOPES, share)
     assert (found - wanted).abs().max() <= 1
     assert (found == wanted).float().mean() > 0.9
     everything = attend_split(q, k, v, SLOPES * 0, 32**-0.5, norms=norms, plan=plan).visited

@@ -70,7 +70,7 @@ def test_batches_of_any_form_are_answered(batch: str) -> None:
 
 
 def test_it_visits_the_tiles_that_the_rule_says() -> None:
-    from tests.variants.triton.interpreted.model import modelled_counts
+    from tests.variants.triton.interpreted.model import model_counts
 
     torch.manual_seed(1)
     dtype = torch.bfloat16 if ON_GPU else torch.float16
@@ -78,7 +78,7 @@ def test_it_visits_the_tiles_that_the_rule_says() -> None:
     slopes, tiles = alibi_slopes(4)[:2], Tiles(128, 64, 8, 2)
     q_there, k_there, v_there, slopes_there = (part.to(DEVICE) for part in (q, k, v, slopes))
     done = attend(q_there, k_there, v_there, slopes_there, 0.125, causal=True, tiles=tiles)
-    wanted = modelled_counts(q, k, v, slopes, tolerance(dtype) * 2**-0.05, tiles)
+    wanted = model_counts(q, k, v, slopes, tolerance(dtype) * 2**-0.05, tiles)
     off = (done.visited.cpu().flip(1) - wanted).abs()
     assert off.max() <= 1
     assert (off == 0).float().mean() > 0.95
