@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.variants.triton.interpreted.model import modelled_counts
+from tests.variants.triton.interpreted.model import model_counts
 from variants.problem import alibi_slopes
 from variants.windows import tolerance
 
@@ -34,7 +34,7 @@ def visited_before() -> Tensor:
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, HEADS, LENGTH, HEAD_DIM).bfloat16() for _ in range(3))
     least = tolerance(torch.bfloat16)
-    return modelled_counts(q, k, v, alibi_slopes(HEADS), least)[..., 0]
+    return model_counts(q, k, v, alibi_slopes(HEADS), least)[..., 0]
 
 
 def share(before: Tensor) -> float:

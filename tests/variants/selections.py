@@ -73,13 +73,13 @@ def a_candidate(variant: str = "eager", ms: float = 1.0, **changes: Any) -> Cand
 
 def a_choice(ms: Mapping[str, float], length: int = 512, **of_problem: Any) -> Choice:
     """Return the choice of the fastest of variants that took so many milliseconds."""
-    return chosen_from(
+    return choice_of(
         a_problem(length, **of_problem),
         *[a_candidate(name, ms[name]) for name in sorted(ms, key=lambda name: ms[name])],
     )
 
 
-def chosen_from(problem: Problem, *candidates: Candidate) -> Choice:
+def choice_of(problem: Problem, *candidates: Candidate) -> Choice:
     """Return the choice of the first of candidates."""
     return Choice(
         problem=problem, variant=candidates[0].variant, why="invented", candidates=candidates
@@ -130,7 +130,7 @@ def extreme_choices(draw: st.DrawFn) -> Choice:
         logit_scale=draw(factors),
     )
     paired = [(draw(at_most_1), draw(at_least_1)) for _ in names]
-    return chosen_from(
+    return choice_of(
         problem,
         *[
             a_candidate(name, draw(scores), over_first_ci=interval)

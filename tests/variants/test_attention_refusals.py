@@ -107,58 +107,58 @@ PLACES += ["slopes", "scale", "variant"]
 
 
 @st.composite
-def maybe_mistaken(draw: st.DrawFn) -> dict[str, Any]:
+def random_arguments(draw: st.DrawFn) -> dict[str, Any]:
     """Draw arguments of alibi_attention of which some may be out of place."""
     places = draw(st.sets(st.sampled_from(PLACES), max_size=2))
 
-    def unless(place: str, usual: Any, *others: Any) -> Any:
+    def pick(place: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from(others)) if place in places else usual
 
     heads, length = draw(st.integers(1, 12)), draw(st.integers(1, 70) | st.just(200))
     shape = [draw(st.integers(1, 2)), heads, length, draw(st.sampled_from([8, 17, 64]))]
-    dtype = unless("dtype", draw(st.sampled_from(list(TOLERANCE))), *ODD_DTYPES)
+    dtype = pick("dtype", draw(st.sampled_from(list(TOLERANCE))), *ODD_DTYPES)
 
-    def changed(place: str, sizes: list[int]) -> list[int]:
+    def change_size(place: str, sizes: list[int]) -> list[int]:
         at = draw(st.integers(0, len(sizes) - 1))
         others = (
             [*sizes[:at], size, *sizes[at + 1 :]] for size in (0, 1, sizes[at] // 2, sizes[at] + 1)
         )
-        return list(unless(place, sizes, *others, sizes[1:], [1, *sizes]))
+        return list(pick(place, sizes, *others, sizes[1:], [1, *sizes]))
 
     def tensor(sizes: list[int], dtype: torch.dtype) -> Tensor:
         whole = torch.randn(*sizes[:-1], 2 * sizes[-1]).to(dtype)
-        made: Tensor = unless("strides", whole[..., : sizes[-1]].contiguous(), whole[..., ::2])
+        made: Tensor = pick("strides", whole[..., : sizes[-1]].contiguous(), whole[..., ::2])
         return made
 
-    kv_heads = unless("kv heads", heads, *range(1, 13))
-    kv_length = unless("kv length", length, *range(1, 71))
-    keys = changed("k and v", [shape[0], kv_heads, kv_length, shape[3]])
+    kv_heads = pick("kv heads", heads, *range(1, 13))
+    kv_length = pick("kv length", length, *range(1, 71))
+    keys = change_size("k and v", [shape[0], kv_heads, kv_length, shape[3]])
     own_slopes = torch.linspace(0.5, 0.01, heads)
     return {
-        "q": tensor(changed("q", shape), dtype),
-        "k": tensor(changed("k", keys), unless("dtype of k", dtype, *ODD_DTYPES)),
-        "v": tensor(changed("v", keys), dtype),
-        "slopes": unless("slopes", None, own_slopes, own_slopes[None, None], own_slopes.double()),
+        "q": tensor(change_size("q", shape), dtype),
+        "k": tensor(change_size("k", keys), pick("dtype of k", dtype, *ODD_DTYPES)),
+        "v": tensor(change_size("v", keys), dtype),
+        "slopes": pick("slopes", None, own_slopes, own_slopes[None, None], own_slopes.double()),
         "causal": draw(st.booleans()),
-        "scale": unless("scale", None, 0.3, 0.0, -1.0, float("nan"), float("inf")),
-        "variant": unless("variant", draw(st.sampled_from(UNCOMPILED)), "no_bias", "flx"),
+        "scale": pick("scale", None, 0.3, 0.0, -1.0, float("nan"), float("inf")),
+        "variant": pick("variant", draw(st.sampled_from(UNCOMPILED)), "no_bias", "flx"),
     }
 
 
-@given(given_to_it=maybe_mistaken())
+@given(arguments=random_arguments())
 @settings(max_examples=examples(600), deadline=None, derandomize=True, database=None)
 def test_random_mistakes_are_refused_in_words_and_the_rest_is_answered_rightly(
-    given_to_it: dict[str, Any],
+    arguments: dict[str, Any],
 ) -> None:
     try:
-        out = alibi_attention(**given_to_it)
+        out = alibi_attention(**arguments)
     except (ValueError, Unsupported) as refusal:
         if not str(refusal):
             raise
         return
-    q, slopes = given_to_it["q"], given_to_it["slopes"]
-    scale = given_to_it["scale"] or q.shape[3] ** -0.5
-    tensors_of_it = q, given_to_it["k"], given_to_it["v"], slopes
-    wanted = truth(*tensors_of_it, scale=scale, causal=given_to_it["causal"])
+    q, slopes = arguments["q"], arguments["slopes"]
+    scale = arguments["scale"] or q.shape[3] ** -0.5
+    inputs = q, arguments["k"], arguments["v"], slopes
+    wanted = truth(*inputs, scale=scale, causal=arguments["causal"])
     assert (out.shape, out.dtype) == (q.shape, q.dtype)
     assert_close(out, wanted, q.dtype)

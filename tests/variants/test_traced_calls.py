@@ -56,27 +56,27 @@ def under_a_default_device(call: Call) -> None:
         torch.set_default_device(None)
 
 
-def exported(call: Call) -> None:
+def export(call: Call) -> None:
     torch.export.export(Layer(call), tensors())
 
 
-def traced_by_fx(call: Call) -> None:
+def trace_by_fx(call: Call) -> None:
     make_fx(call, tracing_mode="fake")(*tensors())
 
 
-def traced_by_jit(call: Call) -> None:
+def trace_by_jit(call: Call) -> None:
     torch.jit.trace(Layer(call), tensors())
 
 
-def differentiated(call: Call) -> None:
+def differentiate(call: Call) -> None:
     torch.func.grad(lambda q, k, v: call(q, k, v).sum())(*tensors())
 
 
-def mapped(call: Call) -> None:
+def map_over_batch(call: Call) -> None:
     torch.func.vmap(call)(*(torch.stack([tensor, tensor]) for tensor in tensors()))
 
 
-def forward_differentiated(call: Call) -> None:
+def differentiate_forward(call: Call) -> None:
     q, k, v = tensors()
     torch.func.jvp(lambda q: call(q, k, v), (q,), (torch.ones_like(q),))
 
@@ -90,18 +90,18 @@ WAYS = [
     with_fake_tensors,
     under_the_meta_device,
     under_a_default_device,
-    exported,
-    traced_by_fx,
-    traced_by_jit,
-    differentiated,
-    mapped,
-    forward_differentiated,
+    export,
+    trace_by_fx,
+    trace_by_jit,
+    differentiate,
+    map_over_batch,
+    differentiate_forward,
     under_functional_tensors,
 ]
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clear_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no earlier call have prepared anything."""
     answer._CACHE.clear()
     standard_slopes.cache_clear()

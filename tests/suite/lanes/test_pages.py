@@ -14,7 +14,7 @@ from suite.clocks.timer import Bench
 from suite.lanes.prepared_case import PreparedCase, Subject
 from suite.memory import predict
 from tests.conftest import Folders
-from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
+from tests.variants.selections import a_candidate, a_problem, choice_of, of_this_machine, put
 from variants.batches import pages as variant_pages
 from variants.batches.pages import gather
 from variants.native import native_window
@@ -114,7 +114,7 @@ def test_a_lane_tells_whom_auto_chose_for_pages_and_not_for_a_cache_in_one_piece
 ) -> None:
     shape: dict[str, Any] = {"heads": 4, "kv_heads": 2, "head_dim": 16, "batch": 2}
     problem = a_problem(CASE.kv_len, q_len=1, mode="decode", **shape)
-    put(folders.of_user, of_this_machine(chosen_from(problem, a_candidate("eager"))))
+    put(folders.of_user, of_this_machine(choice_of(problem, a_candidate("eager"))))
     chose = {}
     for layout in ("bhnd", "paged"):
         ready = prepare_case("auto", msgspec.structs.replace(CASE, layout=layout))

@@ -118,7 +118,7 @@ def assert_right(out: Tensor, wanted: Tensor, dtype: torch.dtype = torch.float32
     torch.testing.assert_close(out.double(), wanted, rtol=error, atol=error)
 
 
-def poisoned(tokens: Tensor, is_padding: Tensor, value: float) -> Tensor:
+def poison_padding(tokens: Tensor, is_padding: Tensor, value: float) -> Tensor:
     """Return [batch, heads, length, dim] with a value in all of the padding [batch, length]."""
     return tokens.masked_fill(is_padding[:, None, :, None], value)
 

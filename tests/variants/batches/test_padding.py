@@ -13,7 +13,7 @@ from tests.variants.batches.forms import (
     d_out_of,
     gradients_of,
     padding_of,
-    poisoned,
+    poison_padding,
 )
 from tests.variants.batches.oracle import answer
 from tests.variants.batches.problems import problem
@@ -42,9 +42,9 @@ def assert_garbage_reaches_nothing(name: str, batch: str, value: float) -> None:
     (q, k, v), arguments = problem(**BATCHES[batch])
     wanted = answer_to(batch).out
     is_padding = padding_of(k.shape[2], arguments)
-    k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
+    k, v = (poison_padding(tokens, is_padding, value) for tokens in (k, v))
     if "key_padding" in arguments and "q_offset" not in arguments:
-        q = poisoned(q, is_padding[:, k.shape[2] - q.shape[2] :], value)
+        q = poison_padding(q, is_padding[:, k.shape[2] - q.shape[2] :], value)
     assert_right(alibi_attention(q, k, v, **arguments, variant=name), wanted)
 
 
@@ -57,7 +57,7 @@ def assert_garbage_reaches_nothing(name: str, batch: str, value: float) -> None:
 def test_garbage_in_padding_reaches_no_gradient(name: str, batch: str, value: float) -> None:
     (q, k, v), arguments = problem(**BATCHES[batch])
     is_padding = padding_of(k.shape[2], arguments)
-    k, v = (poisoned(tokens, is_padding, value) for tokens in (k, v))
+    k, v = (poison_padding(tokens, is_padding, value) for tokens in (k, v))
     leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
     out = alibi_attention(*leaves, **arguments, variant=name)
     found = torch.autograd.grad((out * d_out_of(out)).sum(), leaves)

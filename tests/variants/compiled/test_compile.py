@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def no_graphs() -> Iterator[None]:
     """Begin without graphs from other tests, and without gradients."""
     module._any_length.cache_clear()
     with torch.no_grad():
@@ -102,11 +102,11 @@ def test_the_search_asks_torch_for_kernels_that_are_timed_without_cuda_graphs(
 ) -> None:
     asked: list[dict[str, object]] = []
 
-    def recorded(function: object, **options: object) -> object:
+    def record(function: object, **options: object) -> object:
         asked.append(options)
         return function
 
-    monkeypatch.setattr(torch, "compile", recorded)
+    monkeypatch.setattr(torch, "compile", record)
     spec = spec_of(case_of(8, 8), CPU)
     for options in ({"search": "autotune"}, {}, DYNAMIC):
         module.prepare(spec, **options)

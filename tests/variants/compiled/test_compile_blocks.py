@@ -114,11 +114,11 @@ def test_a_far_weight_is_nothing_and_not_a_subnormal_number(
     met: list[Tensor] = []
     summed = Tensor.sum
 
-    def seen(one: Tensor, *how: Any, **to: Any) -> Tensor:
+    def note_sum(one: Tensor, *how: Any, **to: Any) -> Tensor:
         met.append(one)
         return summed(one, *how, **to)
 
-    monkeypatch.setattr(Tensor, "sum", seen)
+    monkeypatch.setattr(Tensor, "sum", note_sum)
     outcome(torch.tensor([1.0, 0.5, 0.001]))
     weights = torch.cat([one.flatten() for one in met])
     assert (weights == 0).any()

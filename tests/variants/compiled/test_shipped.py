@@ -14,7 +14,7 @@ from variants.host.hardware import cpu_flags
 from variants.native import kernel_library
 
 
-def whatever(_library: ctypes.CDLL) -> None:
+def pass_check(_library: ctypes.CDLL) -> None:
     """A check that passes."""
 
 
@@ -40,7 +40,7 @@ def a_machine(tmp_path: Path, features: frozenset[str]) -> Path:
 def test_the_best_level_that_the_processor_runs_is_taken(
     source: Path, tmp_path: Path, wanted: int
 ) -> None:
-    library = shipped_library(source, whatever, a_machine(tmp_path, LEVELS[wanted].features))
+    library = shipped_library(source, pass_check, a_machine(tmp_path, LEVELS[wanted].features))
     assert library is not None
     assert library.answer() == wanted
 
@@ -49,16 +49,16 @@ def test_a_processor_that_lacks_one_feature_of_a_level_takes_the_next(
     source: Path, tmp_path: Path
 ) -> None:
     machine = a_machine(tmp_path, LEVELS[0].features - {"amx_bf16"})
-    library = shipped_library(source, whatever, machine)
+    library = shipped_library(source, pass_check, machine)
     assert library is not None
     assert library.answer() == 1
 
 
 def test_an_older_processor_and_a_checkout_have_none(source: Path, tmp_path: Path) -> None:
     old = a_machine(tmp_path, frozenset({"avx"}))
-    assert shipped_library(source, whatever, old) is None
+    assert shipped_library(source, pass_check, old) is None
     modern = a_machine(tmp_path, LEVELS[0].features)
-    assert shipped_library(tmp_path / "other" / "answers.cpp", whatever, modern) is None
+    assert shipped_library(tmp_path / "other" / "answers.cpp", pass_check, modern) is None
 
 
 def test_one_that_does_not_load_is_named_and_left(
@@ -67,7 +67,7 @@ def test_one_that_does_not_load_is_named_and_left(
     place(source, LEVELS[0]).write_bytes(b"of another machine")
     with caplog.at_level(logging.WARNING):
         machine = a_machine(tmp_path, LEVELS[0].features)
-        assert shipped_library(source, whatever, machine) is None
+        assert shipped_library(source, pass_check, machine) is None
     assert "answers-amx-bf16.so can't be used, so it is built here" in caplog.text
 
 

@@ -24,19 +24,19 @@ def transposed_when_compiled(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) ->
     return q.mT if torch.compiler.is_compiling() else q
 
 
-def ran_compiled(attention: Attention, length: int) -> bool:
+def answers_compiled(attention: Attention, length: int) -> bool:
     """Call `attention` at a length and say whether the compiled graph answered."""
     q = torch.zeros(1, 1, length, 40)
     return attention(q, q, q, q).shape == q.mT.shape
 
 
 def test_torch_alone_runs_eager_code_without_a_word_past_its_limit() -> None:
-    def another(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def transpose(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return q.mT if torch.compiler.is_compiling() else q
 
-    left_to_itself: Attention = torch.compile(another, backend="eager", dynamic=False)
+    left_to_itself: Attention = torch.compile(transpose, backend="eager", dynamic=False)
     limit = torch._dynamo.config.recompile_limit
-    ran = [ran_compiled(left_to_itself, length) for length in range(1, limit + 2)]
+    ran = [answers_compiled(left_to_itself, length) for length in range(1, limit + 2)]
     assert ran == [True] * limit + [False]
 
 
@@ -45,34 +45,34 @@ def test_past_the_recompile_limit_is_an_error_and_not_eager_code() -> None:
     limit = torch._dynamo.config.recompile_limit
     assert limit < 12
     for length in range(1, limit + 1):
-        assert ran_compiled(attention, length)
+        assert answers_compiled(attention, length)
     with pytest.raises(FailOnRecompileLimitHit):
-        ran_compiled(attention, limit + 1)
+        answers_compiled(attention, limit + 1)
 
 
 def test_copies_compiled_apart_do_not_share_the_limit() -> None:
     for length in range(1, 13):
-        assert ran_compiled(compile_alone(transposed_when_compiled, CPU), length)
+        assert answers_compiled(compile_alone(transposed_when_compiled, CPU), length)
 
 
 def test_a_copy_keeps_defaults_and_closure() -> None:
     factor = 3
 
-    def scaled(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, dim: int = 2) -> Tensor:
+    def narrow(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, dim: int = 2) -> Tensor:
         return q.narrow(dim, 0, factor)
 
     q = torch.arange(40.0).view(1, 1, 10, 4)
-    assert torch.equal(compile_alone(scaled, CPU)(q, q, q, q), q[:, :, :3])
+    assert torch.equal(compile_alone(narrow, CPU)(q, q, q, q), q[:, :, :3])
 
 
 def test_a_graph_that_would_break_is_refused() -> None:
-    def printing(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def break_graph(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         torch._dynamo.graph_break()
         return q
 
     q = torch.zeros(1, 1, 4, 4)
     with pytest.raises(torch._dynamo.exc.Unsupported):
-        compile_alone(printing, CPU)(q, q, q, q)
+        compile_alone(break_graph, CPU)(q, q, q, q)
 
 
 def test_without_a_compiler_the_reason_says_how_to_install_one(

@@ -13,7 +13,7 @@ from suite.lanes.prepared_case import PreparedCase, Subject
 from tests.conftest import Folders
 from tests.effort import examples
 from tests.records import a_case
-from tests.variants.dispatch.user_choice import LIKE, NO_COMPILER, choose, ran
+from tests.variants.dispatch.user_choice import LIKE, NO_COMPILER, choose, watch_calls
 from tests.variants.formula import TOLERANCE, assert_close, tensors, truth
 from tests.variants.selections import a_choice, of_this_machine, put
 from variants.attention import alibi_attention, variant_for
@@ -28,7 +28,7 @@ def test_what_was_chosen_does_the_work(
 ) -> None:
     choose(folders, name)
     q, k, v = tensors()
-    names = ran(monkeypatch)
+    names = watch_calls(monkeypatch)
     out = alibi_attention(q, k, v)
     assert names == [name]
     assert variant_for(q, k, v) == name
@@ -54,7 +54,7 @@ def test_what_declines_the_tensors_makes_way_for_the_next(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(folders, "sdpa_key", "sdpa_mask", "eager")
-    names = ran(monkeypatch)
+    names = watch_calls(monkeypatch)
     q, k, v = (one[..., ::2] for one in tensors(head_dim=64))
     for _ in range(2):
         assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import Folders
-from tests.variants.dispatch.user_choice import choose, ran
+from tests.variants.dispatch.user_choice import choose, watch_calls
 from tests.variants.formula import assert_close, tensors, truth
 from tests.variants.selections import SPEC
 from variants.attention import alibi_attention
@@ -60,7 +60,7 @@ def test_no_tensor_of_the_user_is_kept_alive(folders: Folders, strided: bool, wa
 def test_what_is_prepared_is_kept_for_so_many_shapes_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = ran(monkeypatch, "prepare")
+    names = watch_calls(monkeypatch, "prepare")
     for length in range(1, PREPARED_AT_MOST + 10):
         q = torch.zeros(1, 1, length, 8)
         alibi_attention(q, q, q)

@@ -35,7 +35,7 @@ COMMAND = (
 CHOICE = a_choice({"compile": 1.0, "eager": 3.0})
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def log_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the lines that were logged, each a warning and printable."""
     assert {(one.name, one.levelno) for one in caplog.records} <= {("alibi_bench", logging.WARNING)}
     lines = [one.getMessage() for one in caplog.records]
@@ -48,7 +48,7 @@ def test_a_selection_s_ranking_comes_before_the_fixed_order(
 ) -> None:
     put(folders.of_user, of_this_machine(CHOICE))
     assert order(SPEC) == ("compile", "eager", *[name for name in FIXED if name != "eager"])
-    assert said(caplog) == []
+    assert log_lines(caplog) == []
 
 
 def test_the_users_selection_is_preferred_to_the_committed_one(folders: Folders) -> None:
@@ -60,13 +60,13 @@ def test_the_users_selection_is_preferred_to_the_committed_one(folders: Folders)
 BETWEEN = replace(SPEC, q_len=300, kv_len=300)
 
 
-def measured(ms: dict[str, float], mode: str = "forward") -> Selection:
+def selection_around(ms: dict[str, float], mode: str = "forward") -> Selection:
     """Return a selection of two lengths around that of BETWEEN."""
     return of_this_machine(*[a_choice(ms, length, mode=mode) for length in (256, 1024)])
 
 
 def test_a_length_that_was_not_measured_waits_for_no_graph(folders: Folders) -> None:
-    put(folders.of_user, measured({"flex": 1.0, "eager": 1.9}))
+    put(folders.of_user, selection_around({"flex": 1.0, "eager": 1.9}))
     assert order(BETWEEN)[:2] == ("eager", "flex")
     assert order(replace(SPEC, q_len=1024, kv_len=1024))[0] == "flex"
 
@@ -75,19 +75,22 @@ def test_a_length_that_was_not_measured_waits_for_no_graph(folders: Folders) -> 
 def test_it_waits_where_all_else_is_far_slower_or_builds_too(
     folders: Folders, ms: dict[str, float]
 ) -> None:
-    put(folders.of_user, measured(ms))
+    put(folders.of_user, selection_around(ms))
     assert order(BETWEEN)[0] == "flex"
 
 
 def test_nor_does_training_which_may_meet_another_length_at_each_step(folders: Folders) -> None:
-    put(folders.of_user, measured({"flex": 1.0, "eager": 1.9}, mode="backward"))
+    put(folders.of_user, selection_around({"flex": 1.0, "eager": 1.9}, mode="backward"))
     assert order(replace(BETWEEN, needs_grad=True))[0] == "eager"
 
 
 def test_all_that_is_ready_comes_before_what_builds_and_what_is_slow_last(
     folders: Folders,
 ) -> None:
-    put(folders.of_user, measured({"flex": 1.0, "sdpa_mask": 1.2, "eager": 1.5, "sdpa_key": 9.0}))
+    put(
+        folders.of_user,
+        selection_around({"flex": 1.0, "sdpa_mask": 1.2, "eager": 1.5, "sdpa_key": 9.0}),
+    )
     assert order(BETWEEN)[:4] == ("sdpa_mask", "eager", "flex", "sdpa_key")
 
 
@@ -96,7 +99,7 @@ def test_that_nothing_was_measured_is_said_once_with_the_command(
 ) -> None:
     for heads in (8, 4, 8):
         assert order(replace(SPEC, heads=heads, kv_heads=heads)) == FIXED
-    (line,) = said(caplog)
+    (line,) = log_lines(caplog)
     assert line.startswith(
         "no selection for this device: auto tries native_window first (nothing like it"
     )
@@ -114,7 +117,7 @@ def test_a_softmax_scale_that_the_command_does_not_measure_is_said(
     scale: float, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     order(replace(SPEC, scale=scale))
-    (line,) = said(caplog)
+    (line,) = log_lines(caplog)
     assert line.endswith(f"{COMMAND} ({words})")
 
 
@@ -123,7 +126,9 @@ def test_a_measured_device_is_not_said_to_have_no_selection(
 ) -> None:
     put(folders.of_user, of_this_machine(CHOICE))
     assert order(replace(SPEC, dtype=torch.bfloat16))
-    assert not [line for line in said(caplog) if line.startswith("no selection for this device")]
+    assert not [
+        line for line in log_lines(caplog) if line.startswith("no selection for this device")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_stale_selection_is_used_and_that_is_said_once(
     put(folders.of_user, msgspec.structs.replace(current, **changes))
     for length in (512, 512, 1024):
         assert order(replace(SPEC, q_len=length, kv_len=length))[0] == "compile"
-    (line,) = said(caplog)
+    (line,) = log_lines(caplog)
     assert line.startswith(
         "the selection of this device is stale: auto tries compile first (512 keys"
     )
@@ -156,7 +161,7 @@ def test_the_selection_of_a_kin_is_used_and_that_is_said(
     kin = msgspec.structs.replace(this_cpu(), key="cpu-kin", name="Kin CPU")
     put(folders.committed, of_this_machine(CHOICE, hardware=kin))
     assert order(SPEC)[0] == "compile"
-    (line,) = said(caplog)
+    (line,) = log_lines(caplog)
     assert "one of its kin is used: auto tries compile first (512 keys measured on Kin CPU" in line
 
 
@@ -171,7 +176,7 @@ def test_other_threads_than_were_measured_are_seen_when_they_are_set(
         order(SPEC)
     finally:
         torch.set_num_threads(threads)
-    (line,) = said(caplog)
+    (line,) = log_lines(caplog)
     assert f"stale: threads {threads} and not {threads + 1}" in line
 
 
@@ -183,16 +188,16 @@ def test_files_are_read_at_the_first_call_and_never_again(
     stated: list[Path] = []
     really_open, really_stat = io.open, Path.stat
 
-    def watched_open(file: Any, *args: Any, **how: Any) -> Any:
+    def note_open(file: Any, *args: Any, **how: Any) -> Any:
         opened.append(Path(str(file)))
         return really_open(file, *args, **how)
 
-    def watched_stat(file: Path, **how: Any) -> Any:
+    def note_stat(file: Path, **how: Any) -> Any:
         stated.append(file)
         return really_stat(file, **how)
 
-    monkeypatch.setattr(io, "open", watched_open)
-    monkeypatch.setattr(Path, "stat", watched_stat)
+    monkeypatch.setattr(io, "open", note_open)
+    monkeypatch.setattr(Path, "stat", note_stat)
     alibi_attention(*tensors())
     assert opened.count(path) == 1
     opened.clear()
@@ -223,7 +228,7 @@ def test_threads_that_ask_at_once_read_and_say_once(
         thread.start()
     for thread in threads:
         thread.join()
-    assert [line.split(":")[0] for line in said(caplog)] == [
+    assert [line.split(":")[0] for line in log_lines(caplog)] == [
         "selection refused",
         "no selection for this device",
     ]
@@ -251,7 +256,7 @@ def test_a_refused_file_is_said_in_one_line_and_the_fixed_order_is_taken(
     for _ in range(2):
         assert_close(alibi_attention(q, k, v), truth(q, k, v), torch.float32)
         assert variant_for(q, k, v) == FIXED[0]
-    first, second = said(caplog)
+    first, second = log_lines(caplog)
     assert first.startswith(f"selection refused: {path}: ")
     assert second.startswith("no selection for this device: ")
 
@@ -267,10 +272,10 @@ def test_a_cache_that_can_t_be_looked_into_is_as_good_as_none(
 def test_a_device_that_can_t_be_told_from_others_takes_the_fixed_order(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def none() -> None:
+    def no_driver() -> None:
         raise cuda_driver.NoCuda("no driver")
 
-    monkeypatch.setattr(cuda_driver, "devices", none)
+    monkeypatch.setattr(cuda_driver, "devices", no_driver)
     spec = replace(SPEC, device=torch.device(kind))
     assert order(spec) == static_order(kind, problem_of(spec))
     assert device_selections(torch.device(kind), 2) is None

@@ -36,7 +36,7 @@ class Layer(torch.nn.Module):
         return out + 1
 
 
-def compiled(layer: Layer, *, dynamic: bool = False) -> Callable[..., Tensor]:
+def compile_layer(layer: Layer, *, dynamic: bool = False) -> Callable[..., Tensor]:
     torch._dynamo.reset()
     return torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=dynamic)
 
@@ -45,7 +45,7 @@ def compiled(layer: Layer, *, dynamic: bool = False) -> Callable[..., Tensor]:
 def test_a_whole_graph_holds_every_variant_and_its_answer_is_right(name: str) -> None:
     q, k, v = tensors()
     with torch.no_grad():
-        out = compiled(Layer(variant=name))(q, k, v)
+        out = compile_layer(Layer(variant=name))(q, k, v)
     assert_close(out, truth(1.5 * q, k, v) + 1, torch.float32)
 
 
@@ -54,7 +54,7 @@ def test_a_compiled_layer_trains(name: str) -> None:
     q, k, v = tensors(head_dim=64)
     plain, traced = Layer(variant="eager"), Layer(variant=name)
     gradients = []
-    for layer, call in ((plain, plain), (traced, compiled(traced))):
+    for layer, call in ((plain, plain), (traced, compile_layer(traced))):
         leaves = [tensor.clone().requires_grad_() for tensor in (q, k, v)]
         loss = call(*leaves).square().sum()
         gradients.append(torch.autograd.grad(loss, [layer.gain, *leaves]))
@@ -97,7 +97,7 @@ def test_a_graph_takes_batches_of_any_form(batch: str) -> None:
     wanted = answer(1.5 * q, k, v, alibi_slopes(4), **BATCHES[batch]).out
     for name in ("eager", "sdpa_mask", "native_window", "auto"):
         with torch.no_grad():
-            out = compiled(Layer(variant=name, **BATCHES[batch]))(q, k, v)
+            out = compile_layer(Layer(variant=name, **BATCHES[batch]))(q, k, v)
         torch.testing.assert_close(out.double(), wanted + 1, rtol=1e-4, atol=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_a_graph_takes_packed_sequences_with_more_keys_than_queries() -> None:
     inputs = tensors(batch=1, q_len=20)
     plain, traced = Layer(variant="eager", **packed), Layer(variant="auto", **packed)
     gradients = []
-    for call in (plain, compiled(traced)):
+    for call in (plain, compile_layer(traced)):
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         gradients.append(torch.autograd.grad(call(*leaves).square().sum(), leaves))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
@@ -142,13 +142,13 @@ def test_autocast_holds_inside_of_a_graph() -> None:
 def test_a_graph_refuses_in_words_what_it_can_not_do() -> None:
     q, k, v = tensors()
     with pytest.raises(Exception, match=r"not under torch\.compile"):
-        compiled(Layer(dropout_p=0.1))(q, k, v)
+        compile_layer(Layer(dropout_p=0.1))(q, k, v)
     with pytest.raises(Exception, match="does not support backward on CPU"):
-        compiled(Layer(variant="flex"))(q, k, v)
+        compile_layer(Layer(variant="flex"))(q, k, v)
     with pytest.raises(Exception, match="batch or head_dim differ"):
-        compiled(Layer())(q, k[:1], v[:1])
+        compile_layer(Layer())(q, k[:1], v[:1])
     with pytest.raises(Exception, match="there are eager, sdpa_mask"):
-        compiled(Layer(variant="flx"))(q, k, v)
+        compile_layer(Layer(variant="flx"))(q, k, v)
 
 
 def test_a_gradient_of_gradients_is_refused_with_the_variant_that_has_it() -> None:

@@ -22,7 +22,7 @@ def spec_at(length: int) -> Spec:
     return replace(SPEC, q_len=length, kv_len=length)
 
 
-def holding(kibibytes: int) -> Attention:
+def attention_with_mask(kibibytes: int) -> Attention:
     """Return attention that builds a mask of so many KiB at its first call."""
     build = cache_by_slopes(lambda slopes: slopes.new_zeros(kibibytes * KIBIBYTE // 4))
 
@@ -33,9 +33,9 @@ def holding(kibibytes: int) -> Attention:
     return attention
 
 
-def use(kept: PreparedCache, length: int, kibibytes: int = 1) -> Attention:
+def use(cache: PreparedCache, length: int, kibibytes: int = 1) -> Attention:
     """Get the attention of a length, and call it."""
-    attention = kept.get("any", spec_at(length), lambda: holding(kibibytes))
+    attention = cache.get("any", spec_at(length), lambda: attention_with_mask(kibibytes))
     nothing = torch.zeros(1)
     attention(nothing, nothing, nothing, SLOPES)
     return attention
@@ -45,39 +45,39 @@ SLOPES = torch.ones(1)
 
 
 def test_a_shape_is_prepared_once_for_each_variant() -> None:
-    kept = PreparedCache(8, 1 << 20)
-    first = kept.get("one", SPEC, lambda: holding(1))
-    assert kept.get("one", SPEC, lambda: holding(1)) is first
-    assert kept.get("other", SPEC, lambda: holding(1)) is not first
+    cache = PreparedCache(8, 1 << 20)
+    first = cache.get("one", SPEC, lambda: attention_with_mask(1))
+    assert cache.get("one", SPEC, lambda: attention_with_mask(1)) is first
+    assert cache.get("other", SPEC, lambda: attention_with_mask(1)) is not first
 
 
 def test_of_too_many_shapes_the_one_unused_for_longest_goes() -> None:
-    kept = PreparedCache(2, 1 << 20)
-    first, second = use(kept, 1), use(kept, 2)
-    assert use(kept, 1) is first
-    use(kept, 3)
-    assert len(kept) == 2
-    assert use(kept, 1) is first
-    assert use(kept, 2) is not second
+    cache = PreparedCache(2, 1 << 20)
+    first, second = use(cache, 1), use(cache, 2)
+    assert use(cache, 1) is first
+    use(cache, 3)
+    assert len(cache) == 2
+    assert use(cache, 1) is first
+    assert use(cache, 2) is not second
 
 
 def test_masks_of_too_many_bytes_go_and_the_newest_stays() -> None:
-    kept = PreparedCache(100, 10 * KIBIBYTE)
+    cache = PreparedCache(100, 10 * KIBIBYTE)
     for length in range(1, 9):
-        use(kept, length, kibibytes=4)
-    assert len(kept) == 3
-    newest = use(kept, 9, kibibytes=50)
-    use(kept, 10)
-    assert len(kept) == 1
-    assert use(kept, 9) is not newest
+        use(cache, length, kibibytes=4)
+    assert len(cache) == 3
+    newest = use(cache, 9, kibibytes=50)
+    use(cache, 10)
+    assert len(cache) == 1
+    assert use(cache, 9) is not newest
 
 
 def test_masks_of_shapes_between_which_another_is_used_are_weighed_too() -> None:
-    kept = PreparedCache(100, 10 * KIBIBYTE)
+    cache = PreparedCache(100, 10 * KIBIBYTE)
     for length in range(2, 12):
-        use(kept, length, kibibytes=4)
-        use(kept, 1, kibibytes=0)
-    assert len(kept) == 4
+        use(cache, length, kibibytes=4)
+        use(cache, 1, kibibytes=0)
+    assert len(cache) == 4
 
 
 def test_what_a_dense_mask_holds_is_told_to_the_byte() -> None:
@@ -90,18 +90,18 @@ def test_what_a_dense_mask_holds_is_told_to_the_byte() -> None:
 
 
 def test_what_is_declined_is_not_kept() -> None:
-    kept = PreparedCache(8, 1 << 20)
+    cache = PreparedCache(8, 1 << 20)
 
     def decline() -> Attention:
         raise Unsupported("not here")
 
     with pytest.raises(Unsupported):
-        kept.get("any", SPEC, decline)
-    assert len(kept) == 0
+        cache.get("any", SPEC, decline)
+    assert len(cache) == 0
 
 
 def test_threads_share_it_and_its_bounds_hold() -> None:
-    kept = PreparedCache(5, 1 << 20)
+    cache = PreparedCache(5, 1 << 20)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: use(kept, 1 + number % 11), range(400)))
-    assert len(kept) == 5
+        list(pool.map(lambda number: use(cache, 1 + number % 11), range(400)))
+    assert len(cache) == 5

@@ -36,7 +36,7 @@ def first_keys_by_row(spec: Spec, back: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(by_row, (spec.q_len - by_row.shape[1], 0))
 
 
-def visited(spec: Spec, back: torch.Tensor) -> torch.Tensor:
+def visited_blocks(spec: Spec, back: torch.Tensor) -> torch.Tensor:
     """Return which blocks of keys flex visits for each block of queries: [heads, rows, columns]."""
     mask = windowed_mask_of(spec)(first_blocks_of(spec)(back))
     return mask.to_dense()[0] > 0
@@ -51,7 +51,7 @@ def test_a_window_is_visited_whole_and_little_more(
     blocks = max(1, q_len // WINDOW_BLOCK)
     widths = st.lists(st.integers(0, 12), min_size=blocks, max_size=blocks)
     back = torch.tensor([[data.draw(widths), data.draw(widths)]])
-    seen = visited(spec, back)
+    seen = visited_blocks(spec, back)
     by_row = first_keys_by_row(spec, back)
     for head in range(2):
         for row in range(seen.shape[1]):
@@ -68,4 +68,4 @@ def test_windows_as_wide_as_can_be_are_plain_causal_blocks(q_len: int, kv_len: i
     back = torch.full((1, 2, max(1, q_len // WINDOW_BLOCK)), 99)
     rows = torch.arange(-(-q_len // BLOCK)) * BLOCK + BLOCK - 1 + kv_len - q_len
     causal = torch.arange(-(-kv_len // BLOCK)) <= rows.clamp(max=kv_len - 1)[:, None] // BLOCK
-    assert torch.equal(visited(spec, back), causal.expand(2, -1, -1))
+    assert torch.equal(visited_blocks(spec, back), causal.expand(2, -1, -1))

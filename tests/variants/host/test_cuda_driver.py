@@ -53,7 +53,7 @@ for one in found:
 """
 
 
-def compiled(folder: Path, *options: str) -> str:
+def compile_driver(folder: Path, *options: str) -> str:
     """Compile the stand-in and return its path."""
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed: apt-get install gcc")
@@ -63,22 +63,22 @@ def compiled(folder: Path, *options: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> str:
+def new_driver(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Compile a driver of today."""
-    return compiled(tmp_path_factory.mktemp("driver"))
+    return compile_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture
-def driver(built: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def driver(new_driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return a driver that nobody has initialised yet, nor hides devices from."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return str(shutil.copy(built, str(tmp_path / "libcuda.so.1")))
+    return str(shutil.copy(new_driver, str(tmp_path / "libcuda.so.1")))
 
 
 @pytest.fixture
 def old_driver(tmp_path: Path) -> str:
     """Return a driver that lacks what newer ones have."""
-    return compiled(tmp_path, "-DOLD")
+    return compile_driver(tmp_path, "-DOLD")
 
 
 def test_every_device_is_read_in_the_driver_s_order(driver: str) -> None:

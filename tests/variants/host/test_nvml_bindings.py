@@ -36,7 +36,7 @@ def place_source(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> 
     monkeypatch.setattr(nvml_bindings, "_logged", [])
 
 
-def seen() -> tuple[Hardware, dict[str, str], Absent]:
+def gpu_facts() -> tuple[Hardware, dict[str, str], Absent]:
     """Return what is seen of a GPU without NVML."""
     gpu = this_gpu(DEVICE)
     with nvml.open_gpu(UUID) as opened:
@@ -65,7 +65,7 @@ def test_another_module_of_that_name_leaves_a_gpu_without_its_figures(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     place(monkeypatch, **OTHERS[kind])
-    gpu, versions, opened = seen()
+    gpu, versions, opened = gpu_facts()
     assert gpu.key == "cuda-invented-gpu-10sm-1gib"
     assert "driver" not in versions
     assert opened.reason.startswith("the module pynvml does not fit (")
@@ -77,7 +77,7 @@ def test_a_module_that_can_t_be_imported_is_told_with_what_helps(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
 ) -> None:
     place_source(monkeypatch, tmp_path, source)
-    opened = seen()[2]
+    opened = gpu_facts()[2]
     assert opened.reason.startswith("the module pynvml does not fit (")
     assert [trouble.help for trouble in health.bindings_trouble()] == [opened.reason]
 
@@ -87,7 +87,7 @@ def test_that_nvml_is_not_read_in_full_is_said_once(
 ) -> None:
     place(monkeypatch)
     for _ in range(2):
-        seen()
+        gpu_facts()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("alibi_bench", logging.WARNING)
     assert record.getMessage().startswith(
@@ -99,7 +99,7 @@ def test_what_the_driver_refuses_is_not_laid_on_the_module(
     fake_nvml: FakeNvml, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_nvml(refuses={"nvmlInitWithFlags": 9})
-    assert seen()[2] == Absent("NVML: Driver Not Loaded")
+    assert gpu_facts()[2] == Absent("NVML: Driver Not Loaded")
     assert caplog.records == []
 
 

@@ -204,11 +204,11 @@ def test_a_build_that_failed_is_not_tried_at_every_call(monkeypatch: pytest.Monk
     tried: list[int] = []
     depths: list[int] = []
 
-    def failing() -> None:
+    def fail() -> None:
         tried.append(1)
         raise Unsupported("no such flag")
 
-    monkeypatch.setattr(kernel_library, "load", failing)
+    monkeypatch.setattr(kernel_library, "load", fail)
     kernel_library._outcome.cache_clear()
     try:
         for _ in range(2):

@@ -66,16 +66,16 @@ def excess_of_columns(slopes: Tensor, length: int, scale: float, dtype: Dtype) -
     return float(max(missed.max(), shared.max()))
 
 
-def without_parts(kept: int, of: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have numbers that are split into `of` parts lack all but the first `kept` of them."""
+def without_parts(first: int, total: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have numbers that are split into `total` parts lack all but the `first` of them."""
     whole = bias_columns._parts
 
-    def lacking(number: Tensor, count: int) -> tuple[Tensor, ...]:
+    def first_parts(number: Tensor, count: int) -> tuple[Tensor, ...]:
         parts = whole(number, count)
-        left = kept if count == of else count
+        left = first if count == total else count
         return (*parts[:left], *(torch.zeros_like(part) for part in parts[left:]))
 
-    monkeypatch.setattr(bias_columns, "_parts", lacking)
+    monkeypatch.setattr(bias_columns, "_parts", first_parts)
 
 
 @pytest.mark.matrix

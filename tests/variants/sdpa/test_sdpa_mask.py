@@ -111,11 +111,11 @@ def test_each_call_and_nothing_else_is_left_the_one_backend(
 
     seen = []
 
-    def watched(q: Tensor, *_: Tensor, **__: object) -> Tensor:
+    def note(q: Tensor, *_: Tensor, **__: object) -> Tensor:
         seen.append(now_allowed())
         return q
 
-    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", note)
     inputs, spec = inputs_and_cuda_spec()
     before = now_allowed()
     attention = sdpa_mask.prepare(spec, backend=backend)
@@ -154,12 +154,12 @@ def test_a_forced_backend_runs_where_torch_has_it_and_answers_as_torch_s_own_cho
 def test_what_torch_refuses_is_declined_with_torch_s_reasons_for_that_backend_alone(
     backend: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(*_: Tensor, **__: object) -> Tensor:
+    def refuse(*_: Tensor, **__: object) -> Tensor:
         for text in REFUSED:
             warnings.warn(text, stacklevel=1)
         raise RuntimeError("No available kernel. Aborting execution.")
 
-    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", refusing)
+    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", refuse)
     inputs, spec = inputs_and_cuda_spec()
     with pytest.raises(Unsupported) as declined:
         call(spec, backend, inputs)
@@ -167,10 +167,10 @@ def test_what_torch_refuses_is_declined_with_torch_s_reasons_for_that_backend_al
 
 
 def test_any_other_error_of_torch_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: Tensor, **__: object) -> Tensor:
+    def fail(*_: Tensor, **__: object) -> Tensor:
         raise RuntimeError("cuDNN Frontend error: no valid execution plans")
 
-    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", failing)
+    monkeypatch.setattr(sdpa_mask, "scaled_dot_product_attention", fail)
     inputs, spec = inputs_and_cuda_spec()
     with pytest.raises(RuntimeError, match="no valid execution plans"):
         call(spec, "cudnn", inputs)

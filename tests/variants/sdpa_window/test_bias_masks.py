@@ -13,7 +13,9 @@ SLOPES = torch.tensor([0.5, 0.25])
 SHALLOW, DEEP = torch.tensor([40.0, 63.0]), torch.tensor([40.0, 65.0])
 
 
-def made(kv_len: int = 512, depth: Tensor = DEEP, tall: int = 128, wide: int = 1 << 20) -> Masks:
+def make_masks(
+    kv_len: int = 512, depth: Tensor = DEEP, tall: int = 128, wide: int = 1 << 20
+) -> Masks:
     """Return the masks of two heads."""
     case = Case(heads=2, kv_heads=2, head_dim=64, q_len=kv_len, kv_len=kv_len, dtype="bfloat16")
     return masks_of(spec_of(case, torch.device("cpu")), tall, wide)(SLOPES, depth)
@@ -32,27 +34,30 @@ def test_a_window_is_the_bias_of_the_last_queries_to_the_last_keys(
 ) -> None:
     monkeypatch.setattr(masks_module, "_WINDOW_BYTES", kept_bytes)
     for heads in (slice(0, 2), slice(1, 2)):
-        window = made().for_heads(heads).relative(rows, width)
+        window = make_masks().for_heads(heads).relative(rows, width)
         assert torch.equal(window, formula(rows, width)[heads])
         assert window.stride(2) == 1  # a column of queries first made a call 3.6 times slower
 
 
 def test_a_row_is_the_bias_of_the_last_query() -> None:
-    masks = made(300)
+    masks = make_masks(300)
     assert torch.equal(masks.row[:, :300], formula(1, 300)[:, 0])
     assert (masks.row[:, 300:] == -torch.inf).all()
 
 
 def test_a_bias_that_can_not_matter_is_left_out_where_that_is_certain_for_all_heads() -> None:
-    whole, cut = made(depth=DEEP).relative(64, 512), made(depth=SHALLOW).relative(64, 512)
+    whole, cut = (
+        make_masks(depth=DEEP).relative(64, 512),
+        make_masks(depth=SHALLOW).relative(64, 512),
+    )
     assert torch.equal(whole, formula(64, 512))
     assert torch.equal(cut, whole.masked_fill(whole < -64, -torch.inf))
-    assert torch.equal(made(depth=SHALLOW).row, made(depth=DEEP).row)
-    assert (made(depth=torch.tensor([40.0, torch.nan])).near > -torch.inf).sum() == 2 * 512
+    assert torch.equal(make_masks(depth=SHALLOW).row, make_masks(depth=DEEP).row)
+    assert (make_masks(depth=torch.tensor([40.0, torch.nan])).near > -torch.inf).sum() == 2 * 512
 
 
 def test_rows_of_keys_end_at_the_query_or_are_centred() -> None:
-    masks = made(300, SHALLOW)
+    masks = make_masks(300, SHALLOW)
     distance = torch.arange(1 - 200, 1)
     assert torch.equal(masks.slopes, SLOPES)
     assert torch.equal(masks.before(100), SLOPES[:, None] * distance[-100:])
@@ -62,10 +67,10 @@ def test_rows_of_keys_end_at_the_query_or_are_centred() -> None:
 
 
 def test_windows_are_kept_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert made(1 << 15).window.shape == (2, 128, 1 << 15)
+    assert make_masks(1 << 15).window.shape == (2, 128, 1 << 15)
     monkeypatch.setattr(masks_module, "_WINDOW_BYTES", 1 << 20)
-    masks = made(1 << 15)
+    masks = make_masks(1 << 15)
     assert masks.window.shape == (2, 128, 1 << 10)
     assert masks.relative(128, 1 << 10).data_ptr() == masks.window.data_ptr()
     assert masks.relative(64, 2048).shape == (2, 64, 2048)
-    assert made(1 << 15, wide=256).window.shape == (2, 128, 256)
+    assert make_masks(1 << 15, wide=256).window.shape == (2, 128, 256)

@@ -148,22 +148,22 @@ def test_little_more_is_computed_than_lies_in_the_windows(
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
     pairs = []
 
-    def counted(q: Tensor, k: Tensor, *, is_causal: bool) -> None:
+    def count(q: Tensor, k: Tensor, *, is_causal: bool) -> None:
         triangle = k.shape[2] * (k.shape[2] + 1) // 2
         pairs.append(q.shape[:2].numel() * (triangle if is_causal else q.shape[2] * k.shape[2]))
 
     def sdpa(q: Tensor, k: Tensor, v: Tensor, **how: Any) -> Tensor:
-        counted(q, k, is_causal=False)
+        count(q, k, is_causal=False)
         return scaled_dot_product_attention(q, k, v, **how)
 
     def triangles(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float) -> Tensor:
-        counted(q, k, is_causal=True)
+        count(q, k, is_causal=True)
         return attend_causally(q, k, v, mask, scale)
 
     def parts(
         of: list[Tensor], mask: Tensor, scale: float, *, is_causal: bool
     ) -> tuple[Tensor, Tensor]:
-        counted(of[0], of[1], is_causal=is_causal)
+        count(of[0], of[1], is_causal=is_causal)
         return attend(of, mask, scale, is_causal=is_causal)
 
     monkeypatch.setattr("variants.sdpa_window.band_attention.scaled_dot_product_attention", sdpa)

@@ -24,7 +24,7 @@ def _two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def named(
+def ways_of(
     spans: list[float],
     *,
     rows: int = 1024,
@@ -42,25 +42,25 @@ def named(
 
 
 def test_float32_goes_in_halves_and_then_in_strips_as_biases_span_more() -> None:
-    assert named([41.0, 39.0, 21.0, 20.0, 1.0]) == "shhaa"
+    assert ways_of([41.0, 39.0, 21.0, 20.0, 1.0]) == "shhaa"
 
 
 def test_of_squares_side_by_side_what_threads_cannot_share_goes_in_halves() -> None:
-    assert named([50.0, 9.0, 3.0, 1.0]) == "shaa"
-    assert named([1.0, 50.0, 1.0]) == "hsh"
-    assert named([1.0]) == "h"
+    assert ways_of([50.0, 9.0, 3.0, 1.0]) == "shaa"
+    assert ways_of([1.0, 50.0, 1.0]) == "hsh"
+    assert ways_of([1.0]) == "h"
     torch.set_num_threads(3)
-    assert named([9.0, 8.0, 7.0, 6.0, 5.0]) == "hhaaa"
+    assert ways_of([9.0, 8.0, 7.0, 6.0, 5.0]) == "hhaaa"
 
 
 def test_nothing_is_shared_where_rows_are_few_or_a_batch_shares_better() -> None:
-    assert named([9.0, 3.0, 1.0], rows=1023) == "aaa"
-    assert named([9.0, 3.0, 1.0], batch=2) == "aaa"
+    assert ways_of([9.0, 3.0, 1.0], rows=1023) == "aaa"
+    assert ways_of([9.0, 3.0, 1.0], batch=2) == "aaa"
 
 
 def test_half_precision_and_training_know_no_halves() -> None:
-    assert named([99.0, 21.0, 1.0], dtype="bfloat16") == "aaa"
-    assert named([33.0, 21.0, 1.0], mode="backward") == "saa"
+    assert ways_of([99.0, 21.0, 1.0], dtype="bfloat16") == "aaa"
+    assert ways_of([33.0, 21.0, 1.0], mode="backward") == "saa"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -69,7 +69,7 @@ def test_every_way_is_causal_attention(dtype: Dtype) -> None:
     spec, slopes = spec_of(case, CPU), torch.tensor([0.1, 0.06, 0.03, 0.02, 0.01])
     torch.manual_seed(0)
     q, k, v = torch.randn(3, BATCH, 5, ROWS, 32).to(spec.dtype)
-    assert named((slopes * (ROWS - 1)).tolist(), rows=ROWS) == "shaaa"
+    assert ways_of((slopes * (ROWS - 1)).tolist(), rows=ROWS) == "shaaa"
     out = torch.full_like(q, torch.nan)
     masks = masks_of(spec, 64, 256)(slopes, torch.full((5,), 1e9))
     triangles.attend_whole_past(q, k, v, masks, out, spec)

@@ -15,13 +15,13 @@ BEFORE, HEIGHT, PARTS = 128, 96, 3
 SHALLOW, DEEP = torch.zeros(3), torch.full((3,), 1e9)
 
 
-def made(depth: Tensor) -> Masks:
+def make_masks(depth: Tensor) -> Masks:
     """Return the masks of three heads and 1000 keys."""
     case = Case(heads=3, kv_heads=3, head_dim=32, q_len=1000, kv_len=1000, dtype="float32")
     return masks_of(spec_of(case, torch.device("cpu")), 64, 512)(SLOPES, depth)
 
 
-def drawn(batch: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_qkv(batch: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return q [batch, 3, rows, 32], k and v [batch, 3, BEFORE + rows, 32] of normal numbers."""
     torch.manual_seed(0)
     rows = HEIGHT * PARTS
@@ -43,9 +43,9 @@ def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @pytest.mark.parametrize("depth", [SHALLOW, DEEP], ids=["cut", "whole"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_every_block_sees_its_own_keys_and_those_before_them(batch: int, depth: Tensor) -> None:
-    q, k, v = drawn(batch)
+    q, k, v = draw_qkv(batch)
     out = torch.full_like(q, torch.nan)
-    attend_blocks(q, k, v, made(depth), out, HEIGHT, 32**-0.5)
+    attend_blocks(q, k, v, make_masks(depth), out, HEIGHT, 32**-0.5)
     torch.testing.assert_close(out.double(), formula(q, k, v), rtol=1e-5, atol=1e-6)
 
 
@@ -55,7 +55,7 @@ def test_halves_of_even_and_odd_lengths_are_causal_attention(batch: int, rows: i
     torch.manual_seed(1)
     q, k, v = torch.randn(3, batch, 3, rows, 32)
     out = torch.full_like(q, torch.nan)
-    attend_halves(q, k, v, made(DEEP), out, 32**-0.5)
+    attend_halves(q, k, v, make_masks(DEEP), out, 32**-0.5)
     distance = torch.arange(rows) - torch.arange(rows)[:, None]
     scores = q.double() @ k.double().mT / 32**0.5 + SLOPES[:, None, None].double() * distance
     expected = scores.masked_fill(distance > 0, -torch.inf).softmax(dim=-1) @ v.double()
@@ -63,11 +63,11 @@ def test_halves_of_even_and_odd_lengths_are_causal_attention(batch: int, rows: i
 
 
 def test_weights_that_are_off_by_one_key_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(own: Tensor, far: Tensor, log_odds: Tensor, out: Tensor) -> None:
+    def merge_off_by_one(own: Tensor, far: Tensor, log_odds: Tensor, out: Tensor) -> None:
         merge(own, far, log_odds + SLOPES, out)
 
-    monkeypatch.setattr("variants.sdpa_window.wide_windows.merge", wrong)
-    q, k, v = drawn(1)
+    monkeypatch.setattr("variants.sdpa_window.wide_windows.merge", merge_off_by_one)
+    q, k, v = draw_qkv(1)
     out = torch.empty_like(q)
-    attend_blocks(q, k, v, made(DEEP), out, HEIGHT, 32**-0.5)
+    attend_blocks(q, k, v, make_masks(DEEP), out, HEIGHT, 32**-0.5)
     assert not torch.allclose(out.double(), formula(q, k, v), rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.variants.selections import a_candidate, a_choice, a_problem, chosen_from
+from tests.variants.selections import a_candidate, a_choice, a_problem, choice_of
 from variants.selection.interpolation import Expected, Forecast, forecast, scale
 from variants.selection.schema import Candidate, Choice, Objective
 
@@ -29,13 +29,13 @@ def names_of(estimate: Forecast) -> list[str]:
     return [one.variant for one in estimate.ranking]
 
 
-def raced(length: int, **within: tuple[float, float] | None) -> Choice:
+def race_choice(length: int, **within: tuple[float, float] | None) -> Choice:
     """Return the choice of the first of candidates that are 5% apart, with paired intervals."""
     candidates = []
     for place, (name, interval) in enumerate(within.items()):
         ratio = 1 + place / 20
         candidates.append(a_candidate(name, ratio, over_first=ratio, over_first_ci=interval))
-    return chosen_from(a_problem(length), *candidates)
+    return choice_of(a_problem(length), *candidates)
 
 
 @given(factor=factors, power=powers, short=lengths, long=lengths, length=lengths)
@@ -117,7 +117,7 @@ def test_times_and_ratios_come_from_the_paired_score_so_that_none_is_faster_than
     length: int,
 ) -> None:
     family = [
-        chosen_from(
+        choice_of(
             a_problem(each),
             a_candidate("flex", 1.0, score=1.0, time_ms=2.0, time_ci_ms=(1.0, 4.0)),
             a_candidate("eager", 1.0, score=1.5, time_ms=0.5, time_ci_ms=(0.5, 0.5)),
@@ -135,7 +135,7 @@ def test_where_memory_or_the_device_s_time_is_the_score_times_are_those_of_calls
     heavy = a_candidate("flex", 1.0, score=9e6, time_ms=2.0, time_ci_ms=(1.0, 4.0))
     objectives: tuple[Objective, ...] = ("memory", "graph")
     for objective in objectives:
-        estimate = forecast([chosen_from(a_problem(), heavy)], 512, None, objective)
+        estimate = forecast([choice_of(a_problem(), heavy)], 512, None, objective)
         assert estimate is not None
         assert estimate.ranking == [pytest.approx(("flex", 9e6, 2.0, 1.0, 4.0))]
 
@@ -167,7 +167,7 @@ def test_far_beyond_two_lengths_there_is_still_a_number(
     assert 0 < estimate_of(family, length).ranking[0].time_ms < math.inf
 
 
-def weighing(mib: int | None, length: int) -> Choice:
+def weight_choice(mib: int | None, length: int) -> Choice:
     """Return a choice of flex, which weighs so much, before eager, which weighs 2 MiB."""
 
     def weight(mebibytes: int | None) -> dict[str, int | None]:
@@ -177,29 +177,29 @@ def weighing(mib: int | None, length: int) -> Choice:
         }
 
     flex = a_candidate("flex", 1.0, **weight(mib))
-    return chosen_from(a_problem(length), flex, a_candidate("eager", 2.0, **weight(2)))
+    return choice_of(a_problem(length), flex, a_candidate("eager", 2.0, **weight(2)))
 
 
 def test_what_would_take_more_than_the_memory_is_no_candidate() -> None:
-    family = [weighing(4, 512), weighing(64, 2048)]
+    family = [weight_choice(4, 512), weight_choice(64, 2048)]
     assert names_of(estimate_of(family, 512, 3 << 20)) == ["eager"]
     assert names_of(estimate_of(family, 1024, 17 << 20)) == ["flex", "eager"]
     assert names_of(estimate_of(family, 1024, 15 << 20)) == ["eager"]
     assert names_of(estimate_of(family, 4096, 200 << 20)) == ["eager"]
     assert forecast(family, 1024, 1 << 20, "eager") is None
-    assert names_of(estimate_of([weighing(4, 512)], 1024, 15 << 20)) == ["eager"]
+    assert names_of(estimate_of([weight_choice(4, 512)], 1024, 15 << 20)) == ["eager"]
 
 
 def test_what_was_not_weighed_is_no_candidate_where_memory_is_limited() -> None:
-    family = [weighing(None, 512), weighing(4, 2048)]
+    family = [weight_choice(None, 512), weight_choice(4, 2048)]
     assert names_of(estimate_of(family, 1024, 1 << 30)) == ["eager"]
     assert names_of(estimate_of(family, 1024)) == ["flex", "eager"]
 
 
 def test_the_regret_is_bounded_by_the_worse_end_s_paired_intervals() -> None:
     family = [
-        raced(512, eager=(1.0, 1.0), flex=(0.99, 1.2)),
-        raced(1024, flex=(1.0, 1.0), eager=(1.01, 1.06)),
+        race_choice(512, eager=(1.0, 1.0), flex=(0.99, 1.2)),
+        race_choice(1024, flex=(1.0, 1.0), eager=(1.01, 1.06)),
     ]
     assert estimate_of(family, 512).regret_at_most == pytest.approx(1 / 0.99 - 1)
     assert estimate_of(family, 1024).regret_at_most == 0
@@ -209,32 +209,38 @@ def test_the_regret_is_bounded_by_the_worse_end_s_paired_intervals() -> None:
 
 
 def test_a_variant_that_lacks_one_end_still_counts_as_what_may_be_faster_there() -> None:
-    family = [raced(512, flex=(1.0, 1.0), eager=(1.01, 1.6)), raced(1024, eager=(1.0, 1.0))]
+    family = [
+        race_choice(512, flex=(1.0, 1.0), eager=(1.01, 1.6)),
+        race_choice(1024, eager=(1.0, 1.0)),
+    ]
     assert names_of(estimate_of(family, 700)) == ["eager"]
     assert estimate_of(family, 700).regret_at_most == pytest.approx(0.6)
 
 
 def test_without_an_interval_a_rival_or_measured_ends_nothing_bounds_the_regret() -> None:
-    unsure, sure = raced(512, eager=(1.0, 1.0), flex=None), raced(1024, eager=(1.0, 1.0))
+    unsure, sure = (
+        race_choice(512, eager=(1.0, 1.0), flex=None),
+        race_choice(1024, eager=(1.0, 1.0)),
+    )
     assert estimate_of([unsure], 512).regret_at_most is None
     assert estimate_of([unsure, sure], 700).regret_at_most is None
     assert estimate_of([sure], 512).regret_at_most is None
-    assert estimate_of([raced(700, eager=(1.0, 1.0)), sure], 2048).regret_at_most is None
+    assert estimate_of([race_choice(700, eager=(1.0, 1.0)), sure], 2048).regret_at_most is None
     assert estimate_of([sure], 1024).regret_at_most is None
 
 
-def timed(length: int, ms: float, within: tuple[float, float] | None) -> Choice:
+def time_choice(length: int, ms: float, within: tuple[float, float] | None) -> Choice:
     """Return a choice of eager with such an interval."""
     one: Candidate = a_candidate("eager", ms, time_ci_ms=within)
-    return chosen_from(a_problem(length), one)
+    return choice_of(a_problem(length), one)
 
 
 def test_intervals_are_interpolated_and_never_carried_beyond() -> None:
-    family = [timed(512, 1.0, (0.5, 2.0)), timed(2048, 16.0, (8.0, 32.0))]
+    family = [time_choice(512, 1.0, (0.5, 2.0)), time_choice(2048, 16.0, (8.0, 32.0))]
     inside, outside = (estimate_of(family, length).ranking[0] for length in (1024, 4096))
     assert inside == pytest.approx(("eager", 4.0, 4.0, 2.0, 8.0))
     assert (outside.time_low_ms, outside.time_high_ms) == (None, None)
-    half = [timed(512, 1.0, (0.5, 2.0)), timed(2048, 16.0, None)]
+    half = [time_choice(512, 1.0, (0.5, 2.0)), time_choice(2048, 16.0, None)]
     assert estimate_of(half, 1024).ranking[0].time_low_ms is None
 
 

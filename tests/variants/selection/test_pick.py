@@ -19,7 +19,7 @@ from tests.variants.selections import (
     a_problem,
     a_selection,
     answer,
-    chosen_from,
+    choice_of,
     extreme_choices,
 )
 from variants.catalog import ALIBI, AUTO
@@ -31,7 +31,7 @@ AKIN: Any = a_cpu("cpu-akin", name="Akin CPU")
 OLD: Any = {"software": SOFTWARE | {"torch": "2.12.0"}}
 
 
-def of(variant: str, length: int = 512, **changes: Any) -> Selection:
+def selection_of(variant: str, length: int = 512, **changes: Any) -> Selection:
     """Return a selection of one variant at one length."""
     return a_selection(a_choice({variant: 1.0}, length), **changes)
 
@@ -47,27 +47,35 @@ class Rung:
 
 OTHER_SHAPE = a_selection(a_choice({"sdpa_mask": 1.0}, batch=4))
 LADDER = [
-    Rung("exact", of("eager"), "512 keys measured on Invented CPU, 2 cores, torch 2.13.0, 2 thr"),
+    Rung(
+        "exact",
+        selection_of("eager"),
+        "512 keys measured on Invented CPU, 2 cores, torch 2.13.0, 2 thr",
+    ),
     Rung(
         "interpolated",
         a_selection(a_choice({"flex": 1.0}, 256), a_choice({"flex": 2.0}, 1024)),
         "256 and 1024 keys measured",
     ),
-    Rung("extrapolated", of("sdpa_key", 256), "256 keys measured"),
-    Rung("stale", of("sdpa_window", **OLD), "stale: torch 2.12.0 and not 2.13.0"),
+    Rung("extrapolated", selection_of("sdpa_key", 256), "256 keys measured"),
+    Rung("stale", selection_of("sdpa_window", **OLD), "stale: torch 2.12.0 and not 2.13.0"),
     Rung("alike", OTHER_SHAPE, "scaled from 4 x 8 heads of 64, 512 keys measured"),
     Rung(
         "stale",
         msgspec.structs.replace(OTHER_SHAPE, threads=3),
         "scaled from 4 x 8 heads of 64, 512 keys measured",
     ),
-    Rung("architecture", of("compile", hardware=AKIN), "512 keys measured on Akin CPU"),
+    Rung("architecture", selection_of("compile", hardware=AKIN), "512 keys measured on Akin CPU"),
     Rung(
         "architecture",
         msgspec.structs.replace(OTHER_SHAPE, hardware=AKIN),
         "scaled from 4 x 8 heads of 64, 512 keys measured on Akin CPU",
     ),
-    Rung("static", of("flex", hardware=a_cpu("cpu-other", vendor="other")), "nothing like it"),
+    Rung(
+        "static",
+        selection_of("flex", hardware=a_cpu("cpu-other", vendor="other")),
+        "nothing like it",
+    ),
 ]
 
 
@@ -119,7 +127,7 @@ def test_the_provenance_is_all_that_the_figure_depends_on() -> None:
     ],
 )
 def test_other_software_or_threads_here_are_told(here: TargetDevice, told: str) -> None:
-    found = answer(a_problem(), of("flex"), here=here)
+    found = answer(a_problem(), selection_of("flex"), here=here)
     assert (found.ground, found.variant) == ("stale", "flex")
     assert found.provenance.endswith(f"; stale: {told}")
     assert found.regret_at_most is None
@@ -127,9 +135,9 @@ def test_other_software_or_threads_here_are_told(here: TargetDevice, told: str) 
 
 def test_the_threads_of_the_times_and_those_here_are_both_told() -> None:
     one_core = HERE._replace(hardware=a_cpu("cpu-invented-1cores", cores=1), threads=1)
-    found = answer(a_problem(), of("flex"), here=one_core)
+    found = answer(a_problem(), selection_of("flex"), here=one_core)
     assert (found.ground, found.threads, found.measured_threads) == ("architecture", 1, 2)
-    nothing = answer(a_problem(dtype="float16"), of("flex"), here=one_core)
+    nothing = answer(a_problem(dtype="float16"), selection_of("flex"), here=one_core)
     assert (nothing.ground, nothing.threads, nothing.measured_threads) == ("static", 1, None)
 
 
@@ -140,32 +148,32 @@ def test_the_lengths_that_an_answer_rests_on_are_told() -> None:
 
 
 def test_the_users_selection_wins_over_a_committed_one() -> None:
-    assert answer(a_problem(), of("flex"), of("eager")).variant == "flex"
-    stale = [of("flex", **OLD), of("eager", **OLD)]
+    assert answer(a_problem(), selection_of("flex"), selection_of("eager")).variant == "flex"
+    stale = [selection_of("flex", **OLD), selection_of("eager", **OLD)]
     assert answer(a_problem(), *stale).variant == "flex"
 
 
 def test_an_exact_hit_wins_over_the_users_extrapolation() -> None:
-    found = answer(a_problem(), of("flex", 64), of("eager"))
+    found = answer(a_problem(), selection_of("flex", 64), selection_of("eager"))
     assert (found.ground, found.variant) == ("exact", "eager")
 
 
-def bounded(**changes: Any) -> Selection:
+def bounded_selection(**changes: Any) -> Selection:
     """Return a selection with paired intervals."""
     first = a_candidate("eager", 1.0, over_first_ci=(1.0, 1.0))
     other = a_candidate("flex", 1.1, over_first=1.1, over_first_ci=(0.98, 1.2))
-    return a_selection(chosen_from(a_problem(), first, other), **changes)
+    return a_selection(choice_of(a_problem(), first, other), **changes)
 
 
 def test_a_bound_on_regret_is_given_for_what_was_measured_here_in_time() -> None:
-    assert answer(a_problem(), bounded()).regret_at_most == pytest.approx(1 / 0.98 - 1)
+    assert answer(a_problem(), bounded_selection()).regret_at_most == pytest.approx(1 / 0.98 - 1)
     for changes in ({"objective": "memory"}, {"objective": "graph"}, OLD, {"hardware": AKIN}):
-        assert answer(a_problem(), bounded(**changes)).regret_at_most is None
-    assert answer(a_problem(batch=2), bounded()).regret_at_most is None
+        assert answer(a_problem(), bounded_selection(**changes)).regret_at_most is None
+    assert answer(a_problem(batch=2), bounded_selection()).regret_at_most is None
 
 
 def test_the_objective_is_told() -> None:
-    assert answer(a_problem(), bounded(objective="memory")).objective == "memory"
+    assert answer(a_problem(), bounded_selection(objective="memory")).objective == "memory"
 
 
 def test_one_far_length_says_nothing_where_another_shape_was_measured_around() -> None:
@@ -192,7 +200,7 @@ def test_a_limit_on_memory_holds_where_nothing_was_measured() -> None:
 
 def test_a_limit_on_memory_holds_for_a_larger_shape_than_was_measured() -> None:
     light = a_candidate("eager", 2.0, peak_bytes=0)  # a mebibyte with what it keeps, flex has four
-    choice = chosen_from(a_problem(), a_candidate("flex"), light)
+    choice = choice_of(a_problem(), a_candidate("flex"), light)
     limited = a_selection(choice, max_memory_bytes=5 << 20)
     grounds = [answer(a_problem(batch=batch), limited) for batch in (1, 4, 8)]
     assert [found.variant for found in grounds[:2]] == ["flex", "eager"]

@@ -114,14 +114,14 @@ def test_tests_and_their_children_never_see_the_users_own_selections(
         assert folder.is_relative_to(tmp_path_factory.getbasetemp().parent)
 
 
-def sorted_as(selection: Selection, here: TargetDevice = HERE) -> list[str]:
+def groups_of(selection: Selection, here: TargetDevice = HERE) -> list[str]:
     """Return where a selection ends up in what is known."""
     about = sort_selections(here, [selection])
     return [name for name in ("current", "stale", "akin") if getattr(about, name)]
 
 
 def test_measured_here_with_the_same_software_a_selection_is_current() -> None:
-    assert sorted_as(OWN) == ["current"]
+    assert groups_of(OWN) == ["current"]
     assert changes(OWN, HERE) == []
 
 
@@ -137,22 +137,22 @@ def test_measured_here_with_the_same_software_a_selection_is_current() -> None:
 )
 def test_other_software_or_threads_make_it_stale(change: dict[str, Any], told: str) -> None:
     selection = a_selection(**change)
-    assert sorted_as(selection) == ["stale"]
+    assert groups_of(selection) == ["stale"]
     assert changes(selection, HERE) == [told]
 
 
 def test_another_driver_makes_a_gpu_s_selection_stale() -> None:
     here = TargetDevice(a_gpu(), SOFTWARE | {"driver": "570.1"}, 2)
     selection = a_selection(hardware=a_gpu(), software=SOFTWARE | {"driver": "550.2"})
-    assert sorted_as(selection, here) == ["stale"]
+    assert groups_of(selection, here) == ["stale"]
     assert changes(selection, here) == ["driver 550.2 and not 570.1"]
 
 
 def test_of_other_devices_only_those_of_one_architecture_are_kept() -> None:
-    assert sorted_as(OTHER) == ["akin"]
-    assert sorted_as(a_selection(hardware=a_cpu("cpu-another"), threads=3)) == ["akin"]
-    assert sorted_as(a_selection(hardware=a_cpu("cpu-another", features=("sve",)))) == []
-    assert sorted_as(a_selection(hardware=a_gpu())) == []
+    assert groups_of(OTHER) == ["akin"]
+    assert groups_of(a_selection(hardware=a_cpu("cpu-another"), threads=3)) == ["akin"]
+    assert groups_of(a_selection(hardware=a_cpu("cpu-another", features=("sve",)))) == []
+    assert groups_of(a_selection(hardware=a_gpu())) == []
 
 
 def test_a_family_s_choices_come_by_rising_length() -> None:

@@ -25,7 +25,7 @@ CONTENT = msgspec.json.encode(WHOLE)
 more = settings(max_examples=examples(400), deadline=None)
 
 
-def refused(path: Path) -> str:
+def refusal(path: Path) -> str:
     """Return the one line in which a file is refused."""
     with pytest.raises(BadSelection) as caught:
         read(path)
@@ -46,7 +46,7 @@ def with_value(place: str, value: str) -> bytes:
     return json.dumps(whole).replace('"@"', value).encode()
 
 
-def read_or_refused(content: bytes) -> Selection | str:
+def read_or_refuse(content: bytes) -> Selection | str:
     """Return what is read from such a file, or the line in which it is refused."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / NAME
@@ -118,7 +118,7 @@ def test_a_value_that_is_none_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / NAME
     path.write_bytes(with_value(place, value))
-    refused(path)
+    refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_value_that_is_none_is_refused_in_one_line(
 def test_an_odd_device_is_refused_in_one_line(tmp_path: Path, place: str, value: str) -> None:
     path = tmp_path / NAME
     path.write_bytes(with_value(place, value))
-    refused(path)
+    refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_an_odd_device_is_refused_in_one_line(tmp_path: Path, place: str, value:
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / NAME
     path.write_bytes(content)
-    refused(path)
+    refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -
 def test_what_can_t_be_chosen_is_refused_wherever_it_is_named(tmp_path: Path, name: bytes) -> None:
     path = tmp_path / NAME
     path.write_bytes(CONTENT.replace(b'"variant":"eager"', b'"variant":"' + name + b'"'))
-    assert "none that can be chosen here" in refused(path)
+    assert "none that can be chosen here" in refusal(path)
 
 
 def test_a_file_over_8_mib_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(CONTENT + b" " * (LARGEST_BYTES + 1 - len(CONTENT)))
-    assert "over 8 MiB" in refused(path)
+    assert "over 8 MiB" in refusal(path)
     path.write_bytes(CONTENT + b" " * (LARGEST_BYTES - len(CONTENT)))
     assert read(path) == WHOLE
 
@@ -184,14 +184,14 @@ def test_what_is_no_file_is_refused_and_waited_for_by_nobody(tmp_path: Path) -> 
     (tmp_path / "endless").symlink_to("/dev/zero")
     (tmp_path / "unreadable").symlink_to("/proc/self/mem")  # for root too
     for name in ("folder", "pipe", "dangling", "loop", "endless", "unreadable", "missing"):
-        refused(tmp_path / name)
-    assert "not a regular file" in refused(tmp_path / "pipe")
+        refusal(tmp_path / name)
+    assert "not a regular file" in refusal(tmp_path / "pipe")
 
 
 @more
 @given(content=st.binary(max_size=300))
 def test_random_bytes_are_refused(content: bytes) -> None:
-    line = read_or_refused(content)
+    line = read_or_refuse(content)
     assert isinstance(line, str)
     assert line.isprintable()
 
@@ -204,8 +204,8 @@ def test_random_damage_is_refused_or_makes_another_selection(data: st.DataObject
         at = data.draw(st.integers(0, len(content) - 1))
         until = at + data.draw(st.integers(0, 3))
         content[at:until] = data.draw(st.binary(max_size=3) | st.sampled_from([b"-", b"9", b"e9"]))
-    found = read_or_refused(bytes(content))
+    found = read_or_refuse(bytes(content))
     if isinstance(found, str):
         assert found.isprintable()
     else:
-        assert read_or_refused(msgspec.json.encode(found)) == found
+        assert read_or_refuse(msgspec.json.encode(found)) == found

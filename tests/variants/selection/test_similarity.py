@@ -55,7 +55,7 @@ problems = st.builds(
 )
 
 
-def changed(field: str, value: Any) -> Problem:
+def problem_with(field: str, value: Any) -> Problem:
     """Return the usual problem with another value of one field."""
     return msgspec.structs.replace(a_problem(), **{field: value})
 
@@ -72,7 +72,7 @@ def test_problems_that_differ_in_length_alone_are_one_family() -> None:
 
 @each_field
 def test_any_other_field_makes_another_family(field: str, value: Any) -> None:
-    assert family_of(changed(field, value)) != family_of(a_problem())
+    assert family_of(problem_with(field, value)) != family_of(a_problem())
 
 
 def test_another_number_of_queries_makes_another_family() -> None:
@@ -82,7 +82,7 @@ def test_another_number_of_queries_makes_another_family() -> None:
 
 @each_field
 def test_only_dtype_mode_and_masking_can_never_be_stood_in_for(field: str, value: Any) -> None:
-    assert (regime_of(changed(field, value)) != regime_of(a_problem())) == (field in REGIME)
+    assert (regime_of(problem_with(field, value)) != regime_of(a_problem())) == (field in REGIME)
 
 
 def test_a_square_problem_never_stands_in_for_a_chunk() -> None:
@@ -104,7 +104,7 @@ def test_a_distance_is_the_same_from_both_sides(one: Problem, other: Problem) ->
 
 @each_field
 def test_what_a_regime_leaves_open_puts_problems_apart(field: str, value: Any) -> None:
-    assert (distance(changed(field, value), a_problem()) > 0) == (field not in REGIME)
+    assert (distance(problem_with(field, value), a_problem()) > 0) == (field not in REGIME)
 
 
 def test_a_distance_counts_doublings_and_half_a_one_for_a_rule() -> None:

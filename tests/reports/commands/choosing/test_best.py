@@ -10,7 +10,7 @@ from tests.conftest import Folders
 from tests.fakes.gpus import gpus, with_cuda
 from tests.reports.commands.choosing.command_line import KEY, ROOT, SHAPE, Commands, write_file
 from tests.reports.tunings import memories, tuning
-from tests.variants.selections import a_candidate, a_problem, chosen_from, of_this_machine, put
+from tests.variants.selections import a_candidate, a_problem, choice_of, of_this_machine, put
 from variants.host.hardware import usable_cores
 
 
@@ -123,7 +123,7 @@ def test_times_of_other_threads_than_here_say_so(
     commands: Commands, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = a_problem(512, dtype="bfloat16")
-    chosen = chosen_from(problem, a_candidate("eager", 3.0), a_candidate("flex", 4.0))
+    chosen = choice_of(problem, a_candidate("eager", 3.0), a_candidate("flex", 4.0))
     put(folders.of_user, of_this_machine(chosen, threads=77))
     text = commands.output("best", *SHAPE, "--length", "512", "--device", "cpu")
     assert f"expected 3.00 ms, with 77 threads; here {usable_cores()} would compute" in text

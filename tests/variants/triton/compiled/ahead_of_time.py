@@ -64,14 +64,14 @@ def source_of(kernel: Any, signature: dict[str, str], constants: dict[str, Any])
     return ASTSource(kernel, signature=kinds, constexprs=constants, attrs=aligned)
 
 
-def compiled(source: ASTSource, chip: int, **options: int) -> MachineCode:
+def compile_kernel(source: ASTSource, chip: int, **options: int) -> MachineCode:
     """Compile a kernel for one of NVIDIA's chips, such as 90, and read its machine code."""
     made = triton.compile(source, target=GPUTarget("cuda", chip, 32), options=options)
     with TemporaryDirectory() as folder:
         binary = Path(folder) / "kernel.cubin"
         binary.write_bytes(made.asm["cubin"])
-        usage = _told("--dump-resource-usage", binary)
-        text = _told("-sass", binary)
+        usage = _dump("--dump-resource-usage", binary)
+        text = _dump("-sass", binary)
     registers = re.search(r"REG:(\d+)", usage)
     lines = [line for line in text.splitlines() if _ADDRESS.match(line)]
     spills = _count(lines, "LDL") + _count(lines, "STL")
@@ -80,7 +80,7 @@ def compiled(source: ASTSource, chip: int, **options: int) -> MachineCode:
     )
 
 
-def _told(option: str, binary: Path) -> str:
+def _dump(option: str, binary: Path) -> str:
     command = [str(_TOOLS / "cuobjdump"), option, str(binary)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

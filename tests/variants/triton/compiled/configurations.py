@@ -5,7 +5,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from triton.compiler import ASTSource
 
-from tests.variants.triton.compiled.ahead_of_time import MachineCode, compiled, source_of
+from tests.variants.triton.compiled.ahead_of_time import (
+    MachineCode,
+    compile_kernel,
+    source_of,
+)
 from variants.triton.kernel.combine import combine_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.kernel.key_gradients import key_gradients_kernel
@@ -64,7 +68,7 @@ class Configuration(NamedTuple):
 
     def compile(self) -> MachineCode:
         """Return the kernel's machine code, compiled as a launch would on the chip."""
-        return compiled(self.source(self.tiles), self.chip, num_warps=self.tiles.warps)
+        return compile_kernel(self.source(self.tiles), self.chip, num_warps=self.tiles.warps)
 
     def source(self, tiles: Tiles, float32_products: str = "tf32x3") -> ASTSource:
         """Return what the kernel is compiled from with some tiles."""

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from tests.variants.triton.compiled.ahead_of_time import MachineCode
 from tests.variants.triton.compiled.configurations import CONFIGURATIONS, Configuration
 
-RECORDED = Path(__file__).with_name("recorded.json")
+RECORD = Path(__file__).with_name("recorded.json")
 PAGE = Path(__file__).parents[4] / "docs" / "kernel.md"
 _BEGIN, _END = "<!-- compiled -->\n", "<!-- end -->"
 
@@ -52,9 +52,9 @@ def page_with(text: str, codes: dict[str, MachineCode]) -> str:
     return f"{before}{_BEGIN}\n{table(codes)}\n\n{_END}{rest.partition(_END)[2]}"
 
 
-def recorded() -> dict[str, MachineCode]:
+def read_record() -> dict[str, MachineCode]:
     """Return what recorded.json holds, by the id of a configuration."""
-    return msgspec.json.decode(RECORDED.read_bytes(), type=dict[str, MachineCode])
+    return msgspec.json.decode(RECORD.read_bytes(), type=dict[str, MachineCode])
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     for each in CONFIGURATIONS:
         codes[each.id] = each.compile()
         print(each.id, codes[each.id].registers, codes[each.id].main_loop, flush=True)
-    RECORDED.write_bytes(msgspec.json.format(msgspec.json.encode(codes), indent=1) + b"\n")
+    RECORD.write_bytes(msgspec.json.format(msgspec.json.encode(codes), indent=1) + b"\n")
     PAGE.write_text(page_with(PAGE.read_text(), codes))
 
 

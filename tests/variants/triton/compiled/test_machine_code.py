@@ -8,7 +8,7 @@ from tests.variants.triton.compiled.configurations import (
     SHARED_BYTES,
     Configuration,
 )
-from tests.variants.triton.compiled.record import PAGE, page_with, recorded
+from tests.variants.triton.compiled.record import PAGE, page_with, read_record
 
 TENSOR_CORES = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}
 SPILLS_WHERE_FEW_TILES_ARE_VISITED = [Configuration("combine", 80, 128, form="chunk")]
@@ -38,7 +38,7 @@ def test_it_has_room_and_its_main_loop_is_as_recorded(
     if configuration not in SPILLS_WHERE_FEW_TILES_ARE_VISITED:
         assert "LDL" not in main.kinds
         assert "STL" not in main.kinds
-    before = recorded()[configuration.id]
+    before = read_record()[configuration.id]
     assert main.instructions == pytest.approx(before.main_loop.instructions, rel=0.05)
     assert code.registers <= before.registers + 8
     if before.main_loop.kinds.get("LDGSTS"):
@@ -46,9 +46,9 @@ def test_it_has_room_and_its_main_loop_is_as_recorded(
 
 
 def test_the_page_has_the_recorded_table() -> None:
-    assert page_with(PAGE.read_text(), recorded()) == PAGE.read_text()
+    assert page_with(PAGE.read_text(), read_record()) == PAGE.read_text()
 
 
 def test_what_loads_a_tile_at_a_time_is_a_part_of_gradients_or_visits_few() -> None:
-    waiting = {name for name, code in recorded().items() if "LDGSTS" not in code.main_loop.kinds}
+    waiting = {name for name, code in read_record().items() if "LDGSTS" not in code.main_loop.kinds}
     assert all("gradients" in name or "combine" in name for name in waiting), ONE_STAGE

@@ -66,8 +66,8 @@ def model_split_counts(
 
 
 def _split_counts(heads: list["Block"]) -> tuple[int, int]:
-    counted = done = max(head.needed_before(0, 0) for head in heads)
-    while (need := max(head.needed_before(done, 0) for head in heads)) > done:
+    counted = done = max(head.tiles_before(0, 0) for head in heads)
+    while (need := max(head.tiles_before(done, 0) for head in heads)) > done:
         done = need
     return counted, done - counted
 
@@ -99,15 +99,15 @@ class Block:
         """Return the tiles that are visited before the own ones, and after them."""
         done, most = (0, 0), max(AT_FIRST // self.tiles.keys, 1)
         while True:
-            before = min(self.needed_before(*done), most)
+            before = min(self.tiles_before(*done), most)
             done_before = max(done[0], before)
-            after = 0 if self.causal else min(self._needed_after(*done), most)
+            after = 0 if self.causal else min(self._tiles_after(*done), most)
             now = done_before, max(done[1], after)
             if now == done:
                 return done
             done, most = now, self.keys
 
-    def _summed(self, before: int, after: int) -> tuple[Tensor, Tensor]:
+    def _log_sums(self, before: int, after: int) -> tuple[Tensor, Tensor]:
         """Return the logs of what each row has summed: its weights, and its output's norm."""
         end = min(self.after + after * self.tiles.keys, self.keys)
         seen = slice(self.own - before * self.tiles.keys, end)
@@ -121,7 +121,7 @@ class Block:
         """Return how many of the blocks can be left out, the farthest of which come first."""
         weights = self.most_weights(blocks) - self.slope * distances
         outputs = weights + self.value_norms[blocks].log()
-        weight, output = self._summed(before, after)
+        weight, output = self._log_sums(before, after)
         fits = [
             most.logcumsumexp(dim=0) <= math.log(self.share) + (summed + offsets).min()
             for most, summed in ((weights, weight), (outputs, output))
@@ -138,14 +138,14 @@ class Block:
         most: Tensor = self.longest * self.key_norms[blocks]
         return most
 
-    def needed_before(self, before: int, after: int) -> int:
+    def tiles_before(self, before: int, after: int) -> int:
         blocks = torch.arange(self.own // BLOCK)
         distances = self.positions[0] - (blocks + 1) * BLOCK + 1
         offsets = self.slope * (self.positions - self.positions[0])
         dropped = self.droppable(blocks, distances, offsets, before, after)
         return self.own // self.tiles.keys - dropped * BLOCK // self.tiles.keys
 
-    def _needed_after(self, before: int, after: int) -> int:
+    def _tiles_after(self, before: int, after: int) -> int:
         end = -(-self.keys // BLOCK)
         blocks = torch.arange(-(-self.after // BLOCK), end).flip(0)
         distances = blocks * BLOCK - self.positions[-1]

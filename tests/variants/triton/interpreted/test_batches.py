@@ -45,7 +45,7 @@ def test_what_it_declines_it_declines_in_words(batch: str) -> None:
 def test_garbage_in_padding_reaches_neither_outputs_nor_gradients(batch: str) -> None:
     (q, k, v), arguments = problem(**of_all.BATCHES[batch])
     is_padding = of_all.padding_of(k.shape[2], arguments)
-    k, v = (of_all.poisoned(tokens, is_padding, math.nan) for tokens in (k, v))
+    k, v = (of_all.poison_padding(tokens, is_padding, math.nan) for tokens in (k, v))
     leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
     out = alibi_attention(*leaves, **arguments, variant=NAME)
     of_all.assert_right(out.detach(), of_all.answer_to(batch).out)

@@ -26,7 +26,7 @@ OTHER = Tiles(64, 64, 8, 2)
 CHIP = "NVIDIA H200"
 ON_CUDA = torch.device("cuda")
 FIXED_TABLE = tiles_for(90, 64, torch.bfloat16)
-FOUND = TunedTable(64, "bfloat16", FIXED_TABLE._replace(forward=OTHER))
+NEW_TABLE = TunedTable(64, "bfloat16", FIXED_TABLE._replace(forward=OTHER))
 
 
 def later() -> float:
@@ -97,17 +97,17 @@ def chip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tuned_tables.cache_clear()
 
 
-def found_on_cuda(head_dim: int = 64, dtype: torch.dtype = torch.bfloat16) -> TileTable:
+def table_on_cuda(head_dim: int = 64, dtype: torch.dtype = torch.bfloat16) -> TileTable:
     return table_for(ON_CUDA, head_dim, dtype)
 
 
 @pytest.mark.usefixtures("chip")
 def test_a_launch_has_the_tiles_that_were_found_for_its_head_dim_and_dtype() -> None:
-    assert found_on_cuda() == FIXED_TABLE
-    write(CHIP, (FOUND,))
-    assert found_on_cuda().forward == OTHER
-    assert found_on_cuda(128) == tiles_for(90, 128, torch.bfloat16)
-    assert found_on_cuda(64, torch.float32) == tiles_for(90, 64, torch.float32)
+    assert table_on_cuda() == FIXED_TABLE
+    write(CHIP, (NEW_TABLE,))
+    assert table_on_cuda().forward == OTHER
+    assert table_on_cuda(128) == tiles_for(90, 128, torch.bfloat16)
+    assert table_on_cuda(64, torch.float32) == tiles_for(90, 64, torch.float32)
     assert table_for(torch.device("cpu"), 64, torch.bfloat16) == FIXED_TABLE
 
 
@@ -115,22 +115,22 @@ def test_a_launch_has_the_tiles_that_were_found_for_its_head_dim_and_dtype() -> 
 def test_tiles_of_other_kernels_are_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(CHIP, (FOUND,))
+    write(CHIP, (NEW_TABLE,))
     changed = tmp_path / "kernel"
     shutil.copytree(table_file._KERNELS, changed)
     with (changed / "forward.py").open("a") as source:
         source.write("# changed\n")
     monkeypatch.setattr(table_file, "_KERNELS", changed)
     table_file.kernels_hash.cache_clear()
-    assert found_on_cuda() == FIXED_TABLE
+    assert table_on_cuda() == FIXED_TABLE
     table_file.kernels_hash.cache_clear()
 
 
 @pytest.mark.usefixtures("chip")
 def test_nor_are_those_of_another_chip_under_this_one_s_name() -> None:
-    other = write("NVIDIA-H200", (FOUND,))
+    other = write("NVIDIA-H200", (NEW_TABLE,))
     assert other == path_of(CHIP)
-    assert found_on_cuda() == FIXED_TABLE
+    assert table_on_cuda() == FIXED_TABLE
 
 
 @pytest.mark.usefixtures("chip")
@@ -152,4 +152,4 @@ def test_a_file_that_is_no_table_is_refused_by_its_name(content: str, reason: st
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(Unsupported, match=f"{path.name}: no table of tiles .*{reason}.*delete it"):
-        found_on_cuda()
+        table_on_cuda()
