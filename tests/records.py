@@ -225,7 +225,7 @@ def a_versus(
     )
 
 
-def measured(
+def a_cell(
     case: Case, variant: str, ms: float | Sequence[float] = 1.0, pass_number: int = 1
 ) -> list[CellRecord]:
     """Return the records of a cell in which all went well."""
@@ -266,7 +266,7 @@ def a_run(
     records += [a_limit(pass_number=number) for number in range(1, len(canaries) + 1)]
     for variant, by_pass in ms.items():
         for number, each in enumerate(by_pass, start=1):
-            records += measured(case, variant, each, number)
+            records += a_cell(case, variant, each, number)
     plan = a_plan(case, variants=list(ms), passes=3)
     return results(header or a_machine(plan), *records, *others)._replace(path=Path(name))
 
@@ -286,5 +286,5 @@ def complete(plan: Plan) -> list[CellRecord]:
         for number in range(1, plan.passes + 1)
         for case in plan.cases
         for variant in plan.variants
-        for record in measured(case, variant, 2.0 + len(variant), number)
+        for record in a_cell(case, variant, 2.0 + len(variant), number)
     ]

@@ -12,7 +12,7 @@ import pytest
 from suite.conditions.policy import ROOT
 from suite.records.record import CellRecord, RunHeader
 from suite.records.store import Results
-from tests.records import a_case, a_check, a_fault, a_machine, a_memory, a_plan, measured, results
+from tests.records import a_case, a_cell, a_check, a_fault, a_machine, a_memory, a_plan, results
 
 READERS = ROOT / ".venv-exports" / "bin"
 KEY = "cpu-invented-2cores"
@@ -27,8 +27,8 @@ def a_finished_run(passes: int = 3, header: RunHeader | None = None) -> Results:
     case = a_case()
     records: list[CellRecord] = [a_memory(case, "flex", peak_bytes=3 << 20)]
     for number, ms in zip(range(1, passes + 1), (3.0, 3.3, 2.7), strict=False):
-        records += measured(case, "no_bias", 2.0, number)
-        records += measured(case, "flex", ms, number)
+        records += a_cell(case, "no_bias", 2.0, number)
+        records += a_cell(case, "flex", ms, number)
     records += [a_check(case, "eager", error=1e-5), a_fault(case, "compile", reason="no compiler")]
     names = ["no_bias", "flex", "eager", "compile"]
     return results(header or a_machine(a_plan(case, variants=names, passes=passes)), *records)
@@ -49,7 +49,7 @@ def a_history(commits: Sequence[str] = ()) -> list[Results]:
                 record
                 for variant, ms in (("no_bias", 1.0), ("flex", 1.1 if number >= STEP_AT else 1.0))
                 for pass_number in (1, 2, 3)
-                for record in measured(case, variant, ms * noise.gauss(1, 0.01), pass_number)
+                for record in a_cell(case, variant, ms * noise.gauss(1, 0.01), pass_number)
             ),
         )
         for number, commit in enumerate(commits or invented_commits())

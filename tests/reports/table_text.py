@@ -13,11 +13,11 @@ from tests.records import (
     VARIANTS,
     a_canary,
     a_case,
+    a_cell,
     a_check,
     a_fault,
     a_machine,
     a_plan,
-    measured,
     results,
 )
 from variants.catalog import RACED
@@ -32,10 +32,10 @@ def of_all_kinds() -> Results:
     short, long = a_case(512), a_case(2048, "bfloat16", "backward")
     records: list[CellRecord] = []
     for number in (1, 2, 3):
-        records += measured(short, "no_bias", 2.0, number)
-        records += measured(short, "eager", 6.0, number)
-        records += measured(short, "flex", 3.0, number)
-        records += measured(long, "no_bias", 90.0, number)
+        records += a_cell(short, "no_bias", 2.0, number)
+        records += a_cell(short, "eager", 6.0, number)
+        records += a_cell(short, "flex", 3.0, number)
+        records += a_cell(long, "no_bias", 90.0, number)
     records += [
         a_check(short, "compile", error=1e-5),
         a_check(short, "sdpa_mask", error=None),

@@ -9,7 +9,7 @@ from reports.choosing.choose import NewSelection, choose
 from suite.cases.case import Case
 from suite.records.record import Record, RunHeader
 from suite.records.store import Results
-from tests.records import a_case, a_machine, a_memory, a_plan, measured, results
+from tests.records import a_case, a_cell, a_machine, a_memory, a_plan, results
 from variants.selection.schema import Choice, Selection
 
 Times = Mapping[str, Mapping[int, float | Sequence[float]]]
@@ -32,7 +32,7 @@ def tuning(times: Times, *others: Record, header: RunHeader | None = None) -> Re
         for length, ms in own.items():
             passes = [ms * each for each in SURE] if isinstance(ms, float | int) else ms
             for number, each in enumerate(passes, start=1):
-                records += measured(case_of(length), variant, each, number)
+                records += a_cell(case_of(length), variant, each, number)
     header = msgspec.structs.replace(header or a_machine(), plan=plan)
     return results(header, *records, *others)
 

@@ -19,7 +19,7 @@ from suite.run import Run
 from tests.fakes.drive import VARIANTS, plan
 from tests.fakes.in_process import start_invented_lanes_in_process
 from tests.fakes.lane import PlannedFault
-from tests.records import a_case, a_fault, a_plan, measured
+from tests.records import a_case, a_cell, a_fault, a_plan
 
 CASE = a_case()
 PLAN = a_plan(CASE)
@@ -73,7 +73,7 @@ def test_a_budget_without_a_cell_names_one_that_would_hold_some() -> None:
     budget.note_start(9.0)
     with pytest.raises(NothingMeasured, match=r"--budget 1s ended before .* give --budget 27s"):
         budget.check_measured()
-    assert not budget.cuts_short(measured(CASE, "eager"), 0.3)
+    assert not budget.cuts_short(a_cell(CASE, "eager"), 0.3)
     budget.check_measured()
 
 

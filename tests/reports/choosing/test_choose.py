@@ -10,6 +10,7 @@ from suite.failures import BadRequest
 from suite.records.record import RunHeader
 from tests.records import (
     a_canary,
+    a_cell,
     a_check,
     a_fault,
     a_limit,
@@ -18,7 +19,6 @@ from tests.records import (
     a_plan,
     a_time,
     a_versus,
-    measured,
     results,
 )
 from tests.reports.tunings import case_of, memories, select, tuning
@@ -169,7 +169,7 @@ def test_a_variant_too_noisy_to_rank_is_not_chosen_and_an_incumbent_stays() -> N
     busy, calm = [1, 2, 3], [4, 5, 6, 7, 8, 9]
     file = results(
         a_machine(a_plan(case, other, variants=["no_bias", "flex", "eager"])),
-        *measured(other, "eager"),
+        *a_cell(other, "eager"),
         *(a_check(case, name) for name in ("no_bias", "flex", "eager")),
         a_time(case, "no_bias", [16.0] * 3 + [1.0] * 6),
         a_time(case, "flex", [27.0] * 3, rounds=busy),

@@ -16,7 +16,7 @@ import pytest
 from reports.commands.command_line import TASKS, cli
 from suite.records.record import Time
 from tests.fakes.console import assert_refused, bench
-from tests.records import a_case, a_machine, a_plan, complete, measured, write
+from tests.records import a_case, a_cell, a_machine, a_plan, complete, write
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["no_bias", "eager", "flex"]
@@ -141,14 +141,14 @@ def test_a_table_of_a_damaged_file_warns_and_is_shown(file: Path) -> None:
 
 
 def test_a_table_of_two_files_adds_up_their_passes(file: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "other.jsonl", a_machine(a_plan(CASE)), *measured(CASE, "eager"))
+    other = write(tmp_path / "other.jsonl", a_machine(a_plan(CASE)), *a_cell(CASE, "eager"))
     rows = json.loads(bench("table", file, other, "--format", "json").stdout)
     assert {row["variant"]: row["passes"] for row in rows} == {"no_bias": 3, "eager": 4, "flex": 3}
 
 
 def test_a_table_of_two_commits_shows_them_apart(file: Path, tmp_path: Path) -> None:
     header = a_machine(a_plan(CASE, variants=NAMES), commit="1" * 40)
-    other = write(tmp_path / "other.jsonl", header, *measured(CASE, "eager", 14.0))
+    other = write(tmp_path / "other.jsonl", header, *a_cell(CASE, "eager", 14.0))
     done = bench("table", file, other)
     assert (done.returncode, done.stderr) == (0, "")
     old, new = " ".join(done.stdout.split()).split("commit 111111111111")
@@ -164,7 +164,7 @@ def test_a_table_of_two_commits_shows_them_apart(file: Path, tmp_path: Path) -> 
 
 def test_a_table_of_two_machines_has_a_part_for_each(file: Path, tmp_path: Path) -> None:
     header = a_machine(a_plan(CASE), torch="2.11.0")
-    other = write(tmp_path / "other.jsonl", header, *measured(CASE, "eager"))
+    other = write(tmp_path / "other.jsonl", header, *a_cell(CASE, "eager"))
     done = bench("table", file, other)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("fastest that agrees") == 2
@@ -186,7 +186,7 @@ def test_compare_exits_with_1_for_a_regression_alone(file: Path, tmp_path: Path)
 def test_compare_exits_with_3_where_nothing_was_judged(file: Path, tmp_path: Path) -> None:
     planned = write(tmp_path / "planned.jsonl", a_machine(a_plan(CASE, variants=NAMES, passes=3)))
     plan = a_plan(CASE, variants=NAMES)
-    doubled = [measured(CASE, name, 2 * (2.0 + len(name))) for name in NAMES]
+    doubled = [a_cell(CASE, name, 2 * (2.0 + len(name))) for name in NAMES]
     single = write(tmp_path / "single.jsonl", a_machine(plan), *itertools.chain(*doubled))
     for words in ((planned, planned), (planned, file), (file, single)):
         done = bench("compare", *words)
@@ -218,7 +218,7 @@ def test_a_copy_of_a_run_is_refused_and_another_run_is_not(tmp_path: Path) -> No
     def race_file(name: str, race: int) -> Path:
         records = [
             msgspec.structs.replace(record, race=race) if isinstance(record, Time) else record
-            for record in measured(CASE, "eager")
+            for record in a_cell(CASE, "eager")
         ]
         return write(tmp_path / name, a_machine(a_plan(CASE)), *records)
 

@@ -11,7 +11,7 @@ import pytest
 
 from reports.commands.progress import PlainProgress, outcome, progress
 from suite.records.record import CellRecord
-from tests.records import a_case, a_check, a_fault, measured
+from tests.records import a_case, a_cell, a_check, a_fault
 
 ROOT = Path(__file__).parents[3]
 CASE = a_case()
@@ -21,7 +21,7 @@ CASE = a_case()
     ("records", "words"),
     [
         ([], "3 measured"),
-        (measured(CASE, "eager"), "3 measured"),
+        (a_cell(CASE, "eager"), "3 measured"),
         ([a_fault(CASE, "flex", status="crashed")], "2 measured, flex crashed"),
         ([a_check(CASE, "flex", error=1.0)], "2 measured, flex disagrees"),
         ([a_check(CASE, "flex", stage="after", error=None)], "2 measured, flex disagrees"),
@@ -30,7 +30,7 @@ CASE = a_case()
             "1 measured, flex unsupported, eager disagrees",
         ),
         (
-            [*measured(CASE, "flex"), a_fault(CASE, "flex", status="timed_out")],
+            [*a_cell(CASE, "flex"), a_fault(CASE, "flex", status="timed_out")],
             "2 measured, flex timed_out",
         ),
     ],
@@ -47,7 +47,7 @@ def test_plain_progress_is_a_line_a_race_with_cells_and_time_left(
     watch = PlainProgress()
     watch.begin(12)
     watch.step(CASE, "eager", "first call")
-    watch.report(f"pass 1, {CASE.id}", measured(CASE, "eager"), 6)
+    watch.report(f"pass 1, {CASE.id}", a_cell(CASE, "eager"), 6)
     watch.step(CASE, "flex", "round 2")
     watch.report(f"pass 2, {CASE.id}", [a_fault(CASE, "flex")], 6)
     said = capsys.readouterr()

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from reports.exports.formats import FileFormat, export_file
-from tests.records import a_case, a_machine, a_plan, measured, results
+from tests.records import a_case, a_cell, a_machine, a_plan, results
 from tests.reports.export_runs import CELL, KEY, a_finished_run, decode
 from variants.host.hardware import Gpu
 
@@ -150,7 +150,7 @@ def test_hud_has_a_record_for_each_metric_of_a_cell() -> None:
 
 def test_hud_calls_a_backward_training() -> None:
     case = a_case(mode="backward")
-    run = results(a_machine(a_plan(case)), *measured(case, "flex"))
+    run = results(a_machine(a_plan(case)), *a_cell(case, "flex"))
     records = msgspec.convert(decode(export_file([run], "hud").text), list[DocumentedRecord])
     assert {record.benchmark.mode for record in records} == {"training"}
     assert {record.benchmark.extra_info["mode"] for record in records} == {"backward"}

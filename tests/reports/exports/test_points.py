@@ -8,7 +8,7 @@ from reports.exports.points import cautions_of, file_name, points_of, refuse_sev
 from reports.tables.cells import groups
 from suite.failures import BadRequest
 from suite.records.store import Results
-from tests.records import a_case, a_fault, a_machine, a_plan, a_run, measured, results
+from tests.records import a_case, a_cell, a_fault, a_machine, a_plan, a_run, results
 from tests.reports.export_runs import CELL, KEY, a_finished_run
 
 
@@ -47,7 +47,7 @@ def test_cells_without_a_time_are_counted_with_their_reasons() -> None:
 def test_a_time_that_cannot_be_true_is_left_out() -> None:
     case = a_case()
     fault = a_fault(case, "flex", status="implausible", reason="faster than the device")
-    run = results(a_machine(), *measured(case, "flex"), *measured(case, "eager"), fault)
+    run = results(a_machine(), *a_cell(case, "flex"), *a_cell(case, "eager"), fault)
     assert names_of(run) == ["n512-h8-d64-float32/eager"]
     assert "flex implausible at 512: faster than the device" in cautions_of(groups([run]))
 

@@ -8,7 +8,7 @@ import msgspec
 from reports.generated.ratio_picture import picture
 from reports.generated.write import usual_rows
 from suite.cases.case import Case
-from tests.records import a_case, a_machine, a_plan, measured, results
+from tests.records import a_case, a_cell, a_machine, a_plan, results
 
 STEP = Case(heads=8, kv_heads=8, head_dim=64, q_len=1, kv_len=512, dtype="bfloat16", mode="decode")
 
@@ -19,7 +19,7 @@ def picture_of(*cases: Case) -> str:
         record
         for case in cases
         for variant, ms in (("no_bias", 1.0), ("flex", 2.0))
-        for record in measured(case, variant, ms)
+        for record in a_cell(case, variant, ms)
     ]
     plan = a_plan(*cases, variants=("no_bias", "flex"))
     return picture(usual_rows([results(a_machine(plan), *records)]), "A title")
@@ -58,7 +58,7 @@ def test_decode_with_norms_has_panels_of_its_own() -> None:
 
 
 def test_the_scale_reaches_down_to_the_smallest_ratio() -> None:
-    records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
+    records = [*a_cell(STEP, "no_bias", 1.0), *a_cell(STEP, "flex", 0.01)]
     plan = a_plan(STEP, variants=("no_bias", "flex"))
     svg = picture(usual_rows([results(a_machine(plan), *records)]), "A title")
     assert ">1/128x<" in svg
@@ -71,8 +71,8 @@ def test_windows_and_ragged_batches_are_not_drawn() -> None:
 
 
 def test_each_mode_has_a_scale_of_its_own() -> None:
-    records = [*measured(STEP, "no_bias", 1.0), *measured(STEP, "flex", 0.01)]
-    records += [*measured(a_case(512), "no_bias", 1.0), *measured(a_case(512), "flex", 2.0)]
+    records = [*a_cell(STEP, "no_bias", 1.0), *a_cell(STEP, "flex", 0.01)]
+    records += [*a_cell(a_case(512), "no_bias", 1.0), *a_cell(a_case(512), "flex", 2.0)]
     plan = a_plan(STEP, a_case(512), variants=("no_bias", "flex"))
     svg = picture(usual_rows([results(a_machine(plan), *records)]), "A title")
     forward, decode = svg.split("decode, one query", 1)

@@ -10,7 +10,7 @@ from reports.history.text import render, summary
 from reports.history.timeline import Timeline, timeline
 from suite.records.record import Time
 from suite.records.store import Results, StoreError
-from tests.records import a_case, a_fault, a_pair, a_plan, a_versus, measured, results
+from tests.records import a_case, a_cell, a_fault, a_pair, a_plan, a_versus, results
 from tests.reports.histories import a_commit, header, header_with, runs_at
 
 SLOWER = [1.0] * 10 + [1.05] * 6
@@ -47,7 +47,7 @@ def test_a_file_that_another_unit_completed_is_a_run_of_each_unit() -> None:
         for day, unit in ((0, "1a"), (1, "2b"))
     )
     case = a_case()
-    eager, flex = measured(case, "eager"), measured(case, "flex")
+    eager, flex = a_cell(case, "eager"), a_cell(case, "flex")
     points = timeline([results(first, *eager, second, *flex)]).points
     assert sorted((point.variant, point.unit, point.status) for point in points) == [
         ("eager", "1a", "measured"),
@@ -64,7 +64,7 @@ def test_a_point_has_the_interval_of_three_passes_and_none_of_one() -> None:
         [
             results(
                 header_with(header(0), plan=a_plan(case, variants=["eager"])),
-                *(each for n in (1, 2, 3) for each in measured(case, "eager", 1 + n / 100, n)),
+                *(each for n in (1, 2, 3) for each in a_cell(case, "eager", 1 + n / 100, n)),
             )
         ]
     ).points

@@ -11,13 +11,13 @@ from suite.records.store import Results
 from tests.records import (
     a_canary,
     a_case,
+    a_cell,
     a_check,
     a_limit,
     a_machine,
     a_plan,
     a_run,
     a_time,
-    measured,
     results,
 )
 from tests.reports.table_text import TableFormat, cells_of, flat, of_all_kinds, table
@@ -41,8 +41,8 @@ def test_the_conditions_are_told_above_the_table(layout: TableFormat) -> None:
 @pytest.mark.parametrize("layout", ["simple", "github"])
 def test_each_group_has_conditions_and_a_table_of_its_own(layout: TableFormat) -> None:
     case = a_case()
-    here = results(a_machine(a_plan(case)), *measured(case, "eager"))
-    there = results(a_machine(a_plan(case), torch="2.11.0"), *measured(case, "eager", 2.0))
+    here = results(a_machine(a_plan(case)), *a_cell(case, "eager"))
+    there = results(a_machine(a_plan(case), torch="2.11.0"), *a_cell(case, "eager", 2.0))
     text = table(layout, here, there)
     assert text.count("torch 2.13.0") == text.count("torch 2.11.0") == 1
     assert cells_of(text).count(("512", "float32", "forward", "eager")) == 2

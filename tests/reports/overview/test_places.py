@@ -6,7 +6,7 @@ from reports.overview.terminal import overview
 from reports.tables.cells import groups
 from reports.text.screen import Screen
 from suite.cases.case import Case
-from tests.records import a_machine, a_plan, measured, results
+from tests.records import a_cell, a_machine, a_plan, results
 from tests.reports.table_text import flat
 
 Sequences = tuple[tuple[int, int], ...]
@@ -34,7 +34,7 @@ def a_batch(sequences: Sequences) -> Case:
 def table_of(*batches: Sequences) -> str:
     """Return the table for a wide terminal of one variant in these batches, in one line."""
     cases = [a_batch(batch) for batch in batches]
-    records = [record for case in cases for record in measured(case, "eager")]
+    records = [record for case in cases for record in a_cell(case, "eager")]
     file = results(a_machine(a_plan(*cases, variants=["eager"])), *records)
     return flat(overview(groups([file]), "time", Screen(160)))
 

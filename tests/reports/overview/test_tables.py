@@ -11,12 +11,12 @@ from reports.tables.row import NOT_YET
 from tests.records import (
     VARIANTS,
     a_case,
+    a_cell,
     a_check,
     a_fault,
     a_machine,
     a_plan,
     a_time,
-    measured,
     results,
 )
 from tests.reports.table_text import TableFormat, cells_of, flat, lines_of, of_all_kinds, table
@@ -49,7 +49,7 @@ def test_cells_that_are_not_measured_yet_are_counted_in_one_line(layout: TableFo
     last = table(layout, of_all_kinds()).rpartition("\n\n")[2]
     assert flat(last) == f"1 of 10 cells are {NOT_YET}"
     assert "--resume" in NOT_YET
-    begun = results(a_machine(a_plan(a_case(512), a_case(1024))), *measured(a_case(512), "eager"))
+    begun = results(a_machine(a_plan(a_case(512), a_case(1024))), *a_cell(a_case(512), "eager"))
     text = table(layout, begun)
     assert flat(text.rpartition("\n\n")[2]) == f"5 of 6 cells are {NOT_YET}"
     assert cells_of(text) == [("512", "float32", "forward", "eager")]
@@ -58,7 +58,7 @@ def test_cells_that_are_not_measured_yet_are_counted_in_one_line(layout: TableFo
 @pytest.mark.parametrize("layout", ["simple", "github"])
 def test_a_table_of_all_cells_speaks_of_none_to_come(layout: TableFormat) -> None:
     case = a_case()
-    records = [record for name in VARIANTS for record in measured(case, name)]
+    records = [record for name in VARIANTS for record in a_cell(case, name)]
     assert NOT_YET not in table(layout, results(a_machine(a_plan(case)), *records))
 
 
@@ -143,7 +143,7 @@ def test_auto_says_whom_it_chose_in_place_of_a_rank() -> None:
     plan = a_plan(case, variants=("flex", "auto"))
     text = table(
         "simple",
-        results(a_machine(plan), *measured(case, "flex", 2.0), a_check(case, "auto"), chose),
+        results(a_machine(plan), *a_cell(case, "flex", 2.0), a_check(case, "auto"), chose),
     )
     assert re.search(r"auto .* chose flex$", text, re.MULTILINE)
     assert "forward  flex" in text.partition("fastest that agrees")[2]
@@ -167,7 +167,7 @@ def test_reasons_are_a_list_in_github_format() -> None:
     ],
 )
 def test_figures_have_three_digits_and_no_exponent(ms: float, shown: str) -> None:
-    text = table("github", results(a_machine(), *measured(a_case(), "eager", ms)))
+    text = table("github", results(a_machine(), *a_cell(a_case(), "eager", ms)))
     (line,) = (words for words in lines_of(text) if "eager" in words[3:4])
     assert line[4] == shown
 
@@ -178,7 +178,7 @@ def test_cases_that_differ_in_a_detail_do_not_look_alike(detail: str) -> None:
     other = msgspec.structs.replace(plain, **DETAILS[detail])
     shown = []
     for case in (plain, other):
-        file = results(a_machine(a_plan(case, variants=["eager"])), *measured(case, "eager"))
+        file = results(a_machine(a_plan(case, variants=["eager"])), *a_cell(case, "eager"))
         shown.append(re.sub(r"\d+\.\d+", "", table("simple", file)))
     assert shown[0] != shown[1]
 

@@ -12,7 +12,7 @@ from reports.text.screen import Screen
 from suite.cases.case import Case
 from suite.records.record import CellRecord
 from suite.records.store import Results
-from tests.records import a_case, a_check, a_fault, a_machine, a_plan, a_time, measured, results
+from tests.records import a_case, a_cell, a_check, a_fault, a_machine, a_plan, a_time, results
 from tests.reports.table_text import flat, summary_of, table
 
 
@@ -24,10 +24,10 @@ def two_dtypes(modes: Sequence[Any] = ("forward",)) -> Results:
         right, wrong = a_case(512, "float32", mode), a_case(512, "bfloat16", mode)
         cases += [right, wrong]
         for number in (1, 2, 3):
-            records += measured(right, "no_bias", 2.0, number)
-            records += measured(right, "eager", 6.0, number)
-            records += measured(right, "flex", 3.0, number)
-            records += measured(wrong, "no_bias", 2.0, number)
+            records += a_cell(right, "no_bias", 2.0, number)
+            records += a_cell(right, "eager", 6.0, number)
+            records += a_cell(right, "flex", 3.0, number)
+            records += a_cell(wrong, "no_bias", 2.0, number)
         records += [
             a_check(wrong, "eager", error=1.0),
             a_check(wrong, "flex", stage="after", error=1.0),
@@ -46,7 +46,7 @@ def test_the_summary_has_a_line_for_each_length_and_mode() -> None:
 
 def test_the_summary_never_names_the_baseline() -> None:
     case = a_case()
-    records = [*measured(case, "no_bias", 0.5), a_fault(case, "eager")]
+    records = [*a_cell(case, "no_bias", 0.5), a_fault(case, "eager")]
     file = results(a_machine(a_plan(case, variants=["no_bias", "eager"])), *records)
     assert summary_of(table("github", file)) == {("512", "forward"): "none"}
 
@@ -56,9 +56,9 @@ def flex_beside(*eager_ms: float) -> Results:
     case = a_case()
     records: list[CellRecord] = []
     for number, ms in enumerate(eager_ms, start=1):
-        records += measured(case, "no_bias", 1.0, number)
-        records += measured(case, "flex", 2.0, number)
-        records += measured(case, "eager", ms, number)
+        records += a_cell(case, "no_bias", 1.0, number)
+        records += a_cell(case, "flex", 2.0, number)
+        records += a_cell(case, "eager", ms, number)
     return results(a_machine(a_plan(case, passes=len(eager_ms))), *records)
 
 
@@ -90,10 +90,10 @@ def test_cases_that_differ_in_logit_scale_have_a_winner_each() -> None:
     plain = a_case()
     other: Case = msgspec.structs.replace(plain, logit_scale=4.0)
     records = [
-        *measured(plain, "eager", 2.0),
-        *measured(plain, "flex", 4.0),
-        *measured(other, "eager", 4.0),
-        *measured(other, "flex", 2.0),
+        *a_cell(plain, "eager", 2.0),
+        *a_cell(plain, "flex", 4.0),
+        *a_cell(other, "eager", 4.0),
+        *a_cell(other, "flex", 2.0),
     ]
     text = table("simple", results(a_machine(a_plan(plain, other)), *records))
     summaries = "".join(text.split("fastest that agrees")[1:])
@@ -103,7 +103,7 @@ def test_cases_that_differ_in_logit_scale_have_a_winner_each() -> None:
 
 def test_a_case_that_nobody_planned_is_not_called_lost() -> None:
     short, long = a_case(512, "float32"), a_case(1024, "bfloat16")
-    records = [*measured(short, "flex"), *measured(long, "flex")]
+    records = [*a_cell(short, "flex"), *a_cell(long, "flex")]
     text = table("github", results(a_machine(a_plan(short, long, variants=["flex"])), *records))
     assert "none" not in "".join(summary_of(text).values())
 
@@ -115,7 +115,7 @@ def race_of(ms_by_length: dict[int, dict[str, float]]) -> Results:
     for length, ms_by_variant in ms_by_length.items():
         for number in (1, 2, 3):
             for variant, ms in ms_by_variant.items():
-                records += measured(cases[length], variant, ms, number)
+                records += a_cell(cases[length], variant, ms, number)
     return results(a_machine(a_plan(*cases.values(), passes=3)), *records)
 
 

@@ -8,7 +8,7 @@ import msgspec
 from suite.conditions.policy import policy
 from suite.records.record import Record, RunHeader
 from suite.records.store import Results, read
-from tests.records import a_canary, a_case, a_machine, a_plan, measured, write
+from tests.records import a_canary, a_case, a_cell, a_machine, a_plan, write
 
 PASSES = (1, 2, 3)
 VARIANTS = ("no_bias", "eager", "sdpa_key")
@@ -28,7 +28,7 @@ def good_records(canaries_ms: Sequence[float] = (7.0, 7.1, 7.2), ms: float = 1.0
     for number, canary_ms in zip(PASSES, canaries_ms, strict=True):
         records.append(a_canary(number, canary_ms))
         for place, variant in enumerate(VARIANTS):
-            records += measured(CASE, variant, ms * (1 + place + number / 100), number)
+            records += a_cell(CASE, variant, ms * (1 + place + number / 100), number)
     return records
 
 

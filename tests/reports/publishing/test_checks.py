@@ -10,7 +10,7 @@ from reports.publishing.checks import RULES, findings
 from suite.cases.case import Dtype
 from suite.records.record import Agreement, Record, RunHeader
 from suite.records.store import Results, read
-from tests.records import a_case, a_check, a_fault, a_pair, a_time, a_versus, measured, write
+from tests.records import a_case, a_cell, a_check, a_fault, a_pair, a_time, a_versus, write
 from tests.reports.publishing.good_file import CASE, a_good_file, a_header, good_records
 
 Change = Callable[[RunHeader, list[Record]], tuple[RunHeader, Sequence[Record]]]
@@ -181,7 +181,7 @@ def test_a_design_excuses_its_own_dtype_and_errors_of_its_size(
     header = msgspec.structs.replace(a_header(), plan=plan)
     canaries = [each for each in good_records() if type(each).__name__ == "Canary"]
     checks = [a_check(case, "sdpa_key", number, error=error) for number in (1, 2, 3)]
-    baseline = [each for number in (1, 2, 3) for each in measured(case, "no_bias", 1.0, number)]
+    baseline = [each for number in (1, 2, 3) for each in a_cell(case, "no_bias", 1.0, number)]
     results = read(write(tmp_path / "it.jsonl", header, *canaries, *checks, *baseline))
     assert rules_broken(results) == {"agrees"}
 

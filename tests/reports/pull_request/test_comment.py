@@ -12,7 +12,7 @@ from reports.verdicts.calibration import CountRate
 from reports.verdicts.comparison import Comparison
 from reports.verdicts.verdict_table import summary
 from tests.fakes.console import bench
-from tests.records import a_case, a_machine, a_pair, a_plan, a_versus, measured, write
+from tests.records import a_case, a_cell, a_machine, a_pair, a_plan, a_versus, write
 from tests.reports.verdicts.test_verdict_table import ALL, EMPTY, FINE, a_line
 
 POWER = Power(0.03, CountRate(172, 200))
@@ -76,7 +76,7 @@ def test_markup_in_a_reason_or_a_name_shows_as_text(verdict: str) -> None:
 def test_compare_of_pairs_for_github_is_this_comment(tmp_path: Path) -> None:
     random = Random(0)
     case = a_case()
-    check = measured(case, "eager")[0]
+    check = a_cell(case, "eager")[0]
     pairs = (a_pair(case, "eager", n, ratio=random.gauss(1, 0.003)) for n in range(1, 9))
     file = write(
         tmp_path / "pairs.jsonl",

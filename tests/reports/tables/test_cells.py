@@ -14,13 +14,13 @@ from tests.records import (
     VARIANTS,
     a_canary,
     a_case,
+    a_cell,
     a_check,
     a_fault,
     a_machine,
     a_memory,
     a_plan,
     a_time,
-    measured,
     results,
 )
 
@@ -43,7 +43,7 @@ def race(
     records: list[Record] = []
     for variant, by_pass in ms.items():
         for number, each in enumerate(by_pass, start=1):
-            records += measured(case, variant, each, number)
+            records += a_cell(case, variant, each, number)
     passes = max(map(len, ms.values()))
     return results(header or a_machine(a_plan(case, variants=list(ms), passes=passes)), *records)
 
@@ -91,7 +91,7 @@ def test_fewer_than_three_passes_give_a_figure_without_interval(passes: int) -> 
 )
 def test_a_cell_that_disagrees_in_one_pass_has_no_time(stage: Any, words: str) -> None:
     wrong = a_check(CASE, "eager", 2, stage=stage, error=8e-6)
-    records: list[CellRecord] = [*measured(CASE, "no_bias"), *measured(CASE, "eager"), wrong]
+    records: list[CellRecord] = [*a_cell(CASE, "no_bias"), *a_cell(CASE, "eager"), wrong]
     row = rows_of(results(a_machine(a_plan(CASE, passes=2)), *records))[CASE.id, "eager"]
     assert row.status == "disagrees"
     assert row.reason is not None
@@ -102,8 +102,8 @@ def test_a_cell_that_disagrees_in_one_pass_has_no_time(stage: Any, words: str) -
 
 
 def test_times_without_a_check_of_the_answers_have_no_rank() -> None:
-    times = [record for record in measured(CASE, "eager") if not isinstance(record, Agreement)]
-    row = rows_of(results(a_machine(a_plan(CASE)), *measured(CASE, "no_bias"), *times))[
+    times = [record for record in a_cell(CASE, "eager") if not isinstance(record, Agreement)]
+    row = rows_of(results(a_machine(a_plan(CASE)), *a_cell(CASE, "no_bias"), *times))[
         CASE.id, "eager"
     ]
     assert (row.status, row.reason, row.rank) == ("skipped", UNCHECKED, None)
@@ -111,7 +111,7 @@ def test_times_without_a_check_of_the_answers_have_no_rank() -> None:
 
 def test_a_time_that_cannot_be_true_is_shown_and_not_ranked() -> None:
     fault = a_fault(CASE, "flex", status="implausible", reason="faster than the device")
-    records = [*measured(CASE, "no_bias"), *measured(CASE, "eager"), *measured(CASE, "flex", 1e-4)]
+    records = [*a_cell(CASE, "no_bias"), *a_cell(CASE, "eager"), *a_cell(CASE, "flex", 1e-4)]
     rows = rows_of(results(a_machine(a_plan(CASE)), *records, fault))
     row = rows[CASE.id, "flex"]
     assert (row.status, row.reason) == ("implausible", "faster than the device")
@@ -136,8 +136,8 @@ def test_a_fault_in_one_pass_is_what_became_of_the_cell(status: Status, number: 
     fault = a_fault(CASE, "eager", number, status=status, reason="so it was")
     records: list[CellRecord] = [fault, a_check(CASE, "eager", 3, error=1.0)]
     for other in PASSES:
-        records += measured(CASE, "no_bias", 1.0, other)
-        records += measured(CASE, "eager", 2.0, other) if other != number else []
+        records += a_cell(CASE, "no_bias", 1.0, other)
+        records += a_cell(CASE, "eager", 2.0, other) if other != number else []
     row = rows_of(results(a_machine(a_plan(CASE, passes=3)), *records))[CASE.id, "eager"]
     assert (row.status, row.reason) == (status, "so it was")
     assert (row.time_ms, row.rank) == (None, None)
@@ -146,7 +146,7 @@ def test_a_fault_in_one_pass_is_what_became_of_the_cell(status: Status, number: 
 def test_a_planned_cell_without_records_is_skipped_with_a_reason() -> None:
     other = a_case(1024)
     plan = a_plan(CASE, other, passes=2)
-    rows = rows_of(results(a_machine(plan), a_canary(), *measured(CASE, "no_bias")))
+    rows = rows_of(results(a_machine(plan), a_canary(), *a_cell(CASE, "no_bias")))
     assert set(rows) == {(case.id, name) for case in (CASE, other) for name in VARIANTS}
     assert rows.pop((CASE.id, "no_bias")).status == "measured"
     for row in rows.values():
@@ -164,7 +164,7 @@ def test_a_check_alone_is_no_measurement() -> None:
 
 def test_passes_that_are_still_to_come_do_not_hide_those_that_are_there() -> None:
     plan = a_plan(CASE, passes=5)
-    row = rows_of(results(a_machine(plan), *measured(CASE, "flex", 4.0)))[CASE.id, "flex"]
+    row = rows_of(results(a_machine(plan), *a_cell(CASE, "flex", 4.0)))[CASE.id, "flex"]
     assert (row.status, row.passes) == ("measured", 1)
     assert row.time_ms == pytest.approx(4.0)
 
@@ -179,8 +179,8 @@ def test_variants_are_ranked_from_the_fastest_and_the_baseline_never_is() -> Non
 
 def test_what_is_wrong_or_failed_is_not_ranked_however_fast_it_was() -> None:
     records: list[CellRecord] = [
-        *measured(CASE, "no_bias", 1.0),
-        *measured(CASE, "eager", 5.0),
+        *a_cell(CASE, "no_bias", 1.0),
+        *a_cell(CASE, "eager", 5.0),
         a_time(CASE, "flex", 0.1),
         a_check(CASE, "flex", stage="after", error=1.0),
         a_time(CASE, "compile", 0.1),
@@ -194,10 +194,10 @@ def test_what_is_wrong_or_failed_is_not_ranked_however_fast_it_was() -> None:
 def test_each_case_is_ranked_by_itself() -> None:
     other = a_case(1024)
     records = [
-        *measured(CASE, "eager", 1.0),
-        *measured(CASE, "flex", 2.0),
-        *measured(other, "eager", 4.0),
-        *measured(other, "flex", 3.0),
+        *a_cell(CASE, "eager", 1.0),
+        *a_cell(CASE, "flex", 2.0),
+        *a_cell(other, "eager", 4.0),
+        *a_cell(other, "flex", 3.0),
     ]
     rows = rows_of(results(a_machine(a_plan(CASE, other)), *records))
     winners = [key for key, row in rows.items() if row.rank == 1]
@@ -301,7 +301,7 @@ def test_a_group_has_the_canary_of_every_pass() -> None:
 
 def test_rows_come_in_the_order_of_the_plan() -> None:
     other = a_case(64)
-    records = [*measured(other, "flex"), *measured(CASE, "eager"), *measured(CASE, "no_bias")]
+    records = [*a_cell(other, "flex"), *a_cell(CASE, "eager"), *a_cell(CASE, "no_bias")]
     (group,) = groups([results(a_machine(a_plan(CASE, other)), *records)])
     assert [(row.case, row.variant) for row in group.rows] == [
         (case.id, name) for case in (CASE, other) for name in VARIANTS

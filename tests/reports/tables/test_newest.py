@@ -7,7 +7,7 @@ from reports.tables.newest import groups_of_newest, newest
 from reports.tables.row import Row
 from suite.records.record import Record
 from suite.records.store import Results
-from tests.records import a_case, a_check, a_machine, a_plan, measured, results
+from tests.records import a_case, a_cell, a_check, a_machine, a_plan, results
 
 CASE = a_case()
 OLD = a_machine(a_plan(CASE), commit="a" * 40, started="2026-01-01T00:00:00+00:00")
@@ -20,7 +20,7 @@ def times(ms: dict[str, float], passes: int = 3) -> list[Record]:
         record
         for number in range(1, passes + 1)
         for variant, each in ms.items()
-        for record in measured(CASE, variant, each, number)
+        for record in a_cell(CASE, variant, each, number)
     ]
 
 

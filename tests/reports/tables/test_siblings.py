@@ -12,7 +12,7 @@ from reports.tables.siblings import apart, siblings
 from suite.cases.case import Case
 from suite.records.record import Limit, RunHeader, Time
 from suite.records.store import Results
-from tests.records import a_canary, a_case, a_limit, a_machine, a_plan, a_time, measured, results
+from tests.records import a_canary, a_case, a_cell, a_limit, a_machine, a_plan, a_time, results
 
 CASES = [a_case(256), a_case(512), a_case(1024)]
 
@@ -29,7 +29,7 @@ def a_file(
     unit: str, factor: float, canary_ms: float = 7.0, cases: Sequence[Case] = CASES
 ) -> Results:
     """Return the results of a unit whose calls take so many times a millisecond."""
-    records = [record for case in cases for record in measured(case, "eager", factor)]
+    records = [record for case in cases for record in a_cell(case, "eager", factor)]
     file = results(on(unit, cases), a_canary(1, canary_ms), *records)
     return file._replace(path=Path(f"{unit or 'old'}.jsonl"))
 
@@ -130,7 +130,7 @@ def test_files_from_before_units_were_recorded_stay_together() -> None:
 
 
 def test_a_file_that_another_unit_completed_counts_for_both() -> None:
-    second = [*measured(CASES[2], "eager", 1.5), *measured(CASES[0], "eager", 1.5, 2)]
+    second = [*a_cell(CASES[2], "eager", 1.5), *a_cell(CASES[0], "eager", 1.5, 2)]
     file = a_file("a", 1.0, cases=CASES[:2])
     file.records.extend([on("b"), *second])
     first_group, second_group = groups([file])
@@ -144,7 +144,7 @@ def test_a_cell_that_no_unit_has_measured_is_still_to_be_measured() -> None:
     file = a_file("a", 1.0, cases=CASES[:2])
     header = on("a")  # plans a third case
     file = file._replace(header=header, records=[header, *file.records[1:]])
-    file.records.extend([on("b"), *measured(CASES[0], "eager", 1.5, 2)])
+    file.records.extend([on("b"), *a_cell(CASES[0], "eager", 1.5, 2)])
     for group in groups([file]):
         assert (group.rows[-1].case, group.rows[-1].reason) == (CASES[2].id, NOT_YET)
 

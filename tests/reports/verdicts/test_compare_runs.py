@@ -7,7 +7,7 @@ import pytest
 
 from reports.verdicts.compare_runs import compare_runs
 from suite.records.record import Record, Status
-from tests.records import FAULTS, a_case, a_check, a_fault, a_machine, a_plan, a_run, measured
+from tests.records import FAULTS, a_case, a_cell, a_check, a_fault, a_machine, a_plan, a_run
 from tests.reports.comparisons import STEADY, compare, line_of, times
 
 CASE = a_case()
@@ -88,7 +88,7 @@ def test_a_renamed_variant_is_missing_under_its_old_name_and_new_under_the_other
 
 def test_a_vanished_case_is_missing() -> None:
     gone = a_case(1024)
-    base = a_run({"eager": STEADY}, *measured(gone, "eager"))
+    base = a_run({"eager": STEADY}, *a_cell(gone, "eager"))
     found = compare(base, a_run({"eager": STEADY}))
     (line,) = (one for one in found.lines if one.case == gone.id)
     assert (line.verdict, line.regressed) == ("missing", True)

@@ -7,7 +7,7 @@ import pytest
 from reports.pull_request.comment import comment
 from reports.verdicts.verdict_table import render
 from suite.records.record import Record
-from tests.records import a_canary, a_case, a_machine, a_run, measured, results
+from tests.records import a_canary, a_case, a_cell, a_machine, a_run, results
 from tests.reports.comparisons import STEADY, compare, line_of, times
 
 CASE = a_case()
@@ -80,8 +80,8 @@ def test_the_parts_of_a_resumed_pass_are_divided_by_a_canary_each() -> None:
     base = a_run({"eager": STEADY, "flex": STEADY}, canaries=(7.0,) * 3)
     records: list[Record] = []
     for number, each in enumerate(STEADY, start=1):
-        records += [a_canary(number, 7.0), *measured(CASE, "eager", each, number)]
-        records += [a_canary(number, 9.1), *measured(CASE, "flex", 1.3 * each, number)]
+        records += [a_canary(number, 7.0), *a_cell(CASE, "eager", each, number)]
+        records += [a_canary(number, 9.1), *a_cell(CASE, "flex", 1.3 * each, number)]
     found = compare(base, results(a_machine(), *records))
     for name in ("eager", "flex"):
         assert line_of(found, name).ratio == pytest.approx(1.0, rel=1e-3)

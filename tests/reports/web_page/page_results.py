@@ -24,7 +24,7 @@ LENGTHS = (512, 1024, 2048)
 MS = {"no_bias": 4.0, "native_window": 2.0, "flex": 3.0}
 
 
-def a_cell(
+def page_cell(
     case: Case, variant: str, ms: float, density: float | None = None, heaviness: int = 1
 ) -> list[Record]:
     """Return a cell's records in three passes, with memory, and perhaps with a density."""
@@ -46,7 +46,7 @@ def a_device(name: str = "Invented CPU, 2 cores", key: str = "cpu-invented-2core
     for case in cases:
         for variant, ms in MS.items():
             is_window = variant == "native_window"
-            records += a_cell(case, variant, ms, density=0.5 if is_window else None)
+            records += page_cell(case, variant, ms, density=0.5 if is_window else None)
         records.append(a_fault(case, "eager", status="out_of_memory", reason=MARKUP))
     plan = a_plan(*cases, variants=[*MS, "eager"], passes=3)
     return results(_with_name(a_machine(plan, key=key), name), *records)
@@ -115,7 +115,7 @@ def many_cells(count: int) -> Results:
         for number, variant in enumerate(variants):
             if number % 10:
                 heaviness = 64 if number == len(variants) - 1 else 1
-                records += a_cell(case, variant, 1.234567 + number, 0.1234567, heaviness)
+                records += page_cell(case, variant, 1.234567 + number, 0.1234567, heaviness)
             else:
                 records.append(a_fault(case, variant, reason="no kernel for this shape; " * 8))
     return results(a_machine(a_plan(*cases, variants=variants, passes=3)), *records)

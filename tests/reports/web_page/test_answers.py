@@ -4,7 +4,7 @@ from reports.web_page.answers import ViewAnswer
 from reports.web_page.page_data import page_data
 from suite.records.record import Record
 from suite.records.store import Results
-from tests.records import a_case, a_check, a_machine, a_plan, a_run, measured, results
+from tests.records import a_case, a_cell, a_check, a_machine, a_plan, a_run, results
 from tests.reports.web_page.page_results import a_device
 
 
@@ -56,9 +56,9 @@ def test_where_another_is_fastest_it_is_named_with_its_length() -> None:
     for length in lengths:
         case = a_case(length)
         for number in (1, 2, 3):
-            records += measured(case, "no_bias", 9.0, number)
-            records += measured(case, "eager", 1.0 if length == 256 else 5.0, number)
-            records += measured(case, "flex", 3.0, number)
+            records += a_cell(case, "no_bias", 9.0, number)
+            records += a_cell(case, "eager", 1.0 if length == 256 else 5.0, number)
+            records += a_cell(case, "flex", 3.0, number)
     cases = [a_case(length) for length in lengths]
     plan = a_plan(*cases, variants=["no_bias", "eager", "flex"], passes=3)
     answer = answer_of(results(a_machine(plan), *records))

@@ -18,7 +18,7 @@ from suite.conditions.policy import ROOT
 from suite.kernels.user_kernels import UserKernel
 from suite.records.record import RunHeader
 from suite.records.store import read
-from tests.records import a_case, a_machine, a_plan, a_run, measured, results
+from tests.records import a_case, a_cell, a_machine, a_plan, a_run, results
 
 PUBLISHED = sorted((ROOT / "results" / "published").glob("*/*.jsonl"))
 
@@ -35,7 +35,7 @@ def plan_of(command: str) -> Plan:
 def row_of(case: Case, variant: str = "eager") -> tuple[Row, RunHeader]:
     """Return the row of a case that was measured, and the header of its run."""
     header = a_machine(a_plan(case, variants=["no_bias", variant]))
-    file = results(header, *measured(case, variant))
+    file = results(header, *a_cell(case, variant))
     rows = groups([file])[0].rows
     return next(row for row in rows if row.variant == variant), header
 

@@ -13,7 +13,7 @@ from reports.web_page.page_data import page_data
 from suite.cases.case import Case
 from suite.failures import BadRequest
 from suite.records.store import Results
-from tests.records import a_case, a_machine, a_plan, measured, results
+from tests.records import a_case, a_cell, a_machine, a_plan, results
 from tests.reports.table_text import of_all_kinds
 from tests.reports.web_page.page_results import a_device, two_devices
 
@@ -64,7 +64,7 @@ def test_a_variant_has_one_cell_at_each_length_of_a_setup_and_view() -> None:
 
 
 def _file(cases: list[Case]) -> Results:
-    records = [record for case in cases for record in measured(case, "eager")]
+    records = [record for case in cases for record in a_cell(case, "eager")]
     return results(a_machine(a_plan(*cases, variants=["eager"])), *records)
 
 

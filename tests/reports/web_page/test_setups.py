@@ -5,7 +5,7 @@ import pytest
 
 from reports.web_page.setups import setups
 from suite.records.record import RunHeader
-from tests.records import a_case, a_machine, a_plan, a_run, measured, results
+from tests.records import a_case, a_cell, a_machine, a_plan, a_run, results
 
 
 def test_files_of_one_device_are_one_setup_by_the_devices_name() -> None:
@@ -51,7 +51,7 @@ def test_of_a_cell_that_two_commits_measured_the_newest_counts_and_is_counted() 
     older, newer = (
         results(
             a_machine(a_plan(case, variants=["eager"]), commit=commit * 40, started=started),
-            *measured(case, "eager", ms),
+            *a_cell(case, "eager", ms),
         )
         for commit, started, ms in (("a", "2026-01-01", 9.0), ("b", "2026-01-02", 3.0))
     )
