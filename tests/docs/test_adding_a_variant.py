@@ -27,7 +27,7 @@ def copy_of_the_tree(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
-def page_followed(tree: Path) -> tuple[str, str]:
+def follow_page(tree: Path) -> tuple[str, str]:
     """Add the page's file and line to a tree; return the file's name and the page's commands."""
     page = (ROOT / "docs" / "adding-a-variant.md").read_text()
     (file_name,) = re.findall(r"Save this as `(.+?)`", page)
@@ -45,7 +45,7 @@ def page_followed(tree: Path) -> tuple[str, str]:
 def add_the_variant_of_the_page(tree: Path) -> str:
     """Follow the page in a copy of the tree; return the commands that it then names."""
     copy_of_the_tree(tree)
-    return page_followed(tree)[1]
+    return follow_page(tree)[1]
 
 
 def run_in(tree: Path, *words: str) -> str:
@@ -77,7 +77,7 @@ print("sdpa_finite" in variants(), "[`sdpa_finite`](#sdpa_finite)" in page(), ag
 
 def test_the_page_names_a_place_in_the_catalog_and_a_folder_that_are_there(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "variants", tmp_path / "variants")
-    file_name, commands = page_followed(tmp_path)
+    file_name, commands = follow_page(tmp_path)
     assert Path(file_name).stem in commands
     compile((tmp_path / "variants" / "catalog.py").read_text(), "catalog.py", "exec")
 

@@ -119,7 +119,7 @@ def check_command(name: str, words: list[str]) -> None:
         assert (asked["base"] is None) != (asked["base_python"] is None)
 
 
-def ours(text: str) -> list[str]:
+def project_calls(text: str) -> list[str]:
     """Return the calls of shell lines that are of this project."""
     own = ("python run_bench.py", "python -m pytest", "pytest", "make")
     return [call for call in calls(text) if call.startswith(own)]
@@ -150,9 +150,9 @@ def test_the_newest_torch_is_tried_every_week_by_the_command_of_the_page() -> No
     assert minute.isdigit()
     assert hour.isdigit()
     assert days == ["*", "*", "1"]
-    assert ours(script("newest-torch")) == ["make test TORCH=word"]
+    assert project_calls(script("newest-torch")) == ["make test TORCH=word"]
     assert check("make test TORCH=word")
-    assert "make test TORCH=2.14.1" in ours(code_blocks(PAGE))
+    assert "make test TORCH=2.14.1" in project_calls(code_blocks(PAGE))
 
 
 def test_the_newest_torch_is_the_one_that_pip_names_first(tmp_path: Path) -> None:
@@ -193,25 +193,27 @@ def test_a_pull_request_is_checked_out_with_its_history() -> None:
 
 
 def test_each_job_runs_what_the_page_explains() -> None:
-    explained = ours(code_blocks(PAGE))
+    explained = project_calls(code_blocks(PAGE))
     for job, command in (("pull-request", "ab"), ("main", "run")):
-        (call,) = [it for it in ours(script(job)) if it.split()[2] == command]
+        (call,) = [it for it in project_calls(script(job)) if it.split()[2] == command]
         assert call in explained
 
 
 def test_mains_strict_run_leaves_out_what_disagrees_by_design() -> None:
-    (call,) = [it for it in ours(script("main")) if it.split()[2] == "run"]
+    (call,) = [it for it in project_calls(script("main")) if it.split()[2] == "run"]
     assert "--strict" in call
     asked = COMMANDS["run"].make_context("run", shlex.split(call)[3:]).params
     assert {case.dtype for case in plan_of(asked).cases} == {"bfloat16"}
 
 
-@pytest.mark.parametrize("call", [*ours(script("pull-request")), *ours(script("main"))])
+@pytest.mark.parametrize(
+    "call", [*project_calls(script("pull-request")), *project_calls(script("main"))]
+)
 def test_every_command_of_the_workflow_would_be_accepted(call: str) -> None:
     assert check(call)
 
 
-@pytest.mark.parametrize("call", ours(code_blocks(PAGE)))
+@pytest.mark.parametrize("call", project_calls(code_blocks(PAGE)))
 def test_every_command_of_the_page_would_be_accepted(call: str) -> None:
     assert check(call)
 

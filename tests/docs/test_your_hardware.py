@@ -11,7 +11,7 @@ import yaml
 
 from reports.publishing.checks import RULES
 from suite.conditions.policy import ROOT
-from tests.docs.test_ci import check, code_blocks, ours
+from tests.docs.test_ci import check, code_blocks, project_calls
 
 PAGE = (ROOT / "docs" / "your-hardware.md").read_text()
 WORKFLOW: dict[Any, Any] = yaml.safe_load(
@@ -95,7 +95,7 @@ def test_the_workflow_only_reads_has_no_secrets_and_ends() -> None:
 
 def test_every_command_of_the_page_would_be_accepted() -> None:
     assert any("publish" in command for command in COMMANDS)
-    for command in ours("\n".join([*COMMANDS, code_blocks(PAGE)])):
+    for command in project_calls("\n".join([*COMMANDS, code_blocks(PAGE)])):
         assert check(command), command
 
 

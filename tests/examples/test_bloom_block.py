@@ -24,14 +24,16 @@ SMALL = ("--heads", "3", "--head-dim", "16", "--length", "96")
 GAIN = re.compile(r"(forward|training): +auto chose (\w+), (\d+\.\d\d)x as fast as eager")
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Tensor, Tensor], Tensor]) -> Result:
+def run_with_mistake(
+    monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Tensor, Tensor], Tensor]
+) -> Result:
     """Run the example with a mistake made of q and what "auto" answers."""
 
-    def mistaken(q: Tensor, k: Tensor, v: Tensor, *, variant: str) -> Tensor:
+    def attention_with_mistake(q: Tensor, k: Tensor, v: Tensor, *, variant: str) -> Tensor:
         out = alibi_attention(q, k, v, variant=variant)
         return mistake(q, out) if variant == "auto" else out
 
-    monkeypatch.setattr(bloom_block, "alibi_attention", mistaken)
+    monkeypatch.setattr(bloom_block, "alibi_attention", attention_with_mistake)
     return CliRunner().invoke(bloom_block.main, SMALL)
 
 
@@ -82,7 +84,7 @@ def test_a_wrong_slope_ends_it_with_1_and_without_a_gain(monkeypatch: pytest.Mon
 def test_a_mistake_elsewhere_ends_it_too(
     mistake: Callable[[Tensor, Tensor], Tensor], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = planted(monkeypatch, mistake)
+    done = run_with_mistake(monkeypatch, mistake)
     assert done.exit_code == 1, done.output
     assert where in done.stdout
     assert not GAIN.search(done.stdout)

@@ -64,7 +64,7 @@ class Project(NamedTuple):
         return done.stdout
 
     @property
-    def installed(self) -> Path:
+    def package_folder(self) -> Path:
         """The folder of the installed package."""
         (package,) = self.programs.parent.glob("lib/*/site-packages/alibi_bench")
         return package
@@ -151,13 +151,13 @@ def test_the_committed_selections_answer(project: Project) -> None:
 
 
 def test_a_run_measures_into_the_working_directory(project: Project) -> None:
-    before = sorted(project.installed.rglob("*.jsonl"))
+    before = sorted(project.package_folder.rglob("*.jsonl"))
     words = ("run", "--device", "cpu", "--lengths", "64", "--dtypes", "float32", "--heads", "2")
     with on_one_core():
         text = project.run("alibi-bench", *words, "--variants", "native_window", "--passes", "1")
     (results,) = project.folder.glob("results/*.jsonl")
     assert f"Results: {results}" in text
-    assert sorted(project.installed.rglob("*.jsonl")) == before
+    assert sorted(project.package_folder.rglob("*.jsonl")) == before
     assert "native_window" in project.run("alibi-bench", "table", str(results))
     written = results.read_text()
     assert '"record":"agreement"' in written
