@@ -30,12 +30,12 @@ def first_order(attention: Callable[..., Any], name: str) -> Callable[..., Any]:
     def attend(*arguments: Any) -> Any:
         if is_traced():
             return attention(*arguments)
-        return attention(*(_marked(tensor, name) for tensor in arguments[:4]), *arguments[4:])
+        return attention(*(_mark(tensor, name) for tensor in arguments[:4]), *arguments[4:])
 
     return attend
 
 
-def _marked(tensor: Tensor, name: str) -> Tensor:
+def _mark(tensor: Tensor, name: str) -> Tensor:
     if not tensor.requires_grad:
         return tensor
     marking: Any = _FirstOrder
@@ -43,7 +43,7 @@ def _marked(tensor: Tensor, name: str) -> Tensor:
     return same
 
 
-class _Same(Function):
+class _Identity(Function):
     """The same tensor, from a function that knows a variant's name."""
 
     @staticmethod
@@ -52,14 +52,14 @@ class _Same(Function):
         return tensor.view_as(tensor)
 
 
-class _FirstOrder(_Same):
+class _FirstOrder(_Identity):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        refusing: Any = _Refusing
+        refusing: Any = _Refusal
         return refusing.apply(gradients[0], context.name), None
 
 
-class _Refusing(_Same):
+class _Refusal(_Identity):
     @staticmethod
     def backward(context: Any, *_: Tensor) -> tuple[Tensor, None]:
         raise no_second_gradient(context.name)

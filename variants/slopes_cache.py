@@ -9,19 +9,19 @@ from torch import Tensor
 
 from variants.tracing import is_traced
 
-Built = TypeVar("Built")
+Value = TypeVar("Value")
 
 
-class _CachedValue(NamedTuple, Generic[Built]):
+class _CachedValue(NamedTuple, Generic[Value]):
     """The slopes and the result built from them; replaced whole, because threads may share it."""
 
     slopes: weakref.ref[Tensor]
     version: int
     contents: object
-    result: Built
+    result: Value
 
 
-def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Built]:
+def cache_by_slopes(build: Callable[[Tensor], Value]) -> Callable[[Tensor], Value]:
     """Return `build` with a cache of one result: it runs again only for other slopes.
 
     Slopes are other slopes if they are another tensor, or the same tensor written to since. torch
@@ -32,9 +32,9 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
     graph; for slopes made in inference mode, because torch does not count writes to them; and
     while torch traces or transforms, because its tensors end with that.
     """
-    entry: _CachedValue[Built] | None = None
+    entry: _CachedValue[Value] | None = None
 
-    def build_or_reuse(slopes: Tensor) -> Built:
+    def build_or_reuse(slopes: Tensor) -> Value:
         nonlocal entry
         if slopes.requires_grad or slopes.is_inference() or is_traced():
             return build(slopes)
@@ -49,7 +49,7 @@ def cache_by_slopes(build: Callable[[Tensor], Built]) -> Callable[[Tensor], Buil
     return build_or_reuse
 
 
-def _has_changed(slopes: Tensor, last: _CachedValue[Built]) -> bool:
+def _has_changed(slopes: Tensor, last: _CachedValue[Value]) -> bool:
     return last.version != slopes._version or last.contents != _contents(slopes)
 
 

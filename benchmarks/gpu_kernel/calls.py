@@ -102,7 +102,7 @@ def no_bias(backend: SDPBackend, shape: Shape, *, backward: bool = False) -> Mea
 
 def ours(shape: Shape, *, backward: bool = False, **options: Any) -> Measurement:
     """Time the kernel, its keys not split; `options` are those of attend."""
-    from variants.triton.gradient_function import How, differentiable_attend
+    from variants.triton.gradient_function import CallOptions, differentiable_attend
     from variants.triton.launch import attend
 
     q, k, v, slopes = shape.tensors()
@@ -116,7 +116,7 @@ def ours(shape: Shape, *, backward: bool = False, **options: Any) -> Measurement
     def call() -> object:
         if not backward:
             return attend(q, k, v, slopes, scale, causal=True, **options)
-        out, _ = differentiable_attend(q, k, v, slopes, How(scale, causal=True))
+        out, _ = differentiable_attend(q, k, v, slopes, CallOptions(scale, causal=True))
         return torch.autograd.grad(out, (q, k, v), out.detach())
 
     return Measurement("", shape.name, "triton_window", median_ms(call), share)

@@ -110,7 +110,7 @@ def _from_pages(prepare: PrepareFunction, spec: Spec) -> Callable[..., Tensor]:
         slots = pages[block_tables[:, :each].long()].transpose(1, 2).flatten(2, 3)
         return slots[:, :, : spec.kv_len]
 
-    def gathered(
+    def gather_and_attend(
         q: Tensor,
         k_pages: Tensor,
         v_pages: Tensor,
@@ -121,7 +121,7 @@ def _from_pages(prepare: PrepareFunction, spec: Spec) -> Callable[..., Tensor]:
         k, v = together(k_pages, block_tables), together(v_pages, block_tables)
         return attention(q, k, v, slopes, *norms)
 
-    return gathered
+    return gather_and_attend
 
 
 def _without_norms(prepare: PrepareFunction, spec: Spec) -> Attention:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from variants.host.nvml_bindings import NoNvml, opened, read, text
+from variants.host.nvml_bindings import NoNvml, open_nvml, read, text
 
 _T = TypeVar("_T")
 
@@ -80,7 +80,7 @@ def open_gpu(uuid: str | None) -> Iterator["NvmlGpu | Absent"]:
         yield Absent("the run uses no GPU")
         return
     try:
-        with opened() as pynvml:
+        with open_nvml() as pynvml:
             yield _gpu_by_uuid(pynvml, uuid)
     except NoNvml as error:
         yield Absent(str(error))

@@ -160,5 +160,5 @@ def forget() -> None:
     auto_order.device_selections.cache_clear()
     auto_order._logged.clear()
     substitutes._logged.clear()
-    substitutes._took_last.clear()
+    substitutes._last_variants.clear()
     answers._CACHE._entries.clear()

@@ -29,7 +29,7 @@ class _Plan(NamedTuple):
     sees_none: Tensor
     mask: Tensor
 
-    def cleared(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def clear(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v with 0 in padding."""
         k, v = (tokens.masked_fill(self.k_padding, 0.0) for tokens in (k, v))
         return q.masked_fill(self.q_padding, 0.0), k, v
@@ -73,7 +73,7 @@ def prepare_masked(spec: Spec) -> GeneralAttention:
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         plan = plan_for(slopes, sequences)
-        q, k, v = plan.cleared(q, k, v)
+        q, k, v = plan.clear(q, k, v)
         if spec.extras.return_lse:
             out, log_sum_exp = _with_log_sum_exp(spec, q, k, v, plan.mask)
             log_sum_exp = log_sum_exp.masked_fill(plan.sees_none, -math.inf)
@@ -91,7 +91,7 @@ def prepare_unbiased(spec: Spec) -> GeneralAttention:
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         plan = plan_for(slopes, sequences)
-        return _attend(spec, plan, *plan.cleared(q, k, v)), q.new_empty(0)
+        return _attend(spec, plan, *plan.clear(q, k, v)), q.new_empty(0)
 
     return attention
 

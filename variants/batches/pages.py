@@ -33,14 +33,14 @@ def from_pages(prepare: Callable[[Spec], GeneralAttention], spec: Spec) -> Gener
     """Return attention that copies k and v out of their pages, then attends to them as a whole."""
     attention = prepare(replace(spec, extras=replace(spec.extras, page_size=None)))
 
-    def gathered(
+    def gather_and_attend(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         if sequences.block_tables is not None:
             k, v = (gather(part, sequences.block_tables) for part in (k, v))
         return attention(q, k, v, slopes, sequences._replace(block_tables=None))
 
-    return gathered
+    return gather_and_attend
 
 
 def check_tables(q: Tensor, k: Tensor, sequences: Sequences) -> None:

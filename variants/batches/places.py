@@ -49,9 +49,9 @@ def places_of(spec: Spec, sequences: Sequences) -> Places:
     slots = torch.arange(spec.kv_len, device=spec.device)[None]
     rows = torch.arange(spec.q_len, device=spec.device)[None]
     if sequences.cu_seqlens is not None:
-        return _packed(rows, slots, sequences.cu_seqlens, sequences.cu_seqlens_k)
+        return _packed_places(rows, slots, sequences.cu_seqlens, sequences.cu_seqlens_k)
     if sequences.key_padding is not None:
-        return _padded(spec, rows, sequences.key_padding)
+        return _padded_places(spec, rows, sequences.key_padding)
     filled: Tensor | int = spec.kv_len
     k_sequence = torch.zeros_like(slots)
     if sequences.kv_lens is not None:
@@ -62,7 +62,9 @@ def places_of(spec: Spec, sequences: Sequences) -> Places:
     return Places(torch.zeros_like(q_position), q_position, k_sequence, slots)
 
 
-def _packed(rows: Tensor, slots: Tensor, cu_seqlens: Tensor, cu_seqlens_k: Tensor | None) -> Places:
+def _packed_places(
+    rows: Tensor, slots: Tensor, cu_seqlens: Tensor, cu_seqlens_k: Tensor | None
+) -> Places:
     """Return places in which the queries of each sequence are its last tokens."""
     q_sequence, q_position = _in_sequences(rows, cu_seqlens.long())
     if cu_seqlens_k is None:
@@ -81,7 +83,7 @@ def _in_sequences(slots: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
     return sequence.where(is_real, NO_SEQUENCE), position
 
 
-def _padded(spec: Spec, rows: Tensor, key_padding: Tensor) -> Places:
+def _padded_places(spec: Spec, rows: Tensor, key_padding: Tensor) -> Places:
     k_sequence = torch.where(key_padding, NO_SEQUENCE, 0)
     k_position = (~key_padding).cumsum(dim=1) - 1
     if spec.extras.q_offset is not None:

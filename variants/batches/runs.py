@@ -17,7 +17,7 @@ def runs_of(spec: Spec, sequences: Sequences) -> Tensor | None:
     Raises Unsupported for padding between the tokens of a sequence.
     """
     if sequences.cu_seqlens is not None:
-        return _packed(sequences.cu_seqlens.long(), sequences.cu_seqlens_k)
+        return _packed_runs(sequences.cu_seqlens.long(), sequences.cu_seqlens_k)
     if sequences.key_padding is not None:
         first, keys = _real(sequences.key_padding)
     elif sequences.kv_lens is not None:
@@ -50,7 +50,7 @@ def _in_rows(spec: Spec, first: Tensor, keys: Tensor, *, queries_are_slots: bool
     return torch.stack([batch, first_query, queries, first, keys, position], dim=1)
 
 
-def _packed(cu_seqlens: Tensor, cu_seqlens_k: Tensor | None) -> Tensor:
+def _packed_runs(cu_seqlens: Tensor, cu_seqlens_k: Tensor | None) -> Tensor:
     cu_keys = cu_seqlens if cu_seqlens_k is None else cu_seqlens_k.long()
     queries, keys = cu_seqlens.diff(), cu_keys.diff()
     batch = torch.zeros_like(queries)

@@ -27,7 +27,7 @@ from variants.tracing import is_traced
 READS_NORMS = True
 READS_PAGES = True
 
-_Prepared = tuple[str, Callable[..., Any], tuple[str, ...]]
+_Preparation = tuple[str, Callable[..., Any], tuple[str, ...]]
 """A variant's name, its attention, and the names to try after it."""
 
 
@@ -46,13 +46,13 @@ def prepare_general(spec: Spec) -> GeneralAttention:
 
 def _in_turn(spec: Spec) -> Callable[..., Any]:
     prepared = {0: _first(spec, order(spec))}
-    took_last = prepared[0][0]
+    last_name = prepared[0][0]
     notes = not is_traced()  # who takes a call in a trace is no answer about plain calls
     if notes:
         substitutes.note(spec, None)
 
     def attend(*arguments: Any) -> Any:
-        nonlocal took_last
+        nonlocal last_name
         for place in range(len(BY_NAME)):
             if place not in prepared:
                 prepared.setdefault(place, _first(spec, prepared[place - 1][2]))  # as may a thread
@@ -65,8 +65,8 @@ def _in_turn(spec: Spec) -> Callable[..., Any]:
                     raise
                 substitutes.log_once(name, str(refusal))
                 continue
-            if notes and name != took_last:
-                took_last = name
+            if notes and name != last_name:
+                last_name = name
                 substitutes.note(spec, name)
             return out
         raise AssertionError("an order names each variant once")
@@ -80,10 +80,10 @@ def choice(spec: Spec) -> str:
     It is the variant that took the last call outside of traces and transforms. Before the first
     call it is the first variant that prepares, which may still decline the tensors.
     """
-    return substitutes.took_last(spec) or _first(spec, order(spec))[0]
+    return substitutes.last_variant(spec) or _first(spec, order(spec))[0]
 
 
-def _first(spec: Spec, names: tuple[str, ...]) -> _Prepared:
+def _first(spec: Spec, names: tuple[str, ...]) -> _Preparation:
     refusals = []
     for place, name in enumerate(names, start=1):
         module = importlib.import_module(BY_NAME[name].module)

@@ -9,23 +9,23 @@ AT_MOST = 128
 
 _LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
-_took_last: dict[Spec, str] = {}
+_last_variants: dict[Spec, str] = {}
 _logged: set[tuple[str, str]] = set()
 
 
-def took_last(spec: Spec) -> str | None:
+def last_variant(spec: Spec) -> str | None:
     """Return the variant that took the last call for a spec; None if that is not noted."""
-    return _took_last.get(spec)
+    return _last_variants.get(spec)
 
 
 def note(spec: Spec, name: str | None) -> None:
     """Note the variant that took the last call for a spec, for the last 128 specs; None forgets."""
     with _LOCK:
-        _took_last.pop(spec, None)
+        _last_variants.pop(spec, None)
         if name is not None:
-            _took_last[spec] = name
-        while len(_took_last) > AT_MOST:
-            del _took_last[next(iter(_took_last))]
+            _last_variants[spec] = name
+        while len(_last_variants) > AT_MOST:
+            del _last_variants[next(iter(_last_variants))]
 
 
 def log_once(name: str, reason: str) -> None:

@@ -19,7 +19,7 @@ def block_mask_from(spec: Spec, places: Places) -> BlockMask:
     it. In the others each pair is looked at.
     """
     q_sequence, q_position, k_sequence, k_position = places
-    visited = _visited(spec, places)
+    visited = _visited_blocks(spec, places)
     counts = visited.sum(dim=2, dtype=torch.int32)
     columns = visited.to(torch.int8).argsort(dim=2, descending=True, stable=True)
     before, after = spec.extras.window
@@ -43,7 +43,7 @@ def block_mask_from(spec: Spec, places: Places) -> BlockMask:
     )
 
 
-def _visited(spec: Spec, places: Places) -> Tensor:
+def _visited_blocks(spec: Spec, places: Places) -> Tensor:
     """Return whether a query of a row's block may see a key of a column's.
 
     [batch, rows, columns]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from variants.host.cuda_driver import DriverDevice
-from variants.host.nvml_bindings import NoNvml, opened, read
+from variants.host.nvml_bindings import NoNvml, open_nvml, read
 
 _T = TypeVar("_T")
 
@@ -148,7 +148,7 @@ def _field(cpuinfo: str, *names: str) -> str:
 def _limits(uuid: str) -> tuple[bool | None, int | None]:
     """Return whether MIG is on, and the power limit in watts; None for what NVML does not give."""
     try:
-        with opened() as pynvml:
+        with open_nvml() as pynvml:
             return _read_limits(pynvml, uuid)
     except NoNvml:
         return None, None

@@ -29,7 +29,7 @@ def bindings() -> Any:
 
 
 @contextmanager
-def opened() -> Iterator[Any]:
+def open_nvml() -> Iterator[Any]:
     """Open NVML and yield its bindings. Raises NoNvml where it can't be opened.
 
     Where the module is at fault, here or in `read`, the logger `alibi_bench` says so once.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from variants.catalog import PEERS
 from variants.host.hardware import Gpu, Hardware
-from variants.host.nvml_bindings import NoNvml, opened, read, text
+from variants.host.nvml_bindings import NoNvml, open_nvml, read, text
 
 FRAMEWORKS = ("torch", "triton")
 
@@ -53,7 +53,7 @@ def torch_cuda() -> str | None:
 
 def _driver() -> str | None:
     try:
-        with opened() as pynvml:
+        with open_nvml() as pynvml:
             return read(lambda: text(pynvml.nvmlSystemGetDriverVersion()))
     except NoNvml:
         return None

@@ -17,7 +17,7 @@ _FEW = {
 }
 
 
-class Attended(NamedTuple):
+class KernelResult(NamedTuple):
     """What a call computed.
 
     `out` is [batch, heads, q_len, value_dim]; `log_sum_exp` is [batch, heads, q_len] float32, empty
@@ -41,7 +41,7 @@ def attend(
     norms: Tensor | None = None,
     block_tables: Tensor | None = None,
     wants_log_sum_exp: bool = False,
-) -> Attended:
+) -> KernelResult:
     """Return the attention of q to k and v.
 
     q is [batch, heads, q_len, head_dim], k [batch, kv_heads, kv_len, head_dim], v the same but for
@@ -87,7 +87,7 @@ def attend(
     call = structure(tensors, runs, blocks, reach, scale, dtype, norms, tables)
     wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
-    return Attended(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
+    return KernelResult(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
 
 
 def _in_two_calls(
@@ -101,7 +101,7 @@ def _in_two_calls(
     is_long: Tensor,
     norms: Tensor | None,
     wants_log_sum_exp: bool,
-) -> Attended:
+) -> KernelResult:
     """Return what `attend` does for a packed batch: long sequences in blocks, the others by key.
 
     A long cache of a short sequence would be copied and converted for the blocks.

@@ -77,13 +77,13 @@ def _check(kernels: ctypes.CDLL) -> None:
 
 
 @cache
-def _shipped() -> ctypes.CDLL | None:
+def _load_shipped() -> ctypes.CDLL | None:
     return shipped_library(_SOURCE, _check)
 
 
 def check_obtainable() -> None:
     """Raise Unsupported where no kernels came with the wheel and no compiler can build them."""
-    if not _has_loaded() and _shipped() is None:
+    if not _has_loaded() and _load_shipped() is None:
         cpp_compiler("native_window")
 
 
@@ -106,6 +106,6 @@ def _has_loaded() -> bool:
 def _outcome() -> ctypes.CDLL | str:
     """Return the kernels, or the reason why they can't be built: no later call builds again."""
     try:
-        return _shipped() or load()
+        return _load_shipped() or load()
     except Unsupported as reason:
         return str(reason)

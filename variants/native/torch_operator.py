@@ -28,7 +28,7 @@ _SCHEMA = (
 )
 _lock = Lock()
 
-_Maybe = Tensor | None
+_OptionalTensor = Tensor | None
 Operator = Callable[
     [
         Tensor,
@@ -38,7 +38,7 @@ Operator = Callable[
         float,
         int,
         int,
-        *tuple[_Maybe, _Maybe, _Maybe],
+        *tuple[_OptionalTensor, _OptionalTensor, _OptionalTensor],
         bool,
     ],
     tuple[Tensor, Tensor],

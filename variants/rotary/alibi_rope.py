@@ -13,7 +13,7 @@ Source: RoFormer (arXiv 2104.09864) and ALiBi (arXiv 2108.12409), one after the 
 from variants.batches.ragged import ragged
 from variants.dispatch import auto
 from variants.problem import Attention, Spec, Unsupported
-from variants.rotary.turning import turned
+from variants.rotary.turning import with_rotation
 
 
 def prepare(spec: Spec) -> Attention:
@@ -22,4 +22,4 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     if spec.head_dim % 2:
         raise Unsupported("rotation takes channels in pairs: make head_dim even")
-    return turned(spec, auto.prepare(spec))
+    return with_rotation(spec, auto.prepare(spec))

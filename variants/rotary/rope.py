@@ -15,7 +15,7 @@ Source: RoFormer (arXiv 2104.09864) as transformers' modeling_llama and modeling
 from variants.batches.ragged import ragged
 from variants.plain import no_bias
 from variants.problem import Attention, Spec, Unsupported
-from variants.rotary.turning import turned
+from variants.rotary.turning import with_rotation
 
 
 def prepare(spec: Spec) -> Attention:
@@ -24,4 +24,4 @@ def prepare(spec: Spec) -> Attention:
         return ragged(prepare, spec)
     if spec.head_dim % 2:
         raise Unsupported("rotation takes channels in pairs: make head_dim even")
-    return turned(spec, no_bias.prepare(spec))
+    return with_rotation(spec, no_bias.prepare(spec))

@@ -11,7 +11,7 @@ from variants.problem import Attention, Spec
 BASE = 10000.0
 
 
-def turned(spec: Spec, attend: Attention) -> Attention:
+def with_rotation(spec: Spec, attend: Attention) -> Attention:
     """Return attention that turns queries and new keys, then calls `attend`.
 
     New keys are turned into their slots in the cache, as in a model, and the old values are put

@@ -73,12 +73,12 @@ def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Mas
 
     @cache_by_slopes
     def whole(slopes: Tensor) -> Masks:
-        row = _falling(slopes, spec.kv_len)
+        row = _falling_bias(slopes, spec.kv_len)
         return Masks(row, row, _relative(row, tall, width))
 
     @cache_by_slopes
     def cut(slopes: Tensor) -> Masks:
-        row = _falling(slopes, spec.kv_len)
+        row = _falling_bias(slopes, spec.kv_len)
         near = hide_buried(row)
         return Masks(row, near, _relative(near, tall, width))
 
@@ -88,7 +88,7 @@ def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Mas
     return masks
 
 
-def _falling(slopes: Tensor, kv_len: int) -> Tensor:
+def _falling_bias(slopes: Tensor, kv_len: int) -> Tensor:
     """Return minus slope * distance to the last key: [heads, kv_len + STRIP - 1], -inf after it."""
     distance = torch.arange(1 - kv_len, STRIP, device=slopes.device)
     return (slopes[:, None] * distance).masked_fill(distance > 0, -torch.inf)

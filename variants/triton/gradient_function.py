@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from variants.triton.launch import Launched, attend
+from variants.triton.launch import LaunchResult, attend
 from variants.triton.launch_gradients import gradients
 from variants.triton.launch_split import attend_split, is_split
 
 
-class How(NamedTuple):
+class CallOptions(NamedTuple):
     """What a call does beside its tensors; `runs` are as in variants.triton.launch.attend."""
 
     scale: float
@@ -21,19 +21,19 @@ class How(NamedTuple):
 
 
 def differentiable_attend(
-    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, options: CallOptions
 ) -> tuple[Tensor, Tensor]:
     """Return the output and the log-sum-exp of variants.triton.launch.attend, with gradients."""
     attention: Any = _Launches
-    return cast(tuple[Tensor, Tensor], attention.apply(q, k, v, slopes, how))
+    return cast(tuple[Tensor, Tensor], attention.apply(q, k, v, slopes, options))
 
 
-def launched(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How) -> Launched:
+def launch(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, options: CallOptions) -> LaunchResult:
     """Return what the launch computes that suits the call: with its keys split, or without."""
-    inputs = (q, k, v, slopes, how.scale)
-    if is_split(q, k, how.runs, causal=how.causal):
-        return attend_split(*inputs, runs=how.runs, norms=how.norms)
-    return attend(*inputs, causal=how.causal, runs=how.runs, norms=how.norms)
+    inputs = (q, k, v, slopes, options.scale)
+    if is_split(q, k, options.runs, causal=options.causal):
+        return attend_split(*inputs, runs=options.runs, norms=options.norms)
+    return attend(*inputs, causal=options.causal, runs=options.runs, norms=options.norms)
 
 
 class _Launches(torch.autograd.Function):
@@ -41,11 +41,11 @@ class _Launches(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, how: How
+        context: Any, q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, options: CallOptions
     ) -> tuple[Tensor, Tensor]:
-        done = launched(q, k, v, slopes, how)
-        context.save_for_backward(q, k, v, slopes, done.out, done.log_sum_exp, how.runs)
-        context.how = how
+        done = launch(q, k, v, slopes, options)
+        context.save_for_backward(q, k, v, slopes, done.out, done.log_sum_exp, options.runs)
+        context.options = options
         context.set_materialize_grads(False)
         return done.out, done.log_sum_exp
 
@@ -59,8 +59,8 @@ class _Launches(torch.autograd.Function):
         done = gradients(
             torch.zeros_like(out) if d_out is None else d_out,
             d_log_sum_exp,
-            *(q, k, v, slopes, out, log_sum_exp, context.how.scale),
-            causal=context.how.causal,
+            *(q, k, v, slopes, out, log_sum_exp, context.options.scale),
+            causal=context.options.causal,
             runs=runs,
             wants_slopes=needs[3],
         )

@@ -10,14 +10,14 @@ from variants.norms import BLOCK
 from variants.triton.kernel.bounds import block_norms_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.sequences import Programs, dense_programs, ragged_programs
-from variants.triton.tiles import Tiles, padded
+from variants.triton.tiles import Tiles, padded_width
 from variants.triton.tuning.table_file import table_for
 from variants.windows import tolerance
 
 _ROUNDED = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
 
 
-class Launched(NamedTuple):
+class LaunchResult(NamedTuple):
     """What a launch computed.
 
     `out` is [batch, heads, q_len, head_dim]; `log_sum_exp` is [batch, heads, q_len] float32,
@@ -41,7 +41,7 @@ def attend(
     runs: Tensor | None = None,
     norms: Tensor | None = None,
     tiles: Tiles | None = None,
-) -> Launched:
+) -> LaunchResult:
     """Return the attention of q to k and v.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
@@ -67,7 +67,7 @@ def attend(
         RAGGED=runs is not None,
         **constants(q, tiles),
     )
-    return Launched(out, log_sum_exp, visited)
+    return LaunchResult(out, log_sum_exp, visited)
 
 
 def room_for_answer(q: Tensor, runs: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def constants(q: Tensor, tiles: Tiles) -> dict[str, int | str]:
     """Return what a kernel is compiled for, of q's head_dim and dtype, and of its tiles."""
     return {
         "HEAD_DIM": q.shape[3],
-        "DIM": padded(q.shape[3]),
+        "DIM": padded_width(q.shape[3]),
         "ROWS": tiles.rows,
         "KEYS": tiles.keys,
         "STAGES": tiles.stages,
@@ -126,7 +126,7 @@ def block_norms(k: Tensor, v: Tensor) -> Tensor:
     block_norms_kernel[(blocks, batch * kv_heads)](
         *(k, v, norms, *strides_of(k, v), kv_heads, kv_len, blocks),
         HEAD_DIM=head_dim,
-        DIM=padded(head_dim),
+        DIM=padded_width(head_dim),
     )
     return norms
 

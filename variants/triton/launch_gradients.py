@@ -19,7 +19,7 @@ from variants.triton.launch import (
     strides_of,
     with_whole_rows,
 )
-from variants.triton.tiles import TileTable, padded
+from variants.triton.tiles import TileTable, padded_width
 from variants.triton.tuning.table_file import table_for
 
 _SHARE = 0.25  # of what a forward may leave out: a row of a gradient is a sum of more
@@ -120,7 +120,7 @@ def _figures(
         *(slopes, deltas, log2_sums, figures, *strides_of(q, out, d_out)),
         *(stride_of_slopes(slopes), heads, q_len, blocks),
         HEAD_DIM=head_dim,
-        DIM=padded(head_dim),
+        DIM=padded_width(head_dim),
         HAS_D_LSE=has_d_lse,
     )
     return deltas, log2_sums, figures

@@ -9,7 +9,7 @@ from variants.triton.chip import processors
 from variants.triton.kernel.combine import combine_kernel
 from variants.triton.kernel.split import split_kernel
 from variants.triton.launch import (
-    Launched,
+    LaunchResult,
     block_norms,
     constants,
     log2_share,
@@ -18,7 +18,7 @@ from variants.triton.launch import (
     strides_of,
     with_whole_rows,
 )
-from variants.triton.tiles import Tiles, TileTable, padded
+from variants.triton.tiles import Tiles, TileTable, padded_width
 from variants.triton.tuning.table_file import table_for
 
 FEW_QUERIES = 16  # up to so many are steps of decode, whose heads share a read of their keys
@@ -67,7 +67,7 @@ def plan_for(
     is_step = q_len <= FEW_QUERIES
     together = heads // kv_heads if is_step else 1
     tiles = table.decode if is_step else table.forward
-    tiles = tiles._replace(rows=min(tiles.rows, padded(together * q_len)))
+    tiles = tiles._replace(rows=min(tiles.rows, padded_width(together * q_len)))
     sequences = q.shape[0] if runs is None else len(runs)
     programs = _programs(sequences, heads, q_len, together, tiles)
     keys = k.shape[0] * k.shape[2] // sequences
@@ -84,7 +84,7 @@ def attend_split(
     runs: Tensor | None = None,
     norms: Tensor | None = None,
     plan: SplitPlan | None = None,
-) -> Launched:
+) -> LaunchResult:
     """Return the causal attention of q to k and v, as variants.triton.launch.attend does.
 
     Up to FEW_QUERIES queries with no norms see all keys: to make norms would read them all as well.
@@ -100,7 +100,7 @@ def attend_split(
     sequences = q.shape[0] if runs is None else len(runs)
     programs = _programs(sequences, heads, q_len, together, tiles)
     parts = (programs, 1 + splits, tiles.rows)
-    accs = q.new_empty(*parts, padded(head_dim), dtype=torch.float32)
+    accs = q.new_empty(*parts, padded_width(head_dim), dtype=torch.float32)
     totals, tops = (q.new_empty(parts, dtype=torch.float32) for _ in range(2))
     needed = q.new_empty(programs, dtype=torch.int32)
     visited = q.new_zeros(programs, 2, dtype=torch.int32)
@@ -130,7 +130,7 @@ def attend_split(
         **compiled_for,
     )
     blocks = programs // (sequences * (heads // together))
-    return Launched(out, log_sum_exp, visited.view(sequences, heads // together, blocks, 2))
+    return LaunchResult(out, log_sum_exp, visited.view(sequences, heads // together, blocks, 2))
 
 
 def _programs(sequences: int, heads: int, q_len: int, together: int, tiles: Tiles) -> int:

@@ -27,7 +27,7 @@ class TileTable(NamedTuple):
     decode: Tiles
 
 
-def padded(width: int) -> int:
+def padded_width(width: int) -> int:
     """Return the width or the rows that a tile has for so many: a power of two, at least 16."""
     return max(16, 1 << (width - 1).bit_length())
 
@@ -44,7 +44,7 @@ def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> TileTable:
 
     Above a head_dim of 128, or 64 in float32, no gradients are launched.
     """
-    width = padded(head_dim)
+    width = padded_width(head_dim)
     if dtype == torch.float32:
         return _of_float32(width)
     if capability < 90:

@@ -39,13 +39,13 @@ MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 def prepare(spec: Spec) -> Attention:
     """Return the kernel; Triton compiles it at the first call."""
     _decline(spec)
-    from variants.triton.gradient_function import How, differentiable_attend
+    from variants.triton.gradient_function import CallOptions, differentiable_attend
     from variants.triton.sequences import runs_of_lengths
 
-    how = How(spec.scale, spec.causal, runs_of_lengths(spec))
+    options = CallOptions(spec.scale, spec.causal, runs_of_lengths(spec))
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
-        return differentiable_attend(q, k, v, slopes, how)[0]
+        return differentiable_attend(q, k, v, slopes, options)[0]
 
     return attention
 
@@ -59,14 +59,16 @@ def prepare_general(spec: Spec) -> GeneralAttention:
         raise Unsupported("the kernel takes values of k's head_dim; flex and sdpa_mask take any")
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
-    from variants.triton.gradient_function import How, differentiable_attend
+    from variants.triton.gradient_function import CallOptions, differentiable_attend
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         runs = runs_of(spec, sequences)
-        how = How(spec.scale, spec.causal, None if runs is None else runs.int(), sequences.norms)
-        return differentiable_attend(q, k, v, slopes, how)
+        options = CallOptions(
+            spec.scale, spec.causal, None if runs is None else runs.int(), sequences.norms
+        )
+        return differentiable_attend(q, k, v, slopes, options)
 
     return attention
 

@@ -32,10 +32,10 @@ def test_names_are_noted_of_so_many_shapes_and_no_more() -> None:
     specs = [replace(SPEC, kv_len=length) for length in range(8, 8 + substitutes.AT_MOST + 3)]
     for spec in specs:
         substitutes.note(spec, "eager")
-    noted = [spec for spec in specs if substitutes.took_last(spec)]
+    noted = [spec for spec in specs if substitutes.last_variant(spec)]
     assert noted == specs[3:]
     substitutes.note(specs[-1], None)
-    assert substitutes.took_last(specs[-1]) is None
+    assert substitutes.last_variant(specs[-1]) is None
 
 
 @pytest.mark.parametrize("strided", [False, True])

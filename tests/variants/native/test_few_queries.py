@@ -17,7 +17,7 @@ from tests.variants.formula import TOLERANCE
 from variants.batches.cache_norms import cache_norms
 from variants.native import kernel_call
 from variants.native.kernel_arguments import BIDIRECTIONAL, CAUSAL, Reach, rows_of
-from variants.native.kernel_call import Attended, attend
+from variants.native.kernel_call import KernelResult, attend
 from variants.native.kernel_library import FEW_QUERIES
 from variants.problem import alibi_slopes
 
@@ -62,7 +62,9 @@ def draw_qkv(
     return normal(batch, heads, q_len, dim), k, normal(batch, kv_heads, kv_len, value_dim)
 
 
-def call_kernel(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL, **options: Any) -> Attended:
+def call_kernel(
+    q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL, **options: Any
+) -> KernelResult:
     slopes, scale = alibi_slopes(q.shape[1]), q.shape[3] ** -0.5
     return attend(q, k, v, slopes, scale, reach, wants_log_sum_exp=True, **options)
 
@@ -79,7 +81,7 @@ def truth(q: Tensor, k: Tensor, v: Tensor, reach: Reach = CAUSAL) -> tuple[Tenso
     return scores.softmax(-1) @ v, scores.logsumexp(-1)
 
 
-def assert_right(found: Attended, wanted: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
+def assert_right(found: KernelResult, wanted: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
     error = TOLERANCE[dtype]
     torch.testing.assert_close(found.out.double(), wanted[0], rtol=error, atol=error)
     torch.testing.assert_close(found.log_sum_exp.double(), wanted[1], rtol=1e-5, atol=1e-5)
@@ -149,7 +151,7 @@ def test_sequences_see_their_own_keys_alone_and_none_is_0() -> None:
     k[:, :, 400:] = v[:, :, 400:] = math.nan
     found = call_kernel(q, k, v, sequences=sequences)
     own = truth(q[:, :, :1], k[:, :, 100:400], v[:, :, 100:400])
-    assert_right(Attended(found.out[:, :, :1], found.log_sum_exp[:, :, :1], 0), own, q.dtype)
+    assert_right(KernelResult(found.out[:, :, :1], found.log_sum_exp[:, :, :1], 0), own, q.dtype)
     assert (found.out[:, :, 1] == 0).all()
     assert (found.log_sum_exp[:, :, 1] == -math.inf).all()
 
@@ -225,7 +227,7 @@ def test_a_long_cache_between_two_chunks_is_not_converted_for_them(
     for _, at, some, key, keys, _ in lines:
         part = slice(at, at + some)
         inputs = q[:, :, part], k[:, :, key : key + keys], v[:, :, key : key + keys]
-        some_rows = Attended(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
+        some_rows = KernelResult(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
         assert_right(some_rows, truth(*inputs), q.dtype)
 
 
@@ -258,5 +260,5 @@ def test_random_packed_keys_are_answered_rightly(
         if some:
             part = slice(at, at + some)
             inputs = q[:, :, part], k[:, :, key : key + keys], v[:, :, key : key + keys]
-            some_rows = Attended(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
+            some_rows = KernelResult(found.out[:, :, part], found.log_sum_exp[:, :, part], 0)
             assert_right(some_rows, truth(*inputs), q.dtype)

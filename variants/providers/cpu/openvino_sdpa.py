@@ -61,7 +61,7 @@ def _request(shapes: tuple[tuple[int, ...], ...], bits: int, scale: float, threa
     return ov.Core().compile_model(model, "CPU", settings).create_infer_request()
 
 
-def _shared(tensor: Tensor) -> Any:
+def _share_memory(tensor: Tensor) -> Any:
     """Return OpenVINO's tensor of the same memory; numpy has no bfloat16."""
     ov = _openvino()
     if tensor.dtype == torch.bfloat16:
@@ -88,8 +88,8 @@ def prepare(spec: Spec) -> Attention:
         out = torch.empty(q.shape, dtype=q.dtype)
         inputs = [tensor.contiguous() for tensor in (q, k, v, bias(slopes))]
         for place, tensor in enumerate(inputs):
-            request.set_input_tensor(place, _shared(tensor))
-        request.set_output_tensor(0, _shared(out))
+            request.set_input_tensor(place, _share_memory(tensor))
+        request.set_output_tensor(0, _share_memory(out))
         request.infer()
         return out
 

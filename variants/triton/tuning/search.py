@@ -10,7 +10,7 @@ from variants.triton.tiles import MOST_TILES, Tiles
 MARGIN = 0.97  # a time that is over this share of the fixed tiles' is none the better
 
 
-class Searched(NamedTuple):
+class SearchResult(NamedTuple):
     """The tiles that were chosen, their time, the fixed ones', and how many were timed."""
 
     tiles: Tiles
@@ -36,7 +36,7 @@ def candidates(fixed: Tiles) -> list[Tiles]:
     ]
 
 
-def search(fixed: Tiles, time_ms: Callable[[Tiles], float], ends_at: float) -> Searched:
+def search(fixed: Tiles, time_ms: Callable[[Tiles], float], ends_at: float) -> SearchResult:
     """Return the fastest of `fixed` and its candidates, the fixed ones unless others are faster.
 
     `time_ms` returns the time of a call with some tiles, inf where the chip has no room for them.
@@ -54,5 +54,5 @@ def search(fixed: Tiles, time_ms: Callable[[Tiles], float], ends_at: float) -> S
     if best_ms <= MARGIN * fixed_ms and time.monotonic() <= ends_at:
         again_ms, best_again_ms = time_ms(fixed), time_ms(best)
         if best_again_ms <= MARGIN * again_ms:
-            return Searched(best, best_again_ms, again_ms, timed)
-    return Searched(fixed, fixed_ms, fixed_ms, timed)
+            return SearchResult(best, best_again_ms, again_ms, timed)
+    return SearchResult(fixed, fixed_ms, fixed_ms, timed)

@@ -15,7 +15,7 @@ from variants.triton.kernel.forward import forward_kernel
 from variants.triton.kernel.key_gradients import key_gradients_kernel
 from variants.triton.kernel.query_gradients import query_gradients_kernel
 from variants.triton.kernel.split import split_kernel
-from variants.triton.tiles import Tiles, padded, tiles_for
+from variants.triton.tiles import Tiles, padded_width, tiles_for
 
 KERNELS: dict[str, Any] = {
     "forward": forward_kernel,
@@ -75,7 +75,7 @@ class Configuration(NamedTuple):
         kernel = KERNELS[self.kernel]
         constants: dict[str, Any] = {
             "HEAD_DIM": self.head_dim,
-            "DIM": padded(self.head_dim),
+            "DIM": padded_width(self.head_dim),
             "ROWS": tiles.rows,
             "KEYS": tiles.keys,
             "STAGES": tiles.stages,

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from tests.variants.triton.interpreted.model import SMALL
-from variants.triton.launch import Launched
+from variants.triton.launch import LaunchResult
 from variants.triton.tiles import Tiles
 
 
 def visited_keys(
-    done: Launched, q_len: int, kv_len: int, tiles: Tiles = SMALL, *, causal: bool = True
+    done: LaunchResult, q_len: int, kv_len: int, tiles: Tiles = SMALL, *, causal: bool = True
 ) -> Tensor:
     """Return which keys each query's program visited: bool [batch, heads, q_len, kv_len].
 

@@ -15,7 +15,7 @@ from tests.variants.triton.interpreted.model import NEAR, SMALL, model_split_cou
 from variants.batches.cache_norms import cache_norms
 from variants.problem import alibi_slopes
 from variants.triton import launch
-from variants.triton.launch import Launched
+from variants.triton.launch import LaunchResult
 from variants.triton.launch_split import (
     SplitPlan,
     attend_split,
@@ -36,7 +36,7 @@ def caches(kv_lens: Tensor, q_len: int) -> Tensor:
     return torch.stack(lines, dim=1).int()
 
 
-def assert_right(done: Launched, wanted: Answer, dtype: torch.dtype) -> None:
+def assert_right(done: LaunchResult, wanted: Answer, dtype: torch.dtype) -> None:
     assert_close(done.out, wanted.out, dtype)
     error = 1e-5 if dtype == torch.float32 else 2e-3
     torch.testing.assert_close(
