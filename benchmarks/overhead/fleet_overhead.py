@@ -19,7 +19,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from suite.fleet.ray import shipment
-from suite.fleet.ray.cluster import connected
+from suite.fleet.ray.cluster import connect
 from suite.fleet.ray.drive import Orders, drive
 from suite.fleet.ray.jobs import FleetPlan, Job
 from tests.fakes.ray_nodes import ON_LOOPBACK, RayNodes
@@ -59,7 +59,7 @@ def _write_results(path: Path) -> None:
 
 def _measure(address: str, code: Path, folder: Path, count: int) -> None:
     jobs = tuple(Job("CPU", part, count, "cpu-invented-2cores") for part in range(1, count + 1))
-    with connected(address, code) as cluster:
+    with connect(address, code) as cluster:
         drive(_orders(jobs[:NODES], folder), cluster, _silent)  # workers start here
         before, began = _memory_mib(), time.monotonic()
         failures = drive(_orders(jobs, folder), cluster, _silent).failures

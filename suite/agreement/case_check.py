@@ -57,7 +57,7 @@ class CaseCheck:
     def refuse_changed_inputs(self, rotation: Rotation, inputs_seed: int) -> None:
         """Raise BrokenRule when the timed inputs are not what was drawn."""
         for place in range(len(rotation.sets)):
-            _refuse(rotation.changed(place, self.draw(inputs_seed, f"set {place}")))
+            _refuse(rotation.input_change(place, self.draw(inputs_seed, f"set {place}")))
 
     def _judge(
         self, inputs: Inputs, rows_seed: int
@@ -71,7 +71,7 @@ class CaseCheck:
             results += judgement.results.items()
         return errors, results
 
-    def _noted(
+    def _judged_result(
         self, result: tuple[str, Tensor], inputs: Inputs, worst: Mapping[str, Any]
     ) -> JudgedResult:
         """Return a judged result with two budgets: of a head and of a row."""

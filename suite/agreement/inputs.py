@@ -136,11 +136,11 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     def normal(heads: int, length: int, factor: float) -> Tensor:
         shape = (spec.batch, heads, length, spec.head_dim)
         tensor = torch.randn(shape, generator=generator, device=device) * factor
-        return _laid_out(tensor.to(spec.dtype), case.layout)
+        return _with_layout(tensor.to(spec.dtype), case.layout)
 
     if case.recording:
         drawn = draw_recorded(case.recording, spec.q_len, spec.kv_len, number)
-        q, k, v = (_laid_out(each.to(device, spec.dtype), case.layout) for each in drawn)
+        q, k, v = (_with_layout(each.to(device, spec.dtype), case.layout) for each in drawn)
     else:
         q = normal(case.heads, spec.q_len, case.logit_scale)
         k, v = (normal(case.kv_heads, spec.kv_len, case.logit_scale) for _ in range(2))
@@ -157,7 +157,7 @@ def draw(case: Case, seed: int, stage: str, device: torch.device) -> Inputs:
     return Inputs(q, k, v, slopes, dout, _norms_of(case, k, v), *pages)
 
 
-def _laid_out(tensor: Tensor, layout: str) -> Tensor:
+def _with_layout(tensor: Tensor, layout: str) -> Tensor:
     """Return [batch, heads, length, head_dim] in the memory order of a case's layout."""
     if layout == "bnhd":
         return tensor.transpose(1, 2).contiguous().transpose(1, 2)
@@ -184,14 +184,14 @@ def in_pages(k: Tensor, v: Tensor, generator: torch.Generator) -> tuple[Tensor, 
     order = torch.randperm(batch * each * 9 // 8 + 1, generator=generator, device=k.device)
     tables = order[: batch * each].reshape(batch, each)
 
-    def laid_out(whole: Tensor) -> Tensor:
+    def to_pages(whole: Tensor) -> Tensor:
         room = pad(whole, (0, 0, 0, each * PAGE_SIZE - kv_len), value=math.nan)
         by_page = room.unflatten(2, (each, PAGE_SIZE)).permute(0, 2, 3, 1, 4)
         pages: Tensor = by_page.new_full((len(order), *by_page.shape[2:]), math.nan)
         pages[tables] = by_page
         return pages.transpose(1, 2)
 
-    return laid_out(k), laid_out(v), tables.int()
+    return to_pages(k), to_pages(v), tables.int()
 
 
 def _norms_of(case: Case, k: Tensor, v: Tensor) -> Tensor | None:

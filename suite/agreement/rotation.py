@@ -137,7 +137,7 @@ class Rotation:
         self._checksums.reverse()
         self._is_exchanged = not self._is_exchanged
 
-    def changed(self, number: int, redrawn: Inputs) -> str | None:
+    def input_change(self, number: int, redrawn: Inputs) -> str | None:
         """Return the name of an input of a set that differs from `redrawn`, the set drawn anew."""
         place = 1 - number if self._is_exchanged else number
         return first_difference(self.sets[place], redrawn)

@@ -71,7 +71,7 @@ def use_of_slopes(prepare: PrepareFunction) -> str:
     found = slopes_of(prepare, _ODD).abs()
     for words, slopes in (("the caller's", _ODD), ("its own", _USUAL)):
         for factor, form in _FORMS.items():
-            if _alike(found, factor * slopes):
+            if _is_alike(found, factor * slopes):
                 return form.format(words)
     return f"others, from {found[0]:.3g} to {found[-1]:.3g}"
 
@@ -79,9 +79,9 @@ def use_of_slopes(prepare: PrepareFunction) -> str:
 def place_of_scale(prepare: PrepareFunction) -> str:
     """Say whether the bias is scaled as the scores are."""
     once, twice = (slopes_of(prepare, _USUAL, scale=scale) for scale in (0.125, 0.25))
-    if _alike(once, twice):
+    if _is_alike(once, twice):
         return "after the scale"
-    return "scaled with the scores" if _alike(2 * once, twice) else "scaled otherwise"
+    return "scaled with the scores" if _is_alike(2 * once, twice) else "scaled otherwise"
 
 
 def bidirectional_form(prepare: PrepareFunction) -> str:
@@ -138,7 +138,7 @@ def slope_rule(prepare: PrepareFunction, heads: int) -> SlopeRule:
     rule = "another"
     for words, slopes in (("the paper's code", usual), ("the literal rule", literal_slopes(heads))):
         for factor, form in _FORMS.items():
-            if rule == "another" and _alike(found, factor * slopes):
+            if rule == "another" and _is_alike(found, factor * slopes):
                 rule = form.format("both rules" if is_power_of_two else words)
     return SlopeRule(heads, rule, float(found[0]), float(found[-1]))
 
@@ -155,7 +155,7 @@ def _over_own_key(logs: Tensor) -> Tensor:
     return logs - logs.diagonal(before, dim1=1, dim2=2)[:, :, None]
 
 
-def _alike(found: Tensor, slopes: Tensor) -> bool:
+def _is_alike(found: Tensor, slopes: Tensor) -> bool:
     return torch.allclose(found.double(), slopes.double(), rtol=ALIKE, atol=0)
 
 

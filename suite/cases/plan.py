@@ -41,7 +41,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
+def pairs_plan(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
     """Return the plan for pairs: one pass, and no baseline, since base and head are each other's.
 
     It also has the variants of `base` that are gone from this tree's catalog, so that the
@@ -58,7 +58,7 @@ def paired(whole: Plan, base: Iterable[Variant] = ()) -> Plan:
     return msgspec.structs.replace(whole, variants=tuple(pairable), passes=1)
 
 
-def without(whole: Plan, variant: Variant) -> Plan:
+def without_variant(whole: Plan, variant: Variant) -> Plan:
     """Return the plan with one variant left out."""
     return msgspec.structs.replace(
         whole, variants=tuple(name for name in whole.variants if name != variant.name)
@@ -86,4 +86,4 @@ def for_cases(cases: Iterable[Case], like: Sequence[Plan]) -> Plan:
     planned = {name for plan in like for name in plan.variants}
     names = tuple(variant.name for variant in CATALOG if variant.name in planned)
     again = msgspec.structs.replace(like[0], cases=tuple(cases), variants=names, kernels=())
-    return without(again, AUTO)
+    return without_variant(again, AUTO)

@@ -38,7 +38,7 @@ class Stream(Protocol):
     def mark(self) -> Any:
         """Queue an event."""
 
-    def passed(self, mark: Any) -> bool:
+    def has_passed(self, mark: Any) -> bool:
         """Whether the device has reached an event."""
 
     def between_ns(self, start: Any, end: Any) -> int:
@@ -129,7 +129,7 @@ class CudaClock:
         results = call()
         issue_ns = stream.now_ns() - issued_from_ns
         end = stream.mark()
-        host_bound = stream.passed(start)
+        host_bound = stream.has_passed(start)
         stream.wait()
         self._workload.inspect(results)
         return max(1, stream.between_ns(start, end)), max(1, issue_ns), host_bound

@@ -53,7 +53,7 @@ class CudaStream:
         event.record()
         return event
 
-    def passed(self, mark: torch.cuda.Event) -> bool:
+    def has_passed(self, mark: torch.cuda.Event) -> bool:
         """Whether the device has reached an event; does not wait."""
         return bool(mark.query())
 

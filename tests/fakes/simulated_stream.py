@@ -35,7 +35,7 @@ class SimulatedStream:
         self.host_ns += QUERY_NS
         return max(self.device_ns, self.host_ns)
 
-    def passed(self, mark: int) -> bool:
+    def has_passed(self, mark: int) -> bool:
         self.host_ns += QUERY_NS
         return self.host_ns >= mark
 

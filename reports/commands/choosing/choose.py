@@ -142,7 +142,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
     Raises BadRequest for cases of which no selection has advice.
     """
     from reports.choosing.choose import problem_of
-    from suite.cases.plan import without
+    from suite.cases.plan import without_variant
     from suite.cases.request import Request
     from suite.conditions.device import device_for
     from suite.records.fingerprint import run_header
@@ -151,7 +151,7 @@ def _tune(budget_s: float, out: Path | None, grid: dict[str, Any]) -> Path:
     used = device_for(grid.pop("device"))
     if out is not None:
         _check_name(used.hardware.key, out)
-    plan = without(Request(**grid).plan(used.name, used.half), AUTO)
+    plan = without_variant(Request(**grid).plan(used.name, used.half), AUTO)
     for case in plan.cases:
         problem_of(case)  # refuses now what could not be chosen for after the race
     header = run_header(plan, sys.argv[1:], used)

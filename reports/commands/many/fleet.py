@@ -73,7 +73,7 @@ def fleet(
     """
     from reports.web_page.write_page import check_extra, check_folder
     from suite.cases import parse
-    from suite.fleet.ray.cluster import connected
+    from suite.fleet.ray.cluster import connect
     from suite.fleet.ray.drive import Orders, drive
     from suite.fleet.ray.jobs import begin_folder, read_plan
     from suite.fleet.ray.shipment import shipment
@@ -91,7 +91,7 @@ def fleet(
     if page:
         check_extra()
         check_folder(folder / "page", "--page")
-    with shipment() as code, connected(address, code) as cluster:
+    with shipment() as code, connect(address, code) as cluster:
         if resume is None:
             begin_folder(folder, plan)
         work = drive(Orders(plan, folder, wait_s, wheels, budget), cluster, say)

@@ -74,9 +74,9 @@ def _paired_plan(base: Any, device: Device, grid: dict[str, Any]) -> "Plan":
     Without --variants it also has variants of `base` that are gone from this tree's catalog. Raises
     BadRequest for options that make no plan.
     """
-    from suite.cases.plan import paired
+    from suite.cases.plan import pairs_plan
     from suite.cases.request import Request
     from suite.cases.sweeps import PAIRED_SWEEP
 
     catalog = base.variants.values() if grid["variants"] is None else ()
-    return paired(Request(**grid).plan(device.name, device.half, PAIRED_SWEEP), catalog)
+    return pairs_plan(Request(**grid).plan(device.name, device.half, PAIRED_SWEEP), catalog)

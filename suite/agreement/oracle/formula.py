@@ -59,7 +59,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, scoring: Scoring) ->
     k, v = _for_each_head(q, k), _for_each_head(q, v)
     weights = torch.softmax(_scores(q, k, slopes, scoring), dim=-1)
     rounding = scoring.rounding
-    return rounded(rounded(weights, rounding) @ v, rounding)
+    return round_to(round_to(weights, rounding) @ v, rounding)
 
 
 def gradients(
@@ -81,7 +81,7 @@ def gradients(
     scores = _scores(q, k, slopes, scoring)
     weights = torch.softmax(scores, dim=-1)  # [batch, heads, rows, kv_len]
     rounding = scoring.rounding
-    out = rounded(rounded(weights, rounding) @ v, rounding)
+    out = round_to(round_to(weights, rounding) @ v, rounding)
     dweights = dout @ v.mT
     drow = (out * dout).sum(dim=-1, keepdim=True)
     if scoring.noise is not None:
@@ -93,11 +93,11 @@ def gradients(
         # out was rounded to the case's dtype before it is multiplied here.
         out_error = max(2 * FLOAT32_EPS, torch.finfo(rounding).eps)
         scoring.noise.add(drow, (out * dout).norm(dim=-1, keepdim=True), out_error)
-    narrow = rounded(weights, rounding)
-    dscores = rounded(weights * (dweights - drow) * scoring.scale, rounding)
-    dq = rounded(dscores @ k, rounding)
-    dk = rounded(dscores.mT @ q, rounding)
-    dv = rounded(narrow.mT @ dout, rounding)
+    narrow = round_to(weights, rounding)
+    dscores = round_to(weights * (dweights - drow) * scoring.scale, rounding)
+    dq = round_to(dscores @ k, rounding)
+    dk = round_to(dscores.mT @ q, rounding)
+    dv = round_to(narrow.mT @ dout, rounding)
     return out, dq, _sum_groups(dk, kv_heads), _sum_groups(dv, kv_heads)
 
 
@@ -116,7 +116,7 @@ def rotate(rows: Tensor, positions: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def rounded(tensor: Tensor, rounding: torch.dtype) -> Tensor:
+def round_to(tensor: Tensor, rounding: torch.dtype) -> Tensor:
     """Return a tensor's values as `rounding` has them, in the tensor's own dtype."""
     return tensor if rounding == tensor.dtype else tensor.to(rounding).to(tensor.dtype)
 

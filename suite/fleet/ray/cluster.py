@@ -22,7 +22,7 @@ _ENVIRONMENT = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Else an older Ray hides the GPUs from a task that holds none, and only tells what there is."""
 
 
-class Lost(NamedTuple):
+class NodeLoss(NamedTuple):
     """A node or its worker died while it did a task."""
 
     reason: str
@@ -63,7 +63,7 @@ class Cluster:
 
     def events(
         self, streams: Sequence[TaskStream], timeout_s: float
-    ) -> list[tuple[TaskStream, Event | Lost]]:
+    ) -> list[tuple[TaskStream, Event | NodeLoss]]:
         """Return the next event of each stream that has one, after `timeout_s` seconds at most."""
         import ray
 
@@ -79,7 +79,7 @@ class Cluster:
             ray.cancel(stream)
 
 
-def _next_event(stream: TaskStream) -> Event | Lost:
+def _next_event(stream: TaskStream) -> Event | NodeLoss:
     import ray
     from ray.exceptions import RayError
 
@@ -87,14 +87,14 @@ def _next_event(stream: TaskStream) -> Event | Lost:
         event: Event = ray.get(next(stream))
         return event
     except StopIteration:
-        return Lost("the task ended without a word")
+        return NodeLoss("the task ended without a word")
     except RayError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Lost(f"{type(error).__name__}: {lines[0]}"[:300])
+        return NodeLoss(f"{type(error).__name__}: {lines[0]}"[:300])
 
 
 @contextmanager
-def connected(address: str, code: Path) -> Iterator[Cluster]:
+def connect(address: str, code: Path) -> Iterator[Cluster]:
     """Connect to the cluster at `address`, which gets the folder `code`, while the block runs.
 
     Raises BadRequest without Ray, or where no cluster answers.

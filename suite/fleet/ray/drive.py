@@ -10,11 +10,11 @@ from suite.failures import RunFailed
 from suite.fleet.child_run import Say
 from suite.fleet.ray import shipment
 from suite.fleet.ray.attempts import MOST_LOSSES, Attempts, Work
-from suite.fleet.ray.cluster import Lost, TaskStream
+from suite.fleet.ray.cluster import NodeLoss, TaskStream
 from suite.fleet.ray.files import (
-    begun_files,
     is_done,
     missing_cells,
+    partial_files,
     path_of,
     put_away,
     take_back,
@@ -22,13 +22,13 @@ from suite.fleet.ray.files import (
 from suite.fleet.ray.jobs import FleetPlan, Job, split, write_plan
 from suite.fleet.ray.nodes import Node
 from suite.fleet.ray.on_node.node_run import (
-    Begun,
-    BegunFile,
     Content,
     Event,
-    Finished,
+    JobEnd,
+    JobStart,
     NodeDevice,
     OtherHardware,
+    PartialFile,
     ProgressLine,
     Task,
 )
@@ -47,7 +47,7 @@ class Nodes(Protocol):
 
     def events(
         self, streams: Sequence[TaskStream], timeout_s: float
-    ) -> Sequence[tuple[TaskStream, Event | Lost]]:
+    ) -> Sequence[tuple[TaskStream, Event | NodeLoss]]:
         """Return events of tasks."""
 
     def cancel(self, stream: TaskStream) -> None:
@@ -113,7 +113,7 @@ def _find_node(
         if has_waited or not attempts.lack_is_told:  # else more nodes may join
             _split(orders, cluster, work, attempts, of_type)
     elif free:
-        task = _task(job, orders.plan.words, begun_files(orders.folder, job), orders)
+        task = _task(job, orders.plan.words, partial_files(orders.folder, job), orders)
         work.running[cluster.start(free[0], task)] = attempts, free[0]
         work.waiting.remove(attempts)
         say(_label(free[0]), f"{job.name} waits for its CPUs and GPUs")
@@ -141,33 +141,35 @@ def hardware_keys(cluster: Nodes, nodes: Sequence[Node], orders: Orders) -> dict
     keys: dict[str, str] = {}
     while running:
         for stream, event in cluster.events(list(running), POLL_S):
-            if isinstance(event, Begun):
+            if isinstance(event, JobStart):
                 keys[running[stream].id] = event.devices[0].hardware_key
-            elif isinstance(event, Finished | Lost):
+            elif isinstance(event, JobEnd | NodeLoss):
                 del running[stream]
     return keys
 
 
-def _receive(orders: Orders, work: Work, stream: TaskStream, event: Event | Lost, say: Say) -> None:
+def _receive(
+    orders: Orders, work: Work, stream: TaskStream, event: Event | NodeLoss, say: Say
+) -> None:
     """Act on an event of a running job."""
     attempts, node = work.running[stream]
     job = attempts.job
     match event:
-        case Begun(devices):
+        case JobStart(devices):
             say(_label(node), f"{job.name} begins, {_in_words(devices)}")
         case ProgressLine(text):
             say(_label(node), text)
         case Content(device, lines):
             with path_of(orders.folder, job, device).open("ab") as file:
                 file.write(lines)
-        case Finished(error):
+        case JobEnd(error):
             del work.running[stream]
             _end(orders, work, job, error)
         case OtherHardware(devices):
             say(_label(node), f"has {_in_words(devices)}, and {job.name} is bound to others")
             attempts.unfit.add(node.id)
             work.try_again(stream)
-        case Lost(reason):
+        case NodeLoss(reason):
             say(_label(node), f"lost: {reason}")
             if attempts.note_loss(node):
                 work.try_again(stream)
@@ -186,7 +188,7 @@ def _end(orders: Orders, work: Work, job: Job, error: str | None) -> None:
 
 
 def _task(
-    job: Job, words: Sequence[str] | None, files: Sequence[BegunFile], orders: Orders
+    job: Job, words: Sequence[str] | None, files: Sequence[PartialFile], orders: Orders
 ) -> Task:
     part = ["--part", f"{job.part}/{job.parts}"] if job.parts > 1 else []
     return Task(

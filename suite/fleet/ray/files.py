@@ -6,7 +6,7 @@ from pathlib import Path
 
 from suite.fleet.device_files import device_path
 from suite.fleet.ray.jobs import Job
-from suite.fleet.ray.on_node.node_run import BegunFile, NodeDevice
+from suite.fleet.ray.on_node.node_run import NodeDevice, PartialFile
 from suite.records.store import StoreError, read
 
 
@@ -32,7 +32,7 @@ def take_back(folder: Path, job: Job) -> None:
         path.rename(folder / path.name)
 
 
-def begun_files(folder: Path, job: Job) -> list[BegunFile]:
+def partial_files(folder: Path, job: Job) -> list[PartialFile]:
     """Return the whole lines of the files that a job began, and cut off what is unfinished."""
     files = []
     for path in _of_job(folder, job):
@@ -43,7 +43,7 @@ def begun_files(folder: Path, job: Job) -> list[BegunFile]:
             continue
         os.truncate(path, len(whole))
         header = read(path).header
-        files.append(BegunFile(NodeDevice(header.plan.device, header.hardware.key), whole))
+        files.append(PartialFile(NodeDevice(header.plan.device, header.hardware.key), whole))
     return files
 
 

@@ -73,7 +73,7 @@ def test_an_exchange_moves_contents_and_leaves_addresses_and_versions() -> None:
     assert torch.equal(first, before[1])
     assert torch.equal(second, before[0])
     assert (first.data_ptr(), first._version) == before[2:]
-    assert rotation.changed(0, sets_of()[0]) is None
+    assert rotation.input_change(0, sets_of()[0]) is None
 
 
 @pytest.mark.parametrize("name", ["q", "k", "v", "slopes"])
@@ -83,8 +83,8 @@ def test_a_changed_input_is_named_whether_or_not_the_sets_were_exchanged(name: s
         for _ in range(exchanges):
             rotation.exchange()
         getattr(rotation.sets[exchanges % 2], name).view(-1)[1] += 1
-        assert rotation.changed(0, sets_of()[0]) == name
-        assert rotation.changed(1, sets_of()[1]) is None
+        assert rotation.input_change(0, sets_of()[0]) == name
+        assert rotation.input_change(1, sets_of()[1]) is None
 
 
 @pytest.mark.parametrize(("error", "passes"), [(0.0, True), (0.9e-3, True), (1.2e-3, False)])

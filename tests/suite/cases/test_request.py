@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.cases.plan import paired
+from suite.cases.plan import pairs_plan
 from suite.cases.request import Request
 from suite.cases.sweeps import SWEEPS, Shape
 from suite.failures import BadRequest
@@ -158,10 +158,10 @@ def test_pairs_have_one_pass_no_baseline_and_what_only_the_base_still_has() -> N
         Variant("for_cuda", "variants.for_cuda", device="cuda"),
         Variant("flex", "variants.flex.flex"),
     ]
-    made = paired(plan_of(), base)
+    made = pairs_plan(plan_of(), base)
     assert made.passes == 1
     assert made.variants == (*(one.name for one in on("cpu") if one != BASELINE), "renamed")
-    assert paired(plan_of(variants="flex")).variants == ("flex",)
+    assert pairs_plan(plan_of(variants="flex")).variants == ("flex",)
 
 
 def test_heads_may_share_keys_see_everything_and_lie_as_models_hold_them() -> None:

@@ -15,7 +15,7 @@ from reports.commands.progress import PlainProgress
 from reports.verdicts.compare_pairs import compare_pairs, suspected_cells
 from reports.verdicts.comparison import Comparison
 from suite.cases.parse import LEAST_PAIRS
-from suite.cases.plan import paired
+from suite.cases.plan import pairs_plan
 from suite.cases.request import Request
 from suite.cases.sweeps import PAIRED_SWEEP
 from suite.failures import RunFailed
@@ -181,7 +181,7 @@ def test_a_budget_that_a_rehearsal_shows_to_be_too_small_leaves_no_file(
 
 
 def test_a_budget_that_no_machine_could_keep_is_refused_before_a_lane_starts() -> None:
-    plan = paired(Request(sweep=PAIRED_SWEEP).plan("cpu"))
+    plan = pairs_plan(Request(sweep=PAIRED_SWEEP).plan("cpu"))
     cells = len(plan.cases) * len(plan.variants)
     with pytest.raises(BudgetTooSmall, match=rf"--budget 10s: {cells} cells in 4 pairs a stage"):
         refuse_small(10.0, plan)

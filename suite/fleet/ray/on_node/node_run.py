@@ -30,7 +30,7 @@ class NodeDevice(NamedTuple):
     hardware_key: str
 
 
-class Begun(NamedTuple):
+class JobStart(NamedTuple):
     """The node has begun with a job, and these are its devices."""
 
     devices: tuple[NodeDevice, ...]
@@ -55,16 +55,16 @@ class Content(NamedTuple):
     lines: bytes
 
 
-class Finished(NamedTuple):
+class JobEnd(NamedTuple):
     """The job is over, and `error` says why it failed, if it did."""
 
     error: str | None
 
 
-Event = Begun | OtherHardware | ProgressLine | Content | Finished
+Event = JobStart | OtherHardware | ProgressLine | Content | JobEnd
 
 
-class BegunFile(NamedTuple):
+class PartialFile(NamedTuple):
     """A results file that was begun, whole lines, and the device that it is bound to."""
 
     device: NodeDevice
@@ -83,7 +83,7 @@ class Task(NamedTuple):
     words: Sequence[str] | None
     kind: str
     hardware_key: str | None
-    files: Sequence[BegunFile]
+    files: Sequence[PartialFile]
     budget: Sequence[str]
     program: Sequence[str]
     devices_program: Sequence[str]
@@ -103,14 +103,14 @@ def do(task: Task) -> Iterator[Event]:
             python = interpreter(task.wheels)
             devices = _devices(python, task, environment, code)
         except (NoPython, subprocess.CalledProcessError) as error:
-            yield Finished(_words(error))
+            yield JobEnd(_words(error))
             return
         if not _fits(task, devices):
             yield OtherHardware(devices)
             return
-        yield Begun(devices)
+        yield JobStart(devices)
         if task.words is None:
-            yield Finished(None)
+            yield JobEnd(None)
         else:
             yield from _run(task, folder / "results.jsonl", python, environment, code, devices)
 
@@ -164,7 +164,7 @@ def _run(
             yield ProgressLine(line)
         ending = child.wait()
     yield from _added(path, sent)
-    yield Finished(ending.error)
+    yield JobEnd(ending.error)
 
 
 def _run_words(task: Task, path: Path) -> list[str]:

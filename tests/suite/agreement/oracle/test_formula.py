@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite.agreement.oracle.formula import Scoring, attend, gradients, rounded
+from suite.agreement.oracle.formula import Scoring, attend, gradients, round_to
 from tests.variants.formula import SHAPES, small_problem
 from variants import reference
 
@@ -60,7 +60,7 @@ def test_positions_pick_rows_of_the_whole(causal: bool) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_a_yardstick_rounds_its_steps_and_stays_within_two_eps(dtype: torch.dtype) -> None:
     q, k, v, slopes, dout = small_problem(4, 2, 64, 64)
-    q, k, v, dout = (rounded(tensor, dtype) for tensor in (q, k, v, dout))
+    q, k, v, dout = (round_to(tensor, dtype) for tensor in (q, k, v, dout))
     exact = Scoring(SCALE, causal=True, positions=torch.arange(64), rounding=torch.float64)
     truths = gradients(q, k, v, slopes, dout, exact)
     scoring = exact._replace(rounding=dtype)
@@ -73,7 +73,7 @@ def test_a_yardstick_rounds_its_steps_and_stays_within_two_eps(dtype: torch.dtyp
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_scores_are_never_rounded_to_half_precision(dtype: torch.dtype) -> None:
     q, k, v, slopes, _ = small_problem(2, 2, 32, 32)
-    q, k, v = (rounded(tensor, dtype) for tensor in (40 * q, 40 * k, v))
+    q, k, v = (round_to(tensor, dtype) for tensor in (40 * q, 40 * k, v))
     exact = Scoring(SCALE, causal=True, positions=torch.arange(32), rounding=torch.float64)
     truth = attend(q, k, v, slopes, exact)
     result = attend(q.float(), k.float(), v.float(), slopes, exact._replace(rounding=dtype))

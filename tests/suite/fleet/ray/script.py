@@ -5,15 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from suite.fleet.ray.cluster import Lost
+from suite.fleet.ray.cluster import NodeLoss
 from suite.fleet.ray.drive import Orders, drive
 from suite.fleet.ray.jobs import FleetPlan, Job
 from suite.fleet.ray.nodes import Node
 from suite.fleet.ray.on_node.node_run import (
-    Begun,
     Content,
     Event,
-    Finished,
+    JobEnd,
+    JobStart,
     NodeDevice,
     OtherHardware,
     ProgressLine,
@@ -26,7 +26,7 @@ KEY = "invented-2cores"
 CPU, GPU, SECOND_GPU = (NodeDevice(name, KEY) for name in ("cpu", "cuda:0", "cuda:1"))
 FIRST, SECOND = (Node(name, f"10.0.0.{name}", "H100", 8, 1) for name in "12")
 HOST = Node("3", "10.0.0.3", "CPU", 8, 0)
-ScriptStep = Event | Lost | Callable[[], None]
+ScriptStep = Event | NodeLoss | Callable[[], None]
 
 
 def header_of(device: NodeDevice) -> RunHeader:
@@ -47,7 +47,7 @@ def good_run(*devices: NodeDevice) -> tuple[ScriptStep, ...]:
     """Return what happens on a node on which all is well."""
     cells = [a_time(a_case(), name) for name in ("eager", "flex")]
     contents = [lines(each, header_of(each), *cells) for each in devices]
-    return (Begun(devices), *contents, ProgressLine("[2/2 cells]"), Finished(None))
+    return (JobStart(devices), *contents, ProgressLine("[2/2 cells]"), JobEnd(None))
 
 
 class Script:
@@ -72,13 +72,15 @@ class Script:
         self._busy[node.id] = stream
         return stream
 
-    def events(self, streams: Sequence[int], timeout_s: float) -> list[tuple[int, Event | Lost]]:
+    def events(
+        self, streams: Sequence[int], timeout_s: float
+    ) -> list[tuple[int, Event | NodeLoss]]:
         (stream, *_) = streams
         happening = self._streams[stream].pop(0)
         if callable(happening):
             happening()
             return []
-        if isinstance(happening, Finished | Lost | OtherHardware):
+        if isinstance(happening, JobEnd | NodeLoss | OtherHardware):
             self._busy = {name: each for name, each in self._busy.items() if each != stream}
         return [(stream, happening)]
 

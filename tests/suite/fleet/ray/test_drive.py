@@ -8,12 +8,12 @@ from suite.failures import RunFailed
 from suite.fleet.ray.drive import drive
 from suite.fleet.ray.jobs import Job
 from suite.fleet.ray.on_node.node_run import (
-    Begun,
-    BegunFile,
     Content,
-    Finished,
+    JobEnd,
+    JobStart,
     NodeDevice,
     OtherHardware,
+    PartialFile,
 )
 from suite.records.store import read
 from tests.suite.fleet.ray.script import (
@@ -78,7 +78,7 @@ def test_two_jobs_of_a_type_are_never_on_one_node_at_once(tmp_path: Path) -> Non
 def test_a_failing_run_is_told_is_not_repeated_and_costs_the_others_nothing(
     tmp_path: Path,
 ) -> None:
-    failing = (Begun((GPU,)), HEADER, FIRST_CELL, Finished("a lane can't start"))
+    failing = (JobStart((GPU,)), HEADER, FIRST_CELL, JobEnd("a lane can't start"))
     cluster = Script([FIRST, HOST], n1=[failing], n3=[good_run(CPU)])
     why = failures(orders(tmp_path, Job("H100"), Job("CPU")), cluster)
     assert why == {"H100": "a lane can't start"}
@@ -115,7 +115,7 @@ def test_a_job_that_is_done_is_not_done_again(tmp_path: Path) -> None:
 def test_a_job_that_its_budget_cut_short_is_unfinished_and_is_completed_by_the_next_drive(
     tmp_path: Path,
 ) -> None:
-    short = (Begun((GPU,)), HEADER, FIRST_CELL, Finished(None))
+    short = (JobStart((GPU,)), HEADER, FIRST_CELL, JobEnd(None))
     cluster = Script([FIRST], n1=[short])
     hasty = orders(tmp_path, Job("H100"))._replace(budget="9s")
     work = drive(hasty, cluster, lambda *_: None)
@@ -123,11 +123,11 @@ def test_a_job_that_its_budget_cut_short_is_unfinished_and_is_completed_by_the_n
     assert cluster.tasks[0][1].budget == ("--budget", "9s")
     assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 1
 
-    again = Script([FIRST], n1=[(Begun((GPU,)), SECOND_CELL, Finished(None))])
+    again = Script([FIRST], n1=[(JobStart((GPU,)), SECOND_CELL, JobEnd(None))])
     work = drive(orders(tmp_path, Job("H100")), again, lambda *_: None)
     assert (work.failures, work.unfinished) == ({}, {})
     ((_, task),) = again.tasks
-    assert (task.files, task.budget) == ([BegunFile(GPU, HEADER.lines + FIRST_CELL.lines)], ())
+    assert (task.files, task.budget) == ([PartialFile(GPU, HEADER.lines + FIRST_CELL.lines)], ())
     assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 2
     assert not list(tmp_path.glob("*.jsonl"))
 
@@ -145,12 +145,12 @@ def test_files_of_a_type_whose_name_begins_like_anothers_are_not_taken_for_its_o
 
 
 def test_a_file_that_is_none_is_refused_when_it_has_come(tmp_path: Path) -> None:
-    cluster = Script([FIRST], n1=[(Begun((GPU,)), Content("cuda:0", b"{}\n"), Finished(None))])
+    cluster = Script([FIRST], n1=[(JobStart((GPU,)), Content("cuda:0", b"{}\n"), JobEnd(None))])
     why = failures(orders(tmp_path, Job("H100")), cluster)
     assert "not a results file" in why["H100"]
 
 
 def test_a_run_that_sent_nothing_is_told(tmp_path: Path) -> None:
-    cluster = Script([FIRST], n1=[(Begun((GPU,)), Finished(None))])
+    cluster = Script([FIRST], n1=[(JobStart((GPU,)), JobEnd(None))])
     why = failures(orders(tmp_path, Job("H100")), cluster)
     assert why == {"H100": "the node sent no results"}

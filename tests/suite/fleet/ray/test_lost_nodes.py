@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from suite.fleet.ray.attempts import MOST_LOSSES, RETURN_S
-from suite.fleet.ray.cluster import Lost
+from suite.fleet.ray.cluster import NodeLoss
 from suite.fleet.ray.drive import drive
 from suite.fleet.ray.jobs import Job
-from suite.fleet.ray.on_node.node_run import Begun, BegunFile, Finished
+from suite.fleet.ray.on_node.node_run import JobEnd, JobStart, PartialFile
 from suite.records.store import read
 from tests.records import a_case, a_time
 from tests.suite.fleet.ray.script import (
@@ -35,17 +35,17 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 def test_a_lost_nodes_job_goes_on_elsewhere_with_the_cells_that_came(tmp_path: Path) -> None:
     other = lines(SECOND_GPU, header_of(SECOND_GPU))
-    lost = (Begun((GPU, SECOND_GPU)), HEADER, FIRST_CELL, other, Lost("the node died"))
+    lost = (JobStart((GPU, SECOND_GPU)), HEADER, FIRST_CELL, other, NodeLoss("the node died"))
     cells = [a_time(a_case(), name) for name in ("eager", "flex")]
-    rest = (SECOND_CELL, lines(SECOND_GPU, *cells), Finished(None))
+    rest = (SECOND_CELL, lines(SECOND_GPU, *cells), JobEnd(None))
     cluster = Script([FIRST, SECOND], n1=[lost], n2=[rest])
     work = drive(orders(tmp_path, Job("H100")), cluster, lambda *_: None)
     assert (work.failures, work.unfinished) == ({}, {})
     (_, first), (node, second) = cluster.tasks
     assert (first.files, node) == ([], SECOND)
     assert second.files == [
-        BegunFile(GPU, HEADER.lines + FIRST_CELL.lines),
-        BegunFile(SECOND_GPU, other.lines),
+        PartialFile(GPU, HEADER.lines + FIRST_CELL.lines),
+        PartialFile(SECOND_GPU, other.lines),
     ]
     assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 2
 
@@ -61,9 +61,9 @@ def test_a_file_in_which_no_line_is_whole_is_begun_anew(tmp_path: Path) -> None:
 def test_an_unfinished_line_of_a_driver_that_was_killed_is_cut_off(tmp_path: Path) -> None:
     growing = tmp_path / "H100-cuda0.jsonl"
     growing.write_bytes(HEADER.lines + FIRST_CELL.lines + b'{"record":"ti')
-    cluster = Script([FIRST], n1=[(Begun((GPU,)), SECOND_CELL, Finished(None))])
+    cluster = Script([FIRST], n1=[(JobStart((GPU,)), SECOND_CELL, JobEnd(None))])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
-    assert cluster.tasks[0][1].files == [BegunFile(GPU, HEADER.lines + FIRST_CELL.lines)]
+    assert cluster.tasks[0][1].files == [PartialFile(GPU, HEADER.lines + FIRST_CELL.lines)]
     results = read(tmp_path / KEY / "H100-cuda0.jsonl")
     assert (len(results.finished()), results.warnings) == (2, [])
 
@@ -71,13 +71,13 @@ def test_an_unfinished_line_of_a_driver_that_was_killed_is_cut_off(tmp_path: Pat
 def test_the_only_node_of_a_type_gets_a_second_try_after_a_while(
     tmp_path: Path, clock: list[float]
 ) -> None:
-    cluster = Script([FIRST], n1=[(Lost("its worker died"),), good_run(GPU)])
+    cluster = Script([FIRST], n1=[(NodeLoss("its worker died"),), good_run(GPU)])
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
     assert clock[0] == pytest.approx(1000 + RETURN_S)
 
 
 def test_a_job_that_loses_every_node_is_given_up(tmp_path: Path) -> None:
-    cluster = Script([FIRST], n1=[(Lost("worker died"),)] * MOST_LOSSES)
+    cluster = Script([FIRST], n1=[(NodeLoss("worker died"),)] * MOST_LOSSES)
     why = failures(orders(tmp_path, Job("H100")), cluster)
     assert why == {"H100": "3 nodes were lost, the last: worker died"}
 

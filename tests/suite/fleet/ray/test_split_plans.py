@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from suite.fleet.ray.cluster import Lost
+from suite.fleet.ray.cluster import NodeLoss
 from suite.fleet.ray.drive import Orders, drive, hardware_keys
 from suite.fleet.ray.jobs import Job, begin_folder, read_plan
 from suite.fleet.ray.nodes import Node
-from suite.fleet.ray.on_node.node_run import Begun, Finished, NodeDevice
+from suite.fleet.ray.on_node.node_run import JobEnd, JobStart, NodeDevice
 from tests.suite.fleet.ray.script import (
     CPU,
     FIRST,
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 
 def test_nodes_tell_their_hardware_keys_unless_they_can_not(tmp_path: Path) -> None:
-    cluster = Script([FIRST, SECOND], n1=[only_devices(GPU)], n2=[(Finished("no GPU"),)])
+    cluster = Script([FIRST, SECOND], n1=[only_devices(GPU)], n2=[(JobEnd("no GPU"),)])
     assert hardware_keys(cluster, [FIRST, SECOND], orders(tmp_path)) == {"1": KEY}
     assert all(task.words is None for _, task in cluster.tasks)
 
 
 def only_devices(*devices: NodeDevice) -> tuple[ScriptStep, ...]:
     """Return what happens on a node that only tells its devices."""
-    return (Begun(devices), Finished(None))
+    return (JobStart(devices), JobEnd(None))
 
 
 TO_SPLIT = Job("H100", cases_to_split=5)
@@ -90,7 +90,7 @@ def test_where_no_node_is_at_the_start_a_plan_is_split_over_all_that_join_within
 
 def test_a_part_of_a_lost_node_goes_to_a_node_that_joins_after_the_split(tmp_path: Path) -> None:
     third = Node("4", "10.0.0.4", "H100", 8, 1)
-    lost = (Begun((GPU,)), Lost("died"))
+    lost = (JobStart((GPU,)), NodeLoss("died"))
     cluster = Script(
         [FIRST, SECOND],
         n1=[only_devices(GPU), good_run(GPU)],

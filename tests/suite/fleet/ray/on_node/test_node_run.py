@@ -14,13 +14,13 @@ import pytest
 from suite.fleet.ray.on_node.node_python import MODULES, NoPython, interpreter
 from suite.fleet.ray.on_node.node_run import (
     COUNT,
-    Begun,
-    BegunFile,
     Content,
     Event,
-    Finished,
+    JobEnd,
+    JobStart,
     NodeDevice,
     OtherHardware,
+    PartialFile,
     ProgressLine,
     Task,
     do,
@@ -102,7 +102,7 @@ def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path:
         say(" ".join(words[:-1]) + " " + open(path).read().strip())
         write("new\\n")
     """
-    pieces, progress = messages(do(a_task(tmp_path, body, files=[BegunFile(HERE, b"old\n")])))
+    pieces, progress = messages(do(a_task(tmp_path, body, files=[PartialFile(HERE, b"old\n")])))
     assert (pieces, progress) == ([b"new\n"], ["run --resume old"])
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_was_begun_is_resumed_and_only_what_is_new_is_sent(tmp_path:
     ],
 )
 def test_how_the_run_ended_is_told(body: str, error: str | None, tmp_path: Path) -> None:
-    assert list(do(a_task(tmp_path, body)))[-1] == Finished(error)
+    assert list(do(a_task(tmp_path, body)))[-1] == JobEnd(error)
 
 
 GPUS = (NodeDevice("cuda:0", "big"), NodeDevice("cuda:1", "big"))
@@ -137,11 +137,11 @@ def test_all_gpus_of_a_node_are_measured_and_the_file_of_each_is_sent(tmp_path: 
         say(" ".join(words).replace(path, "RESULTS"))
     """
     assert list(do(a_gpu_task(tmp_path, body))) == [
-        Begun(GPUS),
+        JobStart(GPUS),
         Content("cuda:0", b"0\n"),
         Content("cuda:1", b"1\n"),
         ProgressLine("run --passes 1 --out RESULTS --device all"),
-        Finished(None),
+        JobEnd(None),
     ]
 
 
@@ -151,14 +151,14 @@ def test_the_files_of_gpus_are_resumed_together_with_a_budget_of_this_run(tmp_pa
         say(" ".join(words).replace(path, "RESULTS"))
     """
     task = a_gpu_task(
-        tmp_path, body, files=[BegunFile(GPUS[1], b"old\n")], budget=("--budget", "9s")
+        tmp_path, body, files=[PartialFile(GPUS[1], b"old\n")], budget=("--budget", "9s")
     )
     assert messages(do(task)) == ([], ["old", "run --resume RESULTS --device all --budget 9s"])
 
 
 def test_a_task_whose_files_are_of_a_gpu_that_is_not_here_is_not_begun(tmp_path: Path) -> None:
     for gpu in (NodeDevice("cuda:2", "big"), NodeDevice("cuda:1", "small")):
-        task = a_gpu_task(tmp_path, "", files=[BegunFile(gpu, b"old\n")])
+        task = a_gpu_task(tmp_path, "", files=[PartialFile(gpu, b"old\n")])
         assert list(do(task)) == [OtherHardware(GPUS)]
 
 
@@ -167,13 +167,13 @@ def test_a_task_bound_to_another_hardware_key_is_not_begun(tmp_path: Path) -> No
 
 
 def test_without_words_a_node_only_tells_its_devices(tmp_path: Path) -> None:
-    assert list(do(a_task(tmp_path, "", words=None))) == [Begun((HERE,)), Finished(None)]
+    assert list(do(a_task(tmp_path, "", words=None))) == [JobStart((HERE,)), JobEnd(None)]
 
 
 def test_a_node_that_can_not_tell_its_devices_says_why(tmp_path: Path) -> None:
     task = a_task(tmp_path, "")
     (tmp_path / "devices.py").write_text("import sys; sys.exit('Error: no driver is installed')")
-    assert list(do(task)) == [Finished("no driver is installed")]
+    assert list(do(task)) == [JobEnd("no driver is installed")]
 
 
 def test_a_stream_that_is_closed_interrupts_its_run(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_stream_that_is_closed_interrupts_its_run(tmp_path: Path) -> None:
             open(os.path.join(os.path.dirname(words[0]) or ".", MARK), "w").close()
     """.replace("MARK", repr(str(tmp_path / "interrupted")))
     stream = do(a_task(tmp_path, body))
-    assert [next(stream), next(stream)] == [Begun((HERE,)), ProgressLine("begun")]
+    assert [next(stream), next(stream)] == [JobStart((HERE,)), ProgressLine("begun")]
     stream.close()  # type: ignore[attr-defined]
     assert (tmp_path / "interrupted").exists()
 
