@@ -144,7 +144,7 @@ def test_attention(
 ) -> None:
     """Hand a cell's samples to pytest-benchmark; without samples skip or fail with the reason."""
     if benchmark.disabled:
-        benchmark.pedantic(_nothing)
+        benchmark.pedantic(_do_nothing)
         return
     records = request.getfixturevalue("races")[case.id, variant]
     benchmark.extra_info.update(_extra_info(records))
@@ -156,10 +156,10 @@ def test_attention(
         for _, samples in time.turns
         for sample in samples
     ]
-    benchmark.pedantic(_nothing, rounds=len(timer.samples_s))
+    benchmark.pedantic(_do_nothing, rounds=len(timer.samples_s))
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing: the call was timed in the race."""
 
 

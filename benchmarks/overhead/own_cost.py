@@ -23,7 +23,7 @@ from suite.cases.plan import Plan
 from suite.cases.sweeps import SWEEPS
 from suite.conditions.device import device_for
 from suite.records.fingerprint import run_header
-from suite.records.record import Agreement, CellRecord, Ended, Time
+from suite.records.record import Agreement, CellOrPair, CellRecord, Time
 from suite.records.store import Store, read
 from suite.run import Run
 from variants.catalog import CATALOG, on
@@ -117,7 +117,7 @@ class Stopwatch:
     def note(self, text: str) -> None:
         """Do nothing: a note is of no race's time."""
 
-    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+    def report(self, title: str, records: Sequence[CellOrPair], cells: int) -> None:
         """Store the two instants of the race that ended."""
         self.races[title] = self._current
         self._current = []

@@ -17,7 +17,7 @@ from torch.utils.benchmark import Timer
 
 from suite.clocks.series import cost
 from suite.clocks.timer import Bench
-from suite.clocks.workload import Repeated, Workload
+from suite.clocks.workload import RepeatedCall, Workload
 from suite.conditions.device import device_for
 
 REPEATS = 3
@@ -33,7 +33,7 @@ def main() -> None:
     with torch.no_grad():
         for name, call in calls(device).items():
             call()
-            pairs = [(ours_ms(bench, Repeated(call)), theirs(call)) for _ in range(REPEATS)]
+            pairs = [(ours_ms(bench, RepeatedCall(call)), theirs(call)) for _ in range(REPEATS)]
             mine, other = (statistics.median(figures) for figures in zip(*pairs, strict=True))
             lines.append((name, f"{mine:.4f}", f"{other:.4f}", f"{mine / other - 1:+.1%}"))
     other_name = "do_bench ms" if device.type == "cuda" else "torch Timer ms"
@@ -50,7 +50,7 @@ def cost_of_sets(bench: Bench) -> str:
         sets = [attention(bench.device, q_len, kv_len) for _ in range(2)]
         ratios, singles = [], []
         for _ in range(REPEATS):
-            singles.append(ours_ms(bench, Repeated(sets[0])))
+            singles.append(ours_ms(bench, RepeatedCall(sets[0])))
             ratios.append(ours_ms(bench, InTurn(sets)) / singles[-1])
         ms, ratio = statistics.median(singles), statistics.median(ratios)
         lines.append((f"{name}, {kv_len}", f"{ms:.4f}", f"{ratio:.2f}x"))

@@ -9,7 +9,7 @@ from reports.text.minutes import in_minutes
 from reports.text.screen import is_dumb
 from suite.cases.case import Case
 from suite.race.watch import Watch
-from suite.records.record import Agreement, Ended, Fault
+from suite.records.record import Agreement, CellOrPair, Fault
 
 
 class _Pace:
@@ -43,7 +43,7 @@ class PlainProgress:
         """Print a line."""
         _say(text)
 
-    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+    def report(self, title: str, records: Sequence[CellOrPair], cells: int) -> None:
         """Print the outcome of a race and the time that the rest may take."""
         self._pace.done += cells
         position = f"[{self._pace.done}/{self._pace.cells} cells, {self._pace.left()} left]"
@@ -92,7 +92,7 @@ class LiveProgress:
         """Print a line that stays."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+    def report(self, title: str, records: Sequence[CellOrPair], cells: int) -> None:
         """Move the bar; print a line that stays for a race with a failure."""
         self._pace.done += cells
         self._progress.update(self._task, advance=cells, left=f", {self._pace.left()} left")
@@ -117,7 +117,7 @@ def progress() -> Iterator[Watch]:
         live.stop()
 
 
-def outcome(records: Sequence[Ended], cells: int) -> str:
+def outcome(records: Sequence[CellOrPair], cells: int) -> str:
     """Return in a few words how many cells were measured, and which variants failed how."""
     failures = {
         record.variant: record.status if isinstance(record, Fault) else "disagrees"

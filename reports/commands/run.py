@@ -181,7 +181,7 @@ def _measure_plan(
         header = run_header(plan, sys.argv[1:], device, software_of(others))
         if before is not None:
             check_resumable(before.header, header)
-        finished = frozenset() if before is None else before.finished()
+        finished = frozenset() if before is None else before.finished_cells()
         measure(path, header, device, budget_s, finished, others, defer_host_bound=defer_host_bound)
 
 

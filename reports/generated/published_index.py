@@ -40,7 +40,7 @@ def _line(file: Results) -> tuple[str, ...]:
     """Return a file's line: what a budget left out of its plan is not in it."""
     header, name = file.header, file.path.name
     plan = header.plan
-    begun = {case for case, _, _ in file.finished()}
+    begun = {case for case, _, _ in file.finished_cells()}
     return (
         f"[{file.path.stem}]({name})",
         _contents([case for case in plan.cases if case in begun]),

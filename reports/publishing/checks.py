@@ -76,7 +76,7 @@ def has_enough_passes(results: Results) -> Iterator[Finding]:
     A budget may leave whole cases out.
     """
     planned = results.header.plan
-    finished = results.finished()
+    finished = results.finished_cells()
     begun = {case for case, _, _ in finished}
     cells = [
         (case, variant, number)

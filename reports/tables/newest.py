@@ -56,7 +56,7 @@ def _codes_by_cell(parts: Sequence[Results]) -> dict[Cell, list[str]]:
         began[code] = max(part.header.started, began.get(code, ""))
     codes_by_cell: dict[Cell, list[str]] = {}
     for part in sorted(parts, key=lambda part: began[part.header.circumstances.code]):
-        for case, variant, _ in part.finished():
+        for case, variant, _ in part.finished_cells():
             codes = codes_by_cell.setdefault((case, variant), [])
             if part.header.circumstances.code not in codes:
                 codes.append(part.header.circumstances.code)

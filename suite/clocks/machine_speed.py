@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 from suite.cases.case import Dtype
 from suite.clocks.series import CanaryTimes, DeviceRate, cost
 from suite.clocks.timer import Bench
-from suite.clocks.workload import Repeated
+from suite.clocks.workload import RepeatedCall
 
 WARM_TURNS = 5
 SHIFTS = (8, 4, 0)
@@ -39,7 +39,7 @@ def run_canary(bench: Bench) -> CanaryTimes:
         torch.randn(side, side, generator=generator, device=bench.device).to(dtype)
         for _ in range(2)
     )
-    timer = bench.timer(Repeated(lambda: left @ right))
+    timer = bench.timer(RepeatedCall(lambda: left @ right))
     for _ in range(WARM_TURNS):
         timer.take()
     turn = timer.take()
@@ -137,7 +137,7 @@ def _move(bench: Bench, size: int) -> _Rate:
 
 
 def _rate(bench: Bench, call: Callable[[], object], work: float) -> _Rate:
-    timer = bench.timer(Repeated(call))
+    timer = bench.timer(RepeatedCall(call))
     timer.take()
     turn = timer.take()
     series = {samples.name: samples.samples_ns for samples in turn.series}

@@ -14,7 +14,7 @@ class Workload(Protocol):
         """Look at what the last call returned."""
 
 
-class Repeated:
+class RepeatedCall:
     """One call, again and again; by default nobody looks at its results."""
 
     def __init__(

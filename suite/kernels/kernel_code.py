@@ -53,13 +53,13 @@ def _with_imports(file: Path) -> set[Path]:
     """Return a file and the files of its folder that it imports, and those that they import."""
     files, pending = {file}, [file]
     while pending:
-        imported = set(_imported(pending.pop(), file.parent)) - files
+        imported = set(_imports_of(pending.pop(), file.parent)) - files
         files |= imported
         pending += imported
     return files
 
 
-def _imported(file: Path, folder: Path) -> Iterator[Path]:
+def _imports_of(file: Path, folder: Path) -> Iterator[Path]:
     """Yield the Python files below a folder that a file imports by name."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):

@@ -21,7 +21,7 @@ from suite.clocks.cuda_stream import capture
 from suite.clocks.planted_slowdown import slow_down
 from suite.clocks.series import Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
-from suite.clocks.workload import Repeated
+from suite.clocks.workload import RepeatedCall
 from suite.conditions.policy import INPUT_SETS
 from suite.conditions.thread_pools import thread_pools
 from suite.kernels.variant_module import variant_module
@@ -176,7 +176,7 @@ class PreparedCase:
     def replay(self) -> TurnSamples:
         """Take one turn of replays of a CUDA graph of the call, as the series `graph`."""
         replay = capture(self._rotation.first_call(), self._bench.device)
-        turn = self._bench.timer(Repeated(replay, self._rotation.inspect_replay)).take()
+        turn = self._bench.timer(RepeatedCall(replay, self._rotation.inspect_replay)).take()
         (device,) = (samples for samples in turn.series if samples.name == "device")
         return TurnSamples([Samples("graph", device.samples_ns)], 1, turn.retaken)
 

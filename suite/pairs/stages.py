@@ -34,7 +34,7 @@ FEW_SUSPECTS = 1 / 3
 """Up to this share of the cells the second stage has twice the pairs of the first: it then still
 takes no longer, though lanes have to start for every pair."""
 
-Suspected = Callable[[], list[Cell]]
+FindSuspects = Callable[[], list[Cell]]
 """() -> the cells of the file that the first stage flags for a second."""
 
 
@@ -53,7 +53,7 @@ def measure_pairs(
     pairs: int,
     budget_s: float | None,
     gate: float,
-    suspected: Suspected,
+    find_suspects: FindSuspects,
     inject: float | None = None,
 ) -> None:
     """Measure `base` against `head` over a header's plan; the pairs go to the file `path`.
@@ -78,7 +78,9 @@ def measure_pairs(
             injection=Injection((plan.cases[0], plan.variants[0]), inject) if inject else None,
         )
         try:
-            take_stages(duel, pairs=pairs, budget_s=budget_s, gate=gate, suspected=suspected)
+            take_stages(
+                duel, pairs=pairs, budget_s=budget_s, gate=gate, find_suspects=find_suspects
+            )
         except BudgetTooSmall:
             path.unlink()
             raise
@@ -105,9 +107,9 @@ def refuse_small(budget_s: float, plan: Plan) -> None:
 
 
 def take_stages(
-    duel: Duel, *, pairs: int, budget_s: float | None, gate: float, suspected: Suspected
+    duel: Duel, *, pairs: int, budget_s: float | None, gate: float, find_suspects: FindSuspects
 ) -> None:
-    """Warm both sides up, measure the first stage, then the second of what is `suspected`.
+    """Warm both sides up, measure the first stage, then the second of the suspects.
 
     The first stage has `pairs`. With a budget (in seconds) it has as many as a rehearsed pair says
     that the budget holds if every cell came to the second stage.
@@ -127,7 +129,7 @@ def take_stages(
     duel.store.append([_versus(duel, pairs, gate)])
     duel.watch.begin(pairs * len(warm.cells))
     duel.take(warm.cells, range(1, pairs + 1), "first")
-    suspects = suspected()
+    suspects = find_suspects()
     if suspects:
         again = second_stage(pairs, len(suspects), len(warm.cells))
         duel.watch.begin(again * len(suspects))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from suite.cases.case import Case
-from suite.records.record import Ended
+from suite.records.record import CellOrPair
 
 
 class Watch(Protocol):
@@ -19,7 +19,7 @@ class Watch(Protocol):
     def note(self, text: str) -> None:
         """Receive what is to be known of the run, beside the cells that it ends."""
 
-    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+    def report(self, title: str, records: Sequence[CellOrPair], cells: int) -> None:
         """Receive the records of a race or a pair that is over, and how many cells it ended."""
 
 
@@ -35,5 +35,5 @@ class Silence:
     def note(self, text: str) -> None:
         """Show nothing."""
 
-    def report(self, title: str, records: Sequence[Ended], cells: int) -> None:
+    def report(self, title: str, records: Sequence[CellOrPair], cells: int) -> None:
         """Show nothing."""

@@ -40,7 +40,7 @@ def run_header(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         argv=tuple(without_folders(word) for word in argv),
         hardware=device.hardware,
-        software=software() | peer_versions(_here(plan)) | dict(others or {}),
+        software=software() | peer_versions(_variants_here(plan)) | dict(others or {}),
         policy=policy.policy(device.kind, device.hardware.cores),
         circumstances=policy.circumstances(_gpu_facts(device), device.uuid),
         plan=plan,
@@ -52,7 +52,7 @@ def without_folders(word: str) -> str:
     return re.sub(r"(^|[=,])/(?:[^/,?]*/)*", r"\1", word)
 
 
-def _here(plan: Plan) -> list[str]:
+def _variants_here(plan: Plan) -> list[str]:
     """Return the variants whose lanes have this interpreter."""
     elsewhere = {name for name, _ in plan.pythons}
     return [name for name in plan.variants if name not in elsewhere]

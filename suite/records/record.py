@@ -301,4 +301,4 @@ class Pair(_Line, frozen=True, tag="pair"):
 Record = RunHeader | Canary | Limit | Agreement | Time | Memory | Fault | Versus | Pair
 CellRecord = Agreement | Time | Memory | Fault
 PairRecord = Agreement | Memory | Fault | Pair
-Ended = CellRecord | Pair
+CellOrPair = CellRecord | Pair

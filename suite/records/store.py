@@ -44,7 +44,7 @@ class Results(NamedTuple):
     records: list[Record]
     warnings: list[str]
 
-    def finished(self) -> frozenset[tuple[Case, str, int]]:
+    def finished_cells(self) -> frozenset[tuple[Case, str, int]]:
         """Return the cells (case, variant, pass) that have a time, a fault or a disagreement."""
         cells: set[tuple[Case, str, int]] = set()
         for record in self.records:
@@ -58,7 +58,7 @@ class Results(NamedTuple):
     def missing(self) -> int:
         """Return how many cells of the plan, each once a pass, have not ended."""
         plan = self.header.plan
-        return len(plan.cases) * len(plan.variants) * plan.passes - len(self.finished())
+        return len(plan.cases) * len(plan.variants) * plan.passes - len(self.finished_cells())
 
     def by_code(self) -> list["Results"]:
         """Return a part for each code that measured: its first header, and all of its records.

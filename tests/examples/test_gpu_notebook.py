@@ -85,7 +85,7 @@ def test_every_cell_runs_on_a_cpu_and_the_archive_has_the_results(tmp_path: Path
     checked = "to mend" in shown["publish"] or "Published: results/published/" in shown["publish"]
     assert checked, shown["publish"]
     results = read(tmp_path / "here" / "alibi-bench" / "results" / "gpu.jsonl")
-    assert len(results.finished()) == 2 * 3
+    assert len(results.finished_cells()) == 2 * 3
     assert not results.header.circumstances.uncommitted
     with zipfile.ZipFile(tmp_path / "here" / "alibi-bench-results.zip") as archive:
         names = archive.namelist()

@@ -43,7 +43,7 @@ def plan(
 
 def drive(file: Path, wanted: Plan) -> None:
     """Measure what `file` lacks of a plan."""
-    finished = read(file).finished() if file.exists() else frozenset()
+    finished = read(file).finished_cells() if file.exists() else frozenset()
     header = run_header(wanted, sys.argv, device_for("cpu"))
     store = Store(file)
     try:

@@ -122,7 +122,7 @@ def test_a_variant_that_hangs_is_left_out_and_the_others_are_measured_in_every_p
     times = Counter(record.variant for record in whole.records if isinstance(record, Time))
     assert times == {"no_bias": 2, "first": 2}
     assert started.count("tests.fakes.second") == 1
-    assert {variant for _, variant, _ in whole.finished()} == {"no_bias", "first"}
+    assert {variant for _, variant, _ in whole.finished_cells()} == {"no_bias", "first"}
 
 
 def test_the_variants_of_a_race_enter_within_half_of_what_is_left() -> None:

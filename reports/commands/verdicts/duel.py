@@ -62,7 +62,7 @@ def measure_duel(
             pairs=pairs,
             budget_s=budget_s,
             gate=least,
-            suspected=lambda: suspected_cells(read(path), least),
+            find_suspects=lambda: suspected_cells(read(path), least),
             inject=inject,
         )
     return read(path)

@@ -17,18 +17,18 @@ def path_of(folder: Path, job: Job, device: str) -> Path:
 
 def is_done(folder: Path, job: Job) -> bool:
     """Whether a job's files lie in the folders of their hardware keys, and lack no cell."""
-    ended = _ended(folder, job)
+    ended = _paths_by_key(folder, job)
     return bool(ended) and not _of_job(folder, job) and missing_cells(folder, job) == 0
 
 
 def missing_cells(folder: Path, job: Job) -> int:
     """Return how many cells of their plans a job's files in folders of hardware keys lack."""
-    return sum(read(path).missing() for path in _ended(folder, job))
+    return sum(read(path).missing() for path in _paths_by_key(folder, job))
 
 
 def take_back(folder: Path, job: Job) -> None:
     """Move the files of a job that is not done back to where they grow."""
-    for path in _ended(folder, job):
+    for path in _paths_by_key(folder, job):
         path.rename(folder / path.name)
 
 
@@ -62,7 +62,7 @@ def put_away(folder: Path, job: Job) -> str | None:
     return None
 
 
-def _ended(folder: Path, job: Job) -> list[Path]:
+def _paths_by_key(folder: Path, job: Job) -> list[Path]:
     return [path for each in folder.iterdir() if each.is_dir() for path in _of_job(each, job)]
 
 

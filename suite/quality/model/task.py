@@ -19,7 +19,7 @@ from suite.quality.model.testing import bits_at
 from suite.quality.model.training import (
     REPORTED_STEPS,
     StepListener,
-    Trained,
+    TrainedModel,
     new_model,
     steps_of,
     train,
@@ -39,7 +39,7 @@ def main() -> None:
     model = _model(task, method, corpus)
     for test in task.tests:
         positions = positions_of(method, test, task.design.trained_len, task.design.tuned_len)
-        tested = _tuned(task, model, positions, test, corpus) if test.tuned else model
+        tested = _tune(task, model, positions, test, corpus) if test.tuned else model
         for length in task.design.lengths:
             bits = bits_at(tested, positions, corpus, length)
             _say(
@@ -48,8 +48,8 @@ def main() -> None:
                     task.seed,
                     *test,
                     length,
-                    _rounded(bits.by_windows),
-                    _rounded(bits.on_same_targets),
+                    _round(bits.by_windows),
+                    _round(bits.on_same_targets),
                     round(bits.cpu_s, 2),
                 )
             )
@@ -82,7 +82,7 @@ def _model(task: ModelTask, method: PositionMethod, corpus: Corpus) -> Decoder:
     return trained.model
 
 
-def _tuned(
+def _tune(
     task: ModelTask, model: Decoder, positions: Positions, test: LengthTest, corpus: Corpus
 ) -> Decoder:
     """Return the model after a little training at the longer length."""
@@ -93,16 +93,16 @@ def _tuned(
     return trained.model
 
 
-def _training(task: ModelTask, trained: Trained, test: LengthTest) -> Training:
+def _training(task: ModelTask, trained: TrainedModel, test: LengthTest) -> Training:
     losses = trained.losses
     ends = range(0, len(losses), REPORTED_STEPS)
     means = [sum(part) / len(part) for part in (losses[i : i + REPORTED_STEPS] for i in ends)]
     parameters = sum(weight.numel() for weight in trained.model.parameters())
     cpu_s = round(trained.cpu_s, 2)
-    return Training(task.method, task.seed, *test, _rounded(means), cpu_s, parameters)
+    return Training(task.method, task.seed, *test, _round(means), cpu_s, parameters)
 
 
-def _rounded(numbers: Sequence[float]) -> tuple[float, ...]:
+def _round(numbers: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(number, DIGITS) for number in numbers)
 
 

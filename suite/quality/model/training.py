@@ -30,7 +30,7 @@ StepListener = Callable[[int, float], None]
 """Hears of the steps that are done, and of the mean loss of the last ones in nats a token."""
 
 
-class Trained(NamedTuple):
+class TrainedModel(NamedTuple):
     """A model in bfloat16, the loss of each step in nats a token, and the CPU time in seconds."""
 
     model: Decoder
@@ -72,7 +72,7 @@ def train(
     seed: int,
     device: torch.device,
     report: StepListener,
-) -> Trained:
+) -> TrainedModel:
     """Train a model, which is float32 or bfloat16 and stays as it is; return the trained one.
 
     Windows are drawn from `seed`, the same ones for every method.
@@ -92,7 +92,7 @@ def train(
         if (step + 1) % REPORTED_STEPS == 0 or step + 1 == steps.steps:
             last = losses[-REPORTED_STEPS:]
             report(step + 1, math.fsum(last) / len(last))
-    return Trained(narrow.eval(), losses, time.process_time() - began)
+    return TrainedModel(narrow.eval(), losses, time.process_time() - began)
 
 
 def rate_at(step: int, steps: Steps) -> float:

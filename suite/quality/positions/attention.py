@@ -25,7 +25,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, positions: Positions, bias: Tensor |
     """
     if positions.rotation == "dynamic_ntk" and q.shape[2] > positions.trained_len:
         return _with_growing_base(q, k, v, positions)
-    q, k = turned(q, k, positions)
+    q, k = turn_both(q, k, positions)
     if positions.slopes is not None and positions.slopes != "dropped":
         slopes = slopes_by(positions.slopes, q.shape[1], q.shape[3])
         return alibi_attention(q, k, v, slopes=slopes.to(q.device))
@@ -38,7 +38,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, positions: Positions, bias: Tensor |
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
-def turned(q: Tensor, k: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
+def turn_both(q: Tensor, k: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
     """Return q and k turned as RoPE says, or as they are without it."""
     if positions.rotation is None:
         return q, k
@@ -59,7 +59,7 @@ def _with_growing_base(q: Tensor, k: Tensor, v: Tensor, positions: Positions) ->
     for first in range(0, q.shape[2], positions.trained_len):
         end = min(first + positions.trained_len, q.shape[2])
         run = positions._replace(factor=end / positions.trained_len)
-        some_q, some_k = turned(q[:, :, :end], k[:, :, :end], run)
+        some_q, some_k = turn_both(q[:, :, :end], k[:, :, :end], run)
         distances = _distances(end, q.device)[first:]
         out.append(
             scaled_dot_product_attention(

@@ -35,7 +35,7 @@ def learn_merges(texts: Iterable[str], merges: int) -> list[BytePair]:
         best = max(frequencies.items(), key=lambda item: (item[1], item[0]))[0]
         learned.append(best)
         for word in words_with.pop(best):
-            before, after = pieces[word], _merged(pieces[word], best)
+            before, after = pieces[word], _merge(pieces[word], best)
             for pair in pairwise(before):
                 frequencies[pair] -= counts[word]
             for pair in pairwise(after):
@@ -78,7 +78,7 @@ class Vocabulary:
             best = min(pairs, key=lambda pair: self._rank.get(pair, len(self._rank)))
             if best not in self._rank:
                 break
-            parts = _merged(parts, best)
+            parts = _merge(parts, best)
         return [self._number[part] for part in parts]
 
 
@@ -86,7 +86,7 @@ def _bytes_of(word: str) -> list[bytes]:
     return [bytes([byte]) for byte in word.encode()]
 
 
-def _merged(parts: list[bytes], pair: BytePair) -> list[bytes]:
+def _merge(parts: list[bytes], pair: BytePair) -> list[bytes]:
     merged: list[bytes] = []
     place = 0
     while place < len(parts):

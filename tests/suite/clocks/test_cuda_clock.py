@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from suite.clocks.cpu_clock import MIN_SAMPLES
 from suite.clocks.cuda_clock import HOT_AND_WALL_EVERY, LONGEST_SPIN_NS, CudaClock, CudaTurn
 from suite.clocks.series import SeriesName, Turns, cost
-from suite.clocks.workload import Repeated
+from suite.clocks.workload import RepeatedCall
 from tests.fakes.simulated_stream import LAUNCH_NS, SimulatedStream
 
 
@@ -37,7 +37,7 @@ def test_device_time_has_nothing_of_the_hosts_in_it(count: int, cold_us: int, ho
     stream = SimulatedStream()
     kernel_ns = cold_us * 1000
     call = stream.kernels(count, kernel_ns, kernel_ns // 2, host_us * 1000)
-    found = samples(CudaClock(Repeated(call), stream).take_slice())
+    found = samples(CudaClock(RepeatedCall(call), stream).take_slice())
     overhead_ns = 2 * LAUNCH_NS
     assert all(abs(one - count * kernel_ns) <= overhead_ns for one in found["device"])
     assert all(
@@ -48,7 +48,7 @@ def test_device_time_has_nothing_of_the_hosts_in_it(count: int, cold_us: int, ho
 
 def test_a_host_bound_sample_is_taken_again_and_counted_and_the_next_spin_is_long_enough() -> None:
     stream = SimulatedStream()
-    clock = CudaClock(Repeated(stream.kernels(50, 1000, 1000, host_ns=20_000)), stream)
+    clock = CudaClock(RepeatedCall(stream.kernels(50, 1000, 1000, host_ns=20_000)), stream)
     first, second = clock.take_slice(), clock.take_slice()
     assert first.retaken > 0
     assert second.retaken == 0
@@ -66,7 +66,7 @@ def test_one_hiccup_of_the_host_does_not_lengthen_every_later_spin() -> None:
             stream.host_ns += 5_000_000
         plain()
 
-    clock = CudaClock(Repeated(call), stream)
+    clock = CudaClock(RepeatedCall(call), stream)
     with_hiccup = samples(clock.take_slice())
     without = samples(clock.take_slice())
     assert len(with_hiccup["device"]) > 0.7 * len(without["device"])
@@ -107,7 +107,7 @@ def test_a_call_that_cannot_be_queued_behind_a_spin_has_wall_time_only(
     made: Callable[[SimulatedStream], Callable[[], None]],
 ) -> None:
     stream = SimulatedStream()
-    clock = CudaClock(Repeated(made(stream)), stream)
+    clock = CudaClock(RepeatedCall(made(stream)), stream)
     turns = [clock.take_slice() for _ in range(3)]
     assert set(samples(turns[-1])) == {"wall"}
     assert cost(in_turns(*turns)) == "wall"
@@ -117,7 +117,7 @@ def test_a_call_that_cannot_be_queued_behind_a_spin_has_wall_time_only(
 
 def test_a_call_that_only_launches_is_not_taken_for_one_that_works_elsewhere() -> None:
     stream = SimulatedStream()
-    clock = CudaClock(Repeated(stream.kernels(200, 1000, 1000)), stream)
+    clock = CudaClock(RepeatedCall(stream.kernels(200, 1000, 1000)), stream)
     for _ in range(3):
         assert {"device", "issue"} <= set(samples(clock.take_slice()))
 
@@ -125,7 +125,7 @@ def test_a_call_that_only_launches_is_not_taken_for_one_that_works_elsewhere() -
 def test_a_slow_call_has_its_least_samples_and_no_more() -> None:
     stream = SimulatedStream()
     taken = samples(
-        CudaClock(Repeated(stream.kernels(1, 400_000_000, 400_000_000)), stream).take_slice()
+        CudaClock(RepeatedCall(stream.kernels(1, 400_000_000, 400_000_000)), stream).take_slice()
     )
     assert len(taken["device"]) == MIN_SAMPLES
     assert len(taken["wall"]) == len(taken["device_hot"]) == 1
@@ -133,7 +133,7 @@ def test_a_slow_call_has_its_least_samples_and_no_more() -> None:
 
 def test_every_eighth_sample_has_its_hot_and_wall_companions() -> None:
     stream = SimulatedStream()
-    taken = samples(CudaClock(Repeated(stream.kernels(1, 50_000, 50_000)), stream).take_slice())
+    taken = samples(CudaClock(RepeatedCall(stream.kernels(1, 50_000, 50_000)), stream).take_slice())
     assert len(taken["device"]) > 50
     assert (
         len(taken["wall"])
@@ -150,7 +150,7 @@ def test_a_call_costs_the_larger_of_the_devices_time_and_the_hosts(
 ) -> None:
     stream = SimulatedStream()
     clock = CudaClock(
-        Repeated(stream.kernels(5, kernel_us * 1000, kernel_us * 1000, host_us * 1000)), stream
+        RepeatedCall(stream.kernels(5, kernel_us * 1000, kernel_us * 1000, host_us * 1000)), stream
     )
     assert cost(in_turns(clock.take_slice(), clock.take_slice())) == name
 
@@ -169,5 +169,5 @@ def test_no_spin_is_ever_longer_than_the_longest() -> None:
         spin(duration_ns)
 
     stream.spin = watch  # type: ignore[method-assign]
-    CudaClock(Repeated(waiting_call(stream)), stream).take_slice()
+    CudaClock(RepeatedCall(waiting_call(stream)), stream).take_slice()
     assert max(spins) == LONGEST_SPIN_NS

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from suite.clocks.cuda_clock import CudaClock
 from suite.clocks.cuda_stream import CudaStream, capture
-from suite.clocks.workload import Repeated
+from suite.clocks.workload import RepeatedCall
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda:0")
@@ -18,7 +18,7 @@ DEVICE = torch.device("cuda:0")
 
 def median_ns(call: Callable[[], object], name: str = "device") -> float:
     """Return the median of one series over three turns."""
-    clock = CudaClock(Repeated(call), CudaStream(DEVICE))
+    clock = CudaClock(RepeatedCall(call), CudaStream(DEVICE))
     turns = [clock.take_slice() for _ in range(3)]
     samples = [
         sample
@@ -70,7 +70,7 @@ def test_the_hosts_time_is_not_in_the_devices() -> None:
 
 def test_a_call_that_waits_for_the_device_has_wall_time_only() -> None:
     buffer = torch.zeros(1024, device=DEVICE)
-    taken = CudaClock(Repeated(lambda: buffer.sum().item()), CudaStream(DEVICE)).take_slice()
+    taken = CudaClock(RepeatedCall(lambda: buffer.sum().item()), CudaStream(DEVICE)).take_slice()
     assert [series.name for series in taken.series] == ["wall"]
 
 

@@ -9,7 +9,7 @@ from suite.clocks import machine_speed
 from suite.clocks.machine_speed import SMALL_SIDE, WARM_TURNS, _Rate, find_limits, run_canary
 from suite.clocks.series import DeviceRate, Samples, TurnSamples
 from suite.clocks.timer import Bench, Timer
-from suite.clocks.workload import Repeated, Workload
+from suite.clocks.workload import RepeatedCall, Workload
 
 CPU = torch.device("cpu")
 MILLISECOND = 1_000_000
@@ -139,6 +139,6 @@ def test_a_timer_finds_how_many_calls_a_sample_needs_once(
         return [5, 6], 40
 
     monkeypatch.setattr("suite.clocks.cpu_clock.take_slice", take_slice)
-    timer = Bench(CPU).timer(Repeated(lambda: None))
+    timer = Bench(CPU).timer(RepeatedCall(lambda: None))
     assert timer.take() == timer.take() == TurnSamples([Samples("call", [5, 6])], 40)
     assert found == [0, 40]

@@ -74,7 +74,7 @@ def fight(
         pairs=6,
         budget_s=budget_s,
         gate=0.01,
-        suspected=lambda: suspected_cells(read(made.file), 0.01),
+        find_suspects=lambda: suspected_cells(read(made.file), 0.01),
     )
     return compare_pairs(read(made.file)), made
 
@@ -175,7 +175,7 @@ def test_a_budget_that_a_rehearsal_shows_to_be_too_small_leaves_no_file(
             pairs=6,
             budget_s=9.0,
             gate=0.01,
-            suspected=list,
+            find_suspects=list,
         )
     assert not path.exists()
 

@@ -204,7 +204,7 @@ def test_cells_are_finished_by_a_time_a_fault_or_a_disagreement_alone(tmp_path: 
         a_check(other, "eager", stage="after", error=None),
         a_time(other, "flex", pass_number=2),
     )
-    assert read(file).finished() == {
+    assert read(file).finished_cells() == {
         (CASE, "no_bias", 1),
         (CASE, "eager", 1),
         (CASE, "flex", 1),

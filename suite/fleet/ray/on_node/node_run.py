@@ -160,10 +160,10 @@ def _run(
         sent[file.device.name] = len(file.content)
     with ChildRun(_run_words(task, path), task.program, environment, python, code) as child:
         for line in child.lines():
-            yield from _added(path, sent)
+            yield from _new_content(path, sent)
             yield ProgressLine(line)
         ending = child.wait()
-    yield from _added(path, sent)
+    yield from _new_content(path, sent)
     yield JobEnd(ending.error)
 
 
@@ -203,7 +203,7 @@ def _words(error: Exception) -> str:
     return str(error)
 
 
-def _added(path: Path, sent: dict[str, int]) -> Iterator[Content]:
+def _new_content(path: Path, sent: dict[str, int]) -> Iterator[Content]:
     """Yield what was added to each device's file since; `sent` counts the bytes sent of each."""
     for device, start in sent.items():
         if lines := _whole_lines(device_path(path, device), start):

@@ -107,7 +107,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_resumes_without_measuring_twic
     assert out == ""
     assert err.splitlines()[-1] == f"Error: interrupted; run --resume {file} measures the rest"
     assert "Traceback" not in err
-    assert len(read(file).finished()) == 2
+    assert len(read(file).finished_cells()) == 2
 
     resumed = subprocess.run(
         command("run", "--resume", file),

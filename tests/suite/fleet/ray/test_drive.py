@@ -45,8 +45,8 @@ def test_each_job_runs_on_a_node_of_its_type_and_its_file_lies_by_hardware_key(
     assert (work.failures, work.unfinished) == ({}, {})
     assert [(node.id, task.kind) for node, task in cluster.tasks] == [("1", "cuda"), ("3", "cpu")]
     assert all(task.words == ["--passes", "1"] for _, task in cluster.tasks)
-    assert len(read(tmp_path / KEY / "CPU.jsonl").finished()) == 2
-    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 2
+    assert len(read(tmp_path / KEY / "CPU.jsonl").finished_cells()) == 2
+    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished_cells()) == 2
     assert ("H100 10.0.0.1", "[2/2 cells]") in said
 
 
@@ -83,7 +83,7 @@ def test_a_failing_run_is_told_is_not_repeated_and_costs_the_others_nothing(
     why = failures(orders(tmp_path, Job("H100"), Job("CPU")), cluster)
     assert why == {"H100": "a lane can't start"}
     assert len(cluster.tasks) == 2
-    assert len(read(tmp_path / "H100-cuda0.jsonl").finished()) == 1
+    assert len(read(tmp_path / "H100-cuda0.jsonl").finished_cells()) == 1
 
 
 def test_a_node_of_other_hardware_is_not_asked_again(tmp_path: Path, clock: list[float]) -> None:
@@ -102,7 +102,7 @@ def test_an_interruption_cancels_all_tasks_and_keeps_what_came(tmp_path: Path) -
     with pytest.raises(RunFailed, match=f"interrupted; fleet --resume {tmp_path} measures the"):
         failures(orders(tmp_path, Job("H100"), Job("CPU")), cluster)
     assert cluster.cancelled == [1, 2]
-    assert len(read(tmp_path / "H100-cuda0.jsonl").finished()) == 1
+    assert len(read(tmp_path / "H100-cuda0.jsonl").finished_cells()) == 1
 
 
 def test_a_job_that_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -121,14 +121,14 @@ def test_a_job_that_its_budget_cut_short_is_unfinished_and_is_completed_by_the_n
     work = drive(hasty, cluster, lambda *_: None)
     assert (work.failures, work.unfinished) == ({}, {"H100": 1})
     assert cluster.tasks[0][1].budget == ("--budget", "9s")
-    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 1
+    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished_cells()) == 1
 
     again = Script([FIRST], n1=[(JobStart((GPU,)), SECOND_CELL, JobEnd(None))])
     work = drive(orders(tmp_path, Job("H100")), again, lambda *_: None)
     assert (work.failures, work.unfinished) == ({}, {})
     ((_, task),) = again.tasks
     assert (task.files, task.budget) == ([PartialFile(GPU, HEADER.lines + FIRST_CELL.lines)], ())
-    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 2
+    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished_cells()) == 2
     assert not list(tmp_path.glob("*.jsonl"))
 
 

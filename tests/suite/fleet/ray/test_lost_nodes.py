@@ -47,7 +47,7 @@ def test_a_lost_nodes_job_goes_on_elsewhere_with_the_cells_that_came(tmp_path: P
         PartialFile(GPU, HEADER.lines + FIRST_CELL.lines),
         PartialFile(SECOND_GPU, other.lines),
     ]
-    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished()) == 2
+    assert len(read(tmp_path / KEY / "H100-cuda0.jsonl").finished_cells()) == 2
 
 
 def test_a_file_in_which_no_line_is_whole_is_begun_anew(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_an_unfinished_line_of_a_driver_that_was_killed_is_cut_off(tmp_path: Pat
     assert failures(orders(tmp_path, Job("H100")), cluster) == {}
     assert cluster.tasks[0][1].files == [PartialFile(GPU, HEADER.lines + FIRST_CELL.lines)]
     results = read(tmp_path / KEY / "H100-cuda0.jsonl")
-    assert (len(results.finished()), results.warnings) == (2, [])
+    assert (len(results.finished_cells()), results.warnings) == (2, [])
 
 
 def test_the_only_node_of_a_type_gets_a_second_try_after_a_while(

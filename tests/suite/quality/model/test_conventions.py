@@ -12,7 +12,7 @@ from suite.quality.design import LengthTest, ModelSize
 from suite.quality.methods import METHOD_BY_NAME, SCALINGS, WRONG_SLOPES, Change
 from suite.quality.model.task import positions_of
 from suite.quality.model.testing import bits_at
-from suite.quality.model.training import Trained, new_model, steps_of, train
+from suite.quality.model.training import TrainedModel, new_model, steps_of, train
 from suite.quality.text.corpus import Corpus, build
 from suite.quality.text.sources import SourceFile
 from tests.suite.quality.toys import toy_design
@@ -41,7 +41,7 @@ def corpus() -> Corpus:
     return build([SourceFile(f"{number}", lag_text(number)) for number in range(40)], 300, 64, 6)
 
 
-def train_models(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[Trained]:
+def train_models(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[TrainedModel]:
     method = METHOD_BY_NAME[name]
     positions, device = method.positions(DESIGN.trained_len), torch.device("cpu")
     return [
@@ -59,11 +59,11 @@ def train_models(corpus: Corpus, name: str, steps: int = DESIGN.steps) -> list[T
 
 
 @pytest.fixture(scope="module")
-def alibi(corpus: Corpus, one_thread: None) -> list[Trained]:
+def alibi(corpus: Corpus, one_thread: None) -> list[TrainedModel]:
     return train_models(corpus, "alibi")
 
 
-def bits(models: list[Trained], corpus: Corpus, name: str, change: Change, length: int) -> Any:
+def bits(models: list[TrainedModel], corpus: Corpus, name: str, change: Change, length: int) -> Any:
     """Return bits per byte of each seed's model on the same targets."""
     test = LengthTest(change, tuned=False)
     positions = positions_of(METHOD_BY_NAME[name], test, DESIGN.trained_len, DESIGN.tuned_len)
@@ -80,7 +80,7 @@ def spread(values: Any) -> float:
 @pytest.mark.heavy
 @pytest.mark.parametrize("change", WRONG_SLOPES)
 def test_a_wrong_convention_costs_more_than_its_cost_differs_by_seed(
-    alibi: list[Trained], corpus: Corpus, change: Change
+    alibi: list[TrainedModel], corpus: Corpus, change: Change
 ) -> None:
     right = bits(alibi, corpus, "alibi", "none", 16)
     wrong = bits(alibi, corpus, "alibi", change, 16)
@@ -89,7 +89,9 @@ def test_a_wrong_convention_costs_more_than_its_cost_differs_by_seed(
 
 
 @pytest.mark.heavy
-def test_the_right_convention_twice_costs_nothing(alibi: list[Trained], corpus: Corpus) -> None:
+def test_the_right_convention_twice_costs_nothing(
+    alibi: list[TrainedModel], corpus: Corpus
+) -> None:
     once, again = (bits(alibi, corpus, "alibi", "none", 16) for _ in range(2))
     assert (once == again).all()
 
@@ -105,7 +107,7 @@ ON_CPU = [
 @pytest.mark.parametrize("length", DESIGN.lengths)
 @pytest.mark.parametrize("variant", [name for name in ON_CPU if name != "eager"])
 def test_every_variant_gives_the_bits_of_the_formula(
-    alibi: list[Trained], corpus: Corpus, variant: str, length: int
+    alibi: list[TrainedModel], corpus: Corpus, variant: str, length: int
 ) -> None:
     def bits_by(name: str) -> Any:
         def attention(*tensors: Any, **options: Any) -> Any:
@@ -118,13 +120,13 @@ def test_every_variant_gives_the_bits_of_the_formula(
 
 
 @pytest.fixture(scope="module")
-def rope(corpus: Corpus, one_thread: None) -> list[Trained]:
+def rope(corpus: Corpus, one_thread: None) -> list[TrainedModel]:
     return train_models(corpus, "rope", steps=60)
 
 
 @pytest.mark.heavy
 def test_every_scaling_is_rope_at_the_trained_length_and_differs_beyond(
-    rope: list[Trained], corpus: Corpus
+    rope: list[TrainedModel], corpus: Corpus
 ) -> None:
     short, long = (bits(rope, corpus, "rope", "none", length) for length in DESIGN.lengths)
     for scaling in SCALINGS:

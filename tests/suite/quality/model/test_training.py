@@ -7,7 +7,7 @@ from suite.quality.methods import METHOD_BY_NAME
 from suite.quality.model.testing import bits_at
 from suite.quality.model.training import (
     Steps,
-    Trained,
+    TrainedModel,
     new_model,
     rate_at,
     steps_of,
@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return toy_corpus(tmp_path_factory.mktemp("text"), DESIGN)
 
 
-def train_model(corpus: Corpus, name: str = "alibi", seed: int = 0) -> Trained:
+def train_model(corpus: Corpus, name: str = "alibi", seed: int = 0) -> TrainedModel:
     method = METHOD_BY_NAME[name]
     model = new_model(method, DESIGN, corpus.summary.vocabulary, seed)
     positions = method.positions(DESIGN.trained_len)
