@@ -160,7 +160,7 @@ def _results(points: Sequence[Point]) -> AsvResults:
             results[memory.name] = ([point.memory_bytes], [], BENCHMARK_VERSION)
     return AsvResults(
         commit_hash=header.circumstances.commit,
-        date=round(points[0].began.timestamp() * 1000),
+        date=round(points[0].start.timestamp() * 1000),
         env_name=_environment(header),
         params=params,
         python=python,

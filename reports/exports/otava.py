@@ -42,7 +42,7 @@ def with_policy_of_newest(points: Sequence[Point]) -> tuple[list[Point], list[st
     Two policies in one series would be a step that no code made.
     """
     newest: dict[str, Policy] = {}
-    for point in sorted(points, key=_began):
+    for point in sorted(points, key=_start_of):
         newest[point.row.hardware_key] = point.header.policy
     same = [point for point in points if point.header.policy == newest[point.row.hardware_key]]
     others = len(points) - len(same)
@@ -50,13 +50,13 @@ def with_policy_of_newest(points: Sequence[Point]) -> tuple[list[Point], list[st
     return same, [caution] if others else []
 
 
-def _began(point: Point) -> datetime:
-    return point.began
+def _start_of(point: Point) -> datetime:
+    return point.start
 
 
 def _series(points: Sequence[Point]) -> list[OtavaSeries]:
     by_name: dict[str, list[Point]] = {}
-    for point in sorted(points, key=_began):
+    for point in sorted(points, key=_start_of):
         by_name.setdefault(point.name_on_device, []).append(point)
     return [OtavaSeries(name, _file(each[0]), each) for name, each in by_name.items()]
 
@@ -75,7 +75,7 @@ def _csv(points: Sequence[Point]) -> str:
         changes = " with changes" if header.circumstances.uncommitted else ""
         commit = f"{header.circumstances.commit}{changes}"
         torch = header.software.get("torch", "")
-        writer.writerow([point.began.isoformat(), commit, torch, point.time_ms])
+        writer.writerow([point.start.isoformat(), commit, torch, point.time_ms])
     return text.getvalue()
 
 
@@ -83,19 +83,19 @@ def _config(series: Sequence[OtavaSeries]) -> str:
     lines = ["tests:"]
     for each in series:
         lines += [
-            f"  {_quoted(each.name)}:",
+            f"  {_quote(each.name)}:",
             "    type: csv",
-            f"    file: {_quoted(each.file)}",
+            f"    file: {_quote(each.file)}",
             "    time_column: time",
             "    attributes: [commit, torch]",
             "    metrics:",
-            f"      {_quoted(each.name)}: {{column: time_ms, direction: -1, scale: 1}}",
+            f"      {_quote(each.name)}: {{column: time_ms, direction: -1, scale: 1}}",
         ]
     lines += ["test_groups:", f"  {TEST_GROUP}:"]
-    lines += [f"    - {_quoted(each.name)}" for each in series]
+    lines += [f"    - {_quote(each.name)}" for each in series]
     return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Return a text as YAML takes it: as a JSON string, but without pairs of surrogates."""
     return json.dumps(text, ensure_ascii=False)

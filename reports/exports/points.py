@@ -35,7 +35,7 @@ class Point(NamedTuple):
         return f"{self.row.hardware_key}/{self.name}"
 
     @property
-    def began(self) -> datetime:
+    def start(self) -> datetime:
         """When the run began, in UTC where it doesn't say. Raises BadRequest for no time."""
         try:
             began = datetime.fromisoformat(self.header.started)

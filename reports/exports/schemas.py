@@ -24,17 +24,17 @@ _TITLES: dict[Document, str] = {
 
 def schema_text(document: Document) -> str:
     """Return the JSON schema of a line of a results file, of a selection, or of a table."""
-    schema = _cleaned(msgspec.json.schema(_TYPES[document]))
+    schema = _clean(msgspec.json.schema(_TYPES[document]))
     return json_text({"$schema": DIALECT, "title": _TITLES[document], **schema})
 
 
-def _cleaned(schema: Any) -> Any:
+def _clean(schema: Any) -> Any:
     """Return a schema whose descriptions are not indented, as docstrings are before Python 3.13."""
     if isinstance(schema, list):
-        return [_cleaned(part) for part in schema]
+        return [_clean(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        name: cleandoc(part) if name == "description" and isinstance(part, str) else _cleaned(part)
+        name: cleandoc(part) if name == "description" and isinstance(part, str) else _clean(part)
         for name, part in schema.items()
     }

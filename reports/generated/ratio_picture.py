@@ -132,7 +132,7 @@ def _panel(rows: Sequence[Row], title: str, scale: _Scale) -> Iterator[str]:
         stroke = f'stroke="{_colour(name)}" stroke-width="2" stroke-dasharray="{_dash(name)}"'
         yield f'<path d="{path}" fill="none" {stroke}/>'
         ends[name] = points[-1]
-    for name, down in _apart(ends).items():
+    for name, down in _spread_names(ends).items():
         x, y = left + _WIDTH + 8, down + 4
         yield f'<text x="{x:.1f}" y="{y:.1f}" style="fill: {_colour(name)}">{name}</text>'
 
@@ -161,7 +161,7 @@ def _grid(scale: _Scale) -> Iterator[str]:
         yield _text(scale.across(length), bottom + 18, str(length), "middle")
 
 
-def _apart(ends: dict[str, tuple[float, float]]) -> dict[str, float]:
+def _spread_names(ends: dict[str, tuple[float, float]]) -> dict[str, float]:
     """Return where each name stands: at its line's end, and 14 apart from the next."""
     ordered = sorted(ends, key=lambda name: ends[name][1])
     places = {name: ends[name][1] for name in ordered}

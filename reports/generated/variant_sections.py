@@ -28,8 +28,8 @@ def row(lines: Sequence[Variant]) -> tuple[str, ...]:
     return (
         f"[`{name}`](#{name})" + (f", {others}" if others else ""),
         words(lines[0]),
-        _labelled("For", text, name),
-        _labelled("Not for", text, name),
+        _label_text("For", text, name),
+        _label_text("Not for", text, name),
     )
 
 
@@ -52,7 +52,7 @@ def _docstring(line: Variant) -> str:
     return ast.get_docstring(ast.parse(source(line.module).read_text())) or ""
 
 
-def _labelled(label: str, text: str, name: str) -> str:
+def _label_text(label: str, text: str, name: str) -> str:
     match = re.search(rf"^{label}: (.+)\.$", text, re.MULTILINE)
     if match is None:
         raise ValueError(f"{name}: its module's docstring has no line '{label}: … .'")

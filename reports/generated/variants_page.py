@@ -71,7 +71,8 @@ def page() -> str:
     )
     takes = _TAKES.format(table=takes_table())
     parts = [_OPENING.format(table=table), takes, *(section(lines) for lines in modules.values())]
-    return "\n\n".join([*parts, _reach(), _density(DENSITIES), _trained(TRAINED_DENSITIES)]) + "\n"
+    parts += [_reach(), _density(DENSITIES), _trained_densities(TRAINED_DENSITIES)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _reach() -> str:
@@ -101,7 +102,7 @@ def _density(file: Path) -> str:
     return f"{_DENSITY.format(head_dim=rows[0]['head_dim'])}\n\n{shown}"
 
 
-def _trained(file: Path) -> str:
+def _trained_densities(file: Path) -> str:
     with file.open() as lines:
         rows = list(csv.DictReader(lines))
     names = ("layer", "heads", "length", "trained", "normal")

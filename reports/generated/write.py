@@ -14,7 +14,7 @@ from reports.generated import peers_page, reach, variants_page
 from reports.generated.published_index import index
 from reports.generated.ratio_picture import picture
 from reports.overview.github import page
-from reports.quality import published as published_lengths
+from reports.quality import published_pages
 from reports.tables.cells import groups
 from reports.tables.newest import groups_of_newest
 from reports.tables.row import Row
@@ -37,7 +37,7 @@ def main() -> None:
     for folder in sorted(path for path in PUBLISHED.iterdir() if path.is_dir()):
         for path, text in pages(folder).items():
             path.write_text(text)
-    for path, text in published_lengths.pages(LENGTHS).items():
+    for path, text in published_pages.pages(LENGTHS).items():
         path.write_text(text)
 
 

@@ -37,7 +37,7 @@ def render(timeline: Timeline, layout: HistoryFormat, screen: Screen = IN_A_PIPE
         steps = [step for step in timeline.steps if belongs(step)]
         table = _table(steps, layout, screen) if steps else ""
         parts += [f"{title}:", table, _notes(steps, layout)] if steps else []
-    parts += [_status_changes(timeline.points, layout), _disturbed(timeline.points)]
+    parts += [_status_changes(timeline.points, layout), _disturbance_note(timeline.points)]
     parts += [_short(timeline), summary(timeline)]
     text = "\n\n".join(part for part in parts if part)
     if layout == "github":
@@ -126,7 +126,7 @@ def _status_changes(points: Sequence[TimelinePoint], layout: str) -> str:
     return "\n".join(["Another status in the last run:", *lines]) if lines else ""
 
 
-def _disturbed(points: Sequence[TimelinePoint]) -> str:
+def _disturbance_note(points: Sequence[TimelinePoint]) -> str:
     timed = [point for point in points if point.time_ms is not None]
     disturbed = sum(point.disturbed for point in timed)
     if not disturbed:

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from reports.overview.places import by_section
-from reports.overview.remarks import densities, footnotes, recompilations, thread_pools, unfinished
+from reports.overview.remarks import (
+    densities,
+    footnotes,
+    recompilations,
+    thread_pools,
+    unmeasured_note,
+)
 from reports.overview.winners import fastest
 from reports.tables.cells import Group
 from reports.tables.columns import COLUMNS, NOTES, Metric
@@ -30,7 +36,7 @@ def _group(group: Group, metric: Metric) -> str:
         parts.append(_points([*recompilations(rows), *densities(rows), *thread_pools(rows)]))
     is_explained = metric != "time" or any("% GEMM" in part for part in parts)
     parts += [NOTES[metric] if is_explained else "", _points(note.text for note in footnotes(rows))]
-    parts.append(unfinished(group.rows))
+    parts.append(unmeasured_note(group.rows))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -93,7 +93,7 @@ def thread_pools(rows: Sequence[Row]) -> list[str]:
     return list(lines.values())
 
 
-def unfinished(rows: Sequence[Row]) -> str:
+def unmeasured_note(rows: Sequence[Row]) -> str:
     """Return how many cells of a plan are not measured yet; an empty text if all are."""
     waiting = sum(row.reason == NOT_YET for row in rows)
     return f"{waiting} of {len(rows)} cells are {NOT_YET}" if waiting else ""

@@ -9,7 +9,7 @@ from reports.overview.remarks import (
     footnotes,
     recompilations,
     thread_pools,
-    unfinished,
+    unmeasured_note,
 )
 from reports.overview.rows import row_key, row_table
 from reports.overview.winners import advice, fastest_table
@@ -58,7 +58,7 @@ def _group(group: Group, metric: Metric, screen: Screen) -> str:
         _lines(remarks if is_time else (), screen),
         _lines(_legend(rows, metric, tables), screen),
         _lines([f"[{n}] {note.text}" for n, note in enumerate(notes, 1)], screen),
-        _lines([unfinished(group.rows)], screen),
+        _lines([unmeasured_note(group.rows)], screen),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports.tables.cells import alike
+from reports.tables.cells import group_by_conditions
 from reports.tables.siblings import Sibling, is_slower, siblings
 from reports.text.paragraph import paragraph
 from suite.records.store import Results
@@ -11,7 +11,7 @@ from suite.records.store import Results
 def siblings_text(files: Sequence[Results], width: int) -> str:
     """Return lines for each hardware key that several units measured; else an empty text."""
     paragraphs = []
-    for members in alike(files):
+    for members in group_by_conditions(files):
         units = siblings(members)
         if len(units) > 1:
             lines = [paragraph(line, width, "    ") for line in _lines(units)]

@@ -12,10 +12,10 @@ def comment(comparison: Comparison, power: Power | None) -> str:
     rest = [line for line in lines if not _is_change(line)]
     parts = [
         f"**{outcome(comparison)}{_could_find(power)}**",
-        _escaped(f"{comparison.head} against {comparison.base}. {summary(comparison)}."),
-        _escaped("\n".join(comparison.notes)),
-        *([table(changed), _escaped(reasons(changed))] if changed else []),
-        _folded(rest, others=bool(changed)),
+        _escape(f"{comparison.head} against {comparison.base}. {summary(comparison)}."),
+        _escape("\n".join(comparison.notes)),
+        *([table(changed), _escape(reasons(changed))] if changed else []),
+        _fold(rest, others=bool(changed)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -30,16 +30,16 @@ def _could_find(power: Power | None) -> str:
     return f"; +{power.effect:.0%} would be found in {power.rate.share:.0%}"
 
 
-def _folded(lines: list[Line], others: bool) -> str:
+def _fold(lines: list[Line], others: bool) -> str:
     """Return cells that did not change, behind a line to open."""
     if not lines:
         return ""
     which = "other " if others else ""
     title = f"{len(lines)} {which}cell{'' if len(lines) == 1 else 's'}, of which none changed"
-    inside = [table(lines), _escaped(reasons(lines))]
+    inside = [table(lines), _escape(reasons(lines))]
     body = "\n\n".join(part for part in inside if part)
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("<", "&lt;")

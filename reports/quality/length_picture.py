@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from reports.quality.rows import Bits, QualityRow
-from reports.quality.svg import INKS, apart, bit_ticks, drawing, frame, label
+from reports.quality.svg import INKS, bit_ticks, drawing, frame, label, spread_names
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _NAMES, _FOOT = 270, 260, 52, 68, 112, 40
 _WORDS = "lower is better; a bar is the range over seeds"
@@ -77,7 +77,7 @@ def _panel(
         yield f'<path class="grid" d="M{left} {y:.1f}h{_WIDTH}"/>'
         yield label(left - 6, y + 4, f"{tick:.2f}", "end")
     ends = {line.name: scale.height(line.points[-1][1].mean) for line in lines}
-    names = apart(ends, bottom)
+    names = spread_names(ends, bottom)
     for line in lines:
         colour, dash = INKS[line.name]
         points = [(left + scale.across(length), bits) for length, bits in line.points]

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from reports.quality.beside_cost import MULTIPLES, MethodPlace, places_at
 from reports.quality.costs import AttentionCost
+from reports.quality.method_places import MULTIPLES, MethodPlace, places_at
 from reports.quality.rows import QualityRow
-from reports.quality.svg import INKS, apart, bit_ticks, drawing, frame, label
+from reports.quality.svg import INKS, bit_ticks, drawing, frame, label, spread_names
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _NAMES, _FOOT = 210, 240, 52, 68, 112, 44
 _WORDS = "lower: fewer bits per byte of the same targets; left: less time of a prefill's attention"
@@ -70,7 +70,7 @@ def _panel(
         yield f'<path class="grid" d="M{left} {y:.1f}h{_WIDTH}"/>'
         yield label(left - 6, y + 4, f"{bits:.2f}", "end")
     heights = {place.name: scale.height(place.bits.mean) for place in places}
-    names = apart(heights, bottom - 6)
+    names = spread_names(heights, bottom - 6)
     for place in places:
         yield from _point(place, left, names[place.name], scale)
 

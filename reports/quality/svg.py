@@ -69,7 +69,7 @@ def bit_ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def apart(heights: Mapping[str, float], lowest: float) -> dict[str, float]:
+def spread_names(heights: Mapping[str, float], lowest: float) -> dict[str, float]:
     """Return where each name stands: near its height, NAME_HEIGHT apart, over `lowest`."""
     names = sorted(heights, key=lambda name: heights[name])
     places: dict[str, float] = {}

@@ -10,7 +10,7 @@ import msgspec
 from reports.tables.estimates import log_median_ms, mean_over_passes, series_ms
 from reports.tables.rank import Times, by_pass, fill_in_limit_shares, relate
 from reports.tables.row import NOT_YET, UNCHECKED, Row
-from reports.tables.siblings import apart
+from reports.tables.siblings import group_by_speed
 from suite.cases.case import Case
 from suite.records.record import (
     Agreement,
@@ -65,8 +65,8 @@ def groups(files: Sequence[Results]) -> list[Group]:
     Units of one hardware key that are not equally fast have groups of their own.
     """
     folded: list[Group] = []
-    for members in alike(files):
-        units = apart(members)
+    for members in group_by_conditions(files):
+        units = group_by_speed(members)
         if len(units) == 1:
             folded.append(fold(units[0]))
             continue
@@ -95,7 +95,7 @@ def _without_cells_of_siblings(
     return group._replace(rows=rows)
 
 
-def alike(files: Sequence[Results]) -> list[list[Results]]:
+def group_by_conditions(files: Sequence[Results]) -> list[list[Results]]:
     """Return the files' parts in groups of equal hardware key, software, policy and code.
 
     Each part is of one code and one unit."""

@@ -57,7 +57,7 @@ def caution(group: Group) -> str:
         _turns("disturbed by other processes", rows, [row.disturbed for row in rows]),
         _turns("slowed by heat or a power brake", rows, [row.throttled for row in rows]),
         _canary_moves(group.canaries, CANARY_MOVED),
-        _unrated(group),
+        _unrated_note(group),
         _without_interval(rows),
         _too_noisy(rows),
     ]
@@ -80,7 +80,7 @@ def _canary_moves(canaries: Sequence[Canary], by: float) -> str:
     return f"the canary moved by {slowest / fastest:.2f}x, from {fastest:.1f} to {slowest:.1f} ms"
 
 
-def _unrated(group: Group) -> str:
+def _unrated_note(group: Group) -> str:
     """Return in how many passes nobody knew what the device can do in a call's time."""
     passes = f"{group.unrated} of {group.passes} passes"
     what = "the device's rates, against which times are held, are not known"

@@ -52,8 +52,8 @@ def siblings(files: Sequence[Results]) -> list[Sibling]:
     times = {unit: dict(_cells(members)) for unit, members in by_unit.items()}
     if not _link_all(times.values()):
         limits = {unit: dict(_limits(members)) for unit, members in by_unit.items()}
-        times = limits if _shared(limits.values()) else times
-    shared = _shared(times.values())
+        times = limits if _shared_figures(limits.values()) else times
+    shared = _shared_figures(times.values())
     middles = {
         figure: statistics.median(each[figure] for each in times.values() if figure in each)
         for figure in shared
@@ -69,7 +69,7 @@ def siblings(files: Sequence[Results]) -> list[Sibling]:
     return sorted(units, key=lambda sibling: sibling.pace)
 
 
-def apart(files: Sequence[Results]) -> list[list[Results]]:
+def group_by_speed(files: Sequence[Results]) -> list[list[Results]]:
     """Return comparable files in groups of units that are equally fast.
 
     Two units are told apart if they differ by over 3%, and by more than their canaries do: a canary
@@ -135,7 +135,7 @@ def _limits(files: Sequence[Results]) -> Iterator[tuple[_Figure, float]]:
         yield figure, statistics.fmean(each)
 
 
-def _shared(units: Iterable[dict[_Figure, float]]) -> list[_Figure]:
+def _shared_figures(units: Iterable[dict[_Figure, float]]) -> list[_Figure]:
     """Return the figures that two units or more have."""
     counts: dict[_Figure, int] = {}
     for unit in units:

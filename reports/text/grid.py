@@ -38,7 +38,7 @@ def grid(columns: Sequence[GridColumn], width: int, bold: Sequence[bool] = ()) -
 
     Columns without a text are left out. `bold` says of each row whether it stands out.
     """
-    fitted = _wrapped(_with_room([column for column in columns if any(column.texts)], width), width)
+    fitted = _wrap(_with_room([column for column in columns if any(column.texts)], width), width)
     lines = [list(texts) for texts in zip(*(c.texts for c in fitted), strict=True)]
     for line in (line for line, stands_out in zip(lines, bold, strict=False) if stands_out):
         line[:] = ["\n".join(_bold(part) for part in text.split("\n")) for text in line]
@@ -68,7 +68,7 @@ def _with_room(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
     return left
 
 
-def _wrapped(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
+def _wrap(columns: Sequence[GridColumn], width: int) -> list[GridColumn]:
     """Return columns of which the widest that wrap are as narrow as the width asks for."""
     widths = {place: column.width for place, column in enumerate(columns) if column.wraps}
     least = {place: _least_width(columns[place]) for place in widths}

@@ -49,7 +49,11 @@ def answer(setup: str, view: View, cells: Sequence[PageCell], doubt: str) -> Vie
     span = _span([cell.kv_len for cell in own])
     headline = f"{name} {'looks' if doubt else 'is'} fastest at {share}: {span}"
     others = [f"{cell.variant} at {cell.kv_len}" for cell in winners if cell.variant != name]
-    parts = [_ratios(own), f"Elsewhere: {_some(others)}." if others else "", _runner_up(own, cells)]
+    parts = [
+        _ratios(own),
+        f"Elsewhere: {_join_some(others)}." if others else "",
+        _runner_up(own, cells),
+    ]
     sentences = " ".join(part for part in parts if part)
     certainty = _uncertainty(winners, cells) or ("" if doubt else _SURE)
     return ViewAnswer(setup, view, doubt, headline, sentences, certainty)
@@ -73,7 +77,7 @@ def _span(lengths: Sequence[int]) -> str:
     return f"{first} {'and' if len(lengths) == 2 else 'to'} {last} keys"
 
 
-def _some(words: Sequence[str], at_most: int = 4) -> str:
+def _join_some(words: Sequence[str], at_most: int = 4) -> str:
     rest = len(words) - at_most
     return ", ".join(words[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -129,7 +133,7 @@ def _uncertainty(winners: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
 
 
 def _at(what: str, lengths: set[int]) -> str:
-    return f"{what} at {_some([str(each) for each in sorted(lengths)], 6)}" if lengths else ""
+    return f"{what} at {_join_some([str(each) for each in sorted(lengths)], 6)}" if lengths else ""
 
 
 def _why_none(cells: Sequence[PageCell]) -> str:

@@ -60,10 +60,10 @@ def _names(headers: Sequence[RunHeader]) -> list[str]:
         pairs = zip(names, headers, strict=True)
         names = [f"{name}, {words(it)}" if name in repeated else name for name, it in pairs]
     repeated = {name for name in names if names.count(name) > 1}
-    return list(_counted(names, repeated))
+    return list(_count_repeats(names, repeated))
 
 
-def _counted(names: Sequence[str], repeated: set[str]) -> Iterator[str]:
+def _count_repeats(names: Sequence[str], repeated: set[str]) -> Iterator[str]:
     for number, name in enumerate(names, start=1):
         yield f"{name} ({number})" if name in repeated else name
 

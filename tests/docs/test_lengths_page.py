@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reports.generated.write import LENGTHS
-from reports.quality.published import COSTS, pages
+from reports.quality.published_pages import COSTS, pages
 from reports.quality.rows import Bits, QualityRow, rows_of, title_of
 from suite.conditions.policy import ROOT
 from suite.quality.methods import SCALINGS, WRONG_SLOPES, Change

@@ -22,9 +22,9 @@ from benchmarks.verdicts.history_steps import tables
 from reports.choosing.regret import flips, price_left_out, price_unseen
 from reports.choosing.regret_table import summary
 from reports.generated.write import PUBLISHED, pages
-from reports.publishing.beside import is_new
 from reports.publishing.checks import RULES
 from reports.publishing.filing import published_files
+from reports.publishing.neighbours import is_new
 from reports.tables.cells import groups
 from reports.verdicts import calibration_table
 from reports.verdicts.calibration import calibrate, pairs_of

@@ -60,10 +60,10 @@ def _check(every: Sequence["Results"], *, anew: bool) -> list["Results"]:
     With `anew` a file in its published place is checked like a new one. Raises BadRequest if one
     can't be published.
     """
-    from reports.publishing.beside import findings_beside
     from reports.publishing.checks import findings
     from reports.publishing.filing import filed_as
     from reports.publishing.finding import report
+    from reports.publishing.neighbours import neighbour_findings
     from reports.text.paragraph import paragraph
     from reports.text.screen import screen
     from suite.conditions.policy import ROOT
@@ -78,7 +78,7 @@ def _check(every: Sequence["Results"], *, anew: bool) -> list["Results"]:
             words = f"{results.path}: filed already, as {there.relative_to(ROOT)}"
             show(paragraph(words, output.width, "  "))
             continue
-        faults = findings(results) or findings_beside(results, ROOT, new)
+        faults = findings(results) or neighbour_findings(results, ROOT, new)
         wrong += bool(faults)
         show(report(results.path, faults, output))
         new.append(results)

@@ -59,13 +59,13 @@ def _frame() -> Any:
     return corners.encode(x=_run(), y=_time(), tooltip=alt.value(None))
 
 
-def _timed() -> Any:
+def _timed_points() -> Any:
     return alt.Chart(alt.NamedData(name="points")).transform_filter("isValid(datum.time_ms)")
 
 
 def _points() -> list[Any]:
-    line = _timed().transform_filter("!datum.disturbed")
-    ends = _timed().transform_filter("isValid(datum.time_ci_ms)")
+    line = _timed_points().transform_filter("!datum.disturbed")
+    ends = _timed_points().transform_filter("isValid(datum.time_ci_ms)")
     rule = ends.transform_calculate(low="datum.time_ci_ms[0]", high="datum.time_ci_ms[1]")
     fill = alt.condition("datum.disturbed", alt.value("transparent"), alt.value("currentColor"))
     return [
@@ -75,7 +75,7 @@ def _points() -> list[Any]:
         rule.mark_rule(stroke="currentColor", strokeWidth=1.4, opacity=0.45, aria=False).encode(
             x=_run(), y=_time("low"), y2="high:Q"
         ),
-        _timed()
+        _timed_points()
         .mark_point(stroke="currentColor", strokeWidth=1.2, size=26, opacity=1)
         .encode(x=_run(), y=_time(), fill=fill, tooltip=_TOOLTIP),
     ]

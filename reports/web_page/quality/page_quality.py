@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from reports.quality.beside_cost import MULTIPLES, MethodPlace, places_at
 from reports.quality.costs import CostTable, cost_rows, costs_of_rows
+from reports.quality.method_places import MULTIPLES, MethodPlace, places_at
 from reports.quality.rows import Bits, QualityRow, rows_of
 from reports.quality.table import MEASURES, QualityTable, conditions, failures, tables
 from reports.web_page.quality.quality_answer import QualityAnswer, cost_answer, quality_answer

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reports.quality.beside_cost import AS_TRAINED
 from reports.quality.costs import VARIANT_OF, AttentionCost, ratio_words
+from reports.quality.method_places import AS_TRAINED
 from reports.quality.rows import Bits, QualityRow
 from suite.quality.design import Design
 from suite.quality.methods import METHOD_BY_NAME

@@ -29,7 +29,7 @@ def bits_spec(looks: Sequence[Look], *, legend: bool = False) -> dict[str, Any]:
         _extent(x=x, y=_bits("low"), y2="high:Q"),
         rule.encode(x=x, y=_bits("low"), y2="high:Q", color=scales.color),
         line.encode(x=x, y=y, color=scales.color, strokeDash=scales.dash),
-        _signed(point, scales).encode(x=x, y=y, tooltip=_BITS_TOOLTIP),
+        _with_signs(point, scales).encode(x=x, y=y, tooltip=_BITS_TOOLTIP),
     ]
     description = "Bits per byte by tested length, a line for each position method"
     return _plain(layers, description) | {"params": [{"name": KEY_TICKS, "value": []}]}
@@ -54,7 +54,7 @@ def cost_spec(looks: Sequence[Look], *, legend: bool = False) -> dict[str, Any]:
         at_one.encode(x=_ratio("at")),
         rule.encode(x=x, y=_bits("low"), y2="high:Q", color=scales.color),
         rule.encode(x=_ratio("ratio_low"), x2="ratio_high:Q", y=y, color=scales.color),
-        _signed(point, scales).encode(x=x, y=y, tooltip=_COST_TOOLTIP),
+        _with_signs(point, scales).encode(x=x, y=y, tooltip=_COST_TOOLTIP),
     ]
     return _plain(layers, "Bits per byte by the time of attention, a point for each method")
 
@@ -69,7 +69,7 @@ def _extent(**ends: Any) -> Any:
     return mark.encode(**ends, tooltip=alt.value(None))
 
 
-def _signed(point: Any, scales: Scales) -> Any:
+def _with_signs(point: Any, scales: Scales) -> Any:
     return point.encode(color=scales.color, shape=scales.shape)
 
 

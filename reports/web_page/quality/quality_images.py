@@ -47,7 +47,7 @@ def _bits_by_length(file: FileQuality, view: QualityView) -> dict[str, Any] | No
     """
     names = {look.variant for look in view.looks}
     points = [point for point in file.points if point.series in names]
-    looks = _present(view, points)
+    looks = _looks_of(view, points)
     if len(looks) < min(2, len(names)):
         return None
     titles = {table.measure: table.title for table in file.tables}
@@ -61,12 +61,12 @@ def _bits_by_length(file: FileQuality, view: QualityView) -> dict[str, Any] | No
 def _bits_by_cost(file: FileQuality, costs: SetupCosts, view: QualityView) -> dict[str, Any]:
     """Return a chart for each length beside the others."""
     panels = by(lambda it: f"{it.multiple}x the trained length: {it.length} tokens", costs.points)
-    spec = cost_spec(_present(view, costs.points), legend=True)
+    spec = cost_spec(_looks_of(view, costs.points), legend=True)
     title = f"Quality against cost, {costs.setup}: {file.name}"
     return _side_by_side(spec, panels, title, _COST_WIDTH)
 
 
-def _present(view: QualityView, points: Sequence[QualityPoint | CostPoint]) -> list[Look]:
+def _looks_of(view: QualityView, points: Sequence[QualityPoint | CostPoint]) -> list[Look]:
     names = {point.series for point in points}
     return [look for look in view.looks if look.variant in names]
 

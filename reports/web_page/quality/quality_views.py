@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from reports.quality.beside_cost import AS_TRAINED, SCALED
 from reports.quality.costs import VARIANT_OF
+from reports.quality.method_places import AS_TRAINED, SCALED
 from reports.quality.rows import QualityRow
 from reports.web_page.charts.looks import Look, numbered_look
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from reports.generated.write import pages
-from reports.publishing.beside import findings_beside
 from reports.publishing.filing import Filing, filings, name_of
+from reports.publishing.neighbours import neighbour_findings
 from suite.cases.sweeps import SWEEPS
 from suite.failures import BadRequest
 from suite.records.store import Results, read
@@ -68,7 +68,7 @@ def test_a_file_is_filed_with_table_index_picture_and_selection(tmp_path: Path, 
 def test_a_second_file_renews_the_index_of_both(tmp_path: Path, root: Path) -> None:
     file_results(a_good_file(tmp_path / "mine.jsonl"), root)
     again = a_good_file(tmp_path / "again.jsonl", ms=1.1)
-    assert findings_beside(again, root) == []
+    assert neighbour_findings(again, root) == []
     file_results(again, root, "second")
     index = (root / "results" / "published" / KEY / "README.md").read_text()
     assert "[first](first.jsonl)" in index

@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reports.quality.beside_cost import places_at
 from reports.quality.costs import cost_table, costs_of
+from reports.quality.method_places import places_at
 from reports.quality.picture import picture
 from reports.quality.rows import rows_of
 from suite.failures import BadRequest

@@ -8,7 +8,7 @@ import pytest
 
 from reports.tables.cells import groups
 from reports.tables.row import NOT_YET
-from reports.tables.siblings import apart, siblings
+from reports.tables.siblings import group_by_speed, siblings
 from suite.cases.case import Case
 from suite.records.record import Limit, RunHeader, Time
 from suite.records.store import Results
@@ -63,7 +63,7 @@ def test_pairs_of_units_that_share_cells_among_themselves_alone_are_compared_by_
     for file in fast:
         faster = msgspec.structs.replace(a_limit(), flops_per_s=2.2e12, bytes_per_s=5.5e10)
         file.records.append(faster)
-    assert names(apart([*slow, *fast])) == [["c", "d"], ["a", "b"]]
+    assert names(group_by_speed([*slow, *fast])) == [["c", "d"], ["a", "b"]]
 
 
 def test_units_that_a_chain_of_shared_cells_links_are_compared_by_cells() -> None:
@@ -107,7 +107,7 @@ def test_a_unit_has_its_clocks_and_what_lowered_them() -> None:
 def test_units_are_told_apart_by_more_than_their_canaries_explain(
     factor: float, canary_ms: float, is_apart: bool
 ) -> None:
-    parts = apart([a_file("a", 1.0), a_file("b", factor, canary_ms)])
+    parts = group_by_speed([a_file("a", 1.0), a_file("b", factor, canary_ms)])
     assert names(parts) == ([["a"], ["b"]] if is_apart else [["a", "b"]])
 
 
@@ -126,7 +126,7 @@ def test_units_that_are_equally_fast_share_a_table_that_names_none() -> None:
 
 
 def test_files_from_before_units_were_recorded_stay_together() -> None:
-    assert names(apart([a_file("", 1.0), a_file("", 1.5)])) == [["old", "old"]]
+    assert names(group_by_speed([a_file("", 1.0), a_file("", 1.5)])) == [["old", "old"]]
 
 
 def test_a_file_that_another_unit_completed_counts_for_both() -> None:

@@ -18,7 +18,9 @@ from suite.records.store import Results
 from variants.selection.files import BadSelection, path_of, read
 
 
-def findings_beside(results: Results, root: Path, earlier: Sequence[Results] = ()) -> list[Finding]:
+def neighbour_findings(
+    results: Results, root: Path, earlier: Sequence[Results] = ()
+) -> list[Finding]:
     """Return what is wrong with a file beside those that its device has in the checkout `root`.
 
     `earlier` are files that are to be published with it, and come before it.

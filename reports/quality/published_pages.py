@@ -14,7 +14,7 @@ from suite.quality.results import read
 from suite.records.store import read as read_race
 
 COSTS = "costs.jsonl"
-DRAWN = "default.jsonl"
+PICTURE_FILE = "default.jsonl"
 
 
 def pages(folder: Path) -> dict[Path, str]:
@@ -22,7 +22,7 @@ def pages(folder: Path) -> dict[Path, str]:
     paths = [path for path in sorted(folder.glob("*.jsonl")) if path.name != COSTS]
     files = {path: read(path) for path in paths}
     texts = {path.with_suffix(".md"): render(file, "github") + "\n" for path, file in files.items()}
-    if drawn := files.get(folder / DRAWN):
+    if drawn := files.get(folder / PICTURE_FILE):
         rows, design = rows_of(drawn), drawn.header.design
         texts[drawn.path.with_suffix(".svg")] = length_picture(rows, design.trained_len)
         race = folder / COSTS
