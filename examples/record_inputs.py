@@ -121,7 +121,7 @@ def text() -> Tensor:
     return torch.frombuffer(bytearray(source), dtype=torch.uint8).long()
 
 
-def trained(seconds: float, data: Tensor, seed: int = 0) -> Any:
+def train_bloom(seconds: float, data: Tensor, seed: int = 0) -> Any:
     """Return a small BLOOM that has learnt to predict bytes for so many seconds."""
     torch.manual_seed(seed)
     model = BloomForCausalLM(
@@ -161,7 +161,7 @@ def main() -> None:
     if not options.minutes > 0 or not options.out.absolute().parent.is_dir():
         parser.error("--minutes: over 0; --out: in a folder that is there")
     data = text()
-    model = trained(60 * options.minutes, data)
+    model = train_bloom(60 * options.minutes, data)
     start = len(data) // 2
     with torch.no_grad(), recording(model) as layers:
         model(data[start : start + RECORDED_TOKENS][None], use_cache=False)

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("trained_alibi.safetensors"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    layers = recorded(options.results)
+    layers = record_layers(options.results)
     scores = [largest_scores(q, k) for q, k, _ in layers]
     for number, by_head in enumerate(scores):
         print(f"layer {number}: largest scores", *(f"{score:.1f}" for score in by_head))
@@ -68,7 +68,7 @@ def main() -> None:
             print(f"{name}, {length} tokens: {of_model:.3f}, normal {of_normal:.3f}")
 
 
-def recorded(results: Path) -> list[Projections]:
+def record_layers(results: Path) -> list[Projections]:
     """Return q, k and v of each layer over the text: [1, heads, 8192, head_dim] bfloat16."""
     design = read(results).header.design
     files = package_files()

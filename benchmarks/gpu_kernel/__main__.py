@@ -88,7 +88,7 @@ def measure(
                 if time.monotonic() > ends_at - 10:
                     done = Measurement("", "", "", note=NO_TIME)
                 else:
-                    done = _taken(take)
+                    done = _take(take)
                 done = done._replace(experiment=experiment)
                 lines.write(json.dumps(done._asdict()) + "\n")
                 lines.flush()
@@ -97,7 +97,7 @@ def measure(
                     break
 
 
-def _taken(take: Take) -> Measurement:
+def _take(take: Take) -> Measurement:
     try:
         return take()
     except Exception as error:  # noqa: BLE001 - minutes of a GPU are few: the next one may work

@@ -67,7 +67,7 @@ class Measurement(NamedTuple):
 Take = Callable[[], Measurement]
 
 
-def noted(take: Take, **words: Any) -> Measurement:
+def with_words(take: Take, **words: Any) -> Measurement:
     """Return a measurement with more words in it."""
     return take()._replace(**words)
 
@@ -100,7 +100,7 @@ def no_bias(backend: SDPBackend, shape: Shape, *, backward: bool = False) -> Mea
     return Measurement("", shape.name, name, median_ms(call))
 
 
-def ours(shape: Shape, *, backward: bool = False, **options: Any) -> Measurement:
+def time_kernel(shape: Shape, *, backward: bool = False, **options: Any) -> Measurement:
     """Time the kernel, its keys not split; `options` are those of attend."""
     from variants.triton.gradient_function import CallOptions, differentiable_attend
     from variants.triton.launch import attend
@@ -122,7 +122,7 @@ def ours(shape: Shape, *, backward: bool = False, **options: Any) -> Measurement
     return Measurement("", shape.name, "triton_window", median_ms(call), share)
 
 
-def ours_split(shape: Shape, *, splits: int = 0, has_norms: bool = True) -> Measurement:
+def time_split_kernel(shape: Shape, *, splits: int = 0, has_norms: bool = True) -> Measurement:
     """Time the kernel with its keys split: into as many parts as the rule says, or into `splits`.
 
     With norms, those of a cache are made before. Without, a prefill makes them in the call.

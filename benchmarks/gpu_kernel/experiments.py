@@ -17,10 +17,10 @@ from benchmarks.gpu_kernel.calls import (
     Take,
     median_ms,
     no_bias,
-    noted,
     of_variant,
-    ours,
-    ours_split,
+    time_kernel,
+    time_split_kernel,
+    with_words,
 )
 
 LENGTHS = (4096, 16384, 65536) if ON_GPU else (128,)
@@ -65,7 +65,7 @@ def price_of_a_tile() -> Iterator[Take]:
     """All tiles forced, by slopes of 0: what a tile costs beside those of others."""
     for heads, dim in ((8, 64), (32, 128)) if ON_GPU else ((2, 64),):
         shape = Shape(heads, dim, LENGTHS[0], slope_scale=0.0)
-        yield partial(ours, shape)
+        yield partial(time_kernel, shape)
         yield from _baselines(shape)
         yield partial(of_variant, FLEX, shape)
 
@@ -75,7 +75,7 @@ def with_skipping() -> Iterator[Take]:
     for (heads, dim, slope_scale, logit_scale), ratios in PREDICTED.items():
         for length, ratio in zip(LENGTHS, ratios, strict=False):
             shape = Shape(heads if ON_GPU else 2, dim, length, slope_scale, logit_scale)
-            yield partial(noted, partial(ours, shape), predicted_over_no_bias=ratio)
+            yield partial(with_words, partial(time_kernel, shape), predicted_over_no_bias=ratio)
             yield from _baselines(shape)
 
 
@@ -84,7 +84,7 @@ def gradients() -> Iterator[Take]:
     for heads, dim in ((8, 64), (32, 128)) if ON_GPU else ((2, 16),):
         for length in (1024, 4096, 16384) if ON_GPU else LENGTHS:
             shape = Shape(heads, dim, length)
-            yield partial(ours, shape, backward=True)
+            yield partial(time_kernel, shape, backward=True)
             yield partial(of_variant, FLEX, shape, backward=True)
             yield from _baselines(shape, backward=True)
 
@@ -92,10 +92,10 @@ def gradients() -> Iterator[Take]:
 def decode() -> Iterator[Take]:
     """A step of a long cache: its keys split and not, with norms beside the cache and without."""
     for shape in CACHES:
-        yield partial(ours_split, shape)
-        yield partial(ours_split, shape, has_norms=False)
-        yield partial(ours_split, shape, splits=1)
-        yield partial(ours_split, shape, splits=1, has_norms=False)
+        yield partial(time_split_kernel, shape)
+        yield partial(time_split_kernel, shape, has_norms=False)
+        yield partial(time_split_kernel, shape, splits=1)
+        yield partial(time_split_kernel, shape, splits=1, has_norms=False)
         if shape.queries == 1:
             yield from _baselines(shape)
         yield partial(of_variant, FLEX, shape)
@@ -104,9 +104,9 @@ def decode() -> Iterator[Take]:
 def few_programs() -> Iterator[Take]:
     """Prefills that one wave of programs would wait for: gentle heads' keys split and not."""
     for shape in FEW_PROGRAMS:
-        yield partial(ours, shape)
+        yield partial(time_kernel, shape)
         for splits in (0, 2, 4, 8) if ON_GPU else (0, 2):
-            yield partial(ours_split, shape, splits=splits, has_norms=False)
+            yield partial(time_split_kernel, shape, splits=splits, has_norms=False)
         if not shape.queries:
             yield from _baselines(shape)
 
@@ -129,12 +129,12 @@ def orders_of_heads() -> Iterator[Take]:
     for length in LENGTHS[:2]:
         for name, order in orders.items():
             shape = Shape(32 if ON_GPU else 2, 128, length)
-            yield partial(noted, partial(_in_order, order, shape), note=name)
+            yield partial(with_words, partial(_in_order, order, shape), note=name)
 
 
 def _in_order(order: Callable[[Tensor], Tensor], shape: Shape) -> Measurement:
     with mock.patch("variants.triton.launch.order_of_heads", order):
-        return ours(shape)
+        return time_kernel(shape)
 
 
 def search_for_tiles(ends_at: float) -> Iterator[Take]:

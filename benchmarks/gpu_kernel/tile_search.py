@@ -35,11 +35,11 @@ def tile_search(ends_at: float) -> Iterator[Take]:
     left = [(head_dim, part) for head_dim in HEAD_DIMS for part in PARTS]
     tables = {dim: tiles_for(capability(DEVICE), dim, DTYPE) for dim in HEAD_DIMS}
     for place, (head_dim, part) in enumerate(left):
-        yield partial(_searched, tables, head_dim, part, ends_at, len(left) - place)
-    yield partial(_written, tables)
+        yield partial(_search, tables, head_dim, part, ends_at, len(left) - place)
+    yield partial(_write_tables, tables)
 
 
-def _searched(
+def _search(
     tables: dict[int, TileTable], head_dim: int, part: str, ends_at: float, left: int
 ) -> Measurement:
     """Put the part's tiles that were found into the table of its head_dim."""
@@ -67,7 +67,7 @@ def _timer(call: Callable[[Tiles], Tensor], wanted: Tensor) -> Callable[[Tiles],
     return time_ms
 
 
-def _written(tables: dict[int, TileTable]) -> Measurement:
+def _write_tables(tables: dict[int, TileTable]) -> Measurement:
     if not ON_GPU:
         return Measurement("", "", "no file", note="an interpreter's times choose no tiles")
     found = (TunedTable(dim, name_of(DTYPE), table) for dim, table in tables.items())

@@ -42,7 +42,7 @@ def main() -> None:
         first, timed = run_races(Path(folder, "first.jsonl"))
         second, _ = run_races(Path(folder, "second.jsonl"))
         repeats = match_ratios(first, second)
-        differences = [repeat.apart for repeat in repeats]
+        differences = [repeat.difference for repeat in repeats]
         lines = [
             ("--help, s", "< 0.4", f"{wall(['--help'], 11):.2f}"),
             (f"table of {CELLS} cells, s", "< 3", f"{wall(['table', str(big)], 3):.2f}"),
@@ -86,11 +86,11 @@ def write_invented_results(file: Path) -> None:
     store = Store(file)
     store.append([run_header(plan, ["invented"], device_for("cpu"))])
     for case in cases:
-        store.append(record for name in names for record in _invented(case, name))
+        store.append(record for name in names for record in _invent_records(case, name))
     store.close()
 
 
-def _invented(case: Case, variant: str) -> tuple[CellRecord, ...]:
+def _invent_records(case: Case, variant: str) -> tuple[CellRecord, ...]:
     check = Agreement(case, variant, 1, "before", True, 1e-3, 2e-2, "out, batch 0 head 0")
     turns = tuple((one, tuple(1_000_000 + 997 * (k % 7) for k in range(10))) for one in range(5))
     stop = "median known within 2%"
@@ -157,7 +157,7 @@ class Repeat(NamedTuple):
     second: float
 
     @property
-    def apart(self) -> float:
+    def difference(self) -> float:
         """Return the difference between the first and the second run's ratio, over the second."""
         return abs(self.first / self.second - 1)
 
@@ -180,12 +180,12 @@ def match_ratios(first: Sequence[Row], second: Sequence[Row]) -> list[Repeat]:
 def moved_table(repeats: Sequence[Repeat]) -> str:
     """Return a table of the cells whose ratio did not repeat, the worst first."""
     over = sorted(
-        (one for one in repeats if one.apart > REPEATS_WITHIN), key=lambda one: -one.apart
+        (one for one in repeats if one.difference > REPEATS_WITHIN), key=lambda one: -one.difference
     )
     if not over:
         return f"\nNo ratio moved by over {REPEATS_WITHIN:.0%}."
     lines = [
-        (one.case, one.variant, f"{one.first:.3f}", f"{one.second:.3f}", f"{one.apart:.1%}")
+        (one.case, one.variant, f"{one.first:.3f}", f"{one.second:.3f}", f"{one.difference:.1%}")
         for one in over
     ]
     columns = ("case", "variant", "first run", "second run", "apart")

@@ -33,7 +33,7 @@ def main() -> None:
     with torch.no_grad():
         for name, call in calls(device).items():
             call()
-            pairs = [(ours_ms(bench, RepeatedCall(call)), theirs(call)) for _ in range(REPEATS)]
+            pairs = [(suite_ms(bench, RepeatedCall(call)), theirs(call)) for _ in range(REPEATS)]
             mine, other = (statistics.median(figures) for figures in zip(*pairs, strict=True))
             lines.append((name, f"{mine:.4f}", f"{other:.4f}", f"{mine / other - 1:+.1%}"))
     other_name = "do_bench ms" if device.type == "cuda" else "torch Timer ms"
@@ -50,14 +50,14 @@ def cost_of_sets(bench: Bench) -> str:
         sets = [attention(bench.device, q_len, kv_len) for _ in range(2)]
         ratios, singles = [], []
         for _ in range(REPEATS):
-            singles.append(ours_ms(bench, RepeatedCall(sets[0])))
-            ratios.append(ours_ms(bench, InTurn(sets)) / singles[-1])
+            singles.append(suite_ms(bench, RepeatedCall(sets[0])))
+            ratios.append(suite_ms(bench, SetRotation(sets)) / singles[-1])
         ms, ratio = statistics.median(singles), statistics.median(ratios)
         lines.append((f"{name}, {kv_len}", f"{ms:.4f}", f"{ratio:.2f}x"))
     return tabulate(lines, ("call", "one set, ms", "two sets"), disable_numparse=True)
 
 
-class InTurn:
+class SetRotation:
     """Calls in turn; nobody looks at their results."""
 
     def __init__(self, calls: Sequence[Callable[[], object]]) -> None:
@@ -94,7 +94,7 @@ def calls(device: torch.device) -> dict[str, Callable[[], object]]:
     return by_name
 
 
-def ours_ms(bench: Bench, workload: Workload) -> float:
+def suite_ms(bench: Bench, workload: Workload) -> float:
     """Return our median milliseconds of a call, over a second of turns."""
     timer = bench.timer(workload)
     samples: list[float] = []

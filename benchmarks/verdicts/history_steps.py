@@ -55,7 +55,7 @@ def recorded_passes() -> dict[tuple[Cell, PairSide], list[Logs]]:
     return series
 
 
-def recorded() -> dict[str, Logs]:
+def recorded_series() -> dict[str, Logs]:
     """Return the 16 series of recorded runs, in their order, by cell and side."""
     return {
         f"{variant} {case.id} {side}": [statistics.fmean(passes) for passes in runs]
@@ -67,7 +67,7 @@ def _log_time(pair: Pair, side: int) -> float:
     return math.log(statistics.median(times[side] for times in pair.rounds))
 
 
-def shuffled(series: Sequence[Logs], runs: int, times: int, seed: str) -> Iterator[Logs]:
+def random_samples(series: Sequence[Logs], runs: int, times: int, seed: str) -> Iterator[Logs]:
     """Yield `times` random samples of so many runs from each series, in random order."""
     random = Random(f"{seed} {runs}")
     for logs in series:
@@ -75,7 +75,7 @@ def shuffled(series: Sequence[Logs], runs: int, times: int, seed: str) -> Iterat
             yield random.sample(logs, runs)
 
 
-def planted(logs: Sequence[float], before: int, effect: float) -> Logs:
+def plant_step(logs: Sequence[float], before: int, effect: float) -> Logs:
     """Return a series in which all runs after the first `before` are slower by a share."""
     return [log + math.log1p(effect) * (run >= before) for run, log in enumerate(logs)]
 
@@ -106,7 +106,9 @@ def false_steps(series: Sequence[Logs]) -> str:
     """Return a table of how many shuffled series have a step, by their length."""
     lines = []
     for runs in LENGTHS:
-        counts = [bool(change_points(logs)) for logs in shuffled(series, runs, SHUFFLES, "false")]
+        counts = [
+            bool(change_points(logs)) for logs in random_samples(series, runs, SHUFFLES, "false")
+        ]
         lines.append((str(runs), str(CountRate(sum(counts), len(counts)))))
     return tabulate(lines, ("runs", "series with a false step"), disable_numparse=True)
 
@@ -117,8 +119,8 @@ def found_steps(series: Sequence[Logs]) -> str:
     for before, after in PLACES:
         shares = []
         for effect in EFFECTS:
-            sample = shuffled(series, before + after, PLANTED_SHUFFLES, "planted")
-            found = [is_found(planted(logs, before, effect), before) for logs in sample]
+            sample = random_samples(series, before + after, PLANTED_SHUFFLES, "planted")
+            found = [is_found(plant_step(logs, before, effect), before) for logs in sample]
             shares.append(f"{statistics.fmean(found):.0%}")
         lines.append((f"{before} + {after}", *shares))
     headers = ("runs before + after", *(f"+{effect:.0%} found" for effect in EFFECTS))
@@ -130,7 +132,7 @@ def found_as_recorded(series: Sequence[Logs]) -> str:
     lines = []
     for before in (10, 30, 50, 57):
         counts = (
-            sum(is_found(planted(logs, before, effect), before) for logs in series)
+            sum(is_found(plant_step(logs, before, effect), before) for logs in series)
             for effect in EFFECTS
         )
         runs = len(series[0])
@@ -146,12 +148,13 @@ def penalties(series: Sequence[Logs]) -> str:
     lines = []
     for penalty in PENALTIES:
         rate = statistics.fmean(
-            bool(change_points(logs, penalty)) for logs in shuffled(series, 60, SHUFFLES, "false")
+            bool(change_points(logs, penalty))
+            for logs in random_samples(series, 60, SHUFFLES, "false")
         )
         found = [
             statistics.fmean(
-                is_found(planted(logs, before, effect), before, penalty)
-                for logs in shuffled(series, 60, PLANTED_SHUFFLES, "planted")
+                is_found(plant_step(logs, before, effect), before, penalty)
+                for logs in random_samples(series, 60, PLANTED_SHUFFLES, "planted")
             )
             for before, effect in ((30, 0.03), (50, 0.03), (57, 0.05))
         ]
@@ -164,8 +167,8 @@ def places(series: Sequence[Logs]) -> str:
     """Return in a sentence how well steps of 3% and 5% between 30 and 30 runs are placed."""
     exact = within = named = count = total = 0
     for effect in (0.03, 0.05):
-        for logs in shuffled(series, 60, PLANTED_SHUFFLES, "planted"):
-            slower = planted(logs, 30, effect)
+        for logs in random_samples(series, 60, PLANTED_SHUFFLES, "planted"):
+            slower = plant_step(logs, 30, effect)
             if len(change_points(slower)) != 1:
                 continue
             likely = plausible_places(slower, 0, 60)
@@ -187,7 +190,7 @@ def coverage(series: Sequence[Logs]) -> str:
         holds
         for before, after in PLACES
         for effect in EFFECTS
-        for logs in shuffled(series, before + after, PLANTED_SHUFFLES, "planted")
+        for logs in random_samples(series, before + after, PLANTED_SHUFFLES, "planted")
         for holds in _intervals_hold(logs, before, effect)
     ]
     as_recorded = [
@@ -206,7 +209,7 @@ def coverage(series: Sequence[Logs]) -> str:
 
 def _intervals_hold(logs: Sequence[float], before: int, effect: float) -> list[bool]:
     """Return for a step found within a run of its place whether its interval has its size."""
-    slower = planted(logs, before, effect)
+    slower = plant_step(logs, before, effect)
     edges = [0, *change_points(slower), len(slower)]
     ends = [
         interval(step_effect(slower[low:place], slower[place:high]))
@@ -218,7 +221,7 @@ def _intervals_hold(logs: Sequence[float], before: int, effect: float) -> list[b
 
 def tables() -> list[str]:
     """Return all tables, in the order of the page."""
-    series = recorded()
+    series = recorded_series()
     logs = list(series.values())
     return [
         steps_as_recorded(series),

@@ -56,17 +56,17 @@ def in_scale(spec: Spec, error: float) -> Attention:
 
 def in_output(spec: Spec, error: float) -> Attention:
     """Plant an error in the whole output."""
-    return _spoiled(spec, error, (slice(None),))
+    return _spoil(spec, error, (slice(None),))
 
 
 def in_row(spec: Spec, error: float) -> Attention:
     """Plant an error in one row of one head."""
-    return _spoiled(spec, error, (slice(None), HEAD, ROW))
+    return _spoil(spec, error, (slice(None), HEAD, ROW))
 
 
 def in_head(spec: Spec, error: float) -> Attention:
     """Plant an error in one head."""
-    return _spoiled(spec, error, (slice(None), HEAD))
+    return _spoil(spec, error, (slice(None), HEAD))
 
 
 def in_gradient(spec: Spec, error: float) -> Attention:
@@ -75,18 +75,18 @@ def in_gradient(spec: Spec, error: float) -> Attention:
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         view = k.view_as(k)
-        view.register_hook(lambda gradient: _scaled(gradient, error, (slice(None),)))
+        view.register_hook(lambda gradient: _scale_spot(gradient, error, (slice(None),)))
         return right(q, view, v, slopes)
 
     return attention
 
 
-def _spoiled(spec: Spec, error: float, spot: tuple[int | slice, ...]) -> Attention:
+def _spoil(spec: Spec, error: float, spot: tuple[int | slice, ...]) -> Attention:
     right = eager.prepare(spec)
-    return lambda q, k, v, slopes: _scaled(right(q, k, v, slopes), error, spot)
+    return lambda q, k, v, slopes: _scale_spot(right(q, k, v, slopes), error, spot)
 
 
-def _scaled(tensor: Tensor, error: float, spot: tuple[int | slice, ...]) -> Tensor:
+def _scale_spot(tensor: Tensor, error: float, spot: tuple[int | slice, ...]) -> Tensor:
     wide = tensor.double()
     wide[spot] = wide[spot] * (1 + error)
     return wide.to(tensor.dtype)

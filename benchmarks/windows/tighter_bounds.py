@@ -49,7 +49,7 @@ class BoundedBlock(Block):
         self.blocks = self.k.split(BLOCK)
 
 
-class MeanSubtracted(BoundedBlock):
+class MeanSubtraction(BoundedBlock):
     """|q| |k - c| bounds what is left of a score without q·c, which every key of the head has."""
 
     def __init__(self, problem: Problem, head: int, first: int) -> None:
@@ -96,7 +96,7 @@ class SumOfNorms(BoundedBlock):
         return super().most_weights(blocks).minimum(torch.stack(sums)[blocks])
 
 
-class LargestKnown(BoundedBlock):
+class TrueMaximum(BoundedBlock):
     """The largest product itself: no bound of a block's largest score leaves out more."""
 
     def most_products(self, blocks: Tensor) -> Tensor:
@@ -106,11 +106,11 @@ class LargestKnown(BoundedBlock):
 
 BOUNDS: dict[str, type[BoundedBlock]] = {
     "|q| |k|": BoundedBlock,
-    "mean key subtracted": MeanSubtracted,
+    "mean key subtracted": MeanSubtraction,
     f"{GROUPS} groups of channels": GroupsOfChannels,
     "ball of a block": Ball,
     "sum of norms": SumOfNorms,
-    "largest known": LargestKnown,
+    "largest known": TrueMaximum,
 }
 
 

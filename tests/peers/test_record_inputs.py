@@ -76,7 +76,7 @@ def test_what_is_written_is_a_recording(tmp_path: Path) -> None:
 def test_a_model_learns_and_its_scores_are_told() -> None:
     data = record_inputs.text()
     assert len(data) > 5_000_000
-    model = record_inputs.trained(2.0, data[:100_000])
+    model = record_inputs.train_bloom(2.0, data[:100_000])
     assert not model.training
     q = torch.ones(1, 1, 2, 16)
     assert record_inputs.largest_score(q, q) == 4.0

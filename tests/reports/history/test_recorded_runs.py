@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from benchmarks.verdicts.history_steps import planted, recorded
+from benchmarks.verdicts.history_steps import plant_step, recorded_series
 from reports.history.timeline import Timeline, timeline
 from tests.records import a_plan, a_run
 from tests.reports.histories import a_commit, header, header_with
@@ -17,7 +17,7 @@ HALF = 30
 @pytest.fixture(scope="module")
 def series() -> dict[str, list[float]]:
     """Return the recorded series."""
-    return recorded()
+    return recorded_series()
 
 
 def history(series: Mapping[str, Sequence[float]]) -> Timeline:
@@ -50,7 +50,7 @@ def test_sixteen_series_of_sixty_runs_have_no_slower_step(
 def test_a_planted_step_is_the_codes_and_near_its_size(
     series: Mapping[str, Sequence[float]], effect: float, least: int
 ) -> None:
-    slower = {name: planted(logs, HALF, effect) for name, logs in series.items()}
+    slower = {name: plant_step(logs, HALF, effect) for name, logs in series.items()}
     regressions = [step for step in history(slower).steps if step.is_regression]
     near = {f"commit {a_commit(run)[:12]}" for run in (HALF - 1, HALF, HALF + 1)}
     right = [step for step in regressions if near & set(step.codes)]
