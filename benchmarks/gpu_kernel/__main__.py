@@ -76,14 +76,14 @@ def agreement(path: Path, limit_s: float) -> bool:
 
 def measure(
     path: Path,
-    chosen: dict[str, Callable[[], Iterator[Take]]],
+    by_experiment: dict[str, Callable[[], Iterator[Take]]],
     about: dict[str, str],
     ends_at: float,
 ) -> Iterator[Measurement]:
     """Yield each measurement, and write it at once; one that fails is a line with its reason."""
     with path.open("w") as lines:
         lines.write(json.dumps(about) + "\n")
-        for experiment, takes in chosen.items():
+        for experiment, takes in by_experiment.items():
             for take in takes():
                 if time.monotonic() > ends_at - 10:
                     done = Measurement("", "", "", note=NO_TIME)

@@ -24,14 +24,14 @@ def header() -> dict[str, str]:
     return {"device": device, **versions, "tiles": tiles}
 
 
-def summary(found: list[Measurement], about: dict[str, str]) -> str:
+def summary(measurements: list[Measurement], about: dict[str, str]) -> str:
     """Return a table: each time over the fastest bias-free SDPA of its shape and experiment."""
     lines = [f"| {' | '.join(HEADERS)} |", "|---" * len(HEADERS) + "|"]
-    for each in found:
+    for each in measurements:
         base = min(
             (
                 one.time_ms
-                for one in found
+                for one in measurements
                 if one.time_ms and one.variant.startswith("no_bias")
                 if (one.experiment, one.shape) == (each.experiment, each.shape)
             ),

@@ -54,12 +54,12 @@ def _search(
     return Measurement("", shape.name, "triton_window", found.time_ms, note=note)
 
 
-def _timer(call: Callable[[Tiles], Tensor], wanted: Tensor) -> Callable[[Tiles], float]:
+def _timer(call: Callable[[Tiles], Tensor], answer: Tensor) -> Callable[[Tiles], float]:
     """Return what times a call; tiles that don't fit, or answer something else, take forever."""
 
     def time_ms(tiles: Tiles) -> float:
         try:
-            off = (call(tiles).double() - wanted.double()).norm() / wanted.double().norm()
+            off = (call(tiles).double() - answer.double()).norm() / answer.double().norm()
             return median_ms(lambda: call(tiles)) if float(off) < FARTHEST else math.inf
         except TritonError:
             return math.inf

@@ -51,13 +51,13 @@ def cost_of_sets(bench: Bench) -> str:
         ratios, singles = [], []
         for _ in range(REPEATS):
             singles.append(suite_ms(bench, RepeatedCall(sets[0])))
-            ratios.append(suite_ms(bench, SetRotation(sets)) / singles[-1])
+            ratios.append(suite_ms(bench, CallRotation(sets)) / singles[-1])
         ms, ratio = statistics.median(singles), statistics.median(ratios)
         lines.append((f"{name}, {kv_len}", f"{ms:.4f}", f"{ratio:.2f}x"))
     return tabulate(lines, ("call", "one set, ms", "two sets"), disable_numparse=True)
 
 
-class SetRotation:
+class CallRotation:
     """Calls in turn; nobody looks at their results."""
 
     def __init__(self, calls: Sequence[Callable[[], object]]) -> None:

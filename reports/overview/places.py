@@ -44,7 +44,7 @@ def _length_order(row: Row) -> tuple[object, ...]:
     return row.kv_len, row.q_len, row.seq_lens, row.q_lens
 
 
-def batch_names(measured: Iterable[Row]) -> dict[Batch, str]:
+def batch_names(rows: Iterable[Row]) -> dict[Batch, str]:
     """Return a name for each long batch among all rows of a group, such as "8 of 512-4096".
 
     It has the number of sequences and the least and most keys of one. Batches that are alike in
@@ -52,7 +52,7 @@ def batch_names(measured: Iterable[Row]) -> dict[Batch, str]:
     """
     names = {
         _batch(row): _batch_names(row)
-        for row in measured
+        for row in rows
         if row.seq_lens and len(length_of(row)) > LONG_BATCH
     }
     taken = Counter(name for own in names.values() for name in own)
@@ -96,24 +96,24 @@ def lengths_of(rows: Iterable[Row], batches: Mapping[Batch, str]) -> list[str]:
     return [short_length(part[0], batches) for part in by_length(rows)]
 
 
-def places(rows: Sequence[Row], measured: Sequence[Row]) -> str:
+def places(rows: Sequence[Row], all_rows: Sequence[Row]) -> str:
     """Return where rows are, such as "256 to 2048 in float32, 512 in bfloat16 decode".
 
-    `measured` are all rows of the group. What they all share is not said.
+    `all_rows` are those of the group. What they all share is not said.
     """
-    everywhere, batches = by_section(measured), batch_names(measured)
+    everywhere, batches = by_section(all_rows), batch_names(all_rows)
     sections_by_span: dict[str, list[str]] = {}
     for section, part in by_section(rows).items():
         lengths = span(lengths_of(part, batches), lengths_of(everywhere[section], batches))
-        sections_by_span.setdefault(lengths, []).append(section_words(part[0], measured))
+        sections_by_span.setdefault(lengths, []).append(section_words(part[0], all_rows))
     return ", ".join(
         lengths + " and".join(section) for lengths, section in sections_by_span.items()
     )
 
 
-def section_words(row: Row, measured: Sequence[Row]) -> str:
-    """Return " in" and what tells a row's section from others of `measured`, or an empty text."""
-    kinds = set(map(section_of, measured))
+def section_words(row: Row, all_rows: Sequence[Row]) -> str:
+    """Return " in" and what tells a row's section from others of `all_rows`, or an empty text."""
+    kinds = set(map(section_of, all_rows))
     own = section_of(row)
     words = [
         text
@@ -123,16 +123,16 @@ def section_words(row: Row, measured: Sequence[Row]) -> str:
     return f" in {' '.join(words)}" if words else ""
 
 
-def span(lengths: Sequence[str], measured: Sequence[str]) -> str:
+def span(lengths: Sequence[str], all_lengths: Sequence[str]) -> str:
     """Return lengths in words, three and more that follow each other as "256 to 2048".
 
-    `measured` are all lengths that could be among them, shortest first.
+    `all_lengths` are those that could be among them, shortest first.
     """
     runs: list[list[str]] = []
-    for place, length in enumerate(measured):
+    for place, length in enumerate(all_lengths):
         if length not in lengths:
             continue
-        if runs and place and runs[-1][-1] == measured[place - 1]:
+        if runs and place and runs[-1][-1] == all_lengths[place - 1]:
             runs[-1].append(length)
         else:
             runs.append([length])

@@ -71,13 +71,13 @@ def groups(files: Sequence[Results]) -> list[Group]:
             folded.append(fold(units[0]))
             continue
         folded += [
-            _without_cells_of_siblings(fold(own, is_apart=True), own, members) for own in units
+            _without_cells_of_siblings(fold(unit, is_apart=True), unit, members) for unit in units
         ]
     return folded
 
 
 def _without_cells_of_siblings(
-    group: Group, own: Sequence[Results], members: Sequence[Results]
+    group: Group, unit: Sequence[Results], members: Sequence[Results]
 ) -> Group:
     """Return a unit's group without the cells of its files that another unit has completed."""
     completed = {
@@ -90,7 +90,7 @@ def _without_cells_of_siblings(
         row
         for row in group.rows
         if row.reason != NOT_YET
-        or not any((part.path, row.case, row.variant) in completed for part in own)
+        or not any((part.path, row.case, row.variant) in completed for part in unit)
     ]
     return group._replace(rows=rows)
 

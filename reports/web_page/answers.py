@@ -44,15 +44,15 @@ def answer(setup: str, view: View, cells: Sequence[PageCell], doubt: str) -> Vie
     wins = Counter(cell.variant for cell in winners)
     name, count = wins.most_common(1)[0]
     lengths = {cell.kv_len for cell in cells}
-    own = [cell for cell in winners if cell.variant == name]
+    wins = [cell for cell in winners if cell.variant == name]
     share = _share_of(count, len(lengths))
-    span = _span([cell.kv_len for cell in own])
+    span = _span([cell.kv_len for cell in wins])
     headline = f"{name} {'looks' if doubt else 'is'} fastest at {share}: {span}"
     others = [f"{cell.variant} at {cell.kv_len}" for cell in winners if cell.variant != name]
     parts = [
-        _ratios(own),
+        _ratios(wins),
         f"Elsewhere: {_join_some(others)}." if others else "",
-        _runner_up(own, cells),
+        _runner_up(wins, cells),
     ]
     sentences = " ".join(part for part in parts if part)
     certainty = _uncertainty(winners, cells) or ("" if doubt else _SURE)
@@ -82,9 +82,9 @@ def _join_some(words: Sequence[str], at_most: int = 4) -> str:
     return ", ".join(words[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _ratios(own: Sequence[PageCell]) -> str:
+def _ratios(wins: Sequence[PageCell]) -> str:
     """Return the winner's time over the baseline's."""
-    ratios = [cell.vs_no_bias for cell in own if cell.vs_no_bias is not None]
+    ratios = [cell.vs_no_bias for cell in wins if cell.vs_no_bias is not None]
     if not ratios:
         return f"{BASELINE.name} has no time here, so there is no ratio to it."
     low, high = times(min(ratios)), times(max(ratios))
@@ -92,9 +92,9 @@ def _ratios(own: Sequence[PageCell]) -> str:
     return f"It takes {span} the time of attention without a bias ({BASELINE.name})."
 
 
-def _runner_up(own: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
+def _runner_up(wins: Sequence[PageCell], cells: Sequence[PageCell]) -> str:
     """Return how far the winner is ahead, at the longest length at which there is a second."""
-    for winner in sorted(own, key=lambda cell: -cell.kv_len):
+    for winner in sorted(wins, key=lambda cell: -cell.kv_len):
         second = next((c for c in cells if c.kv_len == winner.kv_len and c.rank == 2), None)
         if second is not None:
             lead = f"the next, {second.variant}, takes {_lead(winner, second)} as long"

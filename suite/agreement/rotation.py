@@ -147,10 +147,12 @@ class Rotation:
         judged = [result.tensor for results in self._judged for result in results]
         return sum(tensor.nbytes for tensor in (*judged, *self._held))
 
-    def _compare(self, results: CallResults, judged: Sequence[JudgedResult]) -> None:
-        if len(results) != len(judged):
-            raise BrokenRule(f"a timed call answered with {len(results)} of {len(judged)} results")
-        for result, like in zip(results, judged, strict=True):
+    def _compare(self, results: CallResults, references: Sequence[JudgedResult]) -> None:
+        if len(results) != len(references):
+            raise BrokenRule(
+                f"a timed call answered with {len(results)} of {len(references)} results"
+            )
+        for result, like in zip(results, references, strict=True):
             if _equal(result, like.tensor):
                 continue
             for place in self._places:

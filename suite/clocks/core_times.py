@@ -9,10 +9,10 @@ _TASKS = Path("/proc/self/task")
 
 
 class CoreTimes(NamedTuple):
-    """Nanoseconds that living threads have run, and have been ready without a core to run on."""
+    """How long living threads have run, and have been ready without a core to run on."""
 
-    ran: int
-    waited: int
+    run_ns: int
+    wait_ns: int
 
 
 def runnable_threads(tasks: Path) -> int:
@@ -28,16 +28,16 @@ def runnable_threads(tasks: Path) -> int:
     return count
 
 
-def core_times_ns(tasks: Path = _TASKS) -> CoreTimes:
+def core_times(tasks: Path = _TASKS) -> CoreTimes:
     """Return the sums over a process's living threads.
 
     They are the first two figures of each thread's /proc/self/task/*/schedstat. A kernel without
     that file gives 0.
     """
-    ran = waited = 0
+    run_ns = wait_ns = 0
     with suppress(OSError):
         for thread in tasks.iterdir():
             with suppress(OSError, IndexError, ValueError):
                 figures = (thread / "schedstat").read_text().split()
-                ran, waited = ran + int(figures[0]), waited + int(figures[1])
-    return CoreTimes(ran, waited)
+                run_ns, wait_ns = run_ns + int(figures[0]), wait_ns + int(figures[1])
+    return CoreTimes(run_ns, wait_ns)

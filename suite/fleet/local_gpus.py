@@ -96,9 +96,9 @@ def race_on_all(
     return failures
 
 
-def _begin_like(begun: GpuRun, new: GpuRun) -> None:
+def _begin_like(first: GpuRun, new: GpuRun) -> None:
     """Begin a GPU's file with the plan and the software of another's."""
-    like = read(begun.path).header
+    like = read(first.path).header
     plan = msgspec.structs.replace(like.plan, device=new.gpu.name)
     header = run_header(plan, like.argv, new.gpu)
     with closing(Store(new.path)) as store:

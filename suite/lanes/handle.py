@@ -92,7 +92,7 @@ class Handle(EndsWithBlock):
             self._receive(Ready, "start", START_LIMIT_S)
             self._ready = True
 
-    def ask(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+    def ask(self, step: Step, answer_type: type[_A], limit_s: float) -> _A:
         """Have the lane do a step, and return its answer.
 
         Raises LaneFault when the variant refuses, when the lane dies, or when the step takes longer
@@ -100,7 +100,7 @@ class Handle(EndsWithBlock):
         the next case gets a clean process.
         """
         self.tell(step)
-        return self.hear(step, expected, limit_s)
+        return self.hear(step, answer_type, limit_s)
 
     def tell(self, step: Step) -> None:
         """Send the lane a step; `hear` then returns the answer. Raises LaneFault."""
@@ -110,9 +110,9 @@ class Handle(EndsWithBlock):
         except OSError:
             raise self._death(type(step).__name__) from None
 
-    def hear(self, step: Step, expected: type[_A], limit_s: float) -> _A:
+    def hear(self, step: Step, answer_type: type[_A], limit_s: float) -> _A:
         """Return the answer to a step that was sent. Raises LaneFault as `ask` does."""
-        return self._receive(expected, type(step).__name__, limit_s)
+        return self._receive(answer_type, type(step).__name__, limit_s)
 
     def end(self) -> None:
         """Kill the lane and all processes that it started."""
@@ -155,10 +155,10 @@ class Handle(EndsWithBlock):
     def _next_message(self, limit_s: float) -> bytes:
         return receive(self._channel, limit_s)
 
-    def _receive(self, expected: type[_A], step: str, limit_s: float) -> _A:
+    def _receive(self, answer_type: type[_A], step: str, limit_s: float) -> _A:
         try:
             answer = _answer_decoder.decode(self._next_message(limit_s))
-            if not isinstance(answer, expected | Refusal):
+            if not isinstance(answer, answer_type | Refusal):
                 raise msgspec.DecodeError(f"a {type(answer).__name__}")
         except msgspec.DecodeError as error:
             self.end()

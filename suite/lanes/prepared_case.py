@@ -16,7 +16,7 @@ from suite.agreement.preparation import prepare_function, spec_in_pages
 from suite.agreement.rotation import CallResults, Rotation, TimedCall
 from suite.agreement.subproblems import parts_of
 from suite.cases.case import Case
-from suite.clocks.core_times import core_times_ns
+from suite.clocks.core_times import core_times
 from suite.clocks.cuda_stream import capture
 from suite.clocks.planted_slowdown import slow_down
 from suite.clocks.series import Samples, TurnSamples
@@ -152,10 +152,10 @@ class PreparedCase:
             self._rotation.exchange()  # not after the turn: its threads would spin into the next
             for inputs in self._rotation.sets:
                 _hand_over(inputs, self._keep_cache)
-        began_ns, wait_before_ns = time.perf_counter_ns(), core_times_ns().waited
+        began_ns, wait_before_ns = time.perf_counter_ns(), core_times().wait_ns
         steps, graphs = self._steps_taken(), graphs_compiled()
         turn = self._timer.take()
-        wait_ns = core_times_ns().waited - wait_before_ns
+        wait_ns = core_times().wait_ns - wait_before_ns
         turn.waited_share = max(0, wait_ns) / (time.perf_counter_ns() - began_ns)
         turn.calls_per_sample *= len(self._case.kv_lens)
         turn.steps = self._steps_taken() - steps

@@ -55,10 +55,10 @@ def in_autocast_dtype(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def norms_of_same(
-    sequences: Sequences, given: tuple[Tensor, Tensor], cast: tuple[Tensor, Tensor]
+    sequences: Sequences, tensors: tuple[Tensor, Tensor], casts: tuple[Tensor, Tensor]
 ) -> Sequences:
     """Return the sequences, without norms where k or v was cast: a cast can make a key longer."""
-    is_same = all(before is after for before, after in zip(given, cast, strict=True))
+    is_same = all(before is after for before, after in zip(tensors, casts, strict=True))
     return sequences if is_same else sequences._replace(norms=None)
 
 

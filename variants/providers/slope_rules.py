@@ -7,22 +7,24 @@ from variants.problem import Attention, Spec, Unsupported
 from variants.slopes_cache import cache_by_slopes
 
 
-def with_its_slopes(name: str, own: Tensor, spec: Spec, attention: Attention) -> Attention:
-    """Return attention of a provider whose slopes are `own`, for callers with the same slopes.
+def with_its_slopes(
+    name: str, provider_slopes: Tensor, spec: Spec, attention: Attention
+) -> Attention:
+    """Return attention of a provider with its own slopes, for callers with the same slopes.
 
-    `own` is [heads], float32. Slopes in the reverse order are taken too, because the suite checks
-    with them after timing: the heads are reversed, which costs a copy. The call raises Unsupported
-    for any other slopes.
+    `provider_slopes` is [heads], float32. Slopes in the reverse order are taken too, because the
+    suite checks with them after timing: the heads are reversed, which costs a copy. The call raises
+    Unsupported for any other slopes.
     """
 
     @cache_by_slopes
     def is_reversed(slopes: Tensor) -> bool:
-        for answer, order in ((False, own), (True, own.flip(0))):
+        for answer, order in ((False, provider_slopes), (True, provider_slopes.flip(0))):
             if torch.allclose(slopes.cpu(), order, rtol=1e-6, atol=0):
                 return answer
         raise Unsupported(
-            f"{name} makes its own slopes for {spec.heads} heads, from {own[0]:.4g} to "
-            f"{own[-1]:.4g}, and not from {slopes[0]:.4g} to {slopes[-1]:.4g}"
+            f"{name} makes its own slopes for {spec.heads} heads, from {provider_slopes[0]:.4g} to "
+            f"{provider_slopes[-1]:.4g}, and not from {slopes[0]:.4g} to {slopes[-1]:.4g}"
         )
 
     def call(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:

@@ -113,9 +113,9 @@ def stride_of_slopes(slopes: Tensor) -> int:
     return slopes.stride(0) if slopes.dim() == 2 else 0
 
 
-def log2_share(dtype: torch.dtype, *, causal: bool, of: float = 1.0) -> float:
-    """Return log2 of the share of a row that may be left out on one side, `of` the tolerance."""
-    return math.log2(of * tolerance(dtype) / (1 if causal else 2)) - _ROUNDED
+def log2_share(dtype: torch.dtype, *, causal: bool, factor: float = 1.0) -> float:
+    """Return log2 of a row's share that may be left out on one side, `factor` of the tolerance."""
+    return math.log2(factor * tolerance(dtype) / (1 if causal else 2)) - _ROUNDED
 
 
 def block_norms(k: Tensor, v: Tensor) -> Tensor:

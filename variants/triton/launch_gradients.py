@@ -72,7 +72,7 @@ def gradients(
     batch, heads, kv_heads = q.shape[0], q.shape[1], k.shape[1]
     numbers = (
         *(*strides_of(q, k, v, d_out), stride_of_slopes(slopes)),
-        *(scale, log2_share(q.dtype, causal=causal, of=_SHARE)),
+        *(scale, log2_share(q.dtype, causal=causal, factor=_SHARE)),
         *(batch, heads, kv_heads, q.shape[2], k.shape[2]),
     )
 

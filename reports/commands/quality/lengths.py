@@ -111,7 +111,7 @@ def _of_file(path: Path) -> "tuple[Design, Device]":
     return header.design, device_for(header.device)
 
 
-def _measure(path: Path, design: "Design", used: "Device", text: Path | None) -> None:
+def _measure(path: Path, design: "Design", device: "Device", text: Path | None) -> None:
     """Train and test what the file at `path` lacks.
 
     Raises Stopped if the user interrupts; the file then has the results so far.
@@ -123,9 +123,9 @@ def _measure(path: Path, design: "Design", used: "Device", text: Path | None) ->
     from suite.records.store import Store
 
     experiment = prepare(
-        path, design, used, text, sys.argv[1:], lambda line: click.echo(line, err=True)
+        path, design, device, text, sys.argv[1:], lambda line: click.echo(line, err=True)
     )
-    at_a_time = min(AT_A_TIME, used.hardware.cores) if used.kind == "cpu" else 1
+    at_a_time = min(AT_A_TIME, device.hardware.cores) if device.kind == "cpu" else 1
     results = Store(path)
     try:
         results.append([experiment.header])

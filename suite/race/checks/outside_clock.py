@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.clocks.core_times import core_times_ns, runnable_threads
+from suite.clocks.core_times import core_times, runnable_threads
 from suite.clocks.series import TurnSamples
 from suite.lanes.handle import Handle, LaneFault
 from suite.lanes.protocol import CallUninspected, Done, Slice
@@ -98,11 +98,11 @@ class _Stretch(NamedTuple):
 
 def _stretch(lane: Handle, calls: int, limit_s: float) -> _Stretch:
     tasks = _tasks(lane)
-    waited_ns = core_times_ns().waited + core_times_ns(tasks).waited
+    waited_ns = core_times().wait_ns + core_times(tasks).wait_ns
     start_ns = time.monotonic_ns()
     lane.ask(CallUninspected(calls), Done, limit_s)
     elapsed_ns = time.monotonic_ns() - start_ns
-    waited_ns = core_times_ns().waited + core_times_ns(tasks).waited - waited_ns
+    waited_ns = core_times().wait_ns + core_times(tasks).wait_ns - waited_ns
     return _Stretch(calls, elapsed_ns, waited_ns)
 
 
@@ -127,9 +127,9 @@ def _check_rest(lane: Handle) -> None:
         return
     for _ in range(WATCHES):
         time.sleep(SETTLE_S)  # OpenMP's threads spin, with some libraries for 200 ms
-        before_ns, start_ns = core_times_ns(_tasks(lane)).ran, time.monotonic_ns()
+        before_ns, start_ns = core_times(_tasks(lane)).run_ns, time.monotonic_ns()
         time.sleep(WATCH_S)
-        worked_ns = core_times_ns(_tasks(lane)).ran - before_ns
+        worked_ns = core_times(_tasks(lane)).run_ns - before_ns
         works = worked_ns > MOST_WORK_AT_REST * (time.monotonic_ns() - start_ns)
         has_ended = worked_ns < 0  # a thread that took its time with it
         if not (works or has_ended or runnable_threads(_tasks(lane))):
