@@ -24,7 +24,7 @@ from benchmarks.gpu_kernel.calls import (
 )
 
 LENGTHS = (4096, 16384, 65536) if ON_GPU else (128,)
-PREDICTED = {
+PREDICTIONS = {
     (32, 128, 1.0, 1.0): (0.70, 0.25, 0.07),
     (8, 64, 1.0, 1.0): (1.05, 0.22, 0.06),
     (32, 64, 0.125, 1.0): (0.81, 0.52, 0.25),
@@ -72,7 +72,7 @@ def price_of_a_tile() -> Iterator[Take]:
 
 def with_skipping() -> Iterator[Take]:
     """The figures that count, with their predictions."""
-    for (heads, dim, slope_scale, logit_scale), ratios in PREDICTED.items():
+    for (heads, dim, slope_scale, logit_scale), ratios in PREDICTIONS.items():
         for length, ratio in zip(LENGTHS, ratios, strict=False):
             shape = Shape(heads if ON_GPU else 2, dim, length, slope_scale, logit_scale)
             yield partial(with_words, partial(time_kernel, shape), predicted_over_no_bias=ratio)

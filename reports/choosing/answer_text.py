@@ -18,7 +18,7 @@ from variants.selection.tune_command import tune_command
 _UNMEASURED = {"static", "stale", "alike", "architecture"}
 _OF_MODEL = ("heads", "kv_heads", "head_dim", "causal", "bias_max", "slope_scale", "scale")
 _SCORE_UNITS: dict[Objective, str] = {"eager": "ms", "graph": "ms on the device", "memory": "bytes"}
-_OF: dict[Objective, str] = {"eager": "", "graph": " on the device", "memory": " the memory"}
+_NOUNS: dict[Objective, str] = {"eager": "", "graph": " on the device", "memory": " the memory"}
 
 
 def selection_table(selection: Selection, screen: Screen = IN_A_PIPE) -> str:
@@ -133,7 +133,7 @@ def _runner_up(answer: Answer) -> str:
         return "runner-up none: nothing else was measured, agreed and kept the limits"
     first, second = answer.ranking[:2]
     ratio = second.score / first.score
-    figures = f"{second.variant}, {ratio:.2f}x{_OF[answer.objective]}, {_time(answer, second)}"
+    figures = f"{second.variant}, {ratio:.2f}x{_NOUNS[answer.objective]}, {_time(answer, second)}"
     if ratio < 1:
         return f"not surely over 2% better: {figures}"
     return f"runner-up {figures}"

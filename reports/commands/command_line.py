@@ -31,7 +31,7 @@ from variants.host.installation import as_typed_here, remedy, version
 from variants.selection.files import BadSelection
 
 _NEXT_TRY_S = 0.02
-OURS = {"alibi_bench", "reports", "suite", "variants"}
+PROJECT_PACKAGES = {"alibi_bench", "reports", "suite", "variants"}
 
 
 TASKS: dict[str, tuple[click.Command, ...]] = {
@@ -99,7 +99,7 @@ def _end(code: int, error: Exception | str) -> NoReturn:
 def _end_of_bug(error: Exception) -> NoReturn:
     """End with 2 where a package is missing; else with 3, and with what a report of a bug needs."""
     package = getattr(error, "name", None) or ""
-    if isinstance(error, ModuleNotFoundError) and package.partition(".")[0] not in OURS:
+    if isinstance(error, ModuleNotFoundError) and package.partition(".")[0] not in PROJECT_PACKAGES:
         _end(2, f"{error}: {remedy()}")
     place = extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}"

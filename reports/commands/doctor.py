@@ -92,11 +92,11 @@ def atlas(variants: str | None, out: Path | None) -> None:
     from suite.conditions.device import device_for
     from suite.conditions.policy import ROOT
     from suite.failures import RunFailed
-    from variants.host.installation import INSTALLED
+    from variants.host.installation import IS_INSTALLED
     from variants.host.software import peer_versions, software
 
     wanted = implementations(variants)
-    is_whole = variants is None and not INSTALLED
+    is_whole = variants is None and not IS_INSTALLED
     path = out or (ROOT / "docs" / "atlas.md" if is_whole else Path("atlas.md"))
     if path.is_dir() or not path.parent.is_dir():
         raise click.UsageError(f"--out {path}: name a file in a folder that is there")

@@ -30,7 +30,7 @@ LEVEL = 0.0001
 LEAST_NOISE = 0.001
 """Series that seem to spread by less than this share are not believed."""
 
-WITHIN = 6.0
+EDGE_VARIANCES = 6.0
 """A place is plausible if the sum of squares grows by at most this many variances there."""
 
 
@@ -90,12 +90,12 @@ def plausible_places(logs: Sequence[float], low: int, high: int) -> list[int]:
     """Return where the one step of logs[low:high] may be, the most likely place first.
 
     Each side of a place has FEWEST_ON_A_SIDE figures. Others than the best are there if the sum of
-    squares around both levels is at most WITHIN variances larger.
+    squares around both levels is at most EDGE_VARIANCES variances larger.
     """
     places = range(low + FEWEST_ON_A_SIDE, high - FEWEST_ON_A_SIDE + 1)
     squares = {place: _squares(logs[low:place]) + _squares(logs[place:high]) for place in places}
     least = min(squares.values())
-    most = least * (1 + WITHIN / max(high - low - 2, 1))
+    most = least * (1 + EDGE_VARIANCES / max(high - low - 2, 1))
     return sorted((place for place in places if squares[place] <= most), key=squares.__getitem__)
 
 

@@ -21,13 +21,13 @@ from reports.tables.table import by, shape_of
 from reports.text.paragraph import paragraph
 from reports.text.screen import Screen
 
-_HANGING = "  "
+_INDENT = "  "
 _RATIOS = (
     "Ratios are times over no_bias's, attention without a bias: less is faster. * marks the "
     "fastest, = what is tied with it"
 )
 _BY_NOISE = ", and = with tied? what is too noisy to tell from it"
-_FOLDED = (
+_FOLD_NOTE = (
     f"Runs of over {FOLDED_ABOVE} lengths show ratios alone; --format github has a row with its "
     "interval for each."
 )
@@ -103,7 +103,7 @@ def _legend(rows: Sequence[Row], metric: Metric, tables: Sequence[str]) -> Itera
         if any(row.vs_no_bias is not None for row in rows):
             yield f"{_RATIOS}{_BY_NOISE if any(row.too_noisy for row in rows) else ''}."
         if any(map(_is_long, by_section(rows).values())):
-            yield _FOLDED
+            yield _FOLD_NOTE
         yield NOTES[metric] if any("% GEMM" in table for table in tables) else ""
     elif metric == "clock" and all(row.device_ms is None for row in rows):
         yield _ONE_CLOCK
@@ -113,4 +113,4 @@ def _legend(rows: Sequence[Row], metric: Metric, tables: Sequence[str]) -> Itera
 
 def _lines(lines: Iterable[str], screen: Screen) -> str:
     """Return lines that fit, each with what doesn't fit in its first line below it."""
-    return "\n".join(paragraph(line, screen.width, _HANGING) for line in lines if line)
+    return "\n".join(paragraph(line, screen.width, _INDENT) for line in lines if line)

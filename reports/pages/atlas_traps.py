@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.tables.table import by
 from suite.atlas.findings import HIDDEN, BiasError, Findings, SlopeRule
 
-_OFF = {"float32": 1e-3, "bfloat16": 0.02}
+_ERROR_LIMITS = {"float32": 1e-3, "bfloat16": 0.02}
 """Nats by which a bias must be off to be called a trap; far over the rounding of the output."""
 
 
@@ -67,7 +67,7 @@ def _rounding(errors: Sequence[BiasError]) -> list[str]:
                 continue
             if error.reason == HIDDEN:
                 words.append(f"{HIDDEN} at {error.length} keys in {dtype}.")
-            elif worst > _OFF[dtype] and not error.middle:
+            elif worst > _ERROR_LIMITS[dtype] and not error.middle:
                 where = "newest" if error.near == worst else "oldest"
                 words.append(
                     f"the bias of the {where} keys is off by {worst:.2g} at {error.length} keys in "

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reports.text.paragraph import paragraph, shell_command
 from reports.text.screen import Screen
 
-_ARROW, _HANGING = "  -> ", "     "
+_ARROW, _INDENT = "  -> ", "     "
 
 
 class Finding(NamedTuple):
@@ -30,7 +30,7 @@ def report(path: Path, findings: Sequence[Finding], screen: Screen) -> str:
     for finding in findings:
         parts.append(paragraph(f"! {finding.what}", screen.width, "  "))
         text = shell_command if finding.is_command else _words
-        parts.append(text(finding.mend, screen.width, _ARROW, _HANGING))
+        parts.append(text(finding.mend, screen.width, _ARROW, _INDENT))
     return "\n".join(parts)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from reports.tables.estimates import log_median_ms, mean_over_passes, series_ms
 from reports.tables.rank import Times, by_pass, fill_in_limit_shares, relate
-from reports.tables.row import NOT_YET, UNCHECKED, Row
+from reports.tables.row import NO_CHECK, NOT_YET, Row
 from reports.tables.siblings import group_by_speed
 from suite.cases.case import Case
 from suite.records.record import (
@@ -242,7 +242,7 @@ def _failure(records: Sequence[CellRecord], times: Times) -> tuple[Status, str] 
         if isinstance(record, Agreement) and not record.agrees:
             return "disagrees", f"{record.where}: {record.finding}{_STAGES[record.stage]}"
     if times and not any(isinstance(record, Agreement) for record in records):
-        return "skipped", UNCHECKED
+        return "skipped", NO_CHECK
     return None if times else ("skipped", NOT_YET)
 
 

@@ -5,7 +5,7 @@ import msgspec
 from suite.records.record import Status
 
 NOT_YET = "not measured yet: run --resume completes the file"
-UNCHECKED = "its times stand in the file and no check of its answers does"
+NO_CHECK = "its times stand in the file and no check of its answers does"
 
 
 class Row(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from suite.race.host_bound import HOST_SERIES
 from suite.records.record import Canary, Limit, Time
 from suite.records.store import Results
 
-APART = 1.03
+LEAST_GAP = 1.03
 """Units that differ by less count as one device: the order of races alone can make as much."""
 
 _Figure = tuple[str, object, object]
@@ -91,7 +91,7 @@ def is_slower(slow: Sibling, fast: Sibling) -> bool:
     explained = 1.0
     if slow.canary_ms is not None and fast.canary_ms is not None:
         explained = slow.canary_ms[1] / fast.canary_ms[0]
-    return slow.pace / fast.pace > max(APART, explained)
+    return slow.pace / fast.pace > max(LEAST_GAP, explained)
 
 
 def _sibling(unit: str, files: Sequence[Results], logs: Sequence[float]) -> Sibling:

@@ -16,7 +16,7 @@ VerdictFormat = Literal["simple", "github", "json"]
 
 _HEADERS = ("case", "variant", "verdict", "head / base", "95% interval", "n", "memory", "error")
 _ALIGNMENT = ("left", "left", "left", "right", "right", "right", "right", "right")
-_ALSO = "also"
+_NOTE_HEADER = "also"
 _MOST_NAMED = 3
 """The cells that are named with a reason that they share; of more, the first is."""
 _WORST_FIRST: tuple[Verdict, ...] = ("wrong", "missing", "slower", "faster", "inconclusive", "same")
@@ -90,11 +90,11 @@ def _terminal(lines: Sequence[Line], screen: Screen) -> str:
         GridColumn(
             header,
             [row[place] for row in rows],
-            right=_ALIGNMENT[place] == "right" and header != _ALSO,
-            spare={"n": 2, _ALSO: 1}.get(header, 0),
+            right=_ALIGNMENT[place] == "right" and header != _NOTE_HEADER,
+            spare={"n": 2, _NOTE_HEADER: 1}.get(header, 0),
             wraps=header in {"case", "variant"},
         )
-        for place, header in enumerate((*_HEADERS[:6], _ALSO))
+        for place, header in enumerate((*_HEADERS[:6], _NOTE_HEADER))
     ]
     return grid(columns, screen.width)
 

@@ -20,7 +20,7 @@ from variants.problem import Unsupported, alibi_slopes
 from variants.providers.slope_rules import literal_slopes
 
 HEAD_COUNTS = (8, 12, 17, 40, 112)
-ALIKE = 1e-2
+TOLERANCE = 1e-2
 """Slopes that differ by less are the same; the rules differ by far more."""
 RIGHT = 1e-3
 _ROOT = HEAD_DIM**0.5
@@ -93,7 +93,7 @@ def bidirectional_form(prepare: PrepareFunction) -> str:
     distance, slope = _distance(logs), -bias[:, -1, -2][:, None, None]
     for words, form in (("unsigned", -slope * distance.abs()), ("signed", slope * distance)):
         counts = (form > _DEEPEST) & (bias > _DEEPEST)
-        if counts.any() and (bias - form)[counts].abs().max() < ALIKE * (1 + slope.abs().max()):
+        if counts.any() and (bias - form)[counts].abs().max() < TOLERANCE * (1 + slope.abs().max()):
             return words
     return "another form"
 
@@ -156,7 +156,7 @@ def _over_own_key(logs: Tensor) -> Tensor:
 
 
 def _is_alike(found: Tensor, slopes: Tensor) -> bool:
-    return torch.allclose(found.double(), slopes.double(), rtol=ALIKE, atol=0)
+    return torch.allclose(found.double(), slopes.double(), rtol=TOLERANCE, atol=0)
 
 
 def _verdict(error: float) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.conditions.temporary import EndsWithBlock
-from variants.host.installation import FOLDER, INSTALLED
+from variants.host.installation import FOLDER, IS_INSTALLED
 
-PROGRAM: Sequence[str] = ("-m", "alibi_bench") if INSTALLED else (str(FOLDER / "run_bench.py"),)
+PROGRAM: Sequence[str] = ("-m", "alibi_bench") if IS_INSTALLED else (str(FOLDER / "run_bench.py"),)
 Say = Callable[[str, str], None]
 """Shows a line of a run's progress: (the name of the device or node, the line)."""
 

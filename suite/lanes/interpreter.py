@@ -15,7 +15,7 @@ from suite.conditions.temporary import owned_folder
 from suite.failures import BadRequest
 from suite.lanes.handle import Launch, environment
 from variants.catalog import RACED
-from variants.host.installation import INSTALLED
+from variants.host.installation import IS_INSTALLED
 from variants.host.software import FRAMEWORKS
 
 _ASK_LIMIT_S = 120.0
@@ -72,7 +72,7 @@ def import_folder() -> Iterator[Path]:
     Beside an installed tree are the packages of this interpreter, torch among them, so the other
     gets a folder with a link to the tree alone.
     """
-    if not INSTALLED:
+    if not IS_INSTALLED:
         yield ROOT
         return
     with owned_folder("alibi-bench-import-") as folder:

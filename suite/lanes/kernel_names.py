@@ -13,7 +13,12 @@ CPU = torch.device("cpu")
 MOST_NAMES = 8
 LONGEST_NAME = 120
 LEAD_CYCLES = 100_000_000
-_FUSED = ("aten::_scaled_dot_product", "aten::_flash", "aten::_efficient", "alibi_bench::")
+_FUSED_OPERATORS = (
+    "aten::_scaled_dot_product",
+    "aten::_flash",
+    "aten::_efficient",
+    "alibi_bench::",
+)
 _PLAIN = frozenset({"aten::bmm", "aten::baddbmm", "aten::mm", "aten::_softmax"})
 _ATTENTION_WORD = re.compile(
     r"\w*(?:fmha_|cudnn_|flash_(?:fwd|bwd)|attn|attention|triton_|gemm|gemv|nvjet|softmax)\w*"
@@ -59,7 +64,7 @@ def _on_cpu(call: Callable[[], object]) -> list[str]:
     with _collect_generated(generated), profile(use_kineto=False) as profiler:
         call()
     names = [event.name for event in profiler.function_events or []]
-    operators = [name for name in names if name.startswith(_FUSED)] or [
+    operators = [name for name in names if name.startswith(_FUSED_OPERATORS)] or [
         name for name in names if name in _PLAIN
     ]
     return [re.sub("^aten::_?", "", name) for name in operators] + generated

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from suite.conditions.policy import ROOT
 from suite.conditions.temporary import owned_folder, remove_tree
 from suite.failures import BadRequest
-from variants.host.installation import INSTALLED
+from variants.host.installation import IS_INSTALLED
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,7 +42,7 @@ def worktree(reference: str) -> Iterator[Worktree]:
 
 
 def _commit(reference: str) -> str:
-    if INSTALLED:
+    if IS_INSTALLED:
         raise NoCommit("this is an installed package and no git checkout; use --base-python")
     try:
         _git("rev-parse", "--git-dir")

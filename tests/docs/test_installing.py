@@ -45,7 +45,7 @@ def test_an_installed_user_is_told_of_the_installed_command(
     assert installation.as_typed_here("try python run_bench.py run") == (
         "try python run_bench.py run"
     )
-    monkeypatch.setattr(installation, "INSTALLED", True)
+    monkeypatch.setattr(installation, "IS_INSTALLED", True)
     assert installation.as_typed_here("try python run_bench.py run") == "try alibi-bench run"
     assert "make" not in installation.remedy()
 
@@ -55,7 +55,7 @@ def test_results_of_an_installed_user_go_to_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert installation.results_folder() == ROOT / "results"
-    monkeypatch.setattr(installation, "INSTALLED", True)
+    monkeypatch.setattr(installation, "IS_INSTALLED", True)
     assert installation.results_folder() == tmp_path / "results"
 
 
@@ -66,7 +66,7 @@ def test_results_of_an_installed_user_go_to_the_working_directory(
 def test_an_extra_is_installed_editable_in_a_clone_and_by_its_packages_elsewhere(
     is_installed: bool, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installation, "INSTALLED", is_installed)
+    monkeypatch.setattr(installation, "IS_INSTALLED", is_installed)
     assert installation.install_command("report", "altair", "vl-convert-python") == command
 
 

@@ -158,7 +158,7 @@ def put(folder: Path, selection: Selection) -> Path:
 def forget() -> None:
     """Forget what this process has read, said and prepared."""
     auto_order.device_selections.cache_clear()
-    auto_order._logged.clear()
-    substitutes._logged.clear()
+    auto_order._past_warnings.clear()
+    substitutes._past_warnings.clear()
     substitutes._last_variants.clear()
     answers._CACHE._entries.clear()

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from variants.norms import BLOCK
 
-_ROUNDED_UP = 1.0001  # over the error of sums of squares in float32
-_LOST = 2e-18  # so that a norm whose squares are too small for float32 is not taken for 0
+_ROUNDING_FACTOR = 1.0001  # over the error of sums of squares in float32
+_LEAST_NORM = 2e-18  # so that a norm whose squares are too small for float32 is not taken for 0
 
 
 @torch.no_grad()
@@ -77,4 +77,4 @@ def refuse_norms(norms: object, batch: int, kv_heads: int, kv_len: int, on: torc
 def _sizes(k: Tensor, v: Tensor) -> Tensor:
     """Return the norm of each key and value, rounded up: [batch, kv_heads, 2, length]."""
     norms = [torch.linalg.vector_norm(part, dim=-1, dtype=torch.float32) for part in (k, v)]
-    return torch.stack(norms, dim=2) * _ROUNDED_UP + _LOST
+    return torch.stack(norms, dim=2) * _ROUNDING_FACTOR + _LEAST_NORM

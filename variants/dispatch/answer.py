@@ -64,22 +64,22 @@ def check_derivative(variant: str, *tensors: Tensor) -> None:
 
 _FORWARD_MODE = {"eager", "auto"}  # auto asks each variant that it tries
 _NOTHING = torch.empty(0)
-_used: set[str] = set()  # "here", and "before the fork" in a process that was forked later
+_past_uses: set[str] = set()  # "here", and "before the fork" in a process that was forked later
 
 
 def _refuse_after_fork() -> None:
     """Raise Unsupported in a child that lacks the threads which its parent had when it forked."""
-    if "before the fork" in _used and torch.get_num_threads() > 1:
+    if "before the fork" in _past_uses and torch.get_num_threads() > 1:
         raise Unsupported(
             "this process was forked after its parent had computed, and would wait for threads "
             "that it does not have: call torch.set_num_threads(1) in it, or start it by spawn"
         )
-    _used.add("here")
+    _past_uses.add("here")
 
 
 def _note_fork() -> None:
-    if "here" in _used:
-        _used.add("before the fork")
+    if "here" in _past_uses:
+        _past_uses.add("before the fork")
 
 
 os.register_at_fork(after_in_child=_note_fork)

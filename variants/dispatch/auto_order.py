@@ -106,14 +106,14 @@ def device_selections(device: torch.device, threads: int) -> SortedSelections | 
     return sort_selections(here, selections)
 
 
-_logged: set[tuple[torch.device, str]] = set()
+_past_warnings: set[tuple[torch.device, str]] = set()
 
 
 def _warn_once(spec: Spec, ground: str, name: str, answer: Answer) -> None:
     with _LOCK:
-        if (spec.device, ground) in _logged:
+        if (spec.device, ground) in _past_warnings:
             return
-        _logged.add((spec.device, ground))
+        _past_warnings.add((spec.device, ground))
     _LOG.warning(
         "%s: auto tries %s first (%s). To measure here: %s%s",
         _WARNINGS[ground],

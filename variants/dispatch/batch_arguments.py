@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 MOST_POSITIONS = 1 << 24  # float32 holds positions exactly up to here
 _WHOLE_NUMBERS = (torch.int32, torch.int64)
-_PACKED = ("cu_seqlens", "cu_seqlens_k")
+_PACKED_ARGUMENTS = ("cu_seqlens", "cu_seqlens_k")
 
 
 def extras_of(
@@ -120,12 +120,12 @@ def check_window(window: object, *, causal: bool) -> tuple[int, int]:
 def _check_tensor(name: str, tensor: object, q: Tensor, kv_len: int) -> None:
     batch = q.shape[0]
     shapes: dict[str, list[Any]] = {"key_padding": [batch, kv_len], "kv_lens": [batch]}
-    shapes |= {packed: ["sequences + 1"] for packed in _PACKED}
+    shapes |= {packed: ["sequences + 1"] for packed in _PACKED_ARGUMENTS}
     kinds = (torch.bool,) if name == "key_padding" else _WHOLE_NUMBERS
     wanted = f"{'bool' if name == 'key_padding' else 'int32'} {shapes[name]} on {q.device}"
     if not isinstance(tensor, Tensor):
         raise ValueError(f"{name} is a {type(tensor).__name__}: give a tensor, {wanted}")
-    fits = tensor.dim() == 1 if name in _PACKED else list(tensor.shape) == shapes[name]
+    fits = tensor.dim() == 1 if name in _PACKED_ARGUMENTS else list(tensor.shape) == shapes[name]
     if not fits or tensor.dtype not in kinds or tensor.device != q.device:
         shape = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
         raise ValueError(f"{name} is {shape}: give {wanted}")

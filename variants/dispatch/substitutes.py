@@ -10,7 +10,7 @@ AT_MOST = 128
 _LOCK = Lock()
 _LOG = logging.getLogger("alibi_bench")
 _last_variants: dict[Spec, str] = {}
-_logged: set[tuple[str, str]] = set()
+_past_warnings: set[tuple[str, str]] = set()
 
 
 def last_variant(spec: Spec) -> str | None:
@@ -31,7 +31,7 @@ def note(spec: Spec, name: str | None) -> None:
 def log_once(name: str, reason: str) -> None:
     """Log that a variant declined and for which reason, each reason once a process."""
     with _LOCK:
-        if (name, reason) in _logged:
+        if (name, reason) in _past_warnings:
             return
-        _logged.add((name, reason))
+        _past_warnings.add((name, reason))
     _LOG.warning("auto passes %s over, which declines: %s", name, reason)

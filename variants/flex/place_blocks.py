@@ -9,7 +9,7 @@ from variants.batches.places import Places
 from variants.flex.block_masks import BLOCK
 from variants.problem import Spec
 
-_FURTHER = 1 << 40  # than any position
+_FAR_POSITION = 1 << 40  # than any position
 
 
 def block_mask_from(spec: Spec, places: Places) -> BlockMask:
@@ -71,6 +71,6 @@ def _ends(values: Tensor, sequence: Tensor) -> tuple[Tensor, Tensor]:
     rest = -values.shape[1] % BLOCK
     is_real = pad(sequence, (0, rest), value=-1) >= 0
     values = pad(values, (0, rest))
-    least = values.masked_fill(~is_real, _FURTHER).unflatten(1, (-1, BLOCK)).amin(dim=2)
-    greatest = values.masked_fill(~is_real, -_FURTHER).unflatten(1, (-1, BLOCK)).amax(dim=2)
+    least = values.masked_fill(~is_real, _FAR_POSITION).unflatten(1, (-1, BLOCK)).amin(dim=2)
+    greatest = values.masked_fill(~is_real, -_FAR_POSITION).unflatten(1, (-1, BLOCK)).amax(dim=2)
     return least, greatest

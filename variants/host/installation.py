@@ -7,7 +7,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-INSTALLED = __name__.startswith("alibi_bench.")
+IS_INSTALLED = __name__.startswith("alibi_bench.")
 FOLDER = Path(__file__).resolve().parents[2]
 """The folder that has suite, variants and reports in it: a checkout's root, or the package's."""
 
@@ -16,7 +16,7 @@ _PROGRAM_OF_A_CHECKOUT = "python run_bench.py"
 
 def program() -> str:
     """Return the command by which this user runs the program."""
-    return "alibi-bench" if INSTALLED else _PROGRAM_OF_A_CHECKOUT
+    return "alibi-bench" if IS_INSTALLED else _PROGRAM_OF_A_CHECKOUT
 
 
 def as_typed_here(text: str) -> str:
@@ -26,7 +26,7 @@ def as_typed_here(text: str) -> str:
 
 def remedy() -> str:
     """Return what to do where a package is missing."""
-    if INSTALLED:
+    if IS_INSTALLED:
         return "`pip install` of alibi-bench's wheel, without --no-deps, installs what this needs"
     return "`make setup` installs what this needs; run it with .venv/bin/python"
 
@@ -36,12 +36,12 @@ def install_command(extra: str, *packages: str) -> str:
 
     A clone is installed editable, so that the code that runs stays the clone's.
     """
-    return f"pip install {' '.join(packages)}" if INSTALLED else f"pip install -e '.[{extra}]'"
+    return f"pip install {' '.join(packages)}" if IS_INSTALLED else f"pip install -e '.[{extra}]'"
 
 
 def results_folder() -> Path:
     """Return the folder of new results: a checkout's own, else one in the working directory."""
-    return (Path.cwd() if INSTALLED else FOLDER) / "results"
+    return (Path.cwd() if IS_INSTALLED else FOLDER) / "results"
 
 
 def version() -> str:

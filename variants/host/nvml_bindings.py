@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 _LOG = logging.getLogger("alibi_bench")
 REMEDY = "pip uninstall pynvml, then pip install nvidia-ml-py"
-_logged: list[str] = []
+_past_warnings: list[str] = []
 
 
 class NoNvml(Exception):  # noqa: N818 - a state of the machine
@@ -69,6 +69,6 @@ def _misfit(error: Exception) -> str:
 
 
 def _log_misfit(reason: str) -> None:
-    if not _logged:
-        _logged.append(reason)
+    if not _past_warnings:
+        _past_warnings.append(reason)
         _LOG.warning("NVML is not read in full: %s", reason)

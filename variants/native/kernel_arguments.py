@@ -15,7 +15,7 @@ from variants.windows import tolerance
 
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 EVERY_KEY = 1 << 40  # further away than any key
-_ROUNDED = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
+_EXPONENT_ERROR = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
 
 
 class Reach(NamedTuple):
@@ -101,7 +101,7 @@ def _constants(
     """Return a call's structure without its pointers and strides; to build it takes a while."""
     call = CallStructure()
     share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
-    least = math.log(share) - _ROUNDED
+    least = math.log(share) - _EXPONENT_ERROR
     steps = (min(step, EVERY_KEY) for step in reach)  # positions are added to it
     values = (*sizes, *rest, 0, 0, *steps, 0, scale, least)
     names = [field[0] for field in CallStructure._fields_][2:]

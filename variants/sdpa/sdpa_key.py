@@ -25,7 +25,7 @@ from variants.sdpa.cpu_flash import attend_causally
 from variants.sdpa.whole_tiles import is_uneven, on_whole_tiles
 from variants.slopes_cache import cache_by_slopes
 
-_SPLIT = 512  # the kernel splits more keys into parts of 512, which end in whole tiles
+_SPLIT_KEYS = 512  # the kernel splits more keys into parts of 512, which end in whole tiles
 
 
 def prepare(spec: Spec) -> Attention:
@@ -45,7 +45,7 @@ def prepare(spec: Spec) -> Attention:
             "SDPA's is_causal aligns top-left, so it needs one query or q_len equal to kv_len; "
             "sdpa_mask takes a chunk"
         )
-    if spec.kv_len < _SPLIT and is_uneven(spec, 4):
+    if spec.kv_len < _SPLIT_KEYS and is_uneven(spec, 4):
         return on_whole_tiles(prepare, spec)
     distance = torch.arange(1 - spec.kv_len, 1, device=spec.device)  # [kv_len], 0 at the last key
 

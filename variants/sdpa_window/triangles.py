@@ -20,7 +20,7 @@ from variants.sdpa_window.wide_windows import attend_halves
 
 EXACT = 20.0  # float32 scores lose digits where a row of biases spans more
 _EXACT_TRAINED = 32.0  # looser in training: halves have no gradient, strips are slow
-_SHARED = 1024  # rows; from here on two more calls cost less than an idle thread
+_ROWS_TO_SHARE = 1024  # rows; from here on two more calls cost less than an idle thread
 
 _Way = Callable[[Tensor, Tensor, Tensor, Masks, Tensor, Spec], None]
 
@@ -65,7 +65,7 @@ def _ways(spans: list[float], rows: int, spec: Spec) -> list[_Way]:
     if spec.needs_grad:
         return [_square if span <= _EXACT_TRAINED else attend_strips for span in spans]
     ways = [_way(span) for span in spans]
-    if rows < _SHARED or spec.batch > 1:
+    if rows < _ROWS_TO_SHARE or spec.batch > 1:
         return ways
     for run in _runs(ways):
         if ways[run[0]] is _square:

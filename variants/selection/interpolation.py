@@ -166,7 +166,9 @@ def _regret(ends: Sequence[Choice], variant: str) -> float | None:
     return max(0.0, *losses) if losses else None
 
 
-_APART = 1.25  # closer lengths than this ratio give a line of noise, not to be extrapolated
+_LEAST_LENGTH_RATIO = (
+    1.25  # closer lengths than this ratio give a line of noise, not to be extrapolated
+)
 
 
 def ends_of(family: Sequence[Choice], length: int) -> Sequence[Choice]:
@@ -186,7 +188,9 @@ def ends_of(family: Sequence[Choice], length: int) -> Sequence[Choice]:
         return longer[:1]
     nearest, *further = reversed(shorter)
     another = [
-        choice for choice in further if _ratio(nearest, choice) >= _APART and _meet(nearest, choice)
+        choice
+        for choice in further
+        if _ratio(nearest, choice) >= _LEAST_LENGTH_RATIO and _meet(nearest, choice)
     ][:1]
     return [*another, nearest]
 

@@ -33,7 +33,7 @@ Ground = Literal[
 
 _ON_CUDA = ("flex", "sdpa_mask_efficient", "compile", "sdpa_mask_math", "eager")
 _ON_CPU = ("sdpa_mask", "flex", "eager")
-_FAR = 4.0
+_FAR_RATIO = 4.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -114,7 +114,7 @@ def pick(problem: Problem, selections: SortedSelections) -> Answer:
 
 def _is_far(problem: Problem, lengths: Sequence[int]) -> bool:
     """Whether a problem is over 4 times shorter or longer than `lengths`, which rise."""
-    return not lengths[0] / _FAR <= problem.kv_len <= lengths[-1] * _FAR
+    return not lengths[0] / _FAR_RATIO <= problem.kv_len <= lengths[-1] * _FAR_RATIO
 
 
 def _same_shape(problem: Problem, place: IndexedSelection) -> _Match | None:

@@ -14,7 +14,7 @@ from variants.triton.tiles import Tiles, padded_width
 from variants.triton.tuning.table_file import table_for
 from variants.windows import tolerance
 
-_ROUNDED = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
+_EXPONENT_ERROR = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
 
 
 class LaunchResult(NamedTuple):
@@ -115,7 +115,7 @@ def stride_of_slopes(slopes: Tensor) -> int:
 
 def log2_share(dtype: torch.dtype, *, causal: bool, factor: float = 1.0) -> float:
     """Return log2 of a row's share that may be left out on one side, `factor` of the tolerance."""
-    return math.log2(factor * tolerance(dtype) / (1 if causal else 2)) - _ROUNDED
+    return math.log2(factor * tolerance(dtype) / (1 if causal else 2)) - _EXPONENT_ERROR
 
 
 def block_norms(k: Tensor, v: Tensor) -> Tensor:

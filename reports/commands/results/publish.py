@@ -35,9 +35,9 @@ def publish(files: Sequence[Path], name: str | None, check: bool) -> None:
     from reports.text.screen import screen
     from suite.conditions.policy import ROOT
     from suite.records.store import read
-    from variants.host.installation import INSTALLED
+    from variants.host.installation import IS_INSTALLED
 
-    if INSTALLED:
+    if IS_INSTALLED:
         raise click.UsageError("publish files into a clone of the repository; run it in one")
     if len(files) > 1 and name is not None:
         raise click.UsageError(f"--name {name} is for one file, and {len(files)} are named")

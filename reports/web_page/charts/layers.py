@@ -19,23 +19,23 @@ KEY_TICKS = "key_ticks"
 
 TOKENS = "datum.value % 1024 == 0 ? format(datum.value / 1024, 'd') + 'k' : datum.value"
 _DIGIT = "round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))"
-_LABELLED = f"({_DIGIT} == 1 || {_DIGIT} == 2 || {_DIGIT} == 5)"
+_HAS_LABEL = f"({_DIGIT} == 1 || {_DIGIT} == 2 || {_DIGIT} == 5)"
 """Whether a tick of a decimal log scale begins with 1, 2 or 5. The others would be too many."""
 
 EVERY_TIME = (
     "datum.value >= 1000 ? format(datum.value / 1000, '~r') + ' s' : "
     "datum.value < 1 ? format(datum.value * 1000, '~r') + ' µs' : format(datum.value, '~r') + ' ms'"
 )
-TIME = f"!{_LABELLED} ? '' : {EVERY_TIME}"
+TIME = f"!{_HAS_LABEL} ? '' : {EVERY_TIME}"
 RATIO = "format(datum.value, '.3~r') + 'x'"
-PERCENT = f"!{_LABELLED} ? '' : format(datum.value * 100, '.3~r') + '%'"
+PERCENT = f"!{_HAS_LABEL} ? '' : format(datum.value * 100, '.3~r') + '%'"
 MEBIBYTES = (
     "datum.value >= 1024 ? format(datum.value / 1024, '.3~r') + ' GiB' : "
     "datum.value < 1 ? format(datum.value * 1024, '.3~r') + ' KiB' : "
     "format(datum.value, '.3~r') + ' MiB'"
 )
 MULTIPLE = (
-    f"!{_LABELLED} ? '' : "
+    f"!{_HAS_LABEL} ? '' : "
     "(datum.value < 10000 ? format(datum.value, '~r') : format(datum.value, '.0e')) + 'x'"
 )
 
@@ -120,7 +120,7 @@ def keys_axis() -> Any:
 def figure_axis(axis: LengthAxis, field: str = "", padding: int = 12) -> Any:
     """Return the vertical axis of a figure; `field` is another field on it, `padding` in pixels."""
     scale = alt.Scale(type="log", base=axis.base, nice=False, padding=padding)
-    grid = {"condition": {"test": _LABELLED, "value": 1}, "value": 0}
+    grid = {"condition": {"test": _HAS_LABEL, "value": 1}, "value": 0}
     labels = alt.Axis(
         labelExpr=axis.labels,
         labelOverlap="greedy",

@@ -8,7 +8,7 @@ from pathlib import Path
 from suite.conditions.measured_code import write_note
 from suite.conditions.temporary import owned_folder
 from suite.fleet.ray.on_node.node_run import COUNT, count_files
-from variants.host.installation import FOLDER, INSTALLED
+from variants.host.installation import FOLDER, IS_INSTALLED
 
 CONTENT: Sequence[str] = (
     "alibi_bench",
@@ -30,8 +30,8 @@ def shipment() -> Iterator[Path]:
 
     It has no git history, so that a note in it says of which commit it is.
     """
-    root = FOLDER.parent if INSTALLED else FOLDER
-    names = (FOLDER.name,) if INSTALLED else CONTENT
+    root = FOLDER.parent if IS_INSTALLED else FOLDER
+    names = (FOLDER.name,) if IS_INSTALLED else CONTENT
     with owned_folder("alibi-bench-shipment-") as folder:
         for name in names:
             source = root / name
@@ -40,7 +40,7 @@ def shipment() -> Iterator[Path]:
                 shutil.copytree(source, folder / name, ignore=ignored)
             else:
                 shutil.copy(source, folder / name)
-        if not INSTALLED:
+        if not IS_INSTALLED:
             write_note(folder)
         (folder / COUNT).write_text(str(count_files(folder)))
         yield folder

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reports.tables.cells import groups
-from reports.tables.row import UNCHECKED, Row
+from reports.tables.row import NO_CHECK, Row
 from suite.cases.case import Case
 from suite.records.record import Agreement, CellRecord, Record, RunHeader, Status
 from suite.records.store import Results
@@ -106,7 +106,7 @@ def test_times_without_a_check_of_the_answers_have_no_rank() -> None:
     row = rows_of(results(a_machine(a_plan(CASE)), *a_cell(CASE, "no_bias"), *times))[
         CASE.id, "eager"
     ]
-    assert (row.status, row.reason, row.rank) == ("skipped", UNCHECKED, None)
+    assert (row.status, row.reason, row.rank) == ("skipped", NO_CHECK, None)
 
 
 def test_a_time_that_cannot_be_true_is_shown_and_not_ranked() -> None:

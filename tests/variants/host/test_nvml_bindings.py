@@ -24,7 +24,7 @@ def place(monkeypatch: pytest.MonkeyPatch, **contents: Any) -> ModuleType:
     module = ModuleType("pynvml")
     vars(module).update(contents)
     monkeypatch.setitem(sys.modules, "pynvml", module)
-    monkeypatch.setattr(nvml_bindings, "_logged", [])
+    monkeypatch.setattr(nvml_bindings, "_past_warnings", [])
     return module
 
 
@@ -33,7 +33,7 @@ def place_source(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> 
     (folder / "pynvml.py").write_text(source)
     monkeypatch.delitem(sys.modules, "pynvml", raising=False)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(nvml_bindings, "_logged", [])
+    monkeypatch.setattr(nvml_bindings, "_past_warnings", [])
 
 
 def gpu_facts() -> tuple[Hardware, dict[str, str], Absent]:
