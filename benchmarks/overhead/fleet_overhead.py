@@ -60,9 +60,9 @@ def _write_results(path: Path) -> None:
 def _measure(address: str, code: Path, folder: Path, count: int) -> None:
     jobs = tuple(Job("CPU", part, count, "cpu-invented-2cores") for part in range(1, count + 1))
     with connect(address, code) as cluster:
-        drive(_orders(jobs[:NODES], folder), cluster, _silent)  # workers start here
+        drive(_orders(jobs[:NODES], folder), cluster, _say_nothing)  # workers start here
         before, began = _memory_mib(), time.monotonic()
-        failures = drive(_orders(jobs, folder), cluster, _silent).failures
+        failures = drive(_orders(jobs, folder), cluster, _say_nothing).failures
         seconds, after = time.monotonic() - began, _memory_mib()
     size = sum(file.stat().st_size for file in code.rglob("*") if file.is_file())
     print(f"{count - NODES} jobs, {NODES} nodes, {os.cpu_count()} cores, {len(failures)} failed")
@@ -78,7 +78,7 @@ def _orders(jobs: tuple[Job, ...], folder: Path) -> Orders:
     return Orders(FleetPlan((), jobs), folder, wait_s=10)
 
 
-def _silent(_who: str, _line: str) -> None:
+def _say_nothing(_who: str, _line: str) -> None:
     """Show nothing."""
 
 

@@ -10,7 +10,7 @@ from reports.text.paragraph import paragraph, shell_command
 from reports.text.screen import IN_A_PIPE, Screen
 from suite.cases.models import word_for_shape
 from suite.cases.sweeps import Shape
-from variants.selection.interpolation import Expected
+from variants.selection.interpolation import ExpectedScore
 from variants.selection.pick import Answer
 from variants.selection.schema import Choice, Objective, Problem, Selection
 from variants.selection.tune_command import tune_command
@@ -163,7 +163,7 @@ def _ranking(answer: Answer, screen: Screen) -> str:
     return grid(columns, screen.width)
 
 
-def _time(answer: Answer, expected: Expected) -> str:
+def _time(answer: Answer, expected: ExpectedScore) -> str:
     time = f"{'at most ' if _is_below(answer) else ''}{three_digits(expected.time_ms)} ms"
     low_ms, high_ms = expected.time_low_ms, expected.time_high_ms
     if low_ms is None or high_ms is None:

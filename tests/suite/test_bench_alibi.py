@@ -43,7 +43,7 @@ def pytest_suite_with_real_lanes(*words: str) -> "subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Path]:
+def saved_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Path]:
     """Race two cells once, saving into a storage and a JSON file."""
     folder = tmp_path_factory.mktemp("bench")
     done = pytest_suite(
@@ -60,17 +60,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, Path]:
 
 
 def test_a_picked_item_is_measured_beside_the_baseline_and_has_its_samples(
-    saved: tuple[Any, str, Path],
+    saved_run: tuple[Any, str, Path],
 ) -> None:
-    (item,) = saved[0]["benchmarks"]
+    (item,) = saved_run[0]["benchmarks"]
     assert item["fullname"] == "suite/bench_alibi.py::test_attention[n128-h8-d64-float32-sdpa_mask]"
     assert item["group"] == "n128-h8-d64-float32"
     assert item["stats"]["data"] == [1e-3] * 50
     assert item["options"]["timer"].endswith("alibi_race")
 
 
-def test_agreement_memory_and_status_are_extra_info(saved: tuple[Any, str, Path]) -> None:
-    info = saved[0]["benchmarks"][0]["extra_info"]
+def test_agreement_memory_and_status_are_extra_info(saved_run: tuple[Any, str, Path]) -> None:
+    info = saved_run[0]["benchmarks"][0]["extra_info"]
     assert info["status"] == "measured"
     assert (info["error"], info["error_budget"]) == (1e-3, 1e-2)
     assert (info["peak_bytes"], info["persistent_bytes"]) == (3, 2)
@@ -88,16 +88,16 @@ def test_the_error_is_that_of_the_check_which_came_closest_to_its_budget() -> No
     }
 
 
-def test_the_hardware_is_in_machine_info(saved: tuple[Any, str, Path]) -> None:
-    assert saved[0]["machine_info"]["alibi_hardware"]["key"] == this_cpu().key
-    assert saved[0]["machine_info"]["alibi_software"]["torch"] != "absent"
+def test_the_hardware_is_in_machine_info(saved_run: tuple[Any, str, Path]) -> None:
+    assert saved_run[0]["machine_info"]["alibi_hardware"]["key"] == this_cpu().key
+    assert saved_run[0]["machine_info"]["alibi_software"]["torch"] != "absent"
 
 
 def test_a_cell_that_is_not_measured_is_skipped_with_its_reason(
-    saved: tuple[Any, str, Path],
+    saved_run: tuple[Any, str, Path],
 ) -> None:
-    assert "1 passed, 1 skipped" in saved[1]
-    assert "unsupported: on demand" in saved[1]
+    assert "1 passed, 1 skipped" in saved_run[1]
+    assert "unsupported: on demand" in saved_run[1]
 
 
 def outcome_of(variant: str, dtype: Dtype, error: float | None) -> type[BaseException]:
@@ -133,8 +133,8 @@ def test_a_picked_item_of_real_lanes_has_their_samples_memory_and_kernels(tmp_pa
     assert info["kernels"] == ["scaled_dot_product_flash_attention_for_cpu"]
 
 
-def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
-    storage = f"file://{saved[2] / 'storage'}"
+def test_saved_runs_can_be_compared(saved_run: tuple[Any, str, Path]) -> None:
+    storage = f"file://{saved_run[2] / 'storage'}"
     command = [sys.executable, "-m", "pytest_benchmark", "--storage", storage, "compare"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -142,8 +142,10 @@ def test_saved_runs_can_be_compared(saved: tuple[Any, str, Path]) -> None:
 
 
 @pytest.mark.heavy
-def test_a_run_is_compared_with_the_saved_one_item_by_item(saved: tuple[Any, str, Path]) -> None:
-    storage = f"file://{saved[2] / 'storage'}"
+def test_a_run_is_compared_with_the_saved_one_item_by_item(
+    saved_run: tuple[Any, str, Path],
+) -> None:
+    storage = f"file://{saved_run[2] / 'storage'}"
     done = pytest_suite("-k", CHEAP, f"--benchmark-storage={storage}", "--benchmark-compare")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "benchmark 'n128-h8-d64-float32': 2 tests" in done.stdout
@@ -152,9 +154,9 @@ def test_a_run_is_compared_with_the_saved_one_item_by_item(saved: tuple[Any, str
 
 
 def test_a_run_fails_where_a_median_has_grown_by_more_than_is_allowed(
-    saved: tuple[Any, str, Path], tmp_path: Path
+    saved_run: tuple[Any, str, Path], tmp_path: Path
 ) -> None:
-    shutil.copytree(saved[2] / "storage", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(saved_run[2] / "storage", tmp_path, dirs_exist_ok=True)
     (file,) = tmp_path.rglob("*.json")
     faster = json.loads(file.read_text())
     faster["benchmarks"][0]["stats"]["median"] = 1e-9

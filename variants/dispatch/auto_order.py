@@ -14,7 +14,7 @@ from variants.host.hardware import this_cpu, this_gpu
 from variants.host.software import software_for
 from variants.problem import DENSE, Spec
 from variants.selection.files import selections_for
-from variants.selection.interpolation import Expected
+from variants.selection.interpolation import ExpectedScore
 from variants.selection.pick import Answer, pick, static_order
 from variants.selection.relevance import SortedSelections, TargetDevice, sort_selections
 from variants.selection.schema import Problem, ProblemDtype
@@ -72,14 +72,14 @@ def _general_order(spec: Spec) -> tuple[str, ...]:
     return ("sdpa_mask", "eager") if spec.slopes_need_grad else ("flex", "sdpa_mask", "eager")
 
 
-def _without_a_wait(ranking: list[Expected]) -> list[Expected]:
+def _without_a_wait(ranking: list[ExpectedScore]) -> list[ExpectedScore]:
     """Return a ranking with variants that build no graph first, except those that are far slower.
 
     Prompts of many lengths would otherwise wait seconds each, for a graph that saves a fraction of
     a call.
     """
 
-    def waits(expected: Expected) -> bool:
+    def waits(expected: ExpectedScore) -> bool:
         is_slow = expected.score >= _WORTH_A_WAIT * ranking[0].score
         return expected.variant in _BUILDS or is_slow
 

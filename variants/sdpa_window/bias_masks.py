@@ -72,18 +72,18 @@ def masks_of(spec: Spec, tall: int, wide: int) -> Callable[[Tensor, Tensor], Mas
     width = min(wide, spec.kv_len, _WINDOW_BYTES // (4 * spec.heads * tall))
 
     @cache_by_slopes
-    def whole(slopes: Tensor) -> Masks:
+    def whole_masks(slopes: Tensor) -> Masks:
         row = _falling_bias(slopes, spec.kv_len)
         return Masks(row, row, _relative(row, tall, width))
 
     @cache_by_slopes
-    def cut(slopes: Tensor) -> Masks:
+    def cut_masks(slopes: Tensor) -> Masks:
         row = _falling_bias(slopes, spec.kv_len)
         near = hide_buried(row)
         return Masks(row, near, _relative(near, tall, width))
 
     def masks(slopes: Tensor, depth: Tensor) -> Masks:
-        return cut(slopes) if depth.amax() <= BURIED else whole(slopes)
+        return cut_masks(slopes) if depth.amax() <= BURIED else whole_masks(slopes)
 
     return masks
 

@@ -19,7 +19,7 @@ _LARGEST_LOG = 600.0  # limit for lines through noisy points; exp(600) is still 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Expected(NamedTuple):
+class ExpectedScore(NamedTuple):
     """What a variant should cost; the ends of the time's interval are None where none is known.
 
     `score` is what the objective ranks by, as in a `Candidate`.
@@ -43,7 +43,7 @@ class Forecast(NamedTuple):
 
     kind: Kind
     lengths: tuple[int, ...]
-    ranking: list[Expected]
+    ranking: list[ExpectedScore]
     regret_at_most: float | None
 
 
@@ -81,10 +81,10 @@ def forecast(
     return Forecast("extrapolated", lengths, ranking, None)
 
 
-def scale(expected: Expected, factor: float) -> Expected:
+def scale(expected: ExpectedScore, factor: float) -> ExpectedScore:
     """Return what a variant should cost for `factor` times the work."""
     low, high = expected.time_low_ms, expected.time_high_ms
-    return Expected(
+    return ExpectedScore(
         expected.variant,
         expected.score * factor,
         expected.time_ms * factor,
@@ -109,7 +109,7 @@ def _line(
     length: int,
     power: float,
     objective: Objective,
-) -> Expected:
+) -> ExpectedScore:
     def at(values: Sequence[float]) -> float:
         return _through(values, lengths, length, power)
 
@@ -120,7 +120,7 @@ def _line(
         # The score is the time by ratios of the same rounds; the times themselves are of any round.
         low, high = (None if end is None else end * score / time_ms for end in (low, high))
         time_ms = score
-    return Expected(points[0].variant, score, time_ms, low, high)
+    return ExpectedScore(points[0].variant, score, time_ms, low, high)
 
 
 def _interval(

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from variants.host.hardware import Gpu
-from variants.selection.interpolation import KINDS, Expected, Forecast, forecast, scale
+from variants.selection.interpolation import KINDS, ExpectedScore, Forecast, forecast, scale
 from variants.selection.relevance import IndexedSelection, SortedSelections, TargetDevice, changes
 from variants.selection.schema import Choice, Objective, Problem, Selection
 from variants.selection.similarity import distance, family_of, is_step, queries, regime_of, work
@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True):
     measured_threads: int | None = None
     measured_lengths: tuple[int, ...] = ()
     objective: Objective = "eager"
-    ranking: tuple[Expected, ...] = ()
+    ranking: tuple[ExpectedScore, ...] = ()
     regret_at_most: float | None = None
 
 

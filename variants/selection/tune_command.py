@@ -16,7 +16,7 @@ def tune_command(problem: Problem, device: str, model: str | None = None) -> str
     Without it the command measures the usual slopes and scale, because no other option sets them.
     """
     least = max(_SHORTEST, problem.q_len if problem.q_len != problem.kv_len else 1)
-    lengths = sorted({max(least, length) for length in _around(problem.kv_len)})
+    lengths = sorted({max(least, length) for length in _lengths_around(problem.kv_len)})
     options: dict[str, object] = {
         "--device": device,
         "--modes": problem.mode,
@@ -41,5 +41,5 @@ def tune_command(problem: Problem, device: str, model: str | None = None) -> str
     return " ".join([f"{program()} choose --tune", *words])
 
 
-def _around(length: int) -> tuple[int, int, int]:
+def _lengths_around(length: int) -> tuple[int, int, int]:
     return length // 2, length, 2 * length

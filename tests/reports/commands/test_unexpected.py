@@ -68,10 +68,10 @@ def test_a_package_that_a_command_lacks_is_named_with_what_installs_it(
 
 
 def test_a_bug_ends_with_3_and_the_place_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_screen: object) -> str:
+    def divide_by_zero(_screen: object) -> str:
         return str(1 / 0)
 
-    monkeypatch.setattr("reports.pages.listing.variants", broken)
+    monkeypatch.setattr("reports.pages.listing.variants", divide_by_zero)
     done = bench("list", "variants")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()

@@ -67,12 +67,12 @@ def test_gradients_summed_over_the_wrong_group_are_caught(dtype: str) -> None:
     case = case_of(dtype=dtype, mode="backward", kv_heads=2)
     assert budget_check(variant("sdpa_mask", case), case).agrees
 
-    def interleaved(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
+    def interleave_heads(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         return variant("eager", case_of(dtype=dtype))(
             q, k.repeat(1, 4, 1, 1), v.repeat(1, 4, 1, 1), slopes
         )
 
-    assert budget_check(interleaved, case).excess >= 4
+    assert budget_check(interleave_heads, case).excess >= 4
 
 
 def test_a_single_token_raises_no_alarm_in_backward() -> None:

@@ -23,11 +23,11 @@ from tests.fakes.nvml import (
 
 
 def test_without_the_library_its_absence_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_found(name: str) -> NoReturn:
+    def raise_not_found(name: str) -> NoReturn:
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(pynvml, "nvmlLib", None)
-    monkeypatch.setattr(pynvml, "CDLL", not_found)
+    monkeypatch.setattr(pynvml, "CDLL", raise_not_found)
     with nvml.open_gpu(UUID) as opened, level_rise(opened) as risen:
         assert opened == Absent("NVML: NVML Shared Library Not Found")
     assert risen() == opened

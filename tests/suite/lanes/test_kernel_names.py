@@ -87,18 +87,18 @@ def test_kernels_that_inductor_made_are_named(name: str, first: str, last: str) 
 
 
 def test_another_profiler_of_the_thread_is_put_back_even_if_the_call_raises() -> None:
-    def mine(*_: object) -> None:
+    def profile(*_: object) -> None:
         pass
 
     def raises() -> None:
         raise ValueError("on demand")
 
     before = sys.getprofile()
-    sys.setprofile(mine)
+    sys.setprofile(profile)
     try:
         with pytest.raises(ValueError, match="on demand"):
             kernel_names.attention_kernels(raises)
-        assert sys.getprofile() is mine
+        assert sys.getprofile() is profile
     finally:
         sys.setprofile(before)
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.variants.selections import a_candidate, a_choice, a_problem, choice_of
-from variants.selection.interpolation import Expected, Forecast, forecast, scale
+from variants.selection.interpolation import ExpectedScore, Forecast, forecast, scale
 from variants.selection.schema import Candidate, Choice, Objective
 
 NAMES = ("eager", "sdpa_mask", "sdpa_key", "flex", "sdpa_window")
@@ -245,5 +245,5 @@ def test_intervals_are_interpolated_and_never_carried_beyond() -> None:
 
 
 def test_more_work_takes_so_many_times_as_long() -> None:
-    assert scale(Expected("eager", 1.0, 2.0, 1.5, 2.5), 3) == ("eager", 3.0, 6.0, 4.5, 7.5)
-    assert scale(Expected("eager", 1.0, 2.0, None, None), 3)[3:] == (None, None)
+    assert scale(ExpectedScore("eager", 1.0, 2.0, 1.5, 2.5), 3) == ("eager", 3.0, 6.0, 4.5, 7.5)
+    assert scale(ExpectedScore("eager", 1.0, 2.0, None, None), 3)[3:] == (None, None)

@@ -75,13 +75,13 @@ def test_a_cache_that_can_t_be_looked_into_has_no_selection(
 def test_without_a_home_only_the_committed_are_found(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(number: int) -> None:
+    def raise_key_error(number: int) -> None:
         raise KeyError(number)
 
     put(folders.committed, OWN)
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("pwd.getpwuid", raise_key_error)
     assert selections_for(KEY)[0] == [OWN]
     with pytest.raises(BadSelection, match="no home directory to keep selections in"):
         user_folder()

@@ -30,14 +30,14 @@ def prepare(spec: Spec) -> Attention:
     kernel = _kernel(spec)
     pages = -(-spec.kv_len // _PAGE)
 
-    def paged(tensor: Tensor) -> Tensor:
+    def to_pages(tensor: Tensor) -> Tensor:
         rows = pad(tensor.transpose(1, 2), (0, 0, 0, 0, 0, pages * _PAGE - spec.kv_len))
         return rows.reshape(spec.batch * pages, _PAGE, spec.kv_heads, spec.head_dim)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         kv_lens = torch.full((spec.batch,), spec.kv_len, dtype=torch.int32, device=q.device)
         tables = _numbers(spec.batch * pages, q).view(spec.batch, pages)
-        return _attend(kernel, spec, q, (paged(k), paged(v)), slopes, kv_lens, tables)
+        return _attend(kernel, spec, q, (to_pages(k), to_pages(v)), slopes, kv_lens, tables)
 
     return attention
 

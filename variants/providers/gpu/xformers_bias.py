@@ -35,7 +35,7 @@ def prepare(spec: Spec) -> Attention:
     dense = dense_bias(spec)
 
     @cache_by_slopes
-    def aligned(slopes: Tensor) -> Tensor:
+    def align(slopes: Tensor) -> Tensor:
         bias = dense(slopes)
         room = torch.nn.functional.pad(bias, (0, -spec.kv_len % _ALIGNMENT))
         return room[..., : spec.kv_len].expand(spec.batch, -1, -1, -1)
@@ -43,7 +43,7 @@ def prepare(spec: Spec) -> Attention:
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         rows = (tensor.transpose(1, 2) for tensor in (q, k, v))
         out: Tensor = ops.memory_efficient_attention(
-            *rows, attn_bias=aligned(slopes), scale=spec.scale
+            *rows, attn_bias=align(slopes), scale=spec.scale
         )
         return out.transpose(1, 2)
 

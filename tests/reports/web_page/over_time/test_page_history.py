@@ -26,7 +26,7 @@ def history() -> PageHistory:
     return history_of(a_history())
 
 
-def of(history: PageHistory, variant: str, length: int) -> CellTimeline:
+def timeline_of(history: PageHistory, variant: str, length: int) -> CellTimeline:
     """Return the timeline of a cell."""
     return next(
         each
@@ -46,24 +46,24 @@ def test_each_planted_step_has_its_run_cause_and_size(history: PageHistory) -> N
         "flex": (12, "environment", -0.10, False),
         "native_window": (18, "machine", 0.06, False),
     }
-    assert of(history, "eager", 1024).steps == []
+    assert timeline_of(history, "eager", 1024).steps == []
     assert history.summary == "REGRESSED: 1 unexplained slower step; 3 steps in 8 cells judged"
 
 
 def test_a_step_names_its_first_commit_and_its_interval(history: PageHistory) -> None:
-    (step,) = of(history, "eager", 512).steps
+    (step,) = timeline_of(history, "eager", 512).steps
     assert step.first_code == a_commit(6)[:12] == history.devices[0].runs[6][1]
     assert 0.04 < step.change_ci[0] < step.change < step.change_ci[1] < 0.06
 
 
 def test_a_run_without_a_time_keeps_its_place_with_its_reason(history: PageHistory) -> None:
-    points = of(history, "flex", 512).points
+    points = timeline_of(history, "flex", 512).points
     assert [point.run for point in points] == list(range(RUNS))
     assert (points[3].status, points[3].reason, points[3].time_ms) == ("crashed", MARKUP, None)
 
 
 def test_a_point_has_its_interval_and_says_if_it_was_disturbed(history: PageHistory) -> None:
-    points = of(history, "eager", 512).points
+    points = timeline_of(history, "eager", 512).points
     assert [point.run for point in points if point.disturbed] == [15]
     assert all(
         point.time_ci_ms and point.time_ms and point.time_ci_ms[0] < point.time_ms
@@ -139,15 +139,15 @@ def test_a_power_limit_splits_setups_and_no_timeline() -> None:
 def test_without_ruptures_the_points_stay_and_the_page_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def absent() -> None:
+    def raise_lack() -> None:
         raise NoRuptures("steps need the package ruptures: pip install ruptures")
 
-    monkeypatch.setattr(change_points, "_ruptures", absent)
+    monkeypatch.setattr(change_points, "_ruptures", raise_lack)
     history = history_of(a_history())
     assert history.lacks == "steps need the package ruptures: pip install ruptures"
     assert history.summary == "Steps were not looked for"
     assert not any(each.steps for each in history.timelines)
-    assert len(of(history, "eager", 512).points) == RUNS
+    assert len(timeline_of(history, "eager", 512).points) == RUNS
 
 
 def test_files_of_pairs_and_copies_of_a_run_are_refused_by_name() -> None:

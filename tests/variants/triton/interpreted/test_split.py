@@ -167,7 +167,7 @@ def test_nor_where_one_of_several_heads_has_a_long_query() -> None:
     assert max(largest_loss(q, k, torch.ones_like(k), slopes)) <= tolerance(torch.float32)
 
 
-def alike(slope: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def equal_scores(slope: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return a query and 2000 keys whose scores are their bounds, equal values and a slope."""
     q, k = torch.zeros(1, 1, 1, 32), torch.zeros(1, 1, 2000, 32)
     q[..., 0] = k[..., 0] = 1
@@ -178,13 +178,13 @@ def alike(slope: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_what_is_planted_is_seen(slope: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "tolerance", lambda _: 0.1)
     of_a_block = math.exp(-64 * slope)
-    assert 0.05 * of_a_block < max(largest_loss(*alike(slope))) <= 0.1
+    assert 0.05 * of_a_block < max(largest_loss(*equal_scores(slope))) <= 0.1
     monkeypatch.setattr(launch, "tolerance", lambda _: 0.2 / of_a_block)
-    assert max(largest_loss(*alike(slope))) > 0.1
+    assert max(largest_loss(*equal_scores(slope))) > 0.1
 
 
 def test_an_output_that_shrinks_after_the_count_is_asked_for_again() -> None:
-    q, k, v, slopes = alike(0.02)
+    q, k, v, slopes = equal_scores(0.02)
     sizes = (-0.02 * torch.arange(2000.0).flip(0)).exp()
     own, next_ones = slice(1920, 2000), slice(1664, 1920)
     v[:, :, next_ones] = -sizes[own].sum() / sizes[next_ones].sum()
@@ -215,7 +215,7 @@ def test_it_visits_the_tiles_that_the_rule_says(queries: int) -> None:
 
 
 def test_without_norms_a_step_visits_all_keys_and_reads_none_twice() -> None:
-    q, k, v, slopes = alike(0.5)
+    q, k, v, slopes = equal_scores(0.5)
     plan = SplitPlan(1, Tiles(16, 64, 4, 2), 3)
     done = attend_split(q, k, v, slopes, 32**-0.5, plan=plan)
     assert done.visited.flatten().tolist() == [1920 // 64, 0]
@@ -233,7 +233,7 @@ def test_equal_calls_give_equal_bits() -> None:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_a_far_key_that_is_no_number_reaches_the_step(wrong: float) -> None:
-    q, k, v, slopes = alike(0.05)
+    q, k, v, slopes = equal_scores(0.05)
     k[:, :, 3, 0] = wrong
     for norms in (cache_norms(k, v), None):
         assert attend_split(q, k, v, slopes, 32**-0.5, norms=norms).out.isnan().all()

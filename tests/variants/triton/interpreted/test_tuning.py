@@ -29,7 +29,7 @@ FIXED_TABLE = tiles_for(90, 64, torch.bfloat16)
 NEW_TABLE = TunedTable(64, "bfloat16", FIXED_TABLE._replace(forward=OTHER))
 
 
-def later() -> float:
+def in_an_hour() -> float:
     return time.monotonic() + 3600
 
 
@@ -56,14 +56,14 @@ def test_candidates_are_one_step_away_and_possible() -> None:
 
 def test_the_fastest_candidate_is_chosen_after_it_was_timed_twice() -> None:
     timed: list[Tiles] = []
-    found = search(FIXED, timer({FIXED: 1.0, OTHER: 0.9}, timed), later())
+    found = search(FIXED, timer({FIXED: 1.0, OTHER: 0.9}, timed), in_an_hour())
     assert (found.tiles, found.time_ms, found.fixed_ms) == (OTHER, 0.9, 1.0)
     assert timed == [FIXED, *candidates(FIXED), FIXED, OTHER]
     assert found.timed == 1 + len(candidates(FIXED))
 
 
 def test_a_candidate_that_is_hardly_faster_is_not() -> None:
-    assert search(FIXED, timer({FIXED: 1.0, OTHER: 0.98}, []), later()).tiles == FIXED
+    assert search(FIXED, timer({FIXED: 1.0, OTHER: 0.98}, []), in_an_hour()).tiles == FIXED
 
 
 def test_nor_is_one_that_was_fast_once() -> None:
@@ -72,11 +72,11 @@ def test_nor_is_one_that_was_fast_once() -> None:
     def time_ms(tiles: Tiles) -> float:
         return next(times, 1.0) if tiles == OTHER else 1.0
 
-    assert search(FIXED, time_ms, later()).tiles == FIXED
+    assert search(FIXED, time_ms, in_an_hour()).tiles == FIXED
 
 
 def test_nor_is_one_for_which_the_chip_has_no_room() -> None:
-    found = search(FIXED, timer({FIXED: 1.0}, [], otherwise=math.inf), later())
+    found = search(FIXED, timer({FIXED: 1.0}, [], otherwise=math.inf), in_an_hour())
     assert (found.tiles, found.fixed_ms) == (FIXED, 1.0)
 
 
