@@ -72,7 +72,8 @@ class GroupsOfChannels(BoundedBlock):
             part.unflatten(1, (GROUPS, -1)).norm(dim=2).amax(dim=0)
             for part in (self.rows, *self.blocks)
         )
-        return (torch.stack(of_blocks) @ of_rows)[blocks]
+        most: Tensor = torch.stack(of_blocks) @ of_rows
+        return most[blocks]
 
 
 class Ball(BoundedBlock):
@@ -85,7 +86,8 @@ class Ball(BoundedBlock):
             for part, centre in zip(self.blocks, centres, strict=True)
         ]
         lengths = self.rows.norm(dim=1, keepdim=True)
-        return (self.rows @ centres.T + lengths * torch.stack(radii)).amax(dim=0)[blocks]
+        most: Tensor = (self.rows @ centres.T + lengths * torch.stack(radii)).amax(dim=0)
+        return most[blocks]
 
 
 class SumOfNorms(BoundedBlock):

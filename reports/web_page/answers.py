@@ -41,8 +41,7 @@ def answer(setup: str, view: View, cells: Sequence[PageCell], doubt: str) -> Vie
     winners = sorted((cell for cell in cells if cell.rank == 1), key=lambda cell: cell.kv_len)
     if not winners:
         return ViewAnswer(setup, view, doubt, "No variant can be recommended", _why_none(cells), "")
-    wins = Counter(cell.variant for cell in winners)
-    name, count = wins.most_common(1)[0]
+    name, count = Counter(cell.variant for cell in winners).most_common(1)[0]
     lengths = {cell.kv_len for cell in cells}
     wins = [cell for cell in winners if cell.variant == name]
     share = _share_of(count, len(lengths))

@@ -40,7 +40,7 @@ class CaseCheck:
         self.refuse_changed_inputs(rotation, inputs_seed)
         worst = merge([part for errors, _ in judged for part in errors])
         for place, (_, results) in enumerate(judged):
-            noted = [self._noted(result, rotation.sets[place], worst) for result in results]
+            noted = [self._judged_result(result, rotation.sets[place], worst) for result in results]
             rotation.set_judged(place, noted)
         return compare_parts([worst], self._dtype)
 

@@ -32,14 +32,14 @@ def private_folder(parent: Path, name: str) -> Path:
 def is_whole(file: Path) -> bool:
     """Whether this user's file, which nobody else can write to, has the content of its digest."""
     content, digest = _own_content(file), _own_content(_digest_of(file))
-    return content is not None and digest == _digest_of(content)
+    return content is not None and digest == _hash_of(content)
 
 
 def store(built: Path, file: Path) -> None:
     """Move a finished file to its place, and its digest beside it, so that both outlast a crash."""
     built.chmod(0o700)
     digest = built.with_name("digest")
-    digest.write_bytes(_digest_of(built.read_bytes()))
+    digest.write_bytes(_hash_of(built.read_bytes()))
     digest.chmod(0o600)
     for written in (built, digest):
         with written.open("rb") as stream:
@@ -52,7 +52,7 @@ def _digest_of(file: Path) -> Path:
     return file.with_suffix(".sha256")
 
 
-def _digest_of(content: bytes) -> bytes:
+def _hash_of(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def error(program: Path, call: Call) -> float:
     ],
     ids=str,
 )
-def test_blocks_of_queries(program: Path, sizes: dict[str, int], causal: bool) -> None:
+def test_blocks_of_queries(program: Path, sizes: dict[str, Any], causal: bool) -> None:
     problem = draw_problem(**sizes)
     assert error(program, Call(problem.q, problem.k, problem.v, causal)) < TOLERATED[torch.float32]
 
