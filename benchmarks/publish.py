@@ -53,7 +53,7 @@ SETS: dict[str, str] = {
     "--variants sdpa_window,native_window",
     "ragged": f"--sweep ragged {_BOTH} --passes 1 --variants sdpa_mask,native_window",
     "decode-wide": "--modes decode --norms --q-len 4 --heads 32 --head-dim 128 "
-    f"--lengths 1024,4096,32768 {_BOTH} --passes 1 --variants sdpa_key,native_window",
+    f"--lengths 1024,4096,32768 {_BOTH} --passes 1 --variants native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 512,1024 {_BOTH} --passes 1 "
     "--variants sdpa_key,sdpa_window,native_window",
     "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
