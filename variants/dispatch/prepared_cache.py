@@ -14,7 +14,7 @@ from torch import Tensor
 from variants.problem import Attention, Spec
 
 
-class _Entry(NamedTuple):
+class _CacheEntry(NamedTuple):
     """An attention, and the bytes that it holds; None before it was weighed."""
 
     attention: Attention
@@ -30,7 +30,7 @@ class PreparedCache:
         The newest shape is always cached, whatever it holds.
         """
         self._at_most, self._bytes_at_most = at_most, bytes_at_most
-        self._entries: OrderedDict[tuple[str, Spec], _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, Spec], _CacheEntry] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class PreparedCache:
         attention = prepare()
         with self._lock:
             self._weigh()
-            self._entries[key] = _Entry(attention)
+            self._entries[key] = _CacheEntry(attention)
             self._make_room()
         return attention
 
