@@ -33,13 +33,17 @@ def configurations() -> list[Configuration]:
     ]
 
 
+def name(each: Configuration) -> str:
+    return f"{each.kernel}-d{each.head_dim}-{each.dtype}-{each.form}"
+
+
 def private_bytes(code: str) -> int:
     """Return the memory of each thread, where registers go for which there is no room."""
     (size,) = re.findall(r"\.private_segment_fixed_size: +(\d+)", code)
     return int(size)
 
 
-@pytest.mark.parametrize("each", configurations(), ids=lambda each: each.id)
+@pytest.mark.parametrize("each", configurations(), ids=name)
 def test_it_has_room_multiplies_matrices_and_does_not_spill(each: Configuration) -> None:
     tiles = TILES._replace(rows=LEAST_ROWS) if each.form == "step" else TILES
     options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
