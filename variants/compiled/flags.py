@@ -27,7 +27,8 @@ FLAGS = flags_for("-march=native")
 
 _AVX2 = frozenset(["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"])
 _AVX512 = _AVX2 | frozenset(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
-_AMX = _AVX512 | frozenset(["amx_tile", "amx_bf16", "avx512_bf16"])
+_BF16 = _AVX512 | frozenset(["avx512_bf16"])
+_AMX = _BF16 | frozenset(["amx_tile", "amx_bf16"])
 
 LEVELS = (
     Level(
@@ -35,6 +36,7 @@ LEVELS = (
         flags_for("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
         _AMX,
     ),
+    Level("avx512-bf16", flags_for("-march=x86-64-v4", "-mavx512bf16"), _BF16),
     Level("avx512", flags_for("-march=x86-64-v4"), _AVX512),
     Level("avx2", flags_for("-march=x86-64-v3"), _AVX2),
 )

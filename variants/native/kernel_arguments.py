@@ -4,6 +4,7 @@ import ctypes
 import math
 from functools import lru_cache
 from itertools import chain
+from struct import Struct
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from variants.windows import tolerance
 MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 EVERY_KEY = 1 << 40  # further away than any key
 _EXPONENT_ERROR = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
+_POINTERS_AND_STRIDES = Struct("=10Q15q")
 
 
 class Reach(NamedTuple):
@@ -55,14 +57,18 @@ def runs_of(sequences: Tensor | None, q: Tensor, k: Tensor) -> Runs:
         sequences = sequences.contiguous()
         queries, keys = sequences[:, 2].tolist(), sequences[:, 4].tolist()
         return Runs(max(queries, default=0), keys, sequences.data_ptr(), sequences)
-    batch, q_len, kv_len = q.shape[0], q.shape[2], k.shape[2]
+    return _dense_runs(q.shape[0], q.shape[2], k.shape[2])
+
+
+@lru_cache(maxsize=128)
+def _dense_runs(batch: int, q_len: int, kv_len: int) -> Runs:
     fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
     memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
     return Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)
 
 
 def structure(
-    tensors: tuple[Tensor, ...],
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None],
     runs: Runs,
     blocks: int,
     reach: Reach,
@@ -73,7 +79,8 @@ def structure(
 ) -> CallStructure:
     """Return what a kernel is called with: the tensors are those that it points at.
 
-    They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys.
+    They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys or
+    None.
     `norms` are of variants.batches.cache_norms and `block_tables` of variants.batches.pages; only
     few queries read them.
     What is left out is a share of the rounding of `dtype`.
@@ -81,24 +88,25 @@ def structure(
     q, k, v, slopes, out, *_ = tensors
     sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
-    call = CallStructure.from_buffer_copy(_constants(sizes, rest, reach, scale, dtype))
-    norms_address = 0 if norms is None else norms.data_ptr()
-    addresses = [tensor.data_ptr() for tensor in tensors]
-    call.pointers[:] = [*addresses, runs.address, norms_address, 0]
-    if block_tables is not None:
-        call.pointers[len(call.pointers) - 1] = block_tables.data_ptr()
-        call.pages_stride, call.page_bits = block_tables.stride(0), k.shape[2].bit_length() - 1
+    pointers = [*map(_address, tensors), runs.address, _address(norms), _address(block_tables)]
     norms_strides = (0, 0, 0) if norms is None else norms.stride()[:3]
-    strides = [step for part in (q, k, v, out) for step in part.stride()[:3]]
-    call.strides[:] = [*strides, *norms_strides]
+    strides = [*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3], *norms_strides]
+    begin = _POINTERS_AND_STRIDES.pack(*pointers, *strides)
+    call = CallStructure.from_buffer_copy(begin + _constants(sizes, rest, reach, scale, dtype))
+    if block_tables is not None:
+        call.pages_stride, call.page_bits = block_tables.stride(0), k.shape[2].bit_length() - 1
     return call
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
 
 
 @lru_cache(maxsize=128)
 def _constants(
     sizes: tuple[int, ...], rest: tuple[int, ...], reach: Reach, scale: float, dtype: torch.dtype
 ) -> bytes:
-    """Return a call's structure without its pointers and strides; to build it takes a while."""
+    """Return what follows the pointers and strides in a call's structure; that takes a while."""
     call = CallStructure()
     share = tolerance(dtype) / (2 if reach.after else 1)  # of a row, for each side to leave out
     least = math.log(share) - _EXPONENT_ERROR
@@ -107,7 +115,7 @@ def _constants(
     names = [field[0] for field in CallStructure._fields_][2:]
     for name, value in zip(names, values, strict=True):
         setattr(call, name, value)
-    return bytes(call)
+    return bytes(call)[_POINTERS_AND_STRIDES.size :]
 
 
 def rows_of(tensor: Tensor) -> Tensor:

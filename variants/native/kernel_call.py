@@ -2,19 +2,21 @@
 
 import ctypes
 import math
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from variants.native.kernel_arguments import Reach, rows_of, runs_of, structure
-from variants.native.kernel_library import BLOCK, CHUNK, FEW_QUERIES, library
+from variants.native.kernel_library import BLOCK, FEW_QUERIES, library
 
 _FEW = {
     torch.float32: "attend_few_in_float32",
     torch.bfloat16: "attend_few_in_bfloat16",
     torch.float16: "attend_few_in_float16",
 }
+_NOTHING = torch.empty(0)  # its pointer is null
 
 
 class KernelResult(NamedTuple):
@@ -41,6 +43,7 @@ def attend(
     norms: Tensor | None = None,
     block_tables: Tensor | None = None,
     wants_log_sum_exp: bool = False,
+    spare_room: list[Tensor] | None = None,
 ) -> KernelResult:
     """Return the attention of q to k and v.
 
@@ -51,8 +54,10 @@ def attend(
     keys. With `norms` of the cache (variants.batches.cache_norms) up to FEW_QUERIES causal queries
     read the keys that they need. With `block_tables` k and v lie in pages of a power of two slots
     (variants.batches.pages), and an entry has up to FEW_QUERIES queries. Blocks of bfloat16 queries
-    are computed in AMX tiles where the machine has them, and all else in float32. A packed batch
-    that has sequences of FEW_QUERIES and of more is two calls of the kernels.
+    are computed in bfloat16 where the processor has products of it, and all else in float32. Then
+    k and v are packed, in the memory that `spare_room` has from an earlier call, and it has this
+    call's afterwards. A packed batch that has sequences of FEW_QUERIES and of more is two calls of
+    the kernels.
 
     Reads whatever the arguments say: variants.native.torch_operator checks them. Raises Unsupported
     where the kernels can't be built.
@@ -67,8 +72,10 @@ def attend(
     kernels, dtype = library(), q.dtype
     runs = runs_of(sequences, q, k)
     is_few = runs.most_queries <= FEW_QUERIES
-    in_tiles = not is_few and dtype == torch.bfloat16 and kernels.has_bfloat16()
-    converts = not (is_few or in_tiles or dtype == torch.float32)
+    width = 0  # of a key and its value, packed for blocks of bfloat16 queries
+    if dtype == torch.bfloat16 and not is_few:
+        width = kernels.packed_width(k.shape[3], v.shape[3])
+    converts = not (is_few or width or dtype == torch.float32)
     if converts and sequences is not None and k.shape[0] == 1:
         k, v, sequences = _without_others(k, v, sequences)
         runs = runs_of(sequences, q, k)
@@ -76,17 +83,20 @@ def attend(
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
-    nothing = q.new_empty(0, dtype=torch.float32)  # its pointer is null
-    log_sum_exp = nothing
+    packed, blocks, log_sum_exp = None, 0, _NOTHING
     if wants_log_sum_exp:
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
-    packed, blocks = _room_for_tiles(k, v, runs.keys) if in_tiles else (nothing, 0)
+    if width:
+        blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in runs.keys)
+        packed = _room(spare_room, k, blocks * BLOCK * width)
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
     norms = None if norms is None else rows_of(norms)
     tables = None if block_tables is None else rows_of(block_tables)
     call = structure(tensors, runs, blocks, reach, scale, dtype, norms, tables)
-    wide = kernels.attend_in_bfloat16 if in_tiles else kernels.attend_in_float32
+    wide = kernels.attend_in_bfloat16 if width else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
+    if packed is not None and spare_room is not None:
+        spare_room[:] = [packed]
     return KernelResult(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
 
 
@@ -156,8 +166,12 @@ def out_like(q: Tensor, value_dim: int) -> Tensor:
     return q.new_empty(batch, heads, length, value_dim)
 
 
-def _room_for_tiles(k: Tensor, v: Tensor, lengths: list[int]) -> tuple[Tensor, int]:
-    """Return room for all keys and values as tiles, and how many blocks of keys that is."""
-    blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in lengths)
-    width = sum(-(-part.shape[3] // CHUNK) * CHUNK for part in (k, v))
-    return k.new_empty(blocks * BLOCK * width), blocks
+def _room(spare_room: list[Tensor] | None, like: Tensor, elements: int) -> Tensor:
+    """Return room for so many elements: the spare one if it is large enough. Two threads get two.
+
+    Fresh memory is slow, because the system clears each page at its first use.
+    """
+    with suppress(IndexError):
+        if spare_room is not None and (room := spare_room.pop()).numel() >= elements:
+            return room
+    return like.new_empty(elements)

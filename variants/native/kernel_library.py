@@ -65,7 +65,8 @@ def load(flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
 
 def _check(kernels: ctypes.CDLL) -> None:
     """Tell the kernels' functions their types. Raises RuntimeError for another layout."""
-    kernels.has_bfloat16.restype = ctypes.c_bool
+    kernels.packed_width.restype = ctypes.c_int64
+    kernels.packed_width.argtypes = [ctypes.c_int64, ctypes.c_int64]
     kernels.layout.restype = ctypes.c_int64
     layout = [kernels.layout(which) for which in range(7)]
     structures = (CallStructure, BackwardStructure)

@@ -6,9 +6,10 @@ Not for: CUDA, dropout, gradients of gradients, head_dim over 256.
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
 and walks back, and forward too if bidirectional. It stops where norms certify two things of every
 query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
-at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. On a CPU with AMX, blocks
-of bfloat16 queries are computed in tiles, for which k and v are copied; all else is computed in
-float32. The kernel comes with the wheel, or is built once.
+at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Blocks of bfloat16
+queries are multiplied in bfloat16 where the CPU can: in AMX tiles, for which k and v are copied, or
+by AVX-512's products of pairs, for which v is. All else is computed in float32. The kernel comes
+with the wheel, or is built once.
 
 Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
 keys of a head are split over the threads and read once for all queries of its group. The values of
@@ -42,10 +43,11 @@ def prepare(spec: Spec) -> Attention:
     _decline(spec)
     kernel_library.check_obtainable()
     kernel, reach = operator(), reach_of(spec)
+    spare_room: list[Tensor] = []
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         if is_plain(q, k, v, slopes) and fits(spec, q, k, v, slopes):
-            return attend(q, k, v, slopes, spec.scale, reach).out
+            return attend(q, k, v, slopes, spec.scale, reach, spare_room=spare_room).out
         return kernel(q, k, v, slopes, spec.scale, *reach, None, None, None, False)[0]
 
     return attention

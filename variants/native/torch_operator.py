@@ -103,7 +103,9 @@ def checked_attend(
         block_tables=block_tables,
         wants_log_sum_exp=wants_log_sum_exp,
     )
-    return done.out, done.log_sum_exp
+    if wants_log_sum_exp:
+        return done.out, done.log_sum_exp
+    return done.out, q.new_empty(0, dtype=torch.float32)  # no operator's results may share memory
 
 
 def _fake(

@@ -15,8 +15,13 @@
 #include "gradients.h"
 #include "vectors.h"
 #if defined(__AMX_BF16__) && defined(__AVX512F__)
-#define HAS_TILES
 #include "tiles.h"
+using HalfProducts = TileProducts;
+#define HAS_BFLOAT16
+#elif defined(__AVX512BF16__)
+#include "pairs.h"
+using HalfProducts = PairProducts;
+#define HAS_BFLOAT16
 #endif
 
 enum class Side { NEAR, NEAR_CAUSAL, BEFORE, AFTER };  // of the keys, seen from the queries
@@ -342,10 +347,13 @@ void gradients_in_float32(BackwardCall* call) { compute_gradients(*call); }
 void attend_few_in_float32(Call* call) { attend_few<Float32>(*call); }
 void attend_few_in_bfloat16(Call* call) { attend_few<Bfloat16>(*call); }
 void attend_few_in_float16(Call* call) { attend_few<Float16>(*call); }
-#if defined(HAS_TILES)
-void attend_in_bfloat16(Call* call) { attend_all<TileProducts>(*call); }
-bool has_bfloat16() { return TileProducts::allowed(); }
+// How many elements of a key and its value are packed for bfloat16; 0 where blocks of it have no kernel.
+#if defined(HAS_BFLOAT16)
+void attend_in_bfloat16(Call* call) { attend_all<HalfProducts>(*call); }
+int64_t packed_width(int64_t head_dim, int64_t value_dim) {
+  return HalfProducts::allowed() ? HalfProducts::packed_width(head_dim, value_dim) : 0;
+}
 #else
-bool has_bfloat16() { return false; }
+int64_t packed_width(int64_t, int64_t) { return 0; }
 #endif
 }

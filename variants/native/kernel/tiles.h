@@ -10,20 +10,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "call.h"
-#include "vectors.h"
+#include "bfloat16.h"
 
-class TileProducts {
+class TileProducts : public Bfloat16Products {
  public:
-  using Element = uint16_t;
-  static constexpr bool FINE = false;
-
-  Floats scores[2 * KEYS * VECTORS];  // [keys, QUERIES], then the weights [pairs of keys, QUERIES]
-
   explicit TileProducts(const Call& call)
-      : call(call),
-        head_dim(call.head_dim),
-        value_dim(call.value_dim),
+      : Bfloat16Products(call),
         chunks(blocks_of(call.head_dim, CHUNK)),
         value_chunks(blocks_of(call.value_dim, CHUNK)) {
     // Static, because GCC 12 assumes that only 8 bytes of it are read, and may store no others.
@@ -42,31 +34,30 @@ class TileProducts {
     return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
   }
 
+  // How many elements are packed for each key.
+  static int64_t packed_width(int64_t head_dim, int64_t value_dim) {
+    return (blocks_of(head_dim, CHUNK) + blocks_of(value_dim, CHUNK)) * CHUNK;
+  }
+
   // Pack a block of keys as tiles [16 keys, 32 of head_dim] and its values as [16 of value_dim, 32 keys].
   // `place` counts the blocks of all sequences and kv heads.
   static void pack(const Call& call, const Sequence& sequence, int64_t kv_head, int64_t block, int64_t place) {
     const int64_t chunks = blocks_of(call.head_dim, CHUNK), value_chunks = blocks_of(call.value_dim, CHUNK);
-    const auto row = [&](const void* tensor, const Strides& strides, int64_t key, int64_t chunk, int64_t dim) {
-      if (key >= sequence.keys) return Words{};
-      const auto* at =
-          Call::at((const uint16_t*)tensor, strides, sequence.batch, kv_head, sequence.first_key + key);
-      return load((const char*)at, chunk * LANES, dim * 2);
-    };
     Words* keys = packed_keys(call, place);
     Words* values = packed_values(call, place);
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
       for (int64_t key = 0; key < KEYS; ++key)
         keys[(key / TILE * chunks + chunk) * TILE + key % TILE] =
-            row(call.k, call.k_strides, block * KEYS + key, chunk, call.head_dim);
+            of_row(call.k, call.k_strides, sequence, kv_head, block * KEYS + key, chunk, call.head_dim);
     for (int64_t chunk = 0; chunk < value_chunks; ++chunk)
       for (int64_t key = 0; key < KEYS; key += CHUNK) {
         Words even[TILE], odd[TILE];  // of value_dim
         for (int64_t pair = 0; pair < TILE; ++pair) {
           const int64_t at = block * KEYS + key + 2 * pair;
-          const Words first = row(call.v, call.v_strides, at, chunk, call.value_dim);
-          const Words second = row(call.v, call.v_strides, at + 1, chunk, call.value_dim);
-          even[pair] = (first & 0xffffu) | (second << 16);
-          odd[pair] = (first >> 16) | (second & 0xffff0000u);
+          const Words first = of_row(call.v, call.v_strides, sequence, kv_head, at, chunk, call.value_dim);
+          const Words second = of_row(call.v, call.v_strides, sequence, kv_head, at + 1, chunk, call.value_dim);
+          even[pair] = pairs_of_even(first, second);
+          odd[pair] = pairs_of_odd(first, second);
         }
         transpose(even);
         transpose(odd);
@@ -78,19 +69,11 @@ class TileProducts {
       }
   }
 
-  // The squares of a row, in sums as many as lanes.
-  static Floats squares(const uint16_t* row, int64_t head_dim) {
-    Floats squares = {};
-    for (int64_t word = 0; word * 2 < head_dim; word += LANES)
-      squares += squared(load((const char*)row, word, head_dim * 2));
-    return squares;
-  }
-
   // Load a block of queries, `rows` of them; their packed keys and values begin at `place`.
   void take(const uint16_t* q, int64_t rows, const Sequence&, int64_t, int64_t place) {
     keys = packed_keys(call, place);
     values = packed_values(call, place);
-    to_columns((const char*)q, call.q_strides.row * 2, rows, head_dim * 2, queries);
+    take_queries(q, rows);
   }
 
   void score(int64_t first, int64_t end, int) {
@@ -108,10 +91,6 @@ class TileProducts {
       }
   }
 
-  void keep(int64_t key, int column, Floats weights, Floats next) {
-    ((Words*)scores)[key / 2 * VECTORS + column] = paired(weights, next);
-  }
-
   void add_values(int64_t first, int64_t end, Floats* out, int) const {
     finish_stores();
     for (int64_t chunk = 0; chunk < value_chunks; ++chunk)
@@ -123,19 +102,10 @@ class TileProducts {
         _tile_loadd(3, to + TILE * VECTORS + 1, ROW);
         for (int64_t key = first; key < end; key += CHUNK) {
           const Words* from = values + (key / CHUNK * value_chunks + chunk) * 2 * TILE;
-          multiply(from, from + TILE, (const Words*)scores + (key - first) / 2 * VECTORS + column);
+          multiply(from, from + TILE, weights() + (key - first) / 2 * VECTORS + column);
         }
         store(to);
       }
-  }
-
-  void write(const Floats* out, uint16_t* to, int64_t rows) {
-    Words* pairs = queries;  // which no product needs any more
-    for (int64_t pair = 0; pair < value_chunks * TILE; ++pair)
-      for (int column = 0; column < VECTORS; ++column)
-        pairs[pair * VECTORS + column] =
-            paired(out[2 * pair * VECTORS + column], out[(2 * pair + 1) * VECTORS + column]);
-    to_rows(pairs, (char*)to, call.out_strides.row * 2, rows, value_dim * 2);
   }
 
  private:
@@ -145,10 +115,6 @@ class TileProducts {
 
   // The compiler doesn't know that loads of tiles read memory, so finish the stores before them.
   static void finish_stores() { asm volatile("" ::: "memory"); }
-
-  static Floats squared(Words pairs) {
-    return first_halves(pairs) * first_halves(pairs) + second_halves(pairs) * second_halves(pairs);
-  }
 
   // A block's keys, then its values. All blocks of a sequence and kv head follow each other.
   static Words* packed_keys(const Call& call, int64_t place) {
@@ -178,8 +144,6 @@ class TileProducts {
     _tile_stored(3, to + TILE * VECTORS + 1, ROW);
   }
 
-  const Call& call;
-  const int64_t head_dim, value_dim, chunks, value_chunks;
+  const int64_t chunks, value_chunks;
   const Words *keys = nullptr, *values = nullptr;
-  Words queries[MOST_HEAD_DIM / 2 * VECTORS];  // [pairs of head_dim, QUERIES]
 };
