@@ -2,12 +2,20 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "call.h"
 #include "vectors.h"
 
 // Registers hold ROWS * COLUMNS sums; there are 32 with AVX-512 and on Arm, else 16.
-constexpr int ROWS = 4;
-constexpr int COLUMNS = LANES == 8 ? 2 : 4;
+constexpr int ROWS = LANES == 16 ? 8 : 4;
+constexpr int COLUMNS = LANES == 4 ? 4 : 2;
+
+// Call `some(row, COUNT)` for each COUNT of the rows from `row` to `count`; what is left comes in halves of COUNT.
+template <int COUNT = ROWS, class Some> static inline void for_rows(int row, int count, const Some& some) {
+  for (; row + COUNT <= count; row += COUNT) some(row, std::integral_constant<int, COUNT>());
+  if constexpr (COUNT > 1) for_rows<COUNT / 2>(row, count, some);
+}
 
 // Rows of a tensor, such as some keys.
 struct FloatRows {
@@ -36,9 +44,7 @@ static void multiply_some(const FloatRows& rows, int at, const Floats* queries, 
 
 // Write rows [count, dim] times queries [dim, QUERIES] to `to` [count, QUERIES].
 static inline void multiply(const FloatRows& rows, const Floats* queries, Floats* to, int lag) {
-  int row = 0;
-  for (; row + ROWS <= rows.count; row += ROWS) multiply_some<ROWS>(rows, row, queries, to, lag);
-  for (int rest = rows.count % ROWS; rest > 0; --rest) multiply_some<1>(rows, row++, queries, to, lag);
+  for_rows(0, rows.count, [&](int row, auto count) { multiply_some<count()>(rows, row, queries, to, lag); });
 }
 
 template <int COUNT>
@@ -57,9 +63,7 @@ static void add_some_dims(const FloatRows& rows, const Floats* weights, int d, F
 
 // Add rows [count, dim], transposed, times weights [count, QUERIES] to `to` [dim, QUERIES].
 static inline void add_weighted(const FloatRows& rows, const Floats* weights, Floats* to, int lag) {
-  int d = 0;
-  for (; d + ROWS <= rows.dim; d += ROWS) add_some_dims<ROWS>(rows, weights, d, to, lag);
-  for (; d < rows.dim; ++d) add_some_dims<1>(rows, weights, d, to, lag);
+  for_rows(0, rows.dim, [&](int d, auto count) { add_some_dims<count()>(rows, weights, d, to, lag); });
 }
 
 // The sum of a row's squares, in sums as many as lanes.

@@ -156,9 +156,7 @@ static void add_to_some(const float* rows, int dim, int count, const Floats* wei
 }
 
 static void add_to_rows(const float* rows, int dim, int count, const Floats* weights, int keys, float* to, int lag) {
-  int key = 0;
-  for (; key + ROWS <= keys; key += ROWS) add_to_some<ROWS>(rows, dim, count, weights, key, to, lag);
-  for (; key < keys; ++key) add_to_some<1>(rows, dim, count, weights, key, to, lag);
+  for_rows(0, keys, [&](int key, auto some) { add_to_some<some()>(rows, dim, count, weights, key, to, lag); });
 }
 
 // A block of queries: what it needs of the tensors, and its dq.

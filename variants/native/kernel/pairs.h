@@ -8,6 +8,7 @@
 #include <immintrin.h>
 
 #include "bfloat16.h"
+#include "floats.h"
 
 class PairProducts : public Bfloat16Products {
  public:
@@ -45,9 +46,7 @@ class PairProducts : public Bfloat16Products {
   }
 
   void score(int64_t first, int64_t end, int lag) {
-    int64_t key = 0;
-    for (; key + ROWS <= end - first; key += ROWS) score_some<ROWS>(first, key, lag);
-    for (; key < end - first; ++key) score_some<1>(first, key, lag);
+    for_rows(0, end - first, [&](int key, auto count) { score_some<count()>(first, key, lag); });
   }
 
   // Add weights times values to out [value_dim, QUERIES].
@@ -65,9 +64,6 @@ class PairProducts : public Bfloat16Products {
   }
 
  private:
-  // Registers hold ROWS * COLUMNS sums. Half of a block's queries go together, so that a causal
-  // block's own keys need no products with the half that sees none of them.
-  static constexpr int ROWS = 8, COLUMNS = 2;
   static_assert(LANES == 16 && CHUNK % ROWS == 0);
 
   struct PairRows {
