@@ -19,6 +19,10 @@ from suite.quality.message import ModelTask, TaskMessage
 from suite.quality.record import ModelFault
 
 COMMAND = (sys.executable, "-m", "suite.quality.model.task")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+"""A step frees some large tensors. glibc would return their memory, and fetch and clear it anew."""
+
 _decoder: msgspec.json.Decoder[TaskMessage] = msgspec.json.Decoder(TaskMessage)
 
 
@@ -40,7 +44,7 @@ class ModelProcess(EndsWithBlock):
         self._process = subprocess.Popen(
             [*COMMAND, msgspec.json.encode(task).decode()],
             cwd=ROOT,
-            env=environment() | {"OMP_NUM_THREADS": "1"},
+            env=environment() | ONE_THREAD | KEEPS_MEMORY,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._words,
