@@ -26,3 +26,9 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    words = re.findall(r"^## (.+)$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    assert len(words) > 30
+    assert words == sorted(words, key=str.lower)
