@@ -7,9 +7,8 @@ On a steep head the bias makes far keys negligible. Each block of 64 queries sta
 and walks back, and forward too if bidirectional. It stops where norms certify two things of every
 query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
 at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Blocks of bfloat16
-queries are multiplied in bfloat16 where the CPU can: in AMX tiles, for which k and v are copied, or
-by AVX-512's products of pairs, for which v is. All else is computed in float32. The kernel comes
-with the wheel, or is built once.
+queries are multiplied by AMX, for which k and v are copied, or by AVX512_BF16, for which v is. All
+else is computed in float32. The kernel comes with the wheel, or is built once.
 
 Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
 keys of a head are split over the threads and read once for all queries of its group. The values of
