@@ -12,8 +12,9 @@ needed. It visits 512 keys at most, asks again, visits the rest, and asks until 
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
 In decode, and where a prefill has few programs, the needed keys of a head are split among programs,
-and a second kernel combines them. Up to 16 queries of all heads that share keys read them once; the
-norms beside a cache say which to read, and without norms that is all.
+and a second kernel combines them; so are those of the steps in a server's packed batch. Up to 16
+queries of all heads that share keys read them once; the norms beside a cache say which to read, and
+without norms that is all.
 The backward leaves out what adds at most eps / 8 to any row of dq, dk and dv. It adds nothing
 atomically, so equal calls give equal bits. In float16 it multiplies weights in TF32, because they
 would underflow for keys that are older than all queries.
