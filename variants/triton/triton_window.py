@@ -25,7 +25,7 @@ bounds are ours (docs/kernel.md).
 import torch
 from torch import Tensor
 
-from variants.batches.runs import runs_of
+from variants.batches.runs import FIELDS, runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import Attention, Spec, Unsupported
 from variants.triton.availability import check_available
@@ -66,6 +66,8 @@ def prepare_general(spec: Spec) -> GeneralAttention:
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         runs = runs_of(spec, sequences)
+        if runs is not None and not len(runs):
+            runs = runs.new_zeros(1, len(FIELDS))  # an empty one, because a launch has to have one
         options = CallOptions(
             spec.scale, spec.causal, None if runs is None else runs.int(), sequences.norms
         )
