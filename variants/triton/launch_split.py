@@ -101,9 +101,9 @@ def attend_split(
 ) -> LaunchResult:
     """Return the causal attention of q to k and v, as variants.triton.launch.attend does.
 
-    A sequence of a packed batch has up to FEW_QUERIES queries, of which there may be many more. Up
-    to FEW_QUERIES in all with no norms see all keys: to make norms would read them all as well. The
-    rows are written into `answer`, an output and its log-sum-exp, where there is one.
+    In a packed batch each sequence has up to FEW_QUERIES queries. Where a call has no more in all,
+    and no norms, they see all keys: to make norms would read them all as well. Rows are written
+    into `answer`, an output and its log-sum-exp, where it is given.
     `visited` is [sequences, heads / heads_together, blocks of rows, 2] int32: the tiles that all
     splits visited before the tiles of the block's own positions, and those visited after them.
     """
