@@ -146,6 +146,34 @@ def time_split_kernel(shape: Shape, *, splits: int = 0, has_norms: bool = True) 
     return Measurement("", shape.name, "triton_window, split", time_ms, share, note=note)
 
 
+def time_server_batch(shape: Shape, chunk: int, *, is_split: bool) -> Measurement:
+    """Time a packed batch: a step of each of `shape.batch` caches, and a chunk of one prompt more.
+
+    The keys of its steps are split among programs, or all is one launch. There are norms.
+    """
+    from variants.batches.cache_norms import cache_norms
+    from variants.triton.launch import attend
+    from variants.triton.launch_split import attend_mixed
+
+    queries = torch.tensor([1] * shape.batch + [chunk], device=DEVICE)
+    keys = torch.full_like(queries, shape.length)
+    first_query, first_key = (lengths.cumsum(dim=0) - lengths for lengths in (queries, keys))
+    lines = (queries * 0, first_query, queries, first_key, keys, keys - queries)
+    runs = torch.stack(lines, dim=1).int()
+    packed = shape._replace(batch=1, queries=shape.batch + chunk, length=int(keys.sum()))
+    q, k, v, slopes = packed.tensors()
+    scale, norms = shape.head_dim**-0.5, cache_norms(k, v)
+
+    def call() -> object:
+        if is_split:
+            return attend_mixed(q, k, v, slopes, scale, runs=runs, norms=norms)
+        return attend(q, k, v, slopes, scale, causal=True, runs=runs, norms=norms)
+
+    name = "triton_window, steps split" if is_split else "triton_window"
+    note = f"packed steps, and {chunk} queries of a prompt"
+    return Measurement("", shape.name, name, median_ms(call), note=note)
+
+
 def _tiles(visited: Tensor) -> int:
     """Return how many tiles were visited; each program has about one of its own."""
     return int(visited.sum()) + visited.numel() // 2

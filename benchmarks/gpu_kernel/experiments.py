@@ -19,6 +19,7 @@ from benchmarks.gpu_kernel.calls import (
     no_bias,
     of_variant,
     time_kernel,
+    time_server_batch,
     time_split_kernel,
     with_words,
 )
@@ -41,6 +42,11 @@ CACHES = (
     )
     if ON_GPU
     else (Shape(4, 16, 600, queries=1, kv_heads=2),)
+)
+SERVER_BATCH = (
+    (Shape(32, 128, 8192, kv_heads=8, batch=32), 512)
+    if ON_GPU
+    else (Shape(4, 16, 130, kv_heads=2, batch=2), 20)
 )
 FEW_PROGRAMS = (
     (Shape(8, 64, 4096), Shape(8, 128, 4096), Shape(8, 128, 65536, queries=512))
@@ -90,7 +96,10 @@ def gradients() -> Iterator[Take]:
 
 
 def decode() -> Iterator[Take]:
-    """A step of a long cache: its keys split and not, with norms beside the cache and without."""
+    """A step of a long cache, its keys split and not, with norms beside the cache and without.
+
+    Then the steps of a server's packed batch, beside a chunk of a prompt.
+    """
     for shape in CACHES:
         yield partial(time_split_kernel, shape)
         yield partial(time_split_kernel, shape, has_norms=False)
@@ -99,6 +108,8 @@ def decode() -> Iterator[Take]:
         if shape.queries == 1:
             yield from _baselines(shape)
         yield partial(of_variant, FLEX, shape)
+    for is_split in (True, False):
+        yield partial(time_server_batch, *SERVER_BATCH, is_split=is_split)
 
 
 def few_programs() -> Iterator[Take]:

@@ -1,6 +1,7 @@
 """The bounded search for tiles on this chip, whose answers launches read from its file."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -28,6 +29,7 @@ SHAPES = {
     "query_gradients": Shape(16 if ON_GPU else 1, 0, 8192 if ON_GPU else 64),
 }
 FARTHEST = 0.02  # of an output from that of the fixed tiles, by norms
+WORKERS = len(os.sched_getaffinity(0)) if ON_GPU else 1  # the interpreter runs one call at a time
 
 
 def tile_search(ends_at: float) -> Iterator[Take]:
@@ -47,22 +49,38 @@ def _search(
     fixed: Tiles = getattr(tables[head_dim], part)
     shape = SHAPES[part]._replace(head_dim=head_dim)
     call = CALLS[part](shape, tables[head_dim])
-    found = search(fixed, _timer(call, call(fixed)), now + (ends_at - now) / left)
+    found = search(
+        fixed,
+        _compiler(call),
+        _timer(call, call(fixed)),
+        workers=WORKERS,
+        ends_at=now + (ends_at - now) / left,
+    )
     tables[head_dim] = tables[head_dim]._replace(**{part: found.tiles})
     note = f"{part}: {tuple(found.tiles)}, fixed {tuple(fixed)} {found.fixed_ms:.3f} ms, "
     note += f"{found.timed} timed"
     return Measurement("", shape.name, "triton_window", found.time_ms, note=note)
 
 
+def _compiler(call: Callable[[Tiles], Tensor]) -> Callable[[Tiles], bool]:
+    """Return what compiles a call, by making it; false for tiles that don't fit."""
+
+    def compiles(tiles: Tiles) -> bool:
+        try:
+            call(tiles)
+        except TritonError:
+            return False
+        return True
+
+    return compiles
+
+
 def _timer(call: Callable[[Tiles], Tensor], answer: Tensor) -> Callable[[Tiles], float]:
-    """Return what times a call; tiles that don't fit, or answer something else, take forever."""
+    """Return what times a call; tiles that answer something else take forever."""
 
     def time_ms(tiles: Tiles) -> float:
-        try:
-            off = (call(tiles).double() - answer.double()).norm() / answer.double().norm()
-            return median_ms(lambda: call(tiles)) if float(off) < FARTHEST else math.inf
-        except TritonError:
-            return math.inf
+        off = (call(tiles).double() - answer.double()).norm() / answer.double().norm()
+        return median_ms(lambda: call(tiles)) if float(off) < FARTHEST else math.inf
 
     return time_ms
 

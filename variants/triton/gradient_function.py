@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from variants.triton.launch import LaunchResult, attend
 from variants.triton.launch_gradients import gradients
-from variants.triton.launch_split import attend_split, is_split
+from variants.triton.launch_split import attend_mixed, attend_split, is_mixed, is_split
 
 
 class CallOptions(NamedTuple):
@@ -30,10 +30,12 @@ def differentiable_attend(
 
 def launch(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, options: CallOptions) -> LaunchResult:
     """Return what the launch computes that suits the call: with its keys split, or without."""
-    inputs = (q, k, v, slopes, options.scale)
-    if is_split(q, k, options.runs, causal=options.causal):
-        return attend_split(*inputs, runs=options.runs, norms=options.norms)
-    return attend(*inputs, causal=options.causal, runs=options.runs, norms=options.norms)
+    inputs, runs = (q, k, v, slopes, options.scale), options.runs
+    if is_split(q, k, runs, causal=options.causal):
+        return attend_split(*inputs, runs=runs, norms=options.norms)
+    if runs is not None and is_mixed(q, k, runs, causal=options.causal):
+        return attend_mixed(*inputs, runs=runs, norms=options.norms)
+    return attend(*inputs, causal=options.causal, runs=runs, norms=options.norms)
 
 
 class _Launches(torch.autograd.Function):

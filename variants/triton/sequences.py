@@ -66,3 +66,21 @@ def ragged_programs(runs: Tensor, tokens: Tensor, size: int, *, of_keys: bool) -
         block = blocks[run] - 1 - block
     work = torch.stack([run.where(is_real, NO_RUN), block], dim=1).int()
     return Programs(slots, runs.int().contiguous(), work.contiguous())
+
+
+def is_packed(q: Tensor, runs: Tensor | None) -> bool:
+    """Return whether a batch's sequences lie one after another in a batch entry."""
+    return runs is not None and len(runs) != q.shape[0]
+
+
+def split_by_queries(runs: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the runs twice: the first have those of up to `most` queries, the second the others.
+
+    Both have a line for each run, without queries where it is among the others. The device is not
+    waited for.
+    """
+    queries = runs[:, 2]
+    few, more = runs.clone(), runs.clone()
+    few[:, 2] = queries.where(queries <= most, 0)
+    more[:, 2] = queries.where(queries > most, 0)
+    return few, more

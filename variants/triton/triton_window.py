@@ -12,8 +12,9 @@ needed. It visits 512 keys at most, asks again, visits the rest, and asks until 
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
 In decode, and where a prefill has few programs, the needed keys of a head are split among programs,
-and a second kernel combines them. Up to 16 queries of all heads that share keys read them once; the
-norms beside a cache say which to read, and without norms that is all.
+and a second kernel combines them; so are those of the steps in a server's packed batch. Up to 16
+queries of all heads that share keys read them once; the norms beside a cache say which to read, and
+without norms that is all.
 The backward leaves out what adds at most eps / 8 to any row of dq, dk and dv. It adds nothing
 atomically, so equal calls give equal bits. In float16 it multiplies weights in TF32, because they
 would underflow for keys that are older than all queries.
@@ -24,7 +25,7 @@ bounds are ours (docs/kernel.md).
 import torch
 from torch import Tensor
 
-from variants.batches.runs import runs_of
+from variants.batches.runs import FIELDS, runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.problem import Attention, Spec, Unsupported
 from variants.triton.availability import check_available
@@ -65,6 +66,8 @@ def prepare_general(spec: Spec) -> GeneralAttention:
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
         runs = runs_of(spec, sequences)
+        if runs is not None and not len(runs):
+            runs = runs.new_zeros(1, len(FIELDS))  # an empty one, because a launch has to have one
         options = CallOptions(
             spec.scale, spec.causal, None if runs is None else runs.int(), sequences.norms
         )

@@ -20,7 +20,7 @@ MOST = tl.constexpr(32768.0)  # larger exponents have too few digits left to cer
 AT_ONCE = tl.constexpr(256)  # blocks
 ANY_LENGTH = (
     *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits"),
-    "slopes_batch_stride",
+    *("most_queries", "slopes_batch_stride"),
 )
 """Arguments for whose values nothing is compiled anew."""
 

@@ -20,7 +20,8 @@ def combine_kernel(
     q, k, v, out, log_sum_exp, slopes, norms, runs, accs, totals, tops, needed, visited,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
     v_batch_stride, v_head_stride, v_row_stride, out_batch_stride, out_head_stride, out_row_stride,
-    slopes_batch_stride, scale, log2_share, heads, kv_heads, q_len, kv_len, blocks, splits,
+    slopes_batch_stride, scale, log2_share, heads, kv_heads, most_queries, kv_len, blocks,
+    splits, q_len,
     HEAD_DIM: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
     TOGETHER: tl.constexpr, NORMS: tl.constexpr, RAGGED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -32,11 +33,9 @@ def combine_kernel(
     """
     program = tl.program_id(0)
     row_block, first_head, batch, first_query, queries, first_key, key_count, position = (
-        sequence_at(program, runs, heads, q_len, kv_len, ROWS, TOGETHER, RAGGED)
+        sequence_at(program, runs, heads, most_queries, kv_len, ROWS, TOGETHER, RAGGED)
     )
-    member, query, is_row, begin_query, end_query = rows_at(
-        row_block, queries, q_len, ROWS, TOGETHER
-    )
+    member, query, is_row, begin_query, end_query = rows_at(row_block, queries, ROWS, TOGETHER)
     if end_query <= begin_query:
         return
     acc = tl.zeros([ROWS, DIM], tl.float32)

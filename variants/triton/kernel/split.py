@@ -23,7 +23,7 @@ def split_kernel(
     q, k, v, slopes, norms, runs, accs, totals, tops, needed,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
     v_batch_stride, v_head_stride, v_row_stride, slopes_batch_stride, scale, log2_share,
-    heads, kv_heads, q_len, kv_len, blocks,
+    heads, kv_heads, most_queries, kv_len, blocks,
     HEAD_DIM: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
     STAGES: tl.constexpr, TOGETHER: tl.constexpr, NORMS: tl.constexpr, RAGGED: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -38,11 +38,9 @@ def split_kernel(
     """
     program, split, splits = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     row_block, first_head, batch, first_query, queries, first_key, key_count, position = (
-        sequence_at(program, runs, heads, q_len, kv_len, ROWS, TOGETHER, RAGGED)
+        sequence_at(program, runs, heads, most_queries, kv_len, ROWS, TOGETHER, RAGGED)
     )
-    member, query, is_row, begin_query, end_query = rows_at(
-        row_block, queries, q_len, ROWS, TOGETHER
-    )
+    member, query, is_row, begin_query, end_query = rows_at(row_block, queries, ROWS, TOGETHER)
     if end_query <= begin_query:
         return
     if RAGGED:

@@ -13,32 +13,35 @@ NO_HEAD = tl.constexpr(1 << 30)
 
 @triton.jit
 def sequence_at(
-    program, runs, heads, q_len, kv_len, ROWS: tl.constexpr, TOGETHER: tl.constexpr,
+    program, runs, heads, most_queries, kv_len, ROWS: tl.constexpr, TOGETHER: tl.constexpr,
     RAGGED: tl.constexpr,
 ):  # fmt: skip
-    """Return a program's block of rows and first head, then its sequence, as of `run_at`."""
-    row_blocks = tl.cdiv(TOGETHER * q_len, ROWS)
+    """Return a program's block of rows and first head, then its sequence, as of `run_at`.
+
+    There are blocks for sequences of `most_queries`; shorter ones have none in the last.
+    """
+    row_blocks = tl.cdiv(TOGETHER * most_queries, ROWS)
     row_block = row_blocks - 1 - program % row_blocks
     first_head = program // row_blocks % (heads // TOGETHER) * TOGETHER
     line = program // (row_blocks * (heads // TOGETHER))
     if RAGGED:
         batch, first_query, queries, first_key, keys, position = run_at(runs, line)
         return row_block, first_head, batch, first_query, queries, first_key, keys, position
-    return row_block, first_head, line, 0, q_len, 0, kv_len, kv_len - q_len
+    return row_block, first_head, line, 0, most_queries, 0, kv_len, kv_len - most_queries
 
 
 @triton.jit
-def rows_at(row_block, queries, q_len, ROWS: tl.constexpr, TOGETHER: tl.constexpr):
+def rows_at(row_block, queries, ROWS: tl.constexpr, TOGETHER: tl.constexpr):
     """Return each row's place among the program's heads, its query, and whether it is one.
 
     Rows are head after head. Then come the first query of them all, and the end of them.
     """
-    row = row_block * ROWS + tl.arange(0, ROWS)
+    first = row_block * ROWS
+    row = first + tl.arange(0, ROWS)
     if TOGETHER == 1:
-        first = row_block * ROWS
         return row * 0, row, row < queries, first, tl.minimum(first + ROWS, queries)
-    member, query = row // q_len, row % q_len
-    return member, query, (member < TOGETHER) & (query < queries), 0, queries
+    rows, of_head = TOGETHER * queries, tl.maximum(queries, 1)
+    return row // of_head, row % of_head, row < rows, 0, tl.where(first < rows, queries, 0)
 
 
 @triton.jit

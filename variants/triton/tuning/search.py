@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from variants.triton.tiles import MOST_TILES, Tiles
@@ -36,16 +37,25 @@ def candidates(fixed: Tiles) -> list[Tiles]:
     ]
 
 
-def search(fixed: Tiles, time_ms: Callable[[Tiles], float], ends_at: float) -> SearchResult:
+def search(
+    fixed: Tiles,
+    compiles: Callable[[Tiles], bool],
+    time_ms: Callable[[Tiles], float],
+    *,
+    workers: int,
+    ends_at: float,
+) -> SearchResult:
     """Return the fastest of `fixed` and its candidates, the fixed ones unless others are faster.
 
-    `time_ms` returns the time of a call with some tiles, inf where the chip has no room for them.
-    The fastest candidate is timed once more after the fixed tiles, and has to be under MARGIN of
-    their time both times. Nothing is begun after `ends_at`, in the seconds of time.monotonic.
+    `compiles` compiles some tiles in one of `workers` threads, and returns whether the chip has
+    room for them. `time_ms` returns the time of a call with them, inf where its answer is wrong;
+    nothing is compiled meanwhile. The fastest candidate is timed once more after the fixed tiles,
+    and has to be under MARGIN of their time both times. Nothing is begun after `ends_at`, in the
+    seconds of time.monotonic.
     """
     fixed_ms = time_ms(fixed)
     best, best_ms, timed = fixed, math.inf, 1
-    for tiles in candidates(fixed):
+    for tiles in _compiled(candidates(fixed), compiles, workers, ends_at):
         if time.monotonic() > ends_at:
             break
         timed += 1
@@ -56,3 +66,16 @@ def search(fixed: Tiles, time_ms: Callable[[Tiles], float], ends_at: float) -> S
         if best_again_ms <= MARGIN * again_ms:
             return SearchResult(best, best_again_ms, again_ms, timed)
     return SearchResult(fixed, fixed_ms, fixed_ms, timed)
+
+
+def _compiled(
+    choices: list[Tiles], compiles: Callable[[Tiles], bool], workers: int, ends_at: float
+) -> Iterator[Tiles]:
+    """Yield the choices that compile; as many as there are workers are compiled at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(choices), workers):
+            if time.monotonic() > ends_at:
+                return
+            together = choices[first : first + workers]
+            fits = list(pool.map(compiles, together))
+            yield from (tiles for tiles, has_room in zip(together, fits, strict=True) if has_room)

@@ -32,11 +32,12 @@ LEAST_ROWS, HEADS_TOGETHER = 16, 4
 _TENSORS = {"q", "k", "v", "out", "d_out", "d_q", "d_k", "d_v"}
 _INTEGERS = {"head_order", "runs", "work", "visited", "needed"}
 
-Form = Literal["causal", "bidirectional", "ragged", "step", "steps", "chunk"]
+Form = Literal["causal", "bidirectional", "ragged", "step", "steps", "packed", "chunk"]
 """What a kernel is compiled for.
 
 "ragged" is a batch of any form, with the slopes' gradient. Of split keys "step" is a head's only
-query, "steps" are those of HEADS_TOGETHER heads in caches of any length, and "chunk" is a prefill.
+query, "steps" are those of HEADS_TOGETHER heads in caches of any length, "packed" are those of a
+server's packed batch, and "chunk" is a prefill.
 """
 
 
@@ -59,7 +60,7 @@ class Configuration(NamedTuple):
         table = tiles_for(self.chip, self.head_dim, DTYPES[self.dtype])
         if self.form == "chunk":
             return table.forward
-        if self.form == "step":
+        if self.form in {"step", "packed"}:
             return table.decode._replace(rows=LEAST_ROWS)
         if self.form == "steps":
             return table.decode
@@ -80,10 +81,10 @@ class Configuration(NamedTuple):
             "KEYS": tiles.keys,
             "STAGES": tiles.stages,
             "CAUSAL": self.form != "bidirectional",
-            "RAGGED": self.form in {"ragged", "steps"},
+            "RAGGED": self.form in {"ragged", "steps", "packed"},
             "WIDE": self.dtype == "fp16",
             "SLOPES": self.form == "ragged",
-            "TOGETHER": HEADS_TOGETHER if self.form == "steps" else 1,
+            "TOGETHER": HEADS_TOGETHER if self.form in {"steps", "packed"} else 1,
             "NORMS": True,
             "PRECISION": float32_products if self.dtype == "fp32" else "tf32",
         }
@@ -100,7 +101,8 @@ def _kind(name: str, dtype: str) -> str:
     if name in {"scale", "log2_share"}:
         return "fp32"
     is_number = name.endswith("_stride") or name in {
-        *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits")
+        *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits"),
+        "most_queries",
     }
     return "i32" if is_number else "*fp32"
 
@@ -125,4 +127,9 @@ CONFIGURATIONS = [
     Configuration("split", 90, 128, "fp32", form="steps"),
     *(Configuration("combine", chip, 128, form="steps") for chip in CHIPS),
     *(Configuration("combine", chip, 128, form="chunk") for chip in CHIPS),
+    *(
+        Configuration(kernel, chip, 128, form="packed")
+        for kernel in ("split", "combine")
+        for chip in CHIPS
+    ),
 ]

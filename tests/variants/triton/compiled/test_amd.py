@@ -30,6 +30,7 @@ def configurations() -> list[Configuration]:
         *(Configuration("split", _OF_NVIDIA, dim, form="steps") for dim in (64, 128)),
         Configuration("split", _OF_NVIDIA, 128, form="step"),
         *(Configuration("combine", _OF_NVIDIA, dim, form="steps") for dim in (64, 128)),
+        *(Configuration(kernel, _OF_NVIDIA, 128, form="packed") for kernel in ("split", "combine")),
     ]
 
 
@@ -45,7 +46,7 @@ def private_bytes(code: str) -> int:
 
 @pytest.mark.parametrize("each", configurations(), ids=name)
 def test_it_has_room_multiplies_matrices_and_does_not_spill(each: Configuration) -> None:
-    tiles = TILES._replace(rows=LEAST_ROWS) if each.form == "step" else TILES
+    tiles = TILES._replace(rows=LEAST_ROWS) if each.form in {"step", "packed"} else TILES
     options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
     made = triton.compile(each.source(tiles, "ieee"), target=MI300, options=options)
     code = made.asm["amdgcn"]

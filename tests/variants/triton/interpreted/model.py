@@ -65,6 +65,50 @@ def model_split_counts(
     return torch.tensor(counts)
 
 
+def model_packed_counts(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, runs: Tensor, share: float, tiles: Tiles
+) -> Tensor:
+    """Return what `model_split_counts` does, of a packed batch: int [runs, kv_heads, blocks, 2].
+
+    A block of rows has all queries of some heads that share keys. Runs have up to 16 queries.
+    """
+    group, kv_heads = q.shape[1] // k.shape[1], k.shape[1]
+    counts = torch.zeros(len(runs), kv_heads, -(-group * 16 // tiles.rows), 2, dtype=torch.int64)
+    for line, (_, first_query, queries, first_key, keys, _) in enumerate(runs.tolist()):
+        of_queries = slice(first_query, first_query + queries)
+        of_keys = slice(first_key, first_key + keys)
+        for kv_head in range(kv_heads if queries else 0):
+            tokens = [part[0, kv_head].double() for part in (k, v)]
+            norms = [_norms_in_tensor(part, first_key, keys) for part in tokens]
+            heads = [
+                Block(
+                    q[0, head, of_queries].double(),
+                    tokens[0][of_keys],
+                    tokens[1][of_keys],
+                    float(slopes[head]),
+                    0,
+                    share,
+                    tiles,
+                    causal=True,
+                    near=NEAR,
+                    norms=norms,
+                )
+                for head in range(kv_head * group, (kv_head + 1) * group)
+            ]
+            each = tiles.rows // queries
+            for block, first in enumerate(range(0, group, each)):
+                visits = _split_counts(heads[first : first + each])
+                counts[line, kv_head, block] = torch.tensor(visits)
+    return counts
+
+
+def _norms_in_tensor(tokens: Tensor, first: int, length: int) -> Tensor:
+    """Return the norm of each block of a sequence: the larger of the two blocks that it lies in."""
+    norms = torch.stack([part.norm(dim=1).max() for part in tokens.split(BLOCK)])
+    block = first // BLOCK + torch.arange(-(-length // BLOCK))
+    return norms[block].maximum(norms[(block + 1).clamp(max=len(norms) - 1)])
+
+
 def _split_counts(heads: list["Block"]) -> tuple[int, int]:
     counted = done = max(head.tiles_before(0, 0) for head in heads)
     while (need := max(head.tiles_before(done, 0) for head in heads)) > done:
@@ -77,7 +121,7 @@ class Block:
 
     def __init__(
         self, q: Tensor, k: Tensor, v: Tensor, slope: float, first: int, share: float,
-        tiles: Tiles, *, causal: bool, near: int = 1,
+        tiles: Tiles, *, causal: bool, near: int = 1, norms: list[Tensor] | None = None,
     ) -> None:  # fmt: skip
         q_len, self.keys = q.shape[0], k.shape[0]
         self.slope, self.share, self.tiles, self.causal = slope, share, tiles, causal
@@ -88,7 +132,7 @@ class Block:
         self.scores = scores.masked_fill((distance > 0) & causal, -math.inf)
         self.v = v
         self.longest = q.shape[1] ** -0.5 * q[rows].norm(dim=1).max()
-        self.key_norms, self.value_norms = (
+        self.key_norms, self.value_norms = norms or (
             torch.stack([part.norm(dim=1).max() for part in one.split(BLOCK)]) for one in (k, v)
         )
         begin, last = int(self.positions[0]), int(self.positions[-1])

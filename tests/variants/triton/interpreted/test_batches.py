@@ -54,6 +54,18 @@ def test_garbage_in_padding_reaches_neither_outputs_nor_gradients(batch: str) ->
         of_all.assert_right(gradient, exact)
 
 
+@pytest.mark.parametrize("q_len", [5, 30])
+def test_a_batch_of_no_sequences_is_zeros_without_gradients(q_len: int) -> None:
+    none = torch.tensor([0])
+    (q, k, v), arguments = problem(batch=1, q_len=q_len, cu_seqlens=none, cu_seqlens_k=none)
+    leaves = [tensor.requires_grad_() for tensor in (q, k, v)]
+    out, log_sum_exp = alibi_attention(*leaves, **arguments, variant=NAME, return_lse=True)
+    assert not out.any()
+    assert (log_sum_exp == -math.inf).all()
+    for gradient in torch.autograd.grad(out.sum(), leaves):
+        assert not gradient.any()
+
+
 def test_slopes_of_a_batch_learn() -> None:
     inputs, arguments = problem(**of_all.BATCHES["slopes by batch entry"])
     wide = arguments["slopes"].double().requires_grad_()

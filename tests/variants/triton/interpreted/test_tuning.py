@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch
 from variants.problem import Unsupported
 from variants.triton.tiles import Tiles, TileTable, refuse_tiles, tiles_for
 from variants.triton.tuning import table_file
-from variants.triton.tuning.search import candidates, search
+from variants.triton.tuning.search import SearchResult, candidates, search
 from variants.triton.tuning.table_file import (
     TunedTable,
     path_of,
@@ -31,6 +32,15 @@ NEW_TABLE = TunedTable(64, "bfloat16", FIXED_TABLE._replace(forward=OTHER))
 
 def in_an_hour() -> float:
     return time.monotonic() + 3600
+
+
+def compiles(_: Tiles) -> bool:
+    """Stand in for a compiler, of a chip that has room for all."""
+    return True
+
+
+def search_for(time_ms: Callable[[Tiles], float]) -> SearchResult:
+    return search(FIXED, compiles, time_ms, workers=3, ends_at=in_an_hour())
 
 
 def timer(
@@ -56,14 +66,14 @@ def test_candidates_are_one_step_away_and_possible() -> None:
 
 def test_the_fastest_candidate_is_chosen_after_it_was_timed_twice() -> None:
     timed: list[Tiles] = []
-    found = search(FIXED, timer({FIXED: 1.0, OTHER: 0.9}, timed), in_an_hour())
+    found = search_for(timer({FIXED: 1.0, OTHER: 0.9}, timed))
     assert (found.tiles, found.time_ms, found.fixed_ms) == (OTHER, 0.9, 1.0)
     assert timed == [FIXED, *candidates(FIXED), FIXED, OTHER]
     assert found.timed == 1 + len(candidates(FIXED))
 
 
 def test_a_candidate_that_is_hardly_faster_is_not() -> None:
-    assert search(FIXED, timer({FIXED: 1.0, OTHER: 0.98}, []), in_an_hour()).tiles == FIXED
+    assert search_for(timer({FIXED: 1.0, OTHER: 0.98}, [])).tiles == FIXED
 
 
 def test_nor_is_one_that_was_fast_once() -> None:
@@ -72,18 +82,90 @@ def test_nor_is_one_that_was_fast_once() -> None:
     def time_ms(tiles: Tiles) -> float:
         return next(times, 1.0) if tiles == OTHER else 1.0
 
-    assert search(FIXED, time_ms, in_an_hour()).tiles == FIXED
+    assert search_for(time_ms).tiles == FIXED
 
 
-def test_nor_is_one_for_which_the_chip_has_no_room() -> None:
-    found = search(FIXED, timer({FIXED: 1.0}, [], otherwise=math.inf), in_an_hour())
+def test_nor_is_one_with_another_answer() -> None:
+    found = search_for(timer({FIXED: 1.0}, [], otherwise=math.inf))
     assert (found.tiles, found.fixed_ms) == (FIXED, 1.0)
 
 
-def test_no_candidate_is_begun_when_time_is_over() -> None:
+def test_a_candidate_for_which_the_chip_has_no_room_is_not_timed() -> None:
     timed: list[Tiles] = []
-    assert search(FIXED, timer({OTHER: 0.1}, timed), time.monotonic() - 1).tiles == FIXED
+    has_room = {OTHER, candidates(FIXED)[-1]}
+    found = search(
+        *(FIXED, has_room.__contains__, timer({OTHER: 0.1}, timed)),
+        workers=3,
+        ends_at=in_an_hour(),
+    )
+    assert found.tiles == OTHER
+    assert set(timed) == {FIXED, *has_room}
+    assert found.timed == 3
+
+
+def test_candidates_are_compiled_together_and_timed_alone() -> None:
+    workers = 3
+    compiled: list[Tiles] = []
+    together = Barrier(workers, timeout=10)
+    running: list[Tiles] = []
+
+    def compiles_with_others(tiles: Tiles) -> bool:
+        running.append(tiles)
+        if len(compiled) < 2 * workers:  # the last ones are fewer than the workers
+            together.wait()
+        compiled.append(tiles)
+        running.remove(tiles)
+        return True
+
+    def time_ms(_: Tiles) -> float:
+        assert not running
+        return 1.0
+
+    search(FIXED, compiles_with_others, time_ms, workers=workers, ends_at=in_an_hour())
+    assert sorted(compiled) == sorted(candidates(FIXED))
+
+
+def test_what_breaks_in_a_compiler_is_seen() -> None:
+    def breaks(_: Tiles) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        search(FIXED, breaks, timer({}, []), workers=2, ends_at=in_an_hour())
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_nothing_is_compiled_or_timed_when_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, *, has_room: bool
+) -> None:
+    compiled: list[Tiles] = []
+    timed: list[Tiles] = []
+
+    def compiles_in_a_second(tiles: Tiles) -> bool:
+        compiled.append(tiles)
+        return has_room
+
+    monkeypatch.setattr(time, "monotonic", lambda: float(len(compiled)))
+    search(FIXED, compiles_in_a_second, timer({}, timed), workers=1, ends_at=1.5)
+    assert compiled == candidates(FIXED)[:2]
+    assert timed == [FIXED, *compiled[:has_room]]
+
+
+def test_no_candidate_is_begun_when_time_is_over_at_once() -> None:
+    timed: list[Tiles] = []
+    compiled: list[Tiles] = []
+
+    def compiles_and_notes(tiles: Tiles) -> bool:
+        compiled.append(tiles)
+        return True
+
+    found = search(
+        *(FIXED, compiles_and_notes, timer({OTHER: 0.1}, timed)),
+        workers=2,
+        ends_at=time.monotonic() - 1,
+    )
+    assert found.tiles == FIXED
     assert timed == [FIXED]
+    assert not compiled
 
 
 @pytest.fixture

@@ -55,7 +55,10 @@ def test_it_agrees_with_the_oracle(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "batch",
-    ["packed", "padded left", "padded both, bidirectional", "static cache, a step", "empty cache"],
+    [
+        *("packed", "mixed", "padded left", "padded both, bidirectional"),
+        *("static cache, a step", "empty cache"),
+    ],
 )
 def test_batches_of_any_form_are_answered(batch: str) -> None:
     inputs, arguments = problem(**of_all.BATCHES[batch])
