@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from variants.norms import BLOCK
+from variants.triton.chip import capability
 from variants.triton.kernel.bounds import block_norms_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.sequences import Programs, dense_programs, ragged_programs
-from variants.triton.tiles import Tiles, padded_width
+from variants.triton.tiles import Tiles, has_fixed_maximum, padded_width
 from variants.triton.tuning.table_file import table_for
 from variants.windows import tolerance
 
 _EXPONENT_ERROR = 0.05  # log2: the error of exponents up to 2^15 and of sums of weights
+_LOG2_LIMIT, _LOG2_LIMIT_OF_FLOAT16 = 60.0, 15.0  # of 2^24 weights that float32 adds up; of one
 
 
 class LaunchResult(NamedTuple):
@@ -62,9 +64,11 @@ def attend(
         *(programs.runs, programs.work, visited),
         *strides_of(q, k, v, out),
         *(stride_of_slopes(slopes), scale, log2_share(q.dtype, causal=causal)),
+        log2_limit(q.dtype),
         *(q.shape[0], heads, k.shape[1], q.shape[2], k.shape[2], norms.shape[3], programs.slots),
         CAUSAL=causal,
         RAGGED=runs is not None,
+        FIXED=has_fixed_maximum(capability(q.device), q.dtype),
         **constants(q, tiles),
     )
     return LaunchResult(out, log_sum_exp, visited)
@@ -116,6 +120,14 @@ def stride_of_slopes(slopes: Tensor) -> int:
 def log2_share(dtype: torch.dtype, *, causal: bool, factor: float = 1.0) -> float:
     """Return log2 of a row's share that may be left out on one side, `factor` of the tolerance."""
     return math.log2(factor * tolerance(dtype) / (1 if causal else 2)) - _EXPONENT_ERROR
+
+
+def log2_limit(dtype: torch.dtype) -> float:
+    """Return log2 of how far over a row's largest weight so far others are no danger to its sums.
+
+    A weight has the values' dtype where it is multiplied, and float16 ends at 65504.
+    """
+    return _LOG2_LIMIT_OF_FLOAT16 if dtype == torch.float16 else _LOG2_LIMIT
 
 
 def block_norms(k: Tensor, v: Tensor) -> Tensor:

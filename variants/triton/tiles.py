@@ -59,6 +59,15 @@ def tiles_for(capability: int, head_dim: int, dtype: torch.dtype) -> TileTable:
     return TileTable(forward, Tiles(32, 128, 8, 2), of_queries, decode)
 
 
+def has_fixed_maximum(capability: int, dtype: torch.dtype) -> bool:
+    """Return whether the forward has a loop that needs no running maximum.
+
+    For sm_100 Triton compiles it to more barriers and spills than it saves, and in float32 it saves
+    nearly nothing (docs/kernel.md).
+    """
+    return capability < 100 and dtype != torch.float32
+
+
 def _of_ampere(width: int) -> TileTable:
     decode = Tiles(32, 64, 4, 3) if width <= 128 else Tiles(16, 64, 4, 2)
     if width <= 64:

@@ -18,6 +18,7 @@ LOST_SQUARES = tl.constexpr(4e-36)  # of 256 squares that float32 may take for 0
 ROUNDED_UP = tl.constexpr(1.0001)  # over the error of sums of float32
 MOST = tl.constexpr(32768.0)  # larger exponents have too few digits left to certify anything
 AT_ONCE = tl.constexpr(256)  # blocks
+SPARE = tl.constexpr(40.0)  # log2: values of larger norms take from the room that weights have
 ANY_LENGTH = (
     *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits"),
     *("most_queries", "slopes_batch_stride"),
@@ -143,18 +144,21 @@ def count_droppable(
     The blocks are `farthest_block`, then each `step` (1 or -1) further; the nearest key of the
     first is `farthest_distance` from the nearest query. `least_weight` and `least_output` are log2
     of what the blocks may weigh and add together, seen from the nearest query. Also returns log2 of
-    the largest weight that a single key of all these blocks can have there.
+    the largest weight that a single key of all these blocks can have there, times its value's norm
+    over 2^SPARE where that is more than 1.
     """
     zeros = log2_sum_of_block(slope)
     dropped = 0
     weights, outputs = 0.0, 0.0
-    largest = -float("inf")
+    heaviest = -float("inf")
+    slant = tl.maximum(-slope, 0.0) * (BLOCK - 1)  # under a negative slope the far keys weigh more
     for begin in range(0, count, AT_ONCE):
         inside, _, value, nearest = bounds_of_blocks(
             norms, first_slot, farthest_block, step, begin, count, farthest_distance, blocks,
             query_norm, slope, RAGGED,
         )  # fmt: skip
-        largest = tl.maximum(largest, tl.max(tl.where(inside, nearest, -float("inf")), 0))
+        heavy = nearest + slant + tl.maximum(tl.log2(value) - SPARE, 0.0)
+        heaviest = tl.maximum(heaviest, tl.max(tl.where(inside, heavy, -float("inf")), 0))
         weight = certain_power(nearest + zeros, least_weight)
         output = certain_power(nearest + zeros + tl.log2(value), least_output)
         weight = tl.where(inside, weight, float("inf"))
@@ -163,7 +167,7 @@ def count_droppable(
         dropped += tl.sum(((summed_weights <= 1.0) & (summed_outputs <= 1.0)).to(tl.int32), 0)
         weights += tl.sum(weight, 0)
         outputs += tl.sum(tl.where(inside, output, 0.0), 0)
-    return dropped, largest
+    return dropped, heaviest
 
 
 @triton.jit

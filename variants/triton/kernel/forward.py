@@ -11,6 +11,7 @@ from variants.triton.kernel.bounds import (
     LN_2,
     LOG2_E,
     LOWEST,
+    MOST,
     count_droppable,
     jit,
     norm_above,
@@ -54,9 +55,68 @@ def add_tile(
 
 
 @triton.jit
+def add_bounded_tile(
+    acc, total, top, q, keys, values, column, row, log2_scale, PRECISION: tl.constexpr
+):
+    """Add a tile as `add_tile` does, but leave `top`: no score is far over it."""
+    scores = tl.dot(q, tl.trans(keys), input_precision=PRECISION) * log2_scale + column
+    weights = tl.exp2(scores - (top + row)[:, None])
+    acc = tl.dot(weights.to(values.dtype), values, acc, input_precision=PRECISION)
+    return acc, total + tl.sum(weights, 1)
+
+
+@triton.jit
+def add_whole_tiles(
+    acc, total, top, q, k, v, first, begin, end, is_bounded, k_row_stride,
+    v_row_stride, positions, slope, log2_scale,
+    STEP: tl.constexpr, HEAD_DIM: tl.constexpr, DIM: tl.constexpr, KEYS: tl.constexpr,
+    STAGES: tl.constexpr, FIXED: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add the tiles from `begin` to `end`, which nothing is masked in; tile 0 begins at `first`.
+
+    STEP leads to the next. Behind the queries a slope is taken with the other sign. With FIXED
+    there are two loops, of which one has no turn: the first if scores are not bounded, else the
+    second.
+    """
+    column = (slope * tl.arange(0, KEYS).to(tl.float32))[None, :]
+    running = begin
+    if FIXED:
+        running = tl.where(is_bounded, end, begin)
+        for tile in tl.range(begin, running, num_stages=STAGES):
+            start = first + STEP * tile
+            keys = tile_of(k, start, start, k_row_stride, KEYS, HEAD_DIM, DIM, False)
+            values = tile_of(v, start, start, v_row_stride, KEYS, HEAD_DIM, DIM, False)
+            row = slope * (positions - start).to(tl.float32)
+            acc, total = add_bounded_tile(
+                acc, total, top, q, keys, values, column, row, log2_scale, PRECISION
+            )
+    for tile in tl.range(running, end, num_stages=STAGES):
+        start = first + STEP * tile
+        keys = tile_of(k, start, start, k_row_stride, KEYS, HEAD_DIM, DIM, False)
+        values = tile_of(v, start, start, v_row_stride, KEYS, HEAD_DIM, DIM, False)
+        row = slope * (positions - start).to(tl.float32)
+        acc, total, top = add_tile(
+            acc, total, top, q, keys, values, column, row, True, log2_scale, False, PRECISION
+        )
+    return acc, total, top
+
+
+@triton.jit
 def least_of(numbers, is_row):
     """Return the smallest number of the rows that there are."""
     return tl.min(tl.where(is_row, numbers, float("inf")), 0)
+
+
+@triton.jit
+def tops_suffice(heaviest, tops, is_row, edge, log2_limit):
+    """Return whether no key beyond `edge` weighs over 2^log2_limit times a row's largest so far.
+
+    `tops` are log2 of those, seen from the nearest query as `heaviest` of `count_droppable` is. It
+    knows of whole blocks alone.
+    """
+    least = least_of(tops, is_row)
+    has_digits = tl.abs(least) <= MOST
+    return (edge % BLOCK == 0) & has_digits & (heaviest - least <= log2_limit)
 
 
 @jit
@@ -64,10 +124,11 @@ def forward_kernel(
     q, k, v, out, log_sum_exp, slopes, head_order, norms, runs, work, visited,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
     v_batch_stride, v_head_stride, v_row_stride, out_batch_stride, out_head_stride, out_row_stride,
-    slopes_batch_stride, scale, log2_share,
+    slopes_batch_stride, scale, log2_share, log2_limit,
     batches, heads, kv_heads, q_len, kv_len, blocks, slots,
     HEAD_DIM: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
-    STAGES: tl.constexpr, CAUSAL: tl.constexpr, RAGGED: tl.constexpr, PRECISION: tl.constexpr,
+    STAGES: tl.constexpr, CAUSAL: tl.constexpr, RAGGED: tl.constexpr, FIXED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Attend from ROWS queries of a head; programs of `head_order`'s first head begin first.
 
@@ -139,31 +200,27 @@ def forward_kernel(
     near_block, far_block = tl.cdiv(after, BLOCK), tl.cdiv(key_count, BLOCK)
     done_before, done_after, most, moved = 0, 0, tl.maximum(AT_FIRST // KEYS, 1), 1
     row_offset = slope * local_row.to(tl.float32)
-    column = slope * local.to(tl.float32)
     while moved > 0:  # it ends with a count that finds no tile more to be needed
         sums = log2_share + top
         weight = sums + tl.log2(total)
         output = sums + 0.5 * tl.log2(tl.sum(acc * acc, 1))
-        dropped, _ = count_droppable(
+        dropped, heaviest = count_droppable(
             norms, first_key, 0, 1, own // BLOCK, nearest - (BLOCK - 1), blocks, query_norm, slope,
             least_of(weight + row_offset, is_row), least_of(output + row_offset, is_row), RAGGED,
         )  # fmt: skip
         need_before = own // KEYS - dropped * BLOCK // KEYS
         end_before = tl.minimum(need_before, most)
-        for tile in tl.range(done_before, end_before, num_stages=STAGES):
-            start = own - (tile + 1) * KEYS
-            keys = tile_of(k, start, key_count, k_row_stride, KEYS, HEAD_DIM, DIM, False)
-            values = tile_of(v, start, key_count, v_row_stride, KEYS, HEAD_DIM, DIM, False)
-            row = slope * (positions - start).to(tl.float32)
-            acc, total, top = add_tile(
-                acc, total, top, q_rows, keys, values, column[None, :], row, True, log2_scale,
-                False, PRECISION,
-            )  # fmt: skip
+        acc, total, top = add_whole_tiles(
+            acc, total, top, q_rows, k, v, own - KEYS, done_before, end_before,
+            tops_suffice(heaviest, top + row_offset, is_row, own, log2_limit),
+            k_row_stride, v_row_stride, positions, slope, log2_scale,
+            -KEYS, HEAD_DIM, DIM, KEYS, STAGES, FIXED, PRECISION,
+        )  # fmt: skip
         moved = tl.maximum(end_before - done_before, 0)
         done_before += moved
         if not CAUSAL:
             last_offset = slope * (last - positions).to(tl.float32)
-            dropped, _ = count_droppable(
+            dropped, heaviest = count_droppable(
                 norms, first_key, far_block - 1, -1, tl.maximum(far_block - near_block, 0),
                 (far_block - 1) * BLOCK - last, blocks, query_norm, slope,
                 least_of(weight + last_offset, is_row), least_of(output + last_offset, is_row),
@@ -173,23 +230,21 @@ def forward_kernel(
             need_after = tl.cdiv(tl.maximum(end_key - after, 0), KEYS)
             end_after = tl.minimum(need_after, most)
             whole = tl.minimum(end_after, tl.maximum(key_count - after, 0) // KEYS)
-            for tile in tl.range(done_after, whole, num_stages=STAGES):
-                start = after + tile * KEYS
-                keys = tile_of(k, start, key_count, k_row_stride, KEYS, HEAD_DIM, DIM, False)
-                values = tile_of(v, start, key_count, v_row_stride, KEYS, HEAD_DIM, DIM, False)
-                row = slope * (start - positions).to(tl.float32)
-                acc, total, top = add_tile(
-                    acc, total, top, q_rows, keys, values, -column[None, :], row, True, log2_scale,
-                    False, PRECISION,
-                )  # fmt: skip
+            acc, total, top = add_whole_tiles(
+                acc, total, top, q_rows, k, v, after, done_after, whole,
+                tops_suffice(heaviest, top + last_offset, is_row, after, log2_limit),
+                k_row_stride, v_row_stride, positions, -slope, log2_scale,
+                KEYS, HEAD_DIM, DIM, KEYS, STAGES, FIXED, PRECISION,
+            )  # fmt: skip
             for tile in tl.range(tl.maximum(done_after, whole), end_after, num_stages=1):
                 start = after + tile * KEYS
                 keys = tile_of(k, start, key_count, k_row_stride, KEYS, HEAD_DIM, DIM, True)
                 values = tile_of(v, start, key_count, v_row_stride, KEYS, HEAD_DIM, DIM, True)
+                column = -slope * local.to(tl.float32)
                 row = slope * (start - positions).to(tl.float32)
                 is_seen = ((start + local) < key_count)[None, :]
                 acc, total, top = add_tile(
-                    acc, total, top, q_rows, keys, values, -column[None, :], row, is_seen,
+                    acc, total, top, q_rows, keys, values, column[None, :], row, is_seen,
                     log2_scale, True, PRECISION,
                 )  # fmt: skip
             moved_after = tl.maximum(end_after - done_after, 0)

@@ -49,7 +49,11 @@ class MachineCode(NamedTuple):
     @property
     def main_loop(self) -> Loop:
         """Return the shortest of the loops, which has no mask: most tiles go through it."""
-        return min(self.loops, key=lambda loop: loop.instructions)
+        return self.shortest_loops(1)[0]
+
+    def shortest_loops(self, count: int) -> list[Loop]:
+        """Return so many of the loops, the shortest first."""
+        return sorted(self.loops, key=lambda loop: loop.instructions)[:count]
 
 
 def source_of(kernel: Any, signature: dict[str, str], constants: dict[str, Any]) -> ASTSource:

@@ -15,7 +15,7 @@ from variants.triton.kernel.forward import forward_kernel
 from variants.triton.kernel.key_gradients import key_gradients_kernel
 from variants.triton.kernel.query_gradients import query_gradients_kernel
 from variants.triton.kernel.split import split_kernel
-from variants.triton.tiles import Tiles, padded_width, tiles_for
+from variants.triton.tiles import Tiles, has_fixed_maximum, padded_width, tiles_for
 
 KERNELS: dict[str, Any] = {
     "forward": forward_kernel,
@@ -67,6 +67,26 @@ class Configuration(NamedTuple):
         tiles: Tiles = getattr(table, self.kernel)
         return tiles
 
+    @property
+    def has_fixed_maximum(self) -> bool:
+        """Return whether a forward has a loop without a running maximum."""
+        return has_fixed_maximum(self.chip, DTYPES[self.dtype])
+
+    @property
+    def sides(self) -> int:
+        """Return on how many sides of its own tiles a block of queries has tiles."""
+        return 2 if self.form == "bidirectional" else 1
+
+    @property
+    def whole_loops(self) -> int:
+        """Return how many loops over tiles have no mask.
+
+        A forward has one for each side, and where a maximum may be fixed a shorter one beside it.
+        """
+        if self.kernel != "forward":
+            return 1
+        return (2 if self.has_fixed_maximum else 1) * self.sides
+
     def compile(self) -> MachineCode:
         """Return the kernel's machine code, compiled as a launch would on the chip."""
         return compile_kernel(self.source(self.tiles), self.chip, num_warps=self.tiles.warps)
@@ -82,6 +102,7 @@ class Configuration(NamedTuple):
             "STAGES": tiles.stages,
             "CAUSAL": self.form != "bidirectional",
             "RAGGED": self.form in {"ragged", "steps", "packed"},
+            "FIXED": self.has_fixed_maximum,
             "WIDE": self.dtype == "fp16",
             "SLOPES": self.form == "ragged",
             "TOGETHER": HEADS_TOGETHER if self.form in {"steps", "packed"} else 1,
@@ -98,7 +119,7 @@ def _kind(name: str, dtype: str) -> str:
         return f"*{dtype}"
     if name in _INTEGERS:
         return "*i32"
-    if name in {"scale", "log2_share"}:
+    if name in {"scale", "log2_share", "log2_limit"}:
         return "fp32"
     is_number = name.endswith("_stride") or name in {
         *("batches", "heads", "kv_heads", "q_len", "kv_len", "blocks", "slots", "splits"),

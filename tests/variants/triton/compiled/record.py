@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from tabulate import tabulate
 
-from tests.variants.triton.compiled.ahead_of_time import MachineCode
+from tests.variants.triton.compiled.ahead_of_time import Loop, MachineCode
 from tests.variants.triton.compiled.configurations import CONFIGURATIONS, Configuration
 
 RECORD = Path(__file__).with_name("recorded.json")
@@ -37,8 +37,13 @@ def _row(each: Configuration, code: MachineCode) -> tuple[str, ...]:
         str(code.registers),
         f"{code.shared_bytes / 1024:.0f}",
         str(code.spills),
-        str(code.main_loop.instructions),
+        ", ".join(str(loop.instructions) for loop in whole_loops(each, code)),
     )
+
+
+def whole_loops(each: Configuration, code: MachineCode) -> list[Loop]:
+    """Return a side's loops without a mask, the one with a fixed maximum first."""
+    return code.shortest_loops(each.whole_loops)[:: each.sides]
 
 
 def _name(each: Configuration) -> str:
