@@ -1,5 +1,6 @@
 """What is measured, the most telling first: each experiment yields calls that measure."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from unittest import mock
@@ -148,6 +149,25 @@ def _in_order(order: Callable[[Tensor], Tensor], shape: Shape) -> Measurement:
         return time_kernel(shape)
 
 
+def forms_of_the_loop() -> Iterator[Take]:
+    """All tiles forced: loaded by TMA and by pointers, with the maximum fixed and running."""
+    for heads, dim in ((8, 64), (32, 128)) if ON_GPU else ((2, 64),):
+        shape = Shape(heads, dim, LENGTHS[0], slope_scale=0.0)
+        for tma in (True, False):
+            for is_fixed in (True, False):
+                note = (
+                    f"{'TMA' if tma else 'pointers'}, {'fixed' if is_fixed else 'running'} maximum"
+                )
+                yield partial(with_words, partial(_in_form, shape, tma, is_fixed), note=note)
+
+
+def _in_form(shape: Shape, tma: bool, is_fixed: bool) -> Measurement:
+    if is_fixed:
+        return time_kernel(shape, tma=tma)
+    with mock.patch("variants.triton.launch.log2_limit", return_value=-math.inf):
+        return time_kernel(shape, tma=tma)
+
+
 def search_for_tiles(ends_at: float) -> Iterator[Take]:
     """The tiles that are fastest on this chip, among those near the fixed ones."""
     from benchmarks.gpu_kernel.tile_search import tile_search
@@ -165,5 +185,6 @@ def experiments(ends_at: float) -> dict[str, Callable[[], Iterator[Take]]]:
         "decode": decode,
         "few programs": few_programs,
         "order of heads": orders_of_heads,
+        "forms of the loop": forms_of_the_loop,
         "search for tiles": partial(search_for_tiles, ends_at),
     }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variants.norms import BLOCK
-from variants.triton.chip import capability
+from variants.triton.chip import capability, descriptor, has_tma, has_wide_rows, tma_can_load
 from variants.triton.kernel.bounds import block_norms_kernel
 from variants.triton.kernel.forward import forward_kernel
 from variants.triton.sequences import Programs, dense_programs, ragged_programs
@@ -43,13 +43,15 @@ def attend(
     runs: Tensor | None = None,
     norms: Tensor | None = None,
     tiles: Tiles | None = None,
+    tma: bool = True,
 ) -> LaunchResult:
     """Return the attention of q to k and v.
 
     q is [batch, heads, q_len, head_dim], k and v [batch, kv_heads, kv_len, head_dim], slopes
     [heads] or [batch, heads] float32. `runs` are int32 [runs, 6] on the device, lines of
     variants.batches.runs.FIELDS; rows of no run are 0. Without them queries are the last of the
-    keys. `norms` are of variants.batches.cache_norms.
+    keys. `norms` are of variants.batches.cache_norms. Tiles are loaded by TMA where it can, unless
+    `tma` is False.
     """
     q, k, v = (with_whole_rows(part) for part in (q, k, v))
     slopes = slopes.contiguous()
@@ -59,8 +61,11 @@ def attend(
     out, log_sum_exp = room_for_answer(q, runs)
     heads = q.shape[1]
     visited = torch.zeros(heads, programs.slots, 2, dtype=torch.int32, device=q.device)
+    by_tma = tma and loads_by_tma(k, v, runs)
+    width = padded_width(q.shape[3])
+    keys, values = (descriptor(part, tiles.keys, width) if by_tma else part for part in (k, v))
     forward_kernel[(heads * programs.slots,)](
-        *(q, k, v, out, log_sum_exp, slopes, order_of_heads(slopes), norms),
+        *(q, keys, values, out, log_sum_exp, slopes, order_of_heads(slopes), norms),
         *(programs.runs, programs.work, visited),
         *strides_of(q, k, v, out),
         *(stride_of_slopes(slopes), scale, log2_share(q.dtype, causal=causal)),
@@ -68,10 +73,20 @@ def attend(
         *(q.shape[0], heads, k.shape[1], q.shape[2], k.shape[2], norms.shape[3], programs.slots),
         CAUSAL=causal,
         RAGGED=runs is not None,
+        TMA=by_tma,
         FIXED=has_fixed_maximum(capability(q.device), q.dtype),
         **constants(q, tiles),
     )
     return LaunchResult(out, log_sum_exp, visited)
+
+
+def loads_by_tma(k: Tensor, v: Tensor, runs: Tensor | None) -> bool:
+    """Return whether TMA loads the tiles of a call: of a dense batch alone.
+
+    A sequence of a ragged one ends inside of the tensor, where no descriptor knows of an end.
+    """
+    can_load = has_tma(k.device) and tma_can_load(k) and tma_can_load(v)
+    return runs is None and has_wide_rows(k) and can_load
 
 
 def room_for_answer(q: Tensor, runs: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ On a steep head the bias makes far keys negligible. Each block of queries begins
 its own positions. Their sums and the norms of the other keys and values then say how many tiles are
 needed. It visits 512 keys at most, asks again, visits the rest, and asks until no more is needed.
 The norms say as well where no later score is far over a row's maximum, which then stays as it is.
+On sm_90 and later TMA loads the tiles of dense keys and values.
 What is left out weighs at most eps / 2 of each row's weight, and adds at most eps / 2 of the norm
 that its output has. Products of float32 are made of three each, so that nearly no digit is lost.
 In decode, and where a prefill has few programs, the needed keys of a head are split among programs,

@@ -16,25 +16,9 @@ from variants.triton.kernel.bounds import (
     jit,
     norm_above,
 )
-from variants.triton.kernel.runs import run_at
+from variants.triton.kernel.inputs import keys_and_values, run_at
 
 AT_FIRST = tl.constexpr(512)  # keys, after which the sums say anew how many are needed
-
-
-@triton.jit
-def tile_of(
-    tensor, first, end, row_stride, KEYS: tl.constexpr, HEAD_DIM: tl.constexpr, DIM: tl.constexpr,
-    MASKED: tl.constexpr,
-):  # fmt: skip
-    """Load rows `first` and on of a tensor: [KEYS, DIM]. Where masked, rows from `end` on are 0."""
-    rows, dims = first + tl.arange(0, KEYS), tl.arange(0, DIM)
-    places = tensor + rows[:, None].to(tl.int64) * row_stride + dims[None, :]
-    if MASKED:
-        inside = (rows < end)[:, None] & (dims < HEAD_DIM)[None, :]
-        return tl.load(places, mask=inside, other=0.0)
-    if HEAD_DIM != DIM:
-        return tl.load(places, mask=(dims < HEAD_DIM)[None, :], other=0.0)
-    return tl.load(places)
 
 
 @triton.jit
@@ -67,10 +51,10 @@ def add_bounded_tile(
 
 @triton.jit
 def add_whole_tiles(
-    acc, total, top, q, k, v, first, begin, end, is_bounded, k_row_stride,
+    acc, total, top, q, k, v, batch, kv_head, first, begin, end, is_bounded, k_row_stride,
     v_row_stride, positions, slope, log2_scale,
     STEP: tl.constexpr, HEAD_DIM: tl.constexpr, DIM: tl.constexpr, KEYS: tl.constexpr,
-    STAGES: tl.constexpr, FIXED: tl.constexpr, PRECISION: tl.constexpr,
+    STAGES: tl.constexpr, TMA: tl.constexpr, FIXED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add the tiles from `begin` to `end`, which nothing is masked in; tile 0 begins at `first`.
 
@@ -84,16 +68,20 @@ def add_whole_tiles(
         running = tl.where(is_bounded, end, begin)
         for tile in tl.range(begin, running, num_stages=STAGES):
             start = first + STEP * tile
-            keys = tile_of(k, start, start, k_row_stride, KEYS, HEAD_DIM, DIM, False)
-            values = tile_of(v, start, start, v_row_stride, KEYS, HEAD_DIM, DIM, False)
+            keys, values = keys_and_values(
+                k, v, batch, kv_head, start, start, k_row_stride, v_row_stride, KEYS, HEAD_DIM, DIM,
+                False, TMA,
+            )  # fmt: skip
             row = slope * (positions - start).to(tl.float32)
             acc, total = add_bounded_tile(
                 acc, total, top, q, keys, values, column, row, log2_scale, PRECISION
             )
     for tile in tl.range(running, end, num_stages=STAGES):
         start = first + STEP * tile
-        keys = tile_of(k, start, start, k_row_stride, KEYS, HEAD_DIM, DIM, False)
-        values = tile_of(v, start, start, v_row_stride, KEYS, HEAD_DIM, DIM, False)
+        keys, values = keys_and_values(
+            k, v, batch, kv_head, start, start, k_row_stride, v_row_stride, KEYS, HEAD_DIM, DIM,
+            False, TMA,
+        )  # fmt: skip
         row = slope * (positions - start).to(tl.float32)
         acc, total, top = add_tile(
             acc, total, top, q, keys, values, column, row, True, log2_scale, False, PRECISION
@@ -127,15 +115,15 @@ def forward_kernel(
     slopes_batch_stride, scale, log2_share, log2_limit,
     batches, heads, kv_heads, q_len, kv_len, blocks, slots,
     HEAD_DIM: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
-    STAGES: tl.constexpr, CAUSAL: tl.constexpr, RAGGED: tl.constexpr, FIXED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    STAGES: tl.constexpr, CAUSAL: tl.constexpr, RAGGED: tl.constexpr, TMA: tl.constexpr,
+    FIXED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Attend from ROWS queries of a head; programs of `head_order`'s first head begin first.
 
     `slots` is how many programs a head has. Dense: one for each batch entry and block of queries.
     Ragged: `work` [slots, 2] says which run and which of its blocks; `runs` are [runs, 6] int32,
     lines of variants.batches.runs.FIELDS. `visited` [heads, slots, 2] gets the number of tiles
-    before the own ones and after them.
+    before the own ones and after them. With TMA k and v are descriptors, of a dense batch.
     """
     head = tl.load(head_order + tl.program_id(0) // slots)
     slot = tl.program_id(0) % slots
@@ -151,8 +139,9 @@ def forward_kernel(
         first_query, queries, first_key, key_count = 0, q_len, 0, kv_len
         position = kv_len - q_len
     kv_head = head // (heads // kv_heads)
-    k += batch.to(tl.int64) * k_batch_stride + kv_head.to(tl.int64) * k_head_stride
-    v += batch.to(tl.int64) * v_batch_stride + kv_head.to(tl.int64) * v_head_stride
+    if not TMA:
+        k += batch.to(tl.int64) * k_batch_stride + kv_head.to(tl.int64) * k_head_stride
+        v += batch.to(tl.int64) * v_batch_stride + kv_head.to(tl.int64) * v_head_stride
     if RAGGED:
         k += first_key.to(tl.int64) * k_row_stride
         v += first_key.to(tl.int64) * v_row_stride
@@ -183,8 +172,10 @@ def forward_kernel(
     own_end = tl.minimum(last + 1, key_count)
     no_row = tl.zeros([ROWS], tl.float32)
     for start in tl.range(own, own_end, KEYS, num_stages=1):
-        keys = tile_of(k, start, key_count, k_row_stride, KEYS, HEAD_DIM, DIM, True)
-        values = tile_of(v, start, key_count, v_row_stride, KEYS, HEAD_DIM, DIM, True)
+        keys, values = keys_and_values(
+            k, v, batch, kv_head, start, key_count, k_row_stride, v_row_stride, KEYS, HEAD_DIM, DIM,
+            True, TMA,
+        )  # fmt: skip
         steps = (start + local)[None, :] - positions[:, None]
         is_seen = ((start + local) < key_count)[None, :]
         if CAUSAL:
@@ -211,10 +202,10 @@ def forward_kernel(
         need_before = own // KEYS - dropped * BLOCK // KEYS
         end_before = tl.minimum(need_before, most)
         acc, total, top = add_whole_tiles(
-            acc, total, top, q_rows, k, v, own - KEYS, done_before, end_before,
+            acc, total, top, q_rows, k, v, batch, kv_head, own - KEYS, done_before, end_before,
             tops_suffice(heaviest, top + row_offset, is_row, own, log2_limit),
             k_row_stride, v_row_stride, positions, slope, log2_scale,
-            -KEYS, HEAD_DIM, DIM, KEYS, STAGES, FIXED, PRECISION,
+            -KEYS, HEAD_DIM, DIM, KEYS, STAGES, TMA, FIXED, PRECISION,
         )  # fmt: skip
         moved = tl.maximum(end_before - done_before, 0)
         done_before += moved
@@ -231,15 +222,17 @@ def forward_kernel(
             end_after = tl.minimum(need_after, most)
             whole = tl.minimum(end_after, tl.maximum(key_count - after, 0) // KEYS)
             acc, total, top = add_whole_tiles(
-                acc, total, top, q_rows, k, v, after, done_after, whole,
+                acc, total, top, q_rows, k, v, batch, kv_head, after, done_after, whole,
                 tops_suffice(heaviest, top + last_offset, is_row, after, log2_limit),
                 k_row_stride, v_row_stride, positions, -slope, log2_scale,
-                KEYS, HEAD_DIM, DIM, KEYS, STAGES, FIXED, PRECISION,
+                KEYS, HEAD_DIM, DIM, KEYS, STAGES, TMA, FIXED, PRECISION,
             )  # fmt: skip
             for tile in tl.range(tl.maximum(done_after, whole), end_after, num_stages=1):
                 start = after + tile * KEYS
-                keys = tile_of(k, start, key_count, k_row_stride, KEYS, HEAD_DIM, DIM, True)
-                values = tile_of(v, start, key_count, v_row_stride, KEYS, HEAD_DIM, DIM, True)
+                keys, values = keys_and_values(
+                    k, v, batch, kv_head, start, key_count, k_row_stride, v_row_stride, KEYS,
+                    HEAD_DIM, DIM, True, TMA,
+                )  # fmt: skip
                 column = -slope * local.to(tl.float32)
                 row = slope * (start - positions).to(tl.float32)
                 is_seen = ((start + local) < key_count)[None, :]

@@ -13,9 +13,9 @@ from variants.triton.kernel.bounds import (
     power_or_none,
     with_digits,
 )
-from variants.triton.kernel.forward import AT_FIRST, least_of, tile_of
+from variants.triton.kernel.forward import AT_FIRST, least_of
+from variants.triton.kernel.inputs import run_at, tile_of
 from variants.triton.kernel.query_figures import FIGURES
-from variants.triton.kernel.runs import run_at
 
 
 @triton.jit

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from variants.triton.kernel.bounds import BLOCK, LOG2_E, jit, norm_above
-from variants.triton.kernel.forward import tile_of
+from variants.triton.kernel.inputs import tile_of
 
 FIGURES = tl.constexpr(7)  # of a block of queries, for the bound on what they add to a key
 

@@ -14,8 +14,8 @@ from variants.triton.kernel.bounds import (
     power_or_none,
     with_digits,
 )
-from variants.triton.kernel.forward import AT_FIRST, tile_of
-from variants.triton.kernel.runs import run_at
+from variants.triton.kernel.forward import AT_FIRST
+from variants.triton.kernel.inputs import run_at, tile_of
 
 
 @triton.jit

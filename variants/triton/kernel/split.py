@@ -7,7 +7,8 @@ Every program attends to a part of the keys that its rows need, and leaves what 
 import triton.language as tl
 
 from variants.triton.kernel.bounds import LOG2_E, LOWEST, jit
-from variants.triton.kernel.forward import add_tile, tile_of
+from variants.triton.kernel.forward import add_tile
+from variants.triton.kernel.inputs import tile_of
 from variants.triton.kernel.split_rows import (
     add_tiles,
     own_begin,

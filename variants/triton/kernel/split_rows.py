@@ -4,8 +4,8 @@ import triton
 import triton.language as tl
 
 from variants.triton.kernel.bounds import BLOCK, LOG2_E, count_droppable, norm_above
-from variants.triton.kernel.forward import add_tile, least_of, tile_of
-from variants.triton.kernel.runs import run_at
+from variants.triton.kernel.forward import add_tile, least_of
+from variants.triton.kernel.inputs import run_at, tile_of
 
 NEAR = tl.constexpr(64)  # keys up to a first query, at least, whose weight says which others count
 NO_HEAD = tl.constexpr(1 << 30)

@@ -26,18 +26,20 @@ KERNELS: dict[str, Any] = {
 }
 GRADIENTS = ("forward", "key_gradients", "query_gradients")
 CHIPS = (80, 90, 100)
+FIRST_WITH_TMA, WIDE_ROW_BYTES = 90, 128
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 SHARED_BYTES = {80: 166_912, 90: 232_448, 100: 232_448}  # that one block may have
 LEAST_ROWS, HEADS_TOGETHER = 16, 4
 _TENSORS = {"q", "k", "v", "out", "d_out", "d_q", "d_k", "d_v"}
 _INTEGERS = {"head_order", "runs", "work", "visited", "needed"}
 
-Form = Literal["causal", "bidirectional", "ragged", "step", "steps", "packed", "chunk"]
+Form = Literal["causal", "bidirectional", "pointers", "ragged", "step", "steps", "packed", "chunk"]
 """What a kernel is compiled for.
 
-"ragged" is a batch of any form, with the slopes' gradient. Of split keys "step" is a head's only
-query, "steps" are those of HEADS_TOGETHER heads in caches of any length, "packed" are those of a
-server's packed batch, and "chunk" is a prefill.
+"pointers" is causal too, of keys that TMA can't load. "ragged" is a batch of any form, with the
+slopes' gradient. Of split keys "step" is a head's only query, "steps" are those of HEADS_TOGETHER
+heads in caches of any length, "packed" are those of a server's packed batch, and "chunk" is a
+prefill.
 """
 
 
@@ -66,6 +68,13 @@ class Configuration(NamedTuple):
             return table.decode
         tiles: Tiles = getattr(table, self.kernel)
         return tiles
+
+    @property
+    def loads_by_tma(self) -> bool:
+        """Return whether its launch makes descriptors of the keys and values."""
+        row_bytes = padded_width(self.head_dim) * DTYPES[self.dtype].itemsize
+        has_tma = self.chip >= FIRST_WITH_TMA and row_bytes >= WIDE_ROW_BYTES
+        return self.kernel == "forward" and self.form in {"causal", "bidirectional"} and has_tma
 
     @property
     def has_fixed_maximum(self) -> bool:
@@ -102,6 +111,7 @@ class Configuration(NamedTuple):
             "STAGES": tiles.stages,
             "CAUSAL": self.form != "bidirectional",
             "RAGGED": self.form in {"ragged", "steps", "packed"},
+            "TMA": self.loads_by_tma,
             "FIXED": self.has_fixed_maximum,
             "WIDE": self.dtype == "fp16",
             "SLOPES": self.form == "ragged",
@@ -110,6 +120,9 @@ class Configuration(NamedTuple):
             "PRECISION": float32_products if self.dtype == "fp32" else "tf32",
         }
         signature = {name: _kind(name, self.dtype) for name in kernel.arg_names}
+        if self.loads_by_tma:
+            tile = f"tensordesc<{self.dtype}[1,1,{tiles.keys},{padded_width(self.head_dim)}]>"
+            signature |= {"k": tile, "v": tile}
         needed = {name: constants[name] for name in kernel.arg_names if name in constants}
         return source_of(kernel, signature, needed)
 
@@ -136,6 +149,11 @@ CONFIGURATIONS = [
         for dim in (64, 128)
     ),
     *(Configuration("forward", chip, 256) for chip in CHIPS),
+    *(
+        Configuration("forward", chip, dim, form="pointers")
+        for chip in (90, 100)
+        for dim in (64, 128, 256)
+    ),
     *(Configuration("forward", 90, dim) for dim in (16, 80)),
     *(Configuration("forward", 90, dim, form="bidirectional") for dim in (64, 128)),
     *(Configuration(kernel, 90, 64, dtype) for kernel in GRADIENTS for dtype in ("fp16", "fp32")),

@@ -37,17 +37,19 @@ CASES = [
 ]
 
 
-def attention_of(spec: Spec, tiles: Tiles | None = None) -> Attention:
+def attention_of(spec: Spec, tiles: Tiles | None = None, *, tma: bool = True) -> Attention:
     def attention(q, k, v, slopes):  # type: ignore[no-untyped-def]
-        return attend(q, k, v, slopes, spec.scale, causal=spec.causal, tiles=tiles).out
+        done = attend(q, k, v, slopes, spec.scale, causal=spec.causal, tiles=tiles, tma=tma)
+        return done.out
 
     return attention
 
 
+@pytest.mark.parametrize("tma", [True, False], ids=["TMA", "pointers"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_it_agrees_with_the_oracle(case: Case) -> None:
+def test_it_agrees_with_the_oracle(case: Case, *, tma: bool) -> None:
     spec, inputs = spec_of(case, CPU), draw(case, 0, "before", CPU)
-    found = check(attention_of(spec, SMALL), spec, inputs, answers="alibi", seed=0)
+    found = check(attention_of(spec, SMALL, tma=tma), spec, inputs, answers="alibi", seed=0)
     assert found.agrees, found
 
 

@@ -3,6 +3,8 @@
 `make gpu-kernel` runs it. With TRITON_INTERPRET=1 it is rehearsed on a CPU, at toy size.
 """
 
+import math
+
 import pytest
 import torch
 from msgspec.structs import replace
@@ -12,9 +14,11 @@ from suite.agreement.judge import check
 from suite.cases.case import Case, Dtype
 from tests.variants.batches import forms as of_all
 from tests.variants.batches.problems import problem
+from tests.variants.formula import assert_close, tensors, truth
 from variants.attention import alibi_attention
 from variants.batches.cache_norms import cache_norms
 from variants.problem import alibi_slopes
+from variants.triton import launch
 from variants.triton.launch import attend
 from variants.triton.launch_split import attend_split
 from variants.triton.tiles import Tiles
@@ -85,6 +89,19 @@ def test_it_visits_the_tiles_that_the_rule_says() -> None:
     off = (done.visited.cpu().flip(1) - wanted).abs()
     assert off.max() <= 1
     assert (off == 0).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("tma", [True, False], ids=["TMA", "pointers"])
+@pytest.mark.parametrize("log2_limit", [60.0, -math.inf], ids=["fixed", "running"])
+def test_each_form_of_the_main_loop_is_right(
+    log2_limit: float, monkeypatch: pytest.MonkeyPatch, *, tma: bool
+) -> None:
+    monkeypatch.setattr(launch, "log2_limit", lambda _: log2_limit)
+    dtype = torch.bfloat16 if ON_GPU else torch.float16
+    q, k, v = tensors(4, 2, SHORT, LONG + 3, 64, dtype)
+    q_there, k_there, v_there, slopes = (part.to(DEVICE) for part in (q, k, v, alibi_slopes(4)))
+    out = attend(q_there, k_there, v_there, slopes, 0.125, causal=True, tma=tma).out
+    assert_close(out.cpu(), truth(q, k, v), dtype)
 
 
 def test_equal_calls_give_equal_bits() -> None:
