@@ -67,7 +67,8 @@ def _digest(command: list[str], source: Path) -> str:
     The compiler's output names its version and the processor that it compiles for.
     """
     target = _run([*command, "-E", "-v", "-x", "c++", os.devnull])
-    text = [target.encode(), *(file.read_bytes() for file in sorted(source.parent.glob("*.[ch]*")))]
+    files = sorted(source.parent.rglob("*.[ch]*"))
+    text = [target.encode(), *(file.read_bytes() for file in files)]
     return hashlib.sha256(b"\0".join([source.name.encode(), *text])).hexdigest()[:32]
 
 

@@ -53,7 +53,7 @@ def test_a_note_that_is_damaged_or_of_other_code_is_not_believed(copy: Path, not
 def test_a_copy_that_was_changed_is_of_no_commit(copy: Path) -> None:
     changed = copy.with_name("changed")
     shutil.copytree(copy, changed, ignore=shutil.ignore_patterns("__pycache__"))
-    with (changed / "variants" / "native" / "kernel" / "tiles.h").open("a") as source:
+    with (changed / "variants" / "native" / "kernel" / "products" / "tiles.h").open("a") as source:
         source.write("\n")
     code = code_of(changed)
     assert code.commit == f"tree-{code.digest}"

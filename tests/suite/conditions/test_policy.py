@@ -81,7 +81,7 @@ def test_a_machine_without_git_knows_the_digest_too(tree: Path) -> None:
         "suite/run.py",
         "suite/clocks/cpu_clock.py",
         "variants/plain/eager.py",
-        "variants/native/kernel/tiles.h",
+        "variants/native/kernel/products/tiles.h",
     ],
 )
 def test_the_digest_changes_with_the_code(file: str, tree: Path) -> None:
@@ -135,7 +135,7 @@ def test_two_changes_beside_one_commit_are_told_apart_by_their_digests(tree: Pat
     commit = commit_all(tree)
     words = []
     for text in ("one", "another", "one"):
-        (tree / "variants" / "native" / "kernel" / "tiles.h").write_text(text)
+        (tree / "variants" / "native" / "kernel" / "products" / "tiles.h").write_text(text)
         words.append(words_for_code_of(tree))
     assert words[0].startswith(f"commit {commit[:12]} with uncommitted changes (")
     assert words[0] == words[2] != words[1]

@@ -22,8 +22,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "sources"
     folder.mkdir()
-    (folder / "number.h").write_text("constexpr int NUMBER = 3;\n")
-    text = '#include "number.h"\nextern "C" int answer() { return NUMBER; }\n'
+    (folder / "numbers").mkdir()
+    (folder / "numbers" / "number.h").write_text("constexpr int NUMBER = 3;\n")
+    text = '#include "numbers/number.h"\nextern "C" int answer() { return NUMBER; }\n'
     (folder / "answers.cpp").write_text(text)
     return folder / "answers.cpp"
 
@@ -46,7 +47,7 @@ def test_the_same_text_is_not_built_again(source: Path) -> None:
 
 def test_another_header_is_another_library(source: Path) -> None:
     build_library(source)
-    source.with_name("number.h").write_text("constexpr int NUMBER = 4;\n")
+    (source.parent / "numbers" / "number.h").write_text("constexpr int NUMBER = 4;\n")
     assert build_library(source).answer() == 4
     assert len(cache_files()) == 4
 

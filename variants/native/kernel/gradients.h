@@ -25,7 +25,7 @@
 
 #include "bounds.h"
 #include "call.h"
-#include "floats.h"
+#include "products/floats.h"
 #include "vectors.h"
 
 constexpr float LEAST_SQUARES = 1e-30f;  // below it squares lose digits

@@ -11,15 +11,15 @@
 #include "bounds.h"
 #include "call.h"
 #include "few_queries.h"
-#include "floats.h"
 #include "gradients.h"
+#include "products/floats.h"
 #include "vectors.h"
 #if defined(__AMX_BF16__) && defined(__AVX512F__)
-#include "tiles.h"
+#include "products/tiles.h"
 using HalfProducts = TileProducts;
 #define HAS_BFLOAT16
 #elif defined(__AVX512BF16__)
-#include "pairs.h"
+#include "products/pairs.h"
 using HalfProducts = PairProducts;
 #define HAS_BFLOAT16
 #endif

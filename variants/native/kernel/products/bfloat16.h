@@ -5,8 +5,8 @@
 
 #pragma once
 
-#include "call.h"
-#include "vectors.h"
+#include "../call.h"
+#include "../vectors.h"
 
 class Bfloat16Products {
  public:

@@ -4,8 +4,8 @@
 
 #include <type_traits>
 
-#include "call.h"
-#include "vectors.h"
+#include "../call.h"
+#include "../vectors.h"
 
 // Registers hold ROWS * COLUMNS sums; there are 32 with AVX-512 and on Arm, else 16.
 constexpr int ROWS = LANES == 16 ? 8 : 4;
