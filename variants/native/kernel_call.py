@@ -67,7 +67,7 @@ def attend(
         if is_long.any() and not is_long.all():
             return _in_two_calls(
                 *(q, k, v, slopes, scale, reach, sequences, is_long),
-                *(norms, wants_log_sum_exp),
+                *(norms, wants_log_sum_exp, spare_room),
             )
     kernels, dtype = library(), q.dtype
     runs = runs_of(sequences, q, k)
@@ -111,6 +111,7 @@ def _in_two_calls(
     is_long: Tensor,
     norms: Tensor | None,
     wants_log_sum_exp: bool,
+    spare_room: list[Tensor] | None,
 ) -> KernelResult:
     """Return what `attend` does for a packed batch: long sequences in blocks, the others by key.
 
@@ -121,6 +122,7 @@ def _in_two_calls(
         *(q, k, v, slopes, scale, reach),
         sequences=many,
         wants_log_sum_exp=wants_log_sum_exp,
+        spare_room=spare_room,
     )
     rows = _tokens(few[:, 1], few[:, 2])
     if not len(rows):

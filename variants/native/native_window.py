@@ -4,16 +4,14 @@ For: prefill, decode and training on a CPU, causal or bidirectional, at any leng
 Not for: CUDA, dropout, gradients of gradients, head_dim over 256.
 
 On a steep head the bias makes far keys negligible. Each block of 64 queries starts at its own keys
-and walks back, and forward too if bidirectional. It stops where norms certify two things of every
-query: the remaining keys weigh at most eps / 2 of the weight already summed, and add to the output
-at most eps / 2 of its norm. Weights under e^-87 of a row's largest are 0. Blocks of bfloat16
-queries are multiplied by AMX, for which k and v are copied, or by AVX512_BF16, for which v is. All
-else is computed in float32. The kernel comes with the wheel, or is built once.
+and walks outwards. It stops where norms certify two things of every query: the remaining keys weigh
+at most eps / 2 of the weight already summed, and add to the output at most eps / 2 of its norm.
+Weights under e^-87 of a row's largest are 0. Blocks of bfloat16 queries are multiplied by AMX, for
+which k and v are copied, or by AVX512_BF16, for which v is. All else is computed in float32.
 
-Up to 16 queries, such as a step of decode, are computed key by key, without a copy of k or v. The
-keys of a head are split over the threads and read once for all queries of its group. The values of
-a block are read only if one of its weights is not 0. Keys that the cache's norms rule out are not
-read. Gradients leave out pairs of blocks that add at most eps / 8 to any row of dq, dk and dv.
+Up to 16 queries are computed key by key, without a copy. A head's keys are split over the threads
+and read once for its group, but for those that a cache's norms rule out. Values of a block whose
+weights are all 0 are not read. Gradients leave out what adds up to eps / 8 to a row of dq, dk, dv.
 Source: FlashAttention's running softmax (arXiv 2205.14135) and the pruning of arXiv 2504.06949.
 """
 
@@ -36,7 +34,7 @@ READS_PAGES = True
 
 
 def prepare(spec: Spec) -> Attention:
-    """Return the kernel; where none came built, the first call on a machine builds it."""
+    """Return the kernel; where none came with a wheel, the first call on a machine builds it."""
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
@@ -60,14 +58,16 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
     kernel_library.check_obtainable()
-    kernel, reach, wants_lse = operator(), reach_of(spec), spec.extras.return_lse
+    kernel, options, spare_room = operator(), (spec.scale, *reach_of(spec)), list[Tensor]()
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
-        call = checked_attend if is_plain(q, k, v, slopes, sequences.norms) else kernel
-        runs, tables = runs_of(spec, sequences), sequences.block_tables
-        return call(q, k, v, slopes, spec.scale, *reach, runs, sequences.norms, tables, wants_lse)
+        runs, norms, tables = runs_of(spec, sequences), sequences.norms, sequences.block_tables
+        inputs = (q, k, v, slopes, *options, runs, norms, tables, spec.extras.return_lse)
+        if is_plain(q, k, v, slopes, norms):
+            return checked_attend(*inputs, spare_room=spare_room)
+        return kernel(*inputs)
 
     return attention
 

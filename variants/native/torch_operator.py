@@ -84,6 +84,8 @@ def checked_attend(
     norms: Tensor | None,
     block_tables: Tensor | None,
     wants_log_sum_exp: bool,
+    *,
+    spare_room: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return what the operator does for tensors on a CPU that need no gradient."""
     refuse_shapes(q, k, v, slopes, before, after, block_tables)
@@ -102,6 +104,7 @@ def checked_attend(
         norms=norms,
         block_tables=block_tables,
         wants_log_sum_exp=wants_log_sum_exp,
+        spare_room=spare_room,
     )
     if wants_log_sum_exp:
         return done.out, done.log_sum_exp

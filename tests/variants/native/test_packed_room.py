@@ -1,18 +1,20 @@
 """bfloat16 is packed in memory that a prepared attention keeps for its next call."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.variants.attacks import HEADS, draw_qk, spec_for
+from variants.batches.sequences import Sequences
 from variants.dispatch.prepared_cache import tensor_bytes
 from variants.native import kernel_library
 from variants.native.kernel_arguments import CAUSAL
 from variants.native.kernel_call import attend
-from variants.native.native_window import prepare
-from variants.problem import alibi_slopes
+from variants.native.native_window import prepare, prepare_general
+from variants.problem import Extras, alibi_slopes
 
 pytestmark = pytest.mark.skipif(
     not kernel_library.library().packed_width(64, 64),
@@ -59,3 +61,15 @@ def test_the_cache_of_prepared_attention_counts_the_room() -> None:
     assert tensor_bytes(attention) == 0
     attention(q, k, k, alibi_slopes(HEADS))
     assert tensor_bytes(attention) >= k.numel() * k.element_size()
+
+
+def test_batches_of_any_form_keep_their_room_too() -> None:
+    q, k = draw_qk(700, dtype=torch.bfloat16)
+    extras = Extras(sequences="cu_seqlens")
+    attention = prepare_general(replace(spec_for(q, k), extras=extras))
+    slopes = alibi_slopes(HEADS)
+    for lengths in ([0, 300, 700], [0, 300, 310, 700]):  # the second is two calls of the kernels
+        packed = Sequences(cu_seqlens=torch.tensor(lengths))
+        first = attention(q, k, k, slopes, packed)[0]
+        assert tensor_bytes(attention) >= k.numel() * k.element_size() * 0.9
+        assert torch.equal(attention(q, k, k, slopes, packed)[0], first)
