@@ -229,15 +229,23 @@ template <class Type, template <class> class Rows> class FewQueries {
   // and a key that took.
   int64_t attend(Keys some, const Sums& sums) {
     int64_t looked_at = 0;
-    for (int64_t end = some.end; end > some.begin; end -= KEYS)  // the nearest keys first
+    for (int64_t end = some.end; end > some.begin; end -= KEYS) {  // the nearest keys first
+      bool has_added = false;
       for (int64_t row = 0; row < rows->rows; ++row) {
         const int64_t first = std::max({end - KEYS, some.begin, rows->begin[row]});
         const int64_t last = std::min(end, rows->end[row]);
         if (first >= last) continue;
         looked_at += last - first;
         score(row, first, last);
-        if (weigh(row, sums)) add_values(row, first, last, sums);
+        if (!weigh(row, sums)) continue;
+        if (has_added)
+          add_values<false>(row, first, last, sums);
+        else
+          add_values<true>(row, first, last, sums);
+        has_added = true;
       }
+      adds_values = has_added;
+    }
     return looked_at;
   }
 
@@ -325,22 +333,27 @@ template <class Type, template <class> class Rows> class FewQueries {
   // Return q·k of LANES keys. Past the end stands the last key.
   Floats products(int64_t row, int64_t first, int64_t end) const {
     const auto whole = [](const Element* key, int64_t pair) { return Type::read_whole(key, pair); };
-    if (call.head_dim == 2 * PAIR) return products_of<2>(row, first, end, whole);
-    if (call.head_dim == 4 * PAIR) return products_of<4>(row, first, end, whole);
+    if (first + LANES <= end) {
+      if (call.head_dim == 2 * PAIR) return products_of<2>(row, first, end, whole);
+      if (call.head_dim == 4 * PAIR) return products_of<4>(row, first, end, whole);
+    }
     if (call.head_dim % PAIR == 0) return products_of<0>(row, first, end, whole);
     return products_of<0>(row, first, end, [&](const Element* key, int64_t pair) {
       return (pair + 1) * PAIR <= call.head_dim ? Type::read_whole(key, pair) : Type::read(key, pair, call.head_dim);
     });
   }
 
-  // The same, where COUNT is how many pairs a key has, or 0 for any number. Keys are read one after another, as they
-  // lie in memory, because a processor fetches ahead only of that. The block before this is the next to be read.
+  // The same, where COUNT is how many pairs a key has, of LANES keys before the end; or 0 for any number. Keys are read
+  // one after another, as they lie in memory, because a processor fetches ahead only of that.
   template <int COUNT, class Read> Floats products_of(int64_t row, int64_t first, int64_t end, Read read) const {
-    const int64_t count = COUNT ? COUNT : pairs;
+    const int64_t count = COUNT ? COUNT : pairs, last = COUNT ? INT64_MAX : end - 1;
+    const Rows<Type> next = adds_values ? v : k;
+    const int64_t next_first = adds_values ? first : std::max<int64_t>(first - KEYS, 0);
+    const int64_t next_dim = COUNT ? COUNT * PAIR : adds_values ? call.value_dim : call.head_dim;
     Floats sums[LANES];
     UNROLLED for (int lane = 0; lane < LANES; ++lane) {
-      const Element* key = k[std::min<int64_t>(first + lane, end - 1)];
-      if (row == 0) fetch(k[std::max<int64_t>(first + lane - KEYS, 0)]);
+      const Element* key = k[std::min(first + lane, last)];
+      if (row == 0) fetch(next[std::min(next_first + lane, last)], next_dim);
       Floats firsts = {}, seconds = {};
       for (int64_t pair = 0; pair < count; ++pair) {
         const Pair part = read(key, pair), q = queries[row][pair];
@@ -352,10 +365,12 @@ template <class Type, template <class> class Rows> class FewQueries {
     return sums_of(sums);
   }
 
-  // Have a key brought near, to the second or third cache.
-  void fetch(const Element* key) const {
+  // Have a key or value brought near, to the second or third cache. What is read next is: the values of a block with
+  // its keys, and the keys of the block before with the values. A block whose weights are all 0 has no values to read,
+  // and mostly is followed by such a block; then the keys of the block before come with the keys.
+  static void fetch(const Element* row, int64_t dim) {
     constexpr int64_t LINE = 64 / sizeof(Element);
-    for (int64_t at = 0; at < call.head_dim; at += LINE) __builtin_prefetch(key + at, 0, 1);
+    for (int64_t at = 0; at < dim; at += LINE) __builtin_prefetch(row + at, 0, 1);
   }
 
   // Return the largest of a row's scores, finite: -inf minus -inf would be NaN.
@@ -381,24 +396,25 @@ template <class Type, template <class> class Rows> class FewQueries {
     return added != 0;
   }
 
-  void add_values(int64_t row, int64_t begin, int64_t end, const Sums& sums) const {
+  template <bool FETCHES> void add_values(int64_t row, int64_t begin, int64_t end, const Sums& sums) const {
     const auto whole = [](const Element* value, int64_t pair) { return Type::read_whole(value, pair); };
     const int64_t whole_pairs = call.value_dim / PAIR;
     int64_t pair = 0;  // up to four stay in registers
-    for (; pair + 4 <= whole_pairs; pair += 4) add_pairs<4>(row, begin, end, pair, sums, whole);
-    for (; pair + 2 <= whole_pairs; pair += 2) add_pairs<2>(row, begin, end, pair, sums, whole);
+    for (; pair + 4 <= whole_pairs; pair += 4) add_pairs<4, FETCHES>(row, begin, end, pair, sums, whole);
+    for (; pair + 2 <= whole_pairs; pair += 2) add_pairs<2, FETCHES>(row, begin, end, pair, sums, whole);
     for (; pair < value_pairs; ++pair)
-      add_pairs<1>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
+      add_pairs<1, FETCHES>(row, begin, end, pair, sums, [&](const Element* value, int64_t pair) {
         return Type::read(value, pair, call.value_dim);
       });
   }
 
-  template <int COUNT, class Read>
+  template <int COUNT, bool FETCHES, class Read>
   void add_pairs(int64_t row, int64_t begin, int64_t end, int64_t pair, const Sums& sums, Read read) const {
     const float* weights = (const float*)scores;
     Pair added[COUNT] = {};  // of one block, because longer sums lose more digits
     for (int64_t key = begin; key < end; ++key) {
       const Element* value = v[key];
+      if (FETCHES) fetch(k[std::max<int64_t>(key - KEYS, 0)] + pair * PAIR, COUNT * PAIR);
       UNROLLED for (int i = 0; i < COUNT; ++i) {
         const Pair part = read(value, pair + i);
         added[i].first += part.first * weights[key - begin];
@@ -419,6 +435,7 @@ template <class Type, template <class> class Rows> class FewQueries {
   Pair queries[MOST_ROWS][MOST_PAIRS];
   float slope[MOST_ROWS], position[MOST_ROWS];
   Floats scores[KEYS / LANES];  // of a row and a block of keys, then the weights
+  bool adds_values = true;      // of the block before this
 };
 
 // Return the groups of a call, whose first round has all the keys that they see.

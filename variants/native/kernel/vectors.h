@@ -142,8 +142,8 @@ template <int STEP> static inline Floats add_neighbours(Floats first, Floats sec
   return (Floats)lanes_at(same, (Words)first, (Words)second) + (Floats)lanes_at(neighbour, (Words)first, (Words)second);
 }
 
-// Return the sum of each of LANES rows, which it overwrites.
-static inline Floats sums_of(Floats* rows) {
+// Return the sum of each of LANES rows, which it overwrites. Inlined, so that rows stay in registers.
+__attribute__((always_inline)) static inline Floats sums_of(Floats* rows) {
   UNROLLED for (int i = 0; i < LANES / 2; ++i) rows[i] = add_neighbours<1>(rows[2 * i], rows[2 * i + 1]);
   UNROLLED for (int i = 0; i < LANES / 4; ++i) rows[i] = add_neighbours<2>(rows[2 * i], rows[2 * i + 1]);
   if constexpr (LANES > 4)
