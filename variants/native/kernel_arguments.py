@@ -18,6 +18,7 @@ MOST_KEYS = 1 << 24  # positions are float32, exact up to here
 EVERY_KEY = 1 << 40  # further away than any key
 _EXPONENT_ERROR = 0.02  # the error of exponents up to 2^15 and of sums over MOST_KEYS
 _POINTERS_AND_STRIDES = Struct("=10Q15q")
+NOTHING = torch.empty(0, 0, 0)  # in place of a tensor that a call has not: its pointer is null
 
 
 class Reach(NamedTuple):
@@ -68,38 +69,35 @@ def _dense_runs(batch: int, q_len: int, kv_len: int) -> Runs:
 
 
 def structure(
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None],
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
     runs: Runs,
     blocks: int,
     reach: Reach,
     scale: float,
     dtype: torch.dtype,
-    norms: Tensor | None = None,
-    block_tables: Tensor | None = None,
+    norms: Tensor = NOTHING,
+    block_tables: Tensor = NOTHING,
 ) -> CallStructure:
     """Return what a kernel is called with: the tensors are those that it points at.
 
-    They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys or
-    None.
+    They are q, k, v, slopes, out, the log-sum-exp, and room for `blocks` packed blocks of keys.
     `norms` are of variants.batches.cache_norms and `block_tables` of variants.batches.pages; only
     few queries read them.
     What is left out is a share of the rounding of `dtype`.
     """
     q, k, v, slopes, out, *_ = tensors
-    sizes = (q.shape[1], k.shape[1], q.shape[2], q.shape[3], v.shape[3], len(runs.keys))
+    _, heads, q_len, head_dim = q.shape
+    sizes = (heads, k.shape[1], q_len, head_dim, v.shape[3], len(runs.keys))
     rest = (torch.get_num_threads(), blocks, slopes.stride(0) if slopes.dim() == 2 else 0)
-    pointers = [*map(_address, tensors), runs.address, _address(norms), _address(block_tables)]
-    norms_strides = (0, 0, 0) if norms is None else norms.stride()[:3]
-    strides = [*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3], *norms_strides]
-    begin = _POINTERS_AND_STRIDES.pack(*pointers, *strides)
+    pointers = (*map(Tensor.data_ptr, tensors), runs.address, norms.data_ptr())
+    strides = (*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3])
+    begin = _POINTERS_AND_STRIDES.pack(
+        *pointers, block_tables.data_ptr(), *strides, *norms.stride()[:3]
+    )
     call = CallStructure.from_buffer_copy(begin + _constants(sizes, rest, reach, scale, dtype))
-    if block_tables is not None:
+    if block_tables is not NOTHING:
         call.pages_stride, call.page_bits = block_tables.stride(0), k.shape[2].bit_length() - 1
     return call
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
 
 
 @lru_cache(maxsize=128)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from variants.native.kernel_arguments import Reach, rows_of, runs_of, structure
+from variants.native.kernel_arguments import NOTHING, Reach, rows_of, runs_of, structure
 from variants.native.kernel_library import BLOCK, FEW_QUERIES, library
 
 _FEW = {
@@ -16,7 +16,6 @@ _FEW = {
     torch.bfloat16: "attend_few_in_bfloat16",
     torch.float16: "attend_few_in_float16",
 }
-_NOTHING = torch.empty(0)  # its pointer is null
 
 
 class KernelResult(NamedTuple):
@@ -83,19 +82,19 @@ def attend(
     slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
-    packed, blocks, log_sum_exp = None, 0, _NOTHING
+    packed, blocks, log_sum_exp = NOTHING, 0, NOTHING
     if wants_log_sum_exp:
         log_sum_exp = q.new_full(q.shape[:3], -math.inf, dtype=torch.float32)
     if width:
         blocks = k.shape[1] * sum(-(-keys // BLOCK) for keys in runs.keys)
         packed = _room(spare_room, k, blocks * BLOCK * width)
     tensors = (q, k, v, slopes, out, log_sum_exp, packed)
-    norms = None if norms is None else rows_of(norms)
-    tables = None if block_tables is None else rows_of(block_tables)
+    norms = NOTHING if norms is None else rows_of(norms)
+    tables = NOTHING if block_tables is None else rows_of(block_tables)
     call = structure(tensors, runs, blocks, reach, scale, dtype, norms, tables)
     wide = kernels.attend_in_bfloat16 if width else kernels.attend_in_float32
     (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
-    if packed is not None and spare_room is not None:
+    if width and spare_room is not None:
         spare_room[:] = [packed]
     return KernelResult(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
 

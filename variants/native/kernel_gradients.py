@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from variants.native.kernel_arguments import Reach, rows_of, runs_of, structure
+from variants.native.kernel_arguments import NOTHING, Reach, rows_of, runs_of, structure
 from variants.native.kernel_library import CHUNK, BackwardStructure, library
 
 
@@ -57,7 +57,7 @@ def gradients(
         _rows(make, *heads, *part.shape[2:]) for make, part in zip(fill, (q, k, v), strict=True)
     ]
     d_slopes = torch.zeros(len(runs.keys), q.shape[1], dtype=torch.float32)
-    tensors = (q32, k32, v32, slopes, out32, log_sum_exp, None)
+    tensors = (q32, k32, v32, slopes, out32, log_sum_exp, NOTHING)
     call = BackwardStructure(structure(tensors, runs, 0, reach, scale, q.dtype))
     if d_log_sum_exp is not None:
         d_log_sum_exp = d_log_sum_exp.contiguous()
