@@ -58,11 +58,12 @@ def runs_of(sequences: Tensor | None, q: Tensor, k: Tensor) -> Runs:
         sequences = sequences.contiguous()
         queries, keys = sequences[:, 2].tolist(), sequences[:, 4].tolist()
         return Runs(max(queries, default=0), keys, sequences.data_ptr(), sequences)
-    return _dense_runs(q.shape[0], q.shape[2], k.shape[2])
+    return dense_runs(q.shape[0], q.shape[2], k.shape[2])
 
 
 @lru_cache(maxsize=128)
-def _dense_runs(batch: int, q_len: int, kv_len: int) -> Runs:
+def dense_runs(batch: int, q_len: int, kv_len: int) -> Runs:
+    """Return each of `batch` entries as a sequence, whose last query stands at its last key."""
     fields = [(row, 0, q_len, 0, kv_len, kv_len - q_len) for row in range(batch)]
     memory = (ctypes.c_int64 * (len(SEQUENCE_FIELDS) * batch))(*chain.from_iterable(fields))
     return Runs(q_len, [kv_len] * batch, ctypes.addressof(memory), memory)

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -93,10 +94,15 @@ def attend(
     tables = NOTHING if block_tables is None else rows_of(block_tables)
     call = structure(tensors, runs, blocks, reach, scale, dtype, norms, tables)
     wide = kernels.attend_in_bfloat16 if width else kernels.attend_in_float32
-    (getattr(kernels, _FEW[dtype]) if is_few else wide)(ctypes.byref(call))
+    (few_queries_kernel(dtype) if is_few else wide)(ctypes.byref(call))
     if width and spare_room is not None:
         spare_room[:] = [packed]
     return KernelResult(out if out.dtype == dtype else out.to(dtype), log_sum_exp, call.looked_at)
+
+
+def few_queries_kernel(dtype: torch.dtype) -> Callable[..., None]:
+    """Return the kernel of up to FEW_QUERIES queries. Raises Unsupported where there is none."""
+    return getattr(library(), _FEW[dtype])  # type: ignore[no-any-return]
 
 
 def _in_two_calls(
@@ -162,6 +168,8 @@ def _tokens(first: Tensor, count: Tensor) -> Tensor:
 def out_like(q: Tensor, value_dim: int) -> Tensor:
     """Return an uninitialised output; in memory [batch, length, heads, value_dim] if q is."""
     batch, heads, length, head_dim = q.shape
+    if value_dim == head_dim:
+        return torch.empty_like(q)
     if q.stride()[1:] == (head_dim, heads * head_dim, 1):
         return q.new_empty(batch, length, heads, value_dim).transpose(1, 2)
     return q.new_empty(batch, heads, length, value_dim)

@@ -23,9 +23,9 @@ from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_library
 from variants.native.call_checks import fits, is_plain, reads_pages
+from variants.native.dense_call import dense_call
 from variants.native.kernel_arguments import MOST_KEYS, reach_of
 from variants.native.kernel_call import attend
-from variants.native.kernel_library import BLOCK, MOST_HEAD_DIM
 from variants.native.torch_operator import checked_attend, operator
 from variants.problem import Attention, Spec, Unsupported
 
@@ -40,11 +40,11 @@ def prepare(spec: Spec) -> Attention:
     _decline(spec)
     kernel_library.check_obtainable()
     kernel, reach = operator(), reach_of(spec)
-    spare_room: list[Tensor] = []
+    plain_call = dense_call(spec, reach)
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
         if is_plain(q, k, v, slopes) and fits(spec, q, k, v, slopes):
-            return attend(q, k, v, slopes, spec.scale, reach, spare_room=spare_room).out
+            return plain_call(q, k, v, slopes)
         return kernel(q, k, v, slopes, spec.scale, *reach, None, None, None, False)[0]
 
     return attention
@@ -84,8 +84,8 @@ def density(
 
     A causal block's own keys count whole in both numbers.
     """
-    past, rows = spec.kv_len - spec.q_len, range(0, spec.q_len, BLOCK)
-    ends = [(row, min(row + BLOCK, spec.q_len)) for row in rows]
+    past, rows = spec.kv_len - spec.q_len, range(0, spec.q_len, kernel_library.BLOCK)
+    ends = [(row, min(row + kernel_library.BLOCK, spec.q_len)) for row in rows]
     pairs = sum((end - row) * (past + end if spec.causal else spec.kv_len) for row, end in ends)
     looked_at = attend(q, k, v, slopes, spec.scale, reach_of(spec), norms=norms).looked_at
     return looked_at / (spec.batch * spec.heads * pairs)
@@ -94,7 +94,7 @@ def density(
 def _decline(spec: Spec) -> None:
     if spec.device.type != "cpu":
         raise Unsupported("the kernel is for CPUs; flex_window leaves out the same on CUDA")
-    if spec.head_dim > MOST_HEAD_DIM:
-        raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {MOST_HEAD_DIM}")
+    if spec.head_dim > (room := kernel_library.MOST_HEAD_DIM):
+        raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {room}")
     if (longest := max(spec.q_len, spec.kv_len)) > MOST_KEYS:
         raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")
