@@ -23,10 +23,10 @@ from variants.batches.runs import runs_of
 from variants.batches.sequences import GeneralAttention, Sequences
 from variants.native import kernel_library
 from variants.native.call_checks import fits, is_plain, reads_pages
-from variants.native.dense_call import dense_call
 from variants.native.kernel_arguments import MOST_KEYS, reach_of
 from variants.native.kernel_call import attend
-from variants.native.torch_operator import checked_attend, operator
+from variants.native.plain_calls import dense_call, general_call
+from variants.native.torch_operator import operator
 from variants.problem import Attention, Spec, Unsupported
 
 READS_NORMS = True
@@ -38,7 +38,6 @@ def prepare(spec: Spec) -> Attention:
     if spec.seq_lens:
         return ragged(prepare, spec)
     _decline(spec)
-    kernel_library.check_obtainable()
     kernel, reach = operator(), reach_of(spec)
     plain_call = dense_call(spec, reach)
 
@@ -57,17 +56,17 @@ def prepare_general(spec: Spec) -> GeneralAttention:
     _decline(spec)
     if spec.extras.dropout_p:
         raise Unsupported("the kernel has no dropout; eager and sdpa_mask have")
-    kernel_library.check_obtainable()
-    kernel, options, spare_room = operator(), (spec.scale, *reach_of(spec)), list[Tensor]()
+    kernel, reach = operator(), reach_of(spec)
+    plain_call = general_call(spec, reach)
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
     ) -> tuple[Tensor, Tensor]:
-        runs, norms, tables = runs_of(spec, sequences), sequences.norms, sequences.block_tables
-        inputs = (q, k, v, slopes, *options, runs, norms, tables, spec.extras.return_lse)
+        norms, tables = sequences.norms, sequences.block_tables
         if is_plain(q, k, v, slopes, norms):
-            return checked_attend(*inputs, spare_room=spare_room)
-        return kernel(*inputs)
+            return plain_call(q, k, v, slopes, sequences)
+        runs, wants_lse = runs_of(spec, sequences), spec.extras.return_lse
+        return kernel(q, k, v, slopes, spec.scale, *reach, runs, norms, tables, wants_lse)
 
     return attention
 
@@ -98,3 +97,4 @@ def _decline(spec: Spec) -> None:
         raise Unsupported(f"head_dim {spec.head_dim}: the kernel has room for {room}")
     if (longest := max(spec.q_len, spec.kv_len)) > MOST_KEYS:
         raise Unsupported(f"length {longest}: the kernel counts to {MOST_KEYS}")
+    kernel_library.check_obtainable()

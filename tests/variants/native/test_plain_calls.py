@@ -1,6 +1,6 @@
 """A step of decode calls again with the structure of its last call where that is still right."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from tests.variants.attacks import HEADS, spec_for
-from variants.native import dense_call
+from variants.batches.cache_norms import cache_norms
+from variants.batches.sequences import Sequences
+from variants.native import plain_calls
 from variants.native.kernel_arguments import CAUSAL, structure
-from variants.native.kernel_call import attend
+from variants.native.kernel_call import attend, few_queries_kernel
 from variants.problem import Attention, Spec, alibi_slopes
 
 LENGTH = 200
@@ -27,17 +29,17 @@ def structures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         made.append(real(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(dense_call, "structure", note)
+    monkeypatch.setattr(plain_calls, "structure", note)
     threads = torch.get_num_threads()
     yield made
     torch.set_num_threads(threads)
 
 
-def draw(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def draw(seed: int, kv_len: int = LENGTH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw q of one query, k, v and slopes."""
     generator = torch.Generator().manual_seed(seed)
     q, k, v = (
-        torch.randn(1, HEADS, length, 32, generator=generator) for length in (1, LENGTH, LENGTH)
+        torch.randn(1, HEADS, length, 32, generator=generator) for length in (1, kv_len, kv_len)
     )
     return q, k, v, alibi_slopes(HEADS)
 
@@ -45,7 +47,7 @@ def draw(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def step() -> tuple[Attention, Spec]:
     q, k, *_ = draw(0)
     spec = spec_for(q, k)
-    return dense_call.dense_call(spec, CAUSAL), spec
+    return plain_calls.dense_call(spec, CAUSAL), spec
 
 
 def right(spec: Spec, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
@@ -125,3 +127,62 @@ def test_threads_that_call_at_once_with_other_layouts_get_their_own_answers() ->
         outs = pool.map(lambda inputs: [attention(*inputs) for _ in range(200)], calls)
         for out, answer in zip(outs, wanted, strict=True):
             assert all(torch.equal(each, answer) for each in out)
+
+
+def with_norms(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Sequences]:
+    return (*inputs, Sequences(norms=cache_norms(inputs[1], inputs[2])))
+
+
+def test_a_step_with_norms_reads_those_of_its_own_call(
+    structures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+
+    def noting(dtype: torch.dtype) -> Callable[[Any], None]:
+        def call(reference: Any) -> None:
+            few_queries_kernel(dtype)(reference)
+            looked_at.append(reference._obj.looked_at)
+
+        return call
+
+    monkeypatch.setattr(plain_calls, "few_queries_kernel", noting)
+    small, large = draw(1, 2000), draw(2, 2000)
+    large[1].mul_(8)
+    spec = spec_for(*small[:2])
+    attention = plain_calls.general_call(spec, CAUSAL)
+    for inputs in (large, small, large):
+        out, log_sum_exp = attention(*with_norms(inputs))
+        wanted = attend(*inputs, spec.scale, CAUSAL, norms=with_norms(inputs)[-1].norms)
+        assert torch.equal(out, wanted.out)
+        assert looked_at.pop() == wanted.looked_at < 2000 * HEADS
+        assert (log_sum_exp.numel(), log_sum_exp.dtype) == (0, torch.float32)
+    assert len(structures) == 1
+
+
+def test_norms_of_another_cache_are_refused() -> None:
+    spec = step()[1]
+    q, k, v, slopes = draw(1)
+    short = Sequences(norms=cache_norms(k[:, :, :64], v[:, :, :64]))
+    with pytest.raises(ValueError, match=r"norms are .* give float32 \[1, .*, 2, 4 or more\]"):
+        plain_calls.general_call(spec, CAUSAL)(q, k, v, slopes, short)
+
+
+def test_norms_with_room_for_more_keys_are_another_layout(structures: list[Any]) -> None:
+    spec = step()[1]
+    attention = plain_calls.general_call(spec, CAUSAL)
+    q, k, v, slopes = draw(1)
+    norms = cache_norms(k, v)
+    roomy = torch.cat([norms, torch.zeros_like(norms)], dim=3)
+    outs = [attention(q, k, v, slopes, Sequences(norms=each))[0] for each in (norms, roomy)]
+    assert torch.equal(*outs)
+    assert len(structures) == 2
+
+
+def test_tensors_that_misfit_are_refused_beside_norms() -> None:
+    spec = step()[1]
+    q, k, v, slopes = draw(1)
+    norms = Sequences(norms=cache_norms(k, v))
+    with pytest.raises(ValueError, match="head"):
+        plain_calls.general_call(spec, CAUSAL)(q[..., :16], k, v, slopes, norms)
