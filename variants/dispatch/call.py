@@ -8,7 +8,8 @@ from torch import Tensor
 
 from variants.batches.pages import room_of
 from variants.batches.sequences import Sequences
-from variants.dispatch.arguments import check_kinds, check_together
+from variants.dispatch import passed_calls
+from variants.dispatch.arguments import check_kinds, check_slopes, check_together
 from variants.dispatch.batch_arguments import Settings, extras_of
 from variants.problem import Spec, alibi_slopes
 from variants.tracing import is_traced
@@ -34,6 +35,14 @@ def check_call(
     settings: Settings,
 ) -> Call:
     """Return the call with q, k and v in autocast's dtype; raise ValueError if they don't fit."""
+    signature = passed_calls.signature_of(q, k, v, slopes, sequences, settings)
+    spec = None if signature is None else passed_calls.spec_of(signature)
+    if spec is not None:
+        if slopes is None:
+            slopes = standard_slopes(spec.heads, spec.device)
+        else:
+            check_slopes(slopes, spec.batch, spec.heads, spec.device)
+        return Call(q, k, v, slopes, sequences, spec)
     check_kinds(q, k, v)
     given = (k, v)
     q, k, v = in_autocast_dtype(q, k, v)
@@ -42,7 +51,10 @@ def check_call(
     if slopes is None:
         make_slopes = standard_slopes.__wrapped__ if is_traced() else standard_slopes
         slopes = make_slopes(int(q.shape[1]), q.device)
-    return Call(q, k, v, slopes, sequences, _spec(q, k, v, slopes, sequences, settings))
+    spec = _spec(q, k, v, slopes, sequences, settings)
+    if signature is not None:
+        passed_calls.note(signature, spec)
+    return Call(q, k, v, slopes, sequences, spec)
 
 
 def in_autocast_dtype(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
