@@ -161,4 +161,4 @@ def forget() -> None:
     auto_order._past_warnings.clear()
     substitutes._past_warnings.clear()
     substitutes._last_variants.clear()
-    answers._CACHE._entries.clear()
+    answers._CACHE.clear()

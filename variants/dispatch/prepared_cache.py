@@ -15,10 +15,10 @@ from variants.problem import Attention, Spec
 
 
 class _CacheEntry(NamedTuple):
-    """An attention, and the bytes that it holds; None before it was weighed."""
+    """An attention, and the bytes that it held when it was weighed last."""
 
     attention: Attention
-    size: int | None = None
+    size: int = 0
 
 
 class PreparedCache:
@@ -31,6 +31,8 @@ class PreparedCache:
         """
         self._at_most, self._bytes_at_most = at_most, bytes_at_most
         self._entries: OrderedDict[tuple[str, Spec], _CacheEntry] = OrderedDict()
+        self._newest: tuple[str, Spec] | None = None
+        self._bytes = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -40,6 +42,7 @@ class PreparedCache:
         """Forget all that is prepared."""
         with self._lock:
             self._entries.clear()
+            self._newest, self._bytes = None, 0
 
     def get(self, variant: str, spec: Spec, prepare: Callable[[], Attention]) -> Attention:
         """Return the cached attention of a variant and spec, or cache that of `prepare`.
@@ -54,27 +57,36 @@ class PreparedCache:
                 return entry.attention
         attention = prepare()
         with self._lock:
-            self._weigh()
+            last_used = next(reversed(self._entries), None)
+            for each in {self._newest, last_used}:
+                if each is not None:
+                    self._weigh(each)
+            self._forget(key)  # of another thread, which prepared the same
             self._entries[key] = _CacheEntry(attention)
+            self._newest = key
             self._make_room()
         return attention
 
-    def _weigh(self) -> None:
-        """Count the bytes of the shape used last, and of those that were not weighed yet.
+    def _weigh(self, key: tuple[str, Spec]) -> None:
+        """Count the bytes of a shape.
 
-        Masks exist only after the first call for a shape, so that the newest can't be weighed.
+        Masks exist only after a call, so a shape is weighed when the next comes. The one used last
+        is weighed again, because a call may have made it larger.
         """
-        last = next(reversed(self._entries), None)
-        for key, entry in list(self._entries.items()):
-            if entry.size is None or key is last:
-                self._entries[key] = entry._replace(size=tensor_bytes(entry.attention))
+        entry = self._entries[key]
+        size = tensor_bytes(entry.attention)
+        self._bytes += size - entry.size
+        self._entries[key] = entry._replace(size=size)
 
     def _make_room(self) -> None:
-        total = sum(entry.size or 0 for entry in self._entries.values())
         while len(self._entries) > 1 and (
-            len(self._entries) > self._at_most or total > self._bytes_at_most
+            len(self._entries) > self._at_most or self._bytes > self._bytes_at_most
         ):
-            total -= self._entries.popitem(last=False)[1].size or 0
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, key: tuple[str, Spec]) -> None:
+        entry = self._entries.pop(key, None)
+        self._bytes -= 0 if entry is None else entry.size
 
 
 def tensor_bytes(root: object) -> int:

@@ -105,3 +105,48 @@ def test_threads_share_it_and_its_bounds_hold() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: use(cache, 1 + number % 11), range(400)))
     assert len(cache) == 5
+
+
+def test_the_bytes_counted_are_those_of_what_is_there() -> None:
+    cache = PreparedCache(4, 30 * KIBIBYTE)
+    for length in (1, 2, 3, 1, 4, 5, 2, 6, 6, 7):
+        use(cache, length, kibibytes=length)
+    use(cache, 8, kibibytes=0)
+    held = sum(tensor_bytes(entry.attention) for entry in cache._entries.values())
+    assert cache._bytes == held > 0
+    cache.clear()
+    assert (len(cache), cache._bytes) == (0, 0)
+    use(cache, 1)
+    assert len(cache) == 1
+
+
+def test_what_two_threads_prepared_at_once_is_counted_once() -> None:
+    cache = PreparedCache(4, 1 << 20)
+
+    def prepare_slowly() -> Attention:
+        use(cache, 1, kibibytes=8)  # as another thread does meanwhile
+        use(cache, 2)
+        return attention_with_mask(8)
+
+    cache.get("any", spec_at(1), prepare_slowly)(SLOPES, SLOPES, SLOPES, SLOPES)
+    use(cache, 3)
+    use(cache, 4)
+    assert len(cache) == 4
+    assert (
+        cache._bytes == sum(tensor_bytes(each.attention) for each in cache._entries.values()) - 1024
+    )
+
+
+def test_a_shape_that_grew_after_it_was_weighed_is_weighed_again() -> None:
+    cache, room = PreparedCache(8, 1 << 20), list[Tensor]()
+
+    def attention(q: Tensor, *_: Tensor) -> Tensor:
+        return torch.stack([q, *room]) if room else q
+
+    cache.get("any", spec_at(1), lambda: attention)
+    use(cache, 2, kibibytes=0)
+    small = cache._bytes
+    room.append(torch.zeros(KIBIBYTE))
+    cache.get("any", spec_at(1), lambda: pytest.fail("it is there"))
+    use(cache, 3, kibibytes=0)
+    assert cache._bytes >= small + 4 * KIBIBYTE
