@@ -82,12 +82,19 @@ def check_sequences(
         _check_tensor(name, tensor, q, kv_len)
     if sequences.cu_seqlens is not None:
         _check_packed(q, k, sequences.cu_seqlens, sequences.cu_seqlens_k, q_offset)
-    if sequences.kv_lens is not None and _has_values(sequences.kv_lens):
-        lengths = sequences.kv_lens.tolist()  # faster than torch's operations
-        if min(lengths) < 0 or max(lengths) > kv_len:
-            wrong = next(length for length in lengths if not 0 <= length <= kv_len)
-            raise ValueError(f"kv_lens has {wrong}: give 0 to {kv_len}, the room of the cache")
+    if sequences.kv_lens is not None:
+        check_kv_lens(sequences.kv_lens, kv_len)
     return cast(SequenceKind, list(tensors)[-1] if tensors else "whole")
+
+
+def check_kv_lens(kv_lens: Tensor, kv_len: int) -> None:
+    """Raise ValueError for more keys than a cache has room for, or fewer than none."""
+    if not _has_values(kv_lens):
+        return
+    lengths = kv_lens.tolist()  # faster than torch's operations
+    if min(lengths) < 0 or max(lengths) > kv_len:
+        wrong = next(length for length in lengths if not 0 <= length <= kv_len)
+        raise ValueError(f"kv_lens has {wrong}: give 0 to {kv_len}, the room of the cache")
 
 
 def check_offset(q_offset: object) -> None:

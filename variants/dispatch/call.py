@@ -10,7 +10,7 @@ from variants.batches.pages import room_of
 from variants.batches.sequences import Sequences
 from variants.dispatch import passed_calls
 from variants.dispatch.arguments import check_kinds, check_slopes, check_together
-from variants.dispatch.batch_arguments import Settings, extras_of
+from variants.dispatch.batch_arguments import Settings, check_kv_lens, extras_of
 from variants.problem import Spec, alibi_slopes
 from variants.tracing import is_traced
 
@@ -42,6 +42,8 @@ def check_call(
             slopes = standard_slopes(spec.heads, spec.device)
         else:
             check_slopes(slopes, spec.batch, spec.heads, spec.device)
+        if sequences.kv_lens is not None:
+            check_kv_lens(sequences.kv_lens, spec.kv_len)
         return Call(q, k, v, slopes, sequences, spec)
     check_kinds(q, k, v)
     given = (k, v)

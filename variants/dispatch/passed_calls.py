@@ -26,15 +26,16 @@ def signature_of(
     sequences: Sequences,
     settings: Settings,
 ) -> Hashable | None:
-    """Return all that the checks and the spec of a call depend on, but for the slopes' values.
+    """Return all that a call's checks and spec depend on, but for values of slopes and kv_lens.
 
-    None is for calls that have to be checked: whose sequences have values to look at, in traces and
-    transforms, under autocast, and with tensors or settings of a type out of the ordinary.
+    None is for calls that have to be checked: whose other sequences have values to look at, in
+    traces and transforms, under autocast, and with tensors or settings out of the ordinary.
     """
-    *others, norms, cu_seqlens_k, block_tables = sequences
-    if any(each is not None for each in (*others, cu_seqlens_k, block_tables)):
+    key_padding, cu_seqlens, kv_lens, norms, cu_seqlens_k, block_tables = sequences
+    others = (key_padding, cu_seqlens, cu_seqlens_k, block_tables)
+    if any(each is not None for each in others):
         return None
-    tensors = [each for each in (q, k, v, slopes, norms) if each is not None]
+    tensors = [each for each in (q, k, v, slopes, kv_lens, norms) if each is not None]
     if is_traced() or not _are_ordinary(settings):
         return None
     for each in tensors:
@@ -45,7 +46,8 @@ def signature_of(
     learns = torch.is_grad_enabled()
     kinds = [(each.shape, each.dtype, each.device) for each in tensors]
     in_graph = [learns and each.requires_grad for each in tensors]
-    return (settings, *kinds, *in_graph, slopes is None, q.stride(1) >= q.stride(2))
+    absent = (slopes is None, kv_lens is None, norms is None)
+    return (settings, *kinds, *in_graph, *absent, q.stride(1) >= q.stride(2))
 
 
 def spec_of(signature: Hashable) -> Spec | None:
