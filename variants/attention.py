@@ -8,8 +8,8 @@ from torch import Tensor
 from variants.batches.sequences import Sequences
 from variants.dispatch import auto
 from variants.dispatch.answer import answer, check_name
-from variants.dispatch.batch_arguments import Settings
 from variants.dispatch.call import check_call
+from variants.dispatch.checks.batch_arguments import Settings
 from variants.dispatch.operator import trace, write_out
 
 

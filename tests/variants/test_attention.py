@@ -12,8 +12,8 @@ from tests.variants.formula import NAMES, TOLERANCE, UNCOMPILED, assert_close, t
 from variants.attention import alibi_attention
 from variants.batches.sequences import Sequences
 from variants.dispatch.answer import attention_for, say_once
-from variants.dispatch.batch_arguments import Settings
 from variants.dispatch.call import check_call, standard_slopes
+from variants.dispatch.checks.batch_arguments import Settings
 from variants.problem import Unsupported, alibi_slopes
 
 # Importing inductor uses what torch itself has deprecated.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from variants.batches.pages import room_of
 from variants.batches.sequences import Sequences
-from variants.dispatch import passed_calls
-from variants.dispatch.arguments import check_kinds, check_slopes, check_together
-from variants.dispatch.batch_arguments import Settings, check_kv_lens, extras_of
+from variants.dispatch.checks import passed_calls
+from variants.dispatch.checks.arguments import check_kinds, check_slopes, check_together
+from variants.dispatch.checks.batch_arguments import Settings, check_kv_lens, extras_of
 from variants.problem import Spec, alibi_slopes
 from variants.tracing import is_traced
 

@@ -18,9 +18,9 @@ from variants.batches import formula
 from variants.batches.pages import gather
 from variants.batches.sequences import Sequences
 from variants.dispatch.answer import answer, attention_for
-from variants.dispatch.arguments import check_kinds, check_together
-from variants.dispatch.batch_arguments import Settings, check_sequences, extras_of
 from variants.dispatch.call import check_call, in_autocast_dtype, norms_of_same
+from variants.dispatch.checks.arguments import check_kinds, check_together
+from variants.dispatch.checks.batch_arguments import Settings, check_sequences, extras_of
 from variants.problem import Spec, Unsupported, alibi_slopes
 from variants.tracing import call_by_entry, fake_gradients, gradient_operations, operations
 

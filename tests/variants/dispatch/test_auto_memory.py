@@ -19,8 +19,8 @@ from variants.attention import alibi_attention
 from variants.batches.sequences import Sequences
 from variants.dispatch import answer, auto, substitutes
 from variants.dispatch.answer import PREPARED_AT_MOST
-from variants.dispatch.batch_arguments import Settings
 from variants.dispatch.call import check_call
+from variants.dispatch.checks.batch_arguments import Settings
 from variants.dispatch.prepared_cache import tensor_bytes
 from variants.problem import Unsupported
 from variants.sdpa import sdpa_mask

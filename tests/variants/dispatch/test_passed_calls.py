@@ -12,8 +12,9 @@ from torch import Tensor
 from variants.attention import alibi_attention
 from variants.batches.cache_norms import cache_norms
 from variants.batches.sequences import Sequences
-from variants.dispatch import call, passed_calls
-from variants.dispatch.batch_arguments import Settings
+from variants.dispatch import call
+from variants.dispatch.checks import passed_calls
+from variants.dispatch.checks.batch_arguments import Settings
 from variants.problem import alibi_slopes
 
 SHAPE = BATCH, HEADS, LENGTH, DIM = 2, 2, 8, 16

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from variants.batches.sequences import Sequences
-from variants.dispatch.batch_arguments import Settings
+from variants.dispatch.checks.batch_arguments import Settings
 from variants.problem import Spec
 from variants.tracing import is_traced
 

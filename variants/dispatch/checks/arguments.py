@@ -36,7 +36,7 @@ def check_together(
 ) -> None:
     """Raise ValueError for tensors that don't fit together, or a scale that is no positive number.
 
-    Whether sequences fit is variants.dispatch.batch_arguments' to say, but for pages.
+    Whether sequences fit is variants.dispatch.checks.batch_arguments' to say, but for pages.
     """
     check_fit(q, k, v, in_pages=sequences.block_tables is not None)
     if sequences.block_tables is not None:

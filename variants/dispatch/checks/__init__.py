@@ -1,0 +1,1 @@
+"""The checks of alibi_attention before it calls any variant."""
