@@ -35,6 +35,13 @@ def structures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def uninitialized_is_nan() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 def draw(seed: int, kv_len: int = LENGTH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw q of one query, k, v and slopes."""
     generator = torch.Generator().manual_seed(seed)
@@ -186,3 +193,54 @@ def test_tensors_that_misfit_are_refused_beside_norms() -> None:
     norms = Sequences(norms=cache_norms(k, v))
     with pytest.raises(ValueError, match="head"):
         plain_calls.general_call(spec, CAUSAL)(q[..., :16], k, v, slopes, norms)
+
+
+def test_a_step_over_a_static_cache_reads_as_many_keys_as_each_call_says(
+    structures: list[Any],
+) -> None:
+    q, k, v, slopes = (torch.cat([one, other]) for one, other in zip(draw(1), draw(2), strict=True))
+    slopes = slopes[:HEADS]
+    spec = spec_for(q, k)
+    attention = plain_calls.general_call(spec, CAUSAL)
+    for lengths in ([150, 3], [7, 199], [0, 200]):
+        filled_k, filled_v, filled = k.clone(), v.clone(), Sequences(kv_lens=torch.tensor(lengths))
+        for entry, length in enumerate(lengths):
+            filled_k[entry, :, length:] = filled_v[entry, :, length:] = torch.nan
+        out, _ = attention(q, filled_k, filled_v, slopes, filled)
+        apart = filled_k.repeat_interleave(2, -1)[..., ::2]
+        assert torch.equal(attention(q, apart, filled_v, slopes, filled)[0], out)
+        for entry, length in enumerate(lengths):
+            row, keys, values = (part[entry : entry + 1] for part in (q, k, v))
+            alone = (row, keys[:, :, :length], values[:, :, :length], slopes)
+            wanted = right(spec, alone) if length else torch.zeros(1)
+            assert torch.equal(out[entry : entry + 1], wanted.expand_as(row))
+    assert len(structures) == 1
+
+
+@pytest.mark.parametrize("lengths", [[LENGTH + 1], [-1]])
+def test_more_keys_than_there_is_room_for_are_refused(lengths: list[int]) -> None:
+    spec = step()[1]
+    filled = Sequences(kv_lens=torch.tensor(lengths))
+    with pytest.raises(ValueError, match=f"it ends past {LENGTH}"):
+        plain_calls.general_call(spec, CAUSAL)(*draw(1), filled)
+
+
+def test_packed_steps_are_attended_to_alone() -> None:
+    q, k, v, slopes = draw(1, 3)
+    q = k.flip(2).contiguous()
+    attention = plain_calls.general_call(spec_for(q, k), CAUSAL)
+    out, _ = attention(q, k, v, slopes, Sequences(cu_seqlens=torch.tensor([0, 1, 3])))
+    for rows in (slice(0, 1), slice(1, 3)):
+        q_rows, k_rows, v_rows = (part[:, :, rows] for part in (q, k, v))
+        wanted = right(spec_for(q_rows, k_rows), (q_rows, k_rows, v_rows, slopes))
+        assert torch.equal(out[:, :, rows], wanted)
+
+
+def test_queries_that_are_padding_are_0(uninitialized_is_nan: None) -> None:
+    q, k, v, slopes = draw(1, 4)
+    q, padding = k.flip(2).contiguous(), torch.tensor([[True, True, False, False]])
+    attention = plain_calls.general_call(spec_for(q, k), CAUSAL)
+    out, _ = attention(q, k, v, slopes, Sequences(key_padding=padding))
+    assert not out[:, :, :2].any()
+    q, k, v = (part[:, :, 2:] for part in (q, k, v))
+    assert torch.equal(out[:, :, 2:], right(spec_for(q, k), (q, k, v, slopes)))
