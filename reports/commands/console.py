@@ -132,11 +132,12 @@ def refuse_other_files(folder: Path, names: Container[str]) -> None:
 
 def refuse_options(context: click.Context, names: Iterable[str], why: str) -> None:
     """Raise UsageError if the user gave one of the options `names`; `why` completes the message."""
-    for name in names:
-        if context.get_parameter_source(name) not in {
+    wanted = set(names)
+    for parameter in context.command.params:
+        if parameter.name in wanted and context.get_parameter_source(parameter.name) not in {
             None,  # another command called this one
             ParameterSource.DEFAULT,
             ParameterSource.DEFAULT_MAP,
         }:
-            option = f"--{name.replace('_', '-')}"
+            option = parameter.opts[0]
             raise click.UsageError(f"{option} {why}; drop {option}")

@@ -46,7 +46,12 @@ def test_files_are_shown_and_nothing_is_trained(tmp_path: Path) -> None:
     [
         (("--quick", "--long"), "--quick beside --long"),
         (("FILE", "--quick"), "--quick beside FILES"),
+        (("FILE", "--long"), "--long beside FILES"),
         (("--resume", "FILE", "--text", "."), "--text beside --resume"),
+        (
+            ("--resume", "FILE", "--long"),
+            "--long beside --resume: the file has its design",
+        ),
         (("--resume", "missing.jsonl"), "missing.jsonl: No such file"),
         (("--out", "FILE"), "exists; --resume"),
         (("--quick", "--device", "tpu"), "--device tpu: give cpu, cuda"),
