@@ -168,8 +168,6 @@ def _tokens(first: Tensor, count: Tensor) -> Tensor:
 def out_like(q: Tensor, value_dim: int) -> Tensor:
     """Return an uninitialised output; in memory [batch, length, heads, value_dim] if q is."""
     batch, heads, length, head_dim = q.shape
-    if value_dim == head_dim:
-        return torch.empty_like(q)
     if q.stride()[1:] == (head_dim, heads * head_dim, 1):
         return q.new_empty(batch, length, heads, value_dim).transpose(1, 2)
     return q.new_empty(batch, heads, length, value_dim)

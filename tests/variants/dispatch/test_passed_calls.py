@@ -51,6 +51,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "q that learns": lambda: {"q": draw().requires_grad_()},
     "v that learns": lambda: {"v": draw().requires_grad_()},
     "sparse k": lambda: {"k": draw().to_sparse()},
+    "q on meta": lambda: {"q": draw().to("meta")},
     "q without batch": lambda: {"q": draw(2, 8, 16)},
     "q without batch and heads": lambda: {"q": draw(8, 16)},
     "slopes": lambda: {"slopes": alibi_slopes(2)},

@@ -244,3 +244,13 @@ def test_queries_that_are_padding_are_0(uninitialized_is_nan: None) -> None:
     assert not out[:, :, :2].any()
     q, k, v = (part[:, :, 2:] for part in (q, k, v))
     assert torch.equal(out[:, :, 2:], right(spec_for(q, k), (q, k, v, slopes)))
+
+
+@pytest.mark.parametrize("q_len", [8, 32], ids=["a step", "a block"])
+def test_queries_that_overlap_in_memory_get_an_answer_of_rows(q_len: int) -> None:
+    k = torch.randn(2, HEADS, 64, 32)
+    q = torch.randn(2, HEADS, q_len + 31).unfold(2, 32, 1)
+    spec, slopes = spec_for(q, k), alibi_slopes(HEADS)
+    out = plain_calls.dense_call(spec, CAUSAL)(q, k, k, slopes)
+    assert out.stride(-1) == 1
+    assert torch.equal(out, right(spec, (q.contiguous(), k, k, slopes)))

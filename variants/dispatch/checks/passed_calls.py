@@ -41,7 +41,8 @@ def signature_of(
     for each in tensors:
         if type(each) is not Tensor or each.is_nested or each.layout != torch.strided:
             return None
-    if q.dim() != 4 or torch.is_autocast_enabled(q.device.type):
+    kind = q.device.type
+    if q.dim() != 4 or kind not in {"cpu", "cuda"} or torch.is_autocast_enabled(kind):
         return None
     learns = torch.is_grad_enabled()
     kinds = [(each.shape, each.dtype, each.device) for each in tensors]
