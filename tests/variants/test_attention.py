@@ -168,3 +168,15 @@ def test_a_slope_too_steep_for_a_variant_is_declined() -> None:
     with pytest.raises(Unsupported, match=r"torch.float16 has no number for so steep a slope"):
         alibi_attention(q, k, v, slopes=steep, variant="sdpa_folded")
     assert alibi_attention(q, k, v, slopes=steep).isfinite().all()
+
+
+@pytest.mark.parametrize("place", range(4), ids=["q", "k", "v", "slopes"])
+@pytest.mark.parametrize("q_len", [1, 40])
+def test_a_tensor_that_torch_negates_lazily_is_read_with_its_sign(place: int, q_len: int) -> None:
+    torch.manual_seed(1)
+    q, k = torch.randn(1, 1, q_len, 16), torch.randn(1, 1, 40, 16)
+    tensors = [q, k, torch.randn(1, 1, 40, 16), torch.tensor([0.5])]
+    wanted = alibi_attention(*tensors[:3], slopes=tensors[3], variant="eager")
+    tensors[place] = torch._neg_view(-tensors[place])
+    out = alibi_attention(*tensors[:3], slopes=tensors[3], variant="native_window")
+    torch.testing.assert_close(out, wanted)

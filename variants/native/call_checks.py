@@ -25,7 +25,9 @@ def is_plain(*tensors: Tensor | None) -> bool:
     for tensor in tensors:
         if tensor is None:
             continue
-        if type(tensor) is not Tensor or not tensor.is_cpu or (has_graph and tensor.requires_grad):
+        if type(tensor) is not Tensor or not tensor.is_cpu or tensor.is_neg():
+            return False
+        if has_graph and tensor.requires_grad:
             return False
     return True
 

@@ -118,5 +118,6 @@ def _constants(
 
 
 def rows_of(tensor: Tensor) -> Tensor:
-    """Return the tensor with contiguous rows, copied only where needed."""
+    """Return the tensor with contiguous rows and its signs in memory, copied only where needed."""
+    tensor = tensor.resolve_neg()
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

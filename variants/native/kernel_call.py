@@ -80,7 +80,7 @@ def attend(
         k, v, sequences = _without_others(k, v, sequences)
         runs = runs_of(sequences, q, k)
     q, k, v = (rows_of(part.float() if converts else part) for part in (q, k, v))
-    slopes, out = slopes.contiguous(), out_like(q, v.shape[3])
+    slopes, out = slopes.resolve_neg().contiguous(), out_like(q, v.shape[3])
     if sequences is not None:
         out.zero_()
     packed, blocks, log_sum_exp = NOTHING, 0, NOTHING

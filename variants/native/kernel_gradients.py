@@ -47,7 +47,7 @@ def gradients(
     runs = runs_of(sequences, q, k)
     wide = [rows_of(part.float()) for part in (q, k, v, out, d_out)]
     q32, k32, v32, out32, d_out32 = wide
-    slopes, log_sum_exp = slopes.contiguous(), log_sum_exp.contiguous()
+    slopes, log_sum_exp = slopes.resolve_neg().contiguous(), log_sum_exp.contiguous()
     heads = (q.shape[0], q.shape[1])
     writes_all_of_d_q = (
         sequences is None and q.shape[2] <= k.shape[2]
