@@ -131,3 +131,13 @@ def fake_nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
         return library
 
     return put
+
+
+@pytest.fixture
+def new_memory_is_nan() -> Iterator[None]:
+    """Have torch fill the memory that it gives with NaN, so that what is not written shows."""
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -6,7 +6,6 @@ structure that the kernel is called with, because a step can be shorter than mak
 
 import ctypes
 from struct import Struct
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,22 +25,10 @@ _POINTERS = Struct("=10Q")
 _Layout = tuple[tuple[int, ...] | int, ...]
 
 
-class _Step(Protocol):
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        slopes: Tensor,
-        norms: Tensor = NOTHING,
-        sequences: Tensor | None = None,
-    ) -> Tensor: ...
-
-
 def dense_call(spec: Spec, reach: Reach) -> Attention:
     """Return attention of a spec, for tensors of its shapes and dtype."""
     if spec.q_len <= FEW_QUERIES:
-        return _step(spec, reach)
+        return _Step(spec, reach)
     spare_room: list[Tensor] = []
 
     def attention(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor) -> Tensor:
@@ -54,7 +41,7 @@ def general_call(spec: Spec, reach: Reach) -> GeneralAttention:
     """Return attention for batches of any form, which raises ValueError for shapes that misfit."""
     spare_room: list[Tensor] = []
     has_steps = spec.q_len <= FEW_QUERIES and not spec.extras.return_lse
-    step = _step(spec, reach) if has_steps else None
+    step = _Step(spec, reach) if has_steps else None
 
     def attention(
         q: Tensor, k: Tensor, v: Tensor, slopes: Tensor, sequences: Sequences
@@ -64,9 +51,7 @@ def general_call(spec: Spec, reach: Reach) -> GeneralAttention:
         if step is not None and is_rectangle and tables is None and fits(spec, q, k, v, slopes):
             if runs is not None:
                 refuse_sequences(runs, q, spec.kv_len)
-            if norms is None:
-                norms = NOTHING
-            else:
+            if norms is not None:
                 refuse_norms(norms, spec.batch, spec.kv_heads, spec.kv_len, k.device)
             return step(q, k, v, slopes, norms, runs), q.new_empty(0, dtype=torch.float32)
         inputs = (q, k, v, slopes, spec.scale, *reach, runs, norms, tables, spec.extras.return_lse)
@@ -75,41 +60,43 @@ def general_call(spec: Spec, reach: Reach) -> GeneralAttention:
     return attention
 
 
-def _step(spec: Spec, reach: Reach) -> _Step:
-    """Return attention that keeps a call's structure while strides and threads stay the same.
+class _Step:
+    """Attention that keeps a call's structure while strides and threads stay the same."""
 
-    `sequences` has a line for each batch entry, with all its queries (variants.batches.runs).
-    """
-    dense = dense_runs(spec.batch, spec.q_len, spec.kv_len)
-    last: tuple[_Layout | None, bytes] = (None, b"")
+    def __init__(self, spec: Spec, reach: Reach) -> None:
+        self._spec, self._reach = spec, reach
+        self._runs = dense_runs(spec.batch, spec.q_len, spec.kv_len)
+        self._last: tuple[_Layout | None, bytes] = (None, b"")
 
-    def attention(
+    def __call__(
+        self,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         slopes: Tensor,
-        norms: Tensor = NOTHING,
+        norms: Tensor | None = None,
         sequences: Tensor | None = None,
     ) -> Tensor:
-        nonlocal last
-        address = dense.address if sequences is None else sequences.data_ptr()
-        strides = (q.stride(), k.stride(), v.stride(), slopes.stride(), norms.stride())
-        layout = (*strides, torch.get_num_threads())
-        last_layout, after_pointers = last  # read once, because other threads write it
-        out = out_like(q, spec.head_dim)
+        """Return the attention of q to k and v, tensors of the spec's shapes and dtype.
+
+        `sequences` has a line for each batch entry, with all its queries (variants.batches.runs).
+        """
+        of_norms = NOTHING if norms is None else norms
+        strides = (q.stride(), k.stride(), v.stride(), slopes.stride(), of_norms.stride())
+        layout = (*strides, torch.get_num_threads())  # q's strides decide the output's
+        last_layout, after_pointers = self._last  # read once, because other threads write it
+        address = self._runs.address if sequences is None else sequences.data_ptr()
+        out = out_like(q, self._spec.head_dim)
         tensors = (q, k, v, slopes, out, NOTHING, NOTHING)
         if layout == last_layout:
-            addresses = (*map(Tensor.data_ptr, tensors), address, norms.data_ptr(), 0)
+            addresses = (*map(Tensor.data_ptr, tensors), address, of_norms.data_ptr(), 0)
             call = CallStructure.from_buffer_copy(_POINTERS.pack(*addresses) + after_pointers)
         elif all(each[-1] == 1 for each in strides):
-            runs = dense._replace(address=address)
-            call = structure(tensors, runs, 0, reach, spec.scale, q.dtype, norms)
-            last = layout, bytes(call)[_POINTERS.size :]
+            runs = self._runs._replace(address=address)
+            call = structure(tensors, runs, 0, self._reach, self._spec.scale, q.dtype, of_norms)
+            self._last = layout, bytes(call)[_POINTERS.size :]
         else:
-            given_norms = None if norms is NOTHING else norms
-            inputs = (q, k, v, slopes, spec.scale, reach)
-            return attend(*inputs, sequences=sequences, norms=given_norms).out
+            inputs = (q, k, v, slopes, self._spec.scale, self._reach)
+            return attend(*inputs, sequences=sequences, norms=norms).out
         few_queries_kernel(q.dtype)(ctypes.byref(call))
         return out
-
-    return attention

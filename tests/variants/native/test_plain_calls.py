@@ -35,13 +35,6 @@ def structures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def uninitialized_is_nan() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 def draw(seed: int, kv_len: int = LENGTH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw q of one query, k, v and slopes."""
     generator = torch.Generator().manual_seed(seed)
@@ -236,7 +229,7 @@ def test_packed_steps_are_attended_to_alone() -> None:
         assert torch.equal(out[:, :, rows], wanted)
 
 
-def test_queries_that_are_padding_are_0(uninitialized_is_nan: None) -> None:
+def test_queries_that_are_padding_are_0(new_memory_is_nan: None) -> None:
     q, k, v, slopes = draw(1, 4)
     q, padding = k.flip(2).contiguous(), torch.tensor([[True, True, False, False]])
     attention = plain_calls.general_call(spec_for(q, k), CAUSAL)
