@@ -7,18 +7,18 @@ import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from variants.problem import Attention, Spec
 
 
-class _CacheEntry(NamedTuple):
-    """An attention, and the bytes that it held when it was weighed last."""
+class _CacheEntry:
+    """An attention, the bytes that it held when weighed, and whether it was used since."""
 
-    attention: Attention
-    size: int = 0
+    def __init__(self, attention: Attention) -> None:
+        self.attention, self.size, self.is_used = attention, 0, True
 
 
 class PreparedCache:
@@ -31,7 +31,7 @@ class PreparedCache:
         """
         self._at_most, self._bytes_at_most = at_most, bytes_at_most
         self._entries: OrderedDict[tuple[str, Spec], _CacheEntry] = OrderedDict()
-        self._newest: tuple[str, Spec] | None = None
+        self._used: list[_CacheEntry] = []  # since they were weighed
         self._bytes = 0
         self._lock = Lock()
 
@@ -42,7 +42,8 @@ class PreparedCache:
         """Forget all that is prepared."""
         with self._lock:
             self._entries.clear()
-            self._newest, self._bytes = None, 0
+            self._used.clear()
+            self._bytes = 0
 
     def get(self, variant: str, spec: Spec, prepare: Callable[[], Attention]) -> Attention:
         """Return the cached attention of a variant and spec, or cache that of `prepare`.
@@ -54,29 +55,29 @@ class PreparedCache:
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
+                if not entry.is_used:
+                    entry.is_used = True
+                    self._used.append(entry)
                 return entry.attention
         attention = prepare()
         with self._lock:
-            last_used = next(reversed(self._entries), None)
-            for each in {self._newest, last_used}:
-                if each is not None:
-                    self._weigh(each)
+            self._weigh_used()
             self._forget(key)  # of another thread, which prepared the same
             self._entries[key] = _CacheEntry(attention)
-            self._newest = key
+            self._used.append(self._entries[key])
             self._make_room()
         return attention
 
-    def _weigh(self, key: tuple[str, Spec]) -> None:
-        """Count the bytes of a shape.
+    def _weigh_used(self) -> None:
+        """Count the bytes of all that was used since it was weighed: a call may make it larger.
 
-        Masks exist only after a call, so a shape is weighed when the next comes. The one used last
-        is weighed again, because a call may have made it larger.
+        A call that still runs in another thread may add to them until its shape is used again.
         """
-        entry = self._entries[key]
-        size = tensor_bytes(entry.attention)
-        self._bytes += size - entry.size
-        self._entries[key] = entry._replace(size=size)
+        for entry in self._used:
+            size = tensor_bytes(entry.attention)
+            self._bytes += size - entry.size
+            entry.size, entry.is_used = size, False
+        self._used.clear()
 
     def _make_room(self) -> None:
         while len(self._entries) > 1 and (

@@ -150,3 +150,18 @@ def test_a_shape_that_grew_after_it_was_weighed_is_weighed_again() -> None:
     cache.get("any", spec_at(1), lambda: pytest.fail("it is there"))
     use(cache, 3, kibibytes=0)
     assert cache._bytes >= small + 4 * KIBIBYTE
+
+
+def test_what_grew_before_another_shape_was_used_is_weighed_and_goes() -> None:
+    cache, room = PreparedCache(8, 10 * KIBIBYTE), list[Tensor]()
+
+    def attention(q: Tensor, *_: Tensor) -> Tensor:
+        return torch.stack([q, *room]) if room else q
+
+    cache.get("any", spec_at(1), lambda: attention)
+    use(cache, 2, kibibytes=0)
+    room.append(torch.zeros(5 * KIBIBYTE))
+    cache.get("any", spec_at(1), lambda: pytest.fail("it is there"))
+    use(cache, 2, kibibytes=0)
+    use(cache, 3, kibibytes=0)
+    assert [spec.q_len for _, spec in cache._entries] == [2, 3]
