@@ -10,7 +10,7 @@ in turn, as many as fill 256 MiB; variants take turns, and a figure is the media
 import importlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from tabulate import tabulate
 
 from suite.agreement.inputs import draw, spec_of
 from suite.cases.case import Case, Dtype
-from variants.catalog import CATALOG
+from variants.catalog import BY_NAME
 
 VARIANTS = ("no_bias", "native_window", "sdpa_key", "sdpa_mask")
 LENGTHS = (1024, 4096)
@@ -69,8 +69,9 @@ def _times(case: Case) -> dict[str, StepTimes]:
     inputs, spec = draw(case, 0, "before", device), spec_of(case, device)
     layers = MODEL_BYTES // (inputs.k.nbytes + inputs.v.nbytes)
     caches = [(torch.randn_like(inputs.k), torch.randn_like(inputs.v)) for _ in range(layers)]
-    modules = {entry.name: entry.module for entry in CATALOG}
-    attentions = {name: importlib.import_module(modules[name]).prepare(spec) for name in VARIANTS}
+    attentions = {
+        name: importlib.import_module(BY_NAME[name].module).prepare(spec) for name in VARIANTS
+    }
     turns: dict[str, list[StepTimes]] = {name: [] for name in VARIANTS}
     with torch.no_grad():
         for _ in range(ROUNDS):
@@ -88,7 +89,7 @@ def _times(case: Case) -> dict[str, StepTimes]:
     }
 
 
-def _each_ms(step: Callable[[int], object], layers: list[int] | range) -> float:
+def _each_ms(step: Callable[[int], object], layers: Sequence[int]) -> float:
     """Return the milliseconds of a step, over `layers` one after another."""
     step(layers[0])
     began = time.perf_counter_ns()
